@@ -1,0 +1,131 @@
+"""The command line: `kedro run` with errors in one line, and the product's own verbs, `kedro dcgan …`."""
+
+import copy
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import settings
+from kedro.framework.session import KedroSession
+from kedro.utils import find_kedro_project
+from kedro.validation.exceptions import ParameterValidationError
+
+from kedro_dcgan.errors import DcganError, ParameterError
+
+
+def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command end with `Error: <one line>` and exit code 1 where the user can mend the cause."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            _check_environment(kwargs.get("env"))
+            return command(*args, **kwargs)
+        except (DcganError, ParameterValidationError) as error:
+            raise click.ClickException(str(error)) from error
+        except ValueError as error:
+            # Kedro's own answer to a misspelt pipeline or node, which names the close matches.
+            if "Failed to find the pipeline" in str(error) or "does not contain" in str(error):
+                raise click.ClickException(" ".join(str(error).split())) from error
+            raise
+
+    return wrapped
+
+
+@click.group()
+def cli() -> None:
+    """Commands of this project."""
+
+
+run = copy.copy(kedro_run)
+run.callback = errors_in_one_line(kedro_run.callback)
+cli.add_command(run)
+
+
+@cli.group()
+def dcgan() -> None:
+    """Sample from generators and look at networks."""
+
+
+@dcgan.command()
+@click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="How many images.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same images.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="New folder for them.")
+@click.option("--model", default="dcgan-generator@candidate", show_default=True, help="Registered NAME@ALIAS.")
+@errors_in_one_line
+def sample(count: int, seed: int, output: Path, model: str) -> None:
+    """Write PNG images from a registered generator."""
+    from kedro_dcgan import tracking
+    from kedro_dcgan.datasets import ImageFolderDataset
+    from kedro_dcgan.datasets.trained_generator_dataset import read_trained_generator
+    from kedro_dcgan.gan.sampling import generate_all, sample_latents
+
+    if output.exists() and any(output.iterdir()):
+        raise ParameterError(f"`--output` must be a new or an empty folder (got {output}, which has files). Name another.")
+    with KedroSession.create(project_path=_project()) as session:
+        session.load_context()  # kedro-mlflow connects MLflow to the project's database.
+    trained = read_trained_generator(tracking.fetch_generator(model))
+    latents = sample_latents(count, trained.spec.latent_dim, seed)
+    ImageFolderDataset(output).save(generate_all(trained.build(), latents).numpy())
+    click.echo(f"{count} images of {model}, seed {seed} -> {output}")
+
+
+@dcgan.command()
+@click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@errors_in_one_line
+def describe(env: str | None, as_json: bool) -> None:
+    """Print layers, parameter counts and output shapes of both networks."""
+    from kedro_dcgan.gan.describe import describe as describe_network
+    from kedro_dcgan.gan.networks import Discriminator, Generator
+    from kedro_dcgan.gan.specs import dcgan_discriminator, dcgan_generator
+    from kedro_dcgan.parameters import read_parameters
+
+    loader = settings.CONFIG_LOADER_CLASS(str(_project() / "conf"), env=env, **settings.CONFIG_LOADER_ARGS)
+    parameters = read_parameters(loader["parameters"], {})
+    images, training = parameters.preprocessing, parameters.training
+    shape = images.image_size, images.channels
+    networks = (
+        Generator(dcgan_generator(*shape, training.latent_dim, training.generator.width)),
+        Discriminator(dcgan_discriminator(*shape, training.discriminator.width)),
+    )
+    descriptions = [asdict(describe_network(network)) for network in networks]
+    if as_json:
+        click.echo(json.dumps({description["name"].lower(): description for description in descriptions}, indent=2))
+    else:
+        click.echo("\n\n".join(_table(description) for description in descriptions))
+
+
+@dcgan.command()
+@errors_in_one_line
+def digits() -> None:
+    """Write the embedded digits to data/01_raw/digits, as `kedro run` does when they are not there."""
+    from kedro_dcgan.datasets.image_source_dataset import DIGITS, write_digits
+
+    click.echo(f"{write_digits(_project() / DIGITS):,} digits -> {DIGITS}")
+
+
+def _table(description: dict[str, Any]) -> str:
+    rows = [
+        f"  {layer['name']:<12} {layer['kind']:<17} {'x'.join(map(str, layer['output_shape'])):>12} {layer['parameters']:>12,}"
+        for layer in description["layers"]
+    ]
+    total = f"  {'parameters':<43} {description['parameters']:>12,}"
+    trainable = f"  {'trainable':<43} {description['trainable_parameters']:>12,}"
+    return "\n".join([description["name"], *rows, total, trainable])
+
+
+def _check_environment(env: str | None) -> None:
+    conf = _project() / "conf"
+    if env and not (conf / env).is_dir():
+        presets = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "local")
+        raise ParameterError(f"`--env` must be a folder of conf/ (got {env}). There are: {', '.join(presets)}.")
+
+
+def _project() -> Path:
+    return find_kedro_project(Path.cwd()) or Path.cwd()

@@ -1,0 +1,22 @@
+"""Kedro datasets: the only place where the project's data meet the file system.
+
+Whatever they write appears whole or not at all: a temporary name, fsync, then a rename.
+"""
+
+from kedro_dcgan.datasets.animation_dataset import AnimationDataset
+from kedro_dcgan.datasets.atomic_dataset import AtomicDataset
+from kedro_dcgan.datasets.image_folder_dataset import ImageFolderDataset
+from kedro_dcgan.datasets.image_source_dataset import ImageSourceDataset
+from kedro_dcgan.datasets.prepared_images_dataset import PreparedImagesDataset
+from kedro_dcgan.datasets.sample_frames_dataset import SampleFramesDataset
+from kedro_dcgan.datasets.trained_generator_dataset import TrainedGeneratorDataset
+
+__all__ = [
+    "AnimationDataset",
+    "AtomicDataset",
+    "ImageFolderDataset",
+    "ImageSourceDataset",
+    "PreparedImagesDataset",
+    "SampleFramesDataset",
+    "TrainedGeneratorDataset",
+]

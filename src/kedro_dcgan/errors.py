@@ -1,0 +1,36 @@
+"""The exceptions that a user can cause.
+
+Every message is one line: "`<name>` must be <rule> (got <value>). <what to do>."
+"""
+
+
+class DcganError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class ParameterError(DcganError):
+    """A parameter is unknown, has the wrong type or is out of range."""
+
+
+class SourceError(DcganError):
+    """The images that a run was pointed at are missing or unusable."""
+
+
+class UnusableImageError(DcganError):
+    """One image cannot be used; `reason` is from the manifest's closed list."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class DataError(DcganError):
+    """Stored data do not fit what is asked of them, or are damaged."""
+
+
+class TrainingError(DcganError):
+    """Training cannot start, or cannot go on."""
+
+
+class ModelError(DcganError):
+    """A generator cannot be found or read."""

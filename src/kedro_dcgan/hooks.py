@@ -1,0 +1,181 @@
+"""What happens around a run: parameters are checked, MLflow is told, and the user hears where the results are."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from kedro_dcgan import tracking
+from kedro_dcgan.errors import SourceError
+from kedro_dcgan.gan.trained import TrainedGenerator
+from kedro_dcgan.images.grid import SampleGrid
+from kedro_dcgan.parameters import Parameters, flatten, read_parameters
+
+logger = logging.getLogger(__name__)
+
+
+class CheckHooks:
+    """Refuse what cannot work before anything is done."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check all parameters."""
+        self._parameters = checked_parameters(context)
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Check that the source is there, and holds a batch if a batch will be asked of it."""
+        if "manifest" not in pipeline.all_outputs():
+            return
+        source, batch = self._parameters.ingestion.source, self._parameters.training.batch_size
+        count = len(catalog.load("raw_images").open(source).paths())
+        if "generator" in pipeline.all_outputs() and count < batch:
+            raise SourceError(
+                f"`ingestion.source` must hold at least one batch of `training.batch_size` {batch} images "
+                f"(got {count} files in {source}). Add images, or pass --params training.batch_size=N."
+            )
+
+
+class TrackingHooks:
+    """One MLflow run for each trained generator, whichever commands made it.
+
+    A run is opened when a pipeline trains. Evaluation and export, run by themselves, go on in the
+    run of the generator that they find; ingestion and preprocessing alone open none.
+    """
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember where MLflow's settings are: kedro-mlflow reads them."""
+        self._context = context
+        self._run_is_open = False
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Open the run that the pipeline's results belong to."""
+        self._catalog, outputs = catalog, pipeline.all_outputs()
+        if outputs & {"manifest", "images", *_REPORTED}:
+            # Our data are tracked here; kedro-mlflow would log each parameter model as one long string.
+            names = run_params["pipeline_names"] or ["__default__"]
+            self._context.mlflow.tracking.disable_tracking.pipelines = names  # type: ignore[attr-defined]
+        if "generator" in outputs:
+            self._open_new_run()
+        elif outputs & _REPORTED:
+            self._reopen_run_of_generator()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Report what a node has just made."""
+        if self._run_is_open and dataset_name in _REPORTED:
+            _REPORTED[dataset_name](self, dataset_name, data)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """End the run as finished."""
+        self._close("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """End the run as failed."""
+        self._close("FAILED")
+
+    def _open_new_run(self) -> None:
+        settings = self._context.mlflow.tracking  # type: ignore[attr-defined]
+        self._run_id = tracking.open_run(settings.experiment.name, settings.run.id, settings.run.name)
+        self._run_is_open = True
+        parameters = checked_parameters(self._context)
+        of_training = {key: getattr(parameters, key) for key in ("ingestion", "preprocessing", "training")}
+        flat = {name: value for key, model in of_training.items() for name, value in flatten(model, f"{key}.").items()}
+        tracking.log_parameters(flat, {"preset": self._context.env or "base"})
+
+    def _reopen_run_of_generator(self) -> None:
+        former = self._catalog.load("training_run")["mlflow_run_id"] if self._catalog.exists("training_run") else None
+        if former and tracking.run_exists(former):
+            self._run_id = tracking.open_run(former, run_id=former)
+            self._run_is_open = True
+        else:
+            logger.warning("The MLflow run that trained this generator is not in this database: nothing is logged.")
+
+    def _close(self, status: str) -> None:
+        if self._run_is_open:
+            tracking.close_run(status)
+            self._run_is_open = False
+
+    def _report_generator(self, name: str, generator: TrainedGenerator) -> None:
+        # Evaluation and export find the run by this; it changes only when the generator does.
+        self._catalog.save("training_run", {"mlflow_run_id": self._run_id})
+        if generator.images_seen == 0:
+            tracking.log_parameters({}, {"dataset_digest": generator.dataset_digest})
+
+    def _report_history(self, name: str, history: pd.DataFrame) -> None:
+        if len(history):
+            newest = history.iloc[-1].to_dict()
+            tracking.log_metrics(newest, int(newest.pop("images_seen")))
+
+    def _report_frame(self, name: str, frame: SampleGrid) -> None:
+        tracking.log_samples(frame.picture, frame.images_seen)
+
+    def _report_evaluation(self, name: str, evaluation: dict[str, Any]) -> None:
+        tracking.log_metrics(evaluation["metrics"], evaluation["images_seen"])
+        self._report_file(name, evaluation)
+
+    def _report_file(self, name: str, _: Any) -> None:
+        tracking.log_file(self._path(name))
+
+    def _report_exported_generator(self, name: str, generator: TrainedGenerator) -> None:
+        registered = tracking.register_generator(
+            self._path(name), generator, checked_parameters(self._context).export.registered_model
+        )
+        logger.info("registered    %s", registered)
+
+    def _path(self, name: str) -> Path:
+        return Path(self._catalog[name].path)
+
+
+class SummaryHooks:
+    """Say at the end how long it took, where the results are and what to type next."""
+
+    _LOOK_AT = ("sample_grid", "progress", "training_curves", "exported_generator")
+
+    @hook_impl
+    def before_pipeline_run(self, catalog: CatalogProtocol) -> None:
+        """Start the clock."""
+        self._started, self._catalog = time.monotonic(), catalog
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Print the last lines."""
+        minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
+        made = [name for name in self._LOOK_AT if name in pipeline.all_outputs()]
+        logger.info("\ndone in %d min %02d s", minutes, seconds)
+        for name in made:
+            logger.info("  %-20s %s", name.replace("_", " "), Path(self._catalog[name].path))
+        if made:
+            logger.info("next          kedro mlflow ui · kedro dcgan sample --count 16 --seed 0 --output samples")
+
+
+# What is reported of which dataset.
+_REPORTED = {
+    "generator": TrackingHooks._report_generator,
+    "training_history": TrackingHooks._report_history,
+    "sample_frames": TrackingHooks._report_frame,
+    "evaluation": TrackingHooks._report_evaluation,
+    "sample_grid": TrackingHooks._report_file,
+    "training_curves": TrackingHooks._report_file,
+    "progress": TrackingHooks._report_file,
+    "exported_generator": TrackingHooks._report_exported_generator,
+}
+
+
+def checked_parameters(context: KedroContext) -> Parameters:
+    """Return the typed parameters of a context.
+
+    Raises:
+        ParameterError: in one line, for the first fault.
+    """
+    return read_parameters(context.config_loader["parameters"], context._runtime_params or {})

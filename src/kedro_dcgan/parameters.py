@@ -1,0 +1,167 @@
+"""The typed parameters: one frozen model for each top-level key of `conf/*/parameters_*.yml`.
+
+Nodes are hinted with these models, so Kedro hands them over checked. `read_parameters` checks all
+of them at once and reports a fault in the user's own keys.
+"""
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kedro_dcgan.errors import ParameterError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitFractions(_Parameters):
+    """Shares of the images that go to each split; they add up to 1."""
+
+    train: Fraction
+    validation: Fraction
+    test: Fraction
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"must add up to 1 (they add up to {total:g})")
+        return self
+
+
+class IngestionParameters(_Parameters):
+    """Which images are read, and which of them are usable."""
+
+    source: Annotated[str, Field(min_length=1, description="folder of images, relative to the project or absolute")]
+    min_size: Annotated[int, Field(ge=1, description="least width and height, pixels")]
+    max_pixels: Annotated[int, Field(ge=1, description="most width x height, pixels")]
+    splits: SplitFractions
+
+
+class PreprocessingParameters(_Parameters):
+    """What an image is turned into."""
+
+    image_size: Annotated[int, Field(ge=16, le=512, description="width and height, pixels")]
+    channels: Annotated[Literal[1, 3], Field(description="1 grey, 3 RGB")]
+    resample: Literal["lanczos", "bicubic", "box"]
+    shard_megabytes: Annotated[int, Field(ge=1)]
+
+
+class NetworkParameters(_Parameters):
+    """One network and its Adam optimiser."""
+
+    width: Annotated[int, Field(ge=1, description="channels of the layer next to the image")]
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
+
+
+class TrainingParameters(_Parameters):
+    """How the two networks are trained."""
+
+    epochs: Annotated[float, Field(gt=0, description="passes over the train split")]
+    batch_size: Annotated[int, Field(ge=2, description="images; batch norm needs two")]
+    latent_dim: Annotated[int, Field(ge=1)]
+    generator: NetworkParameters
+    discriminator: NetworkParameters
+    images_per_tick: Annotated[int, Field(ge=1, description="real images between two reports")]
+    grid_images: Annotated[int, Field(ge=1, le=1024, description="samples in the grid of a tick")]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: Literal["auto", "float32", "bfloat16"]
+
+
+class EvaluationParameters(_Parameters):
+    """How the generator is measured."""
+
+    samples: Annotated[int, Field(ge=2, description="generated images")]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class ExportParameters(_Parameters):
+    """What is written beside the generator."""
+
+    samples: Annotated[int, Field(ge=1, description="PNG files")]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    gif_frames_per_second: Annotated[float, Field(gt=0, le=50)]
+    registered_model: Annotated[str, Field(pattern=r"^[\w.-]+$", description="name in MLflow's registry")]
+
+
+class Parameters(_Parameters):
+    """All parameters, by their top-level keys."""
+
+    ingestion: IngestionParameters
+    preprocessing: PreprocessingParameters
+    training: TrainingParameters
+    evaluation: EvaluationParameters
+    export: ExportParameters
+
+
+def read_parameters(raw: dict[str, Any], overridden: dict[str, Any]) -> Parameters:
+    """Check every parameter of a run and return them typed.
+
+    `raw` holds what the parameter files and `--params` say together, `overridden` what `--params`
+    says alone. A top-level key of a file that is not ours is left alone unless it looks like a
+    misspelling of one that is.
+
+    Raises:
+        ParameterError: in one line, the first fault: the key, the rule, the value, the remedy.
+    """
+    ours = Parameters.model_fields
+    for key in raw:
+        looks_misspelt = bool(get_close_matches(key, ours))
+        if key not in ours and (looks_misspelt or key in overridden):
+            raise ParameterError(_unknown(key, list(ours)))
+    try:
+        return Parameters.model_validate({key: value for key, value in raw.items() if key in ours})
+    except ValidationError as error:
+        # A misspelt key causes two faults, the unknown key and the missing one: the first tells more.
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+        raise ParameterError(_describe(dict(faults[0]))) from None
+
+
+def flatten(parameters: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Return the values under dotted keys: `{"training.generator.width": 32, ...}`."""
+    flat: dict[str, Any] = {}
+    for name, value in parameters:
+        key = f"{prefix}{name}"
+        flat.update(flatten(value, f"{key}.") if isinstance(value, BaseModel) else {key: value})
+    return flat
+
+
+def _describe(fault: dict[str, Any]) -> str:
+    keys = [str(part) for part in fault["loc"]]
+    name = ".".join(keys)
+    if fault["type"] == "extra_forbidden":
+        return _unknown(name, _known_keys(Parameters))
+    if fault["type"] == "missing":
+        return f"`{name}` must be given (it is missing). Add it to conf/base/parameters_{keys[0]}.yml."
+    rule = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("must be ")
+    rule = rule if rule.startswith("must") else f"must be {rule}"
+    value = fault["input"] if not isinstance(fault["input"], dict) else dict(fault["input"])
+    return (
+        f"`{name}` {rule} (got {value!r}). "
+        f"Change it in conf/*/parameters_{keys[0]}.yml or with --params {name}=VALUE."
+    )
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    parent, _, leaf = name.rpartition(".")
+    siblings = [key for key in known if key.rpartition(".")[0] == parent]
+    same_leaf = [key for key in known if key.rpartition(".")[2] == leaf]
+    close = get_close_matches(name, siblings, n=1) or same_leaf or get_close_matches(name, known, n=1)
+    if close:
+        return f"`{name}` must be a known parameter (it is not). Did you mean `{'` or `'.join(close)}`?"
+    return f"`{name}` must be a known parameter (it is not). Known here: {', '.join(siblings or known)}."
+
+
+def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(f"{prefix}{name}")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _known_keys(field.annotation, f"{prefix}{name}.")
+    return keys

@@ -1,0 +1,1 @@
+"""The five pipelines. They share dataset names, not code."""

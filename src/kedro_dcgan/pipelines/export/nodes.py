@@ -1,0 +1,55 @@
+"""Write what people look at and what other programs load."""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from kedro_dcgan.gan.sampling import generate_all, sample_latents
+from kedro_dcgan.gan.trained import TrainedGenerator
+from kedro_dcgan.images.grid import Animation, SampleGrid, make_grid
+from kedro_dcgan.parameters import ExportParameters
+
+logger = logging.getLogger(__name__)
+
+
+def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tuple[np.ndarray, Image.Image]:
+    """Return samples, uint8 `(N, C, H, W)`, and all of them in one picture."""
+    latents = sample_latents(export.samples, generator.spec.latent_dim, export.seed)
+    samples = generate_all(generator.build(), latents).numpy()
+    # Small images are enlarged to a size that people can see.
+    scale = max(1, 64 // generator.spec.image_size)
+    return samples, Image.fromarray(make_grid(samples, scale=scale))
+
+
+def export_progress(sample_frames: list[SampleGrid], export: ExportParameters) -> Animation:
+    """Return the samples of the fixed latents over time."""
+    return Animation([frame.picture for frame in sample_frames], export.gif_frames_per_second)
+
+
+def draw_training_curves(training_history: pd.DataFrame) -> Figure:
+    """Draw losses and the discriminator's opinion over the images seen."""
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    losses, opinions = figure.subplots(2, 1, sharex=True)
+    kimg = training_history["images_seen"] / 1000
+    losses.plot(kimg, training_history["discriminator_loss"], label="discriminator", color="tab:blue")
+    losses.plot(kimg, training_history["generator_loss"], label="generator", color="tab:orange")
+    losses.set_ylabel("loss")
+    opinions.plot(kimg, training_history["real_probability"], label="D(real)", color="tab:green")
+    opinions.plot(kimg, training_history["fake_probability"], label="D(fake)", color="tab:red")
+    opinions.set(xlabel="real images shown, thousands", ylabel="probability of real", ylim=(0, 1))
+    for axes in (losses, opinions):
+        axes.grid(alpha=0.3)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
+def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) -> TrainedGenerator:
+    """Return the generator with its metrics and their protocol written into it."""
+    logger.info("export        samples, progress GIF, curves, generator -> data/07_model_output, data/08_reporting")
+    measured = {key: evaluation[key] for key in ("metrics", "primary_metric", "protocol")}
+    return replace(generator, facts={**generator.facts, **measured})

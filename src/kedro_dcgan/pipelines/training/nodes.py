@@ -1,0 +1,71 @@
+"""Train the DCGAN and hand over, tick by tick, what is to be kept."""
+
+import logging
+from collections.abc import Iterator
+
+import pandas as pd
+
+from kedro_dcgan.gan.devices import choose_compute
+from kedro_dcgan.gan.sampling import sample_latents
+from kedro_dcgan.gan.specs import dcgan_discriminator, dcgan_generator
+from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
+from kedro_dcgan.gan.training import TickRecord, batch_indices, start, train
+from kedro_dcgan.images.grid import SampleGrid, make_grid
+from kedro_dcgan.images.shards import PreparedImages
+from kedro_dcgan.parameters import TrainingParameters
+from kedro_dcgan.progress import track
+
+logger = logging.getLogger(__name__)
+
+
+def train_generator(
+    images: PreparedImages, training: TrainingParameters
+) -> Iterator[tuple[TrainedGenerator, pd.DataFrame, SampleGrid]]:
+    """Yield at each tick the generator as it is, the history so far and the samples of the fixed latents.
+
+    Raises:
+        DataError: before the first tick, if the train split holds fewer images than a batch.
+        TrainingError: if a loss is not finite.
+    """
+    size = training.batch_size
+    images.require("train", size, f"one batch of `training.batch_size` {size}", "Lower it, or add images.")
+    count = images.count("train")
+    total_batches = max(1, round(training.epochs * (count // size)))
+    compute = choose_compute(training.device, training.precision)
+    logger.info("training      %s · %.1f kimg, %d epochs", compute, total_batches * size / 1000, training.epochs)
+
+    state = start(
+        dcgan_generator(images.image_size, images.channels, training.latent_dim, training.generator.width),
+        dcgan_discriminator(images.image_size, images.channels, training.discriminator.width),
+        training.generator,
+        training.discriminator,
+        training.seed,
+        compute,
+    )
+    indices = batch_indices(count, size, total_batches, training.seed)
+    batches = (images.take("train", batch) for batch in track(indices, "training", total_batches * size, step=size))
+    fixed_latents = sample_latents(training.grid_images, training.latent_dim, training.seed)
+    records: list[TickRecord] = []
+    for tick in train(state, batches, training.images_per_tick, fixed_latents, compute):
+        if tick.record:
+            records.append(tick.record)
+            logger.info("  %s", _line(tick.record))
+        yield (
+            TrainedGenerator(
+                state.generator.spec,
+                snapshot_weights(state.generator),
+                images.digest,
+                tick.images_seen,
+                {"seed": training.seed, "precision": compute.precision, "device": compute.device.type},
+            ),
+            pd.DataFrame([record.as_dict() for record in records]),
+            SampleGrid(tick.images_seen, make_grid(tick.fixed_samples)),
+        )
+
+
+def _line(record: TickRecord) -> str:
+    return (
+        f"{record.images_seen / 1000:6.1f} kimg  D {record.discriminator_loss:.2f}  G {record.generator_loss:.2f}  "
+        f"D(real) {record.real_probability:.2f}  D(fake) {record.fake_probability:.2f}  "
+        f"{record.images_per_second:,.0f} images/s"
+    )
