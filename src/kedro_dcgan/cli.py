@@ -26,15 +26,27 @@ def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             _check_environment(kwargs.get("env"))
             return command(*args, **kwargs)
-        except (DcganError, ParameterValidationError) as error:
-            raise click.ClickException(str(error)) from error
-        except ValueError as error:
-            # Kedro's own answer to a misspelt pipeline or node, which names the close matches.
-            if "Failed to find the pipeline" in str(error) or "does not contain" in str(error):
-                raise click.ClickException(" ".join(str(error).split())) from error
-            raise
+        except Exception as error:
+            message = _for_the_user(error)
+            if message is None:
+                raise
+            raise click.ClickException(message) from error
 
     return wrapped
+
+
+def _for_the_user(error: BaseException | None) -> str | None:
+    # Kedro wraps what a dataset raises: the cause may lie some levels down.
+    while error is not None:
+        if isinstance(error, (DcganError, ParameterValidationError)):
+            return str(error)
+        # Kedro's own answers to a misspelt pipeline or node, which name the close matches.
+        if isinstance(error, ValueError) and str(error).startswith(
+            ("Failed to find the pipeline", "Pipeline does not")
+        ):
+            return " ".join(str(error).split())
+        error = error.__cause__
+    return None
 
 
 @click.group()
@@ -43,7 +55,7 @@ def cli() -> None:
 
 
 run = copy.copy(kedro_run)
-run.callback = errors_in_one_line(kedro_run.callback)
+run.callback = errors_in_one_line(kedro_run.callback)  # type: ignore[arg-type]  # a command of click has one
 cli.add_command(run)
 
 
@@ -66,9 +78,11 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
     from kedro_dcgan.gan.sampling import generate_all, sample_latents
 
     if output.exists() and any(output.iterdir()):
-        raise ParameterError(f"`--output` must be a new or an empty folder (got {output}, which has files). Name another.")
+        raise ParameterError(
+            f"`--output` must be a new or an empty folder (got {output}, which has files). Name another."
+        )
     with KedroSession.create(project_path=_project()) as session:
-        session.load_context()  # kedro-mlflow connects MLflow to the project's database.
+        session.load_context()  # type: ignore[attr-defined]  # kedro-mlflow connects MLflow to the project's database.
     trained = read_trained_generator(tracking.fetch_generator(model))
     latents = sample_latents(count, trained.spec.latent_dim, seed)
     ImageFolderDataset(output).save(generate_all(trained.build(), latents).numpy())
@@ -82,7 +96,6 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
 def describe(env: str | None, as_json: bool) -> None:
     """Print layers, parameter counts and output shapes of both networks."""
     from kedro_dcgan.gan.describe import describe as describe_network
-    from kedro_dcgan.gan.networks import Discriminator, Generator
     from kedro_dcgan.gan.specs import dcgan_discriminator, dcgan_generator
     from kedro_dcgan.parameters import read_parameters
 
@@ -90,11 +103,11 @@ def describe(env: str | None, as_json: bool) -> None:
     parameters = read_parameters(loader["parameters"], {})
     images, training = parameters.preprocessing, parameters.training
     shape = images.image_size, images.channels
-    networks = (
-        Generator(dcgan_generator(*shape, training.latent_dim, training.generator.width)),
-        Discriminator(dcgan_discriminator(*shape, training.discriminator.width)),
+    specs = (
+        dcgan_generator(*shape, training.latent_dim, training.generator.width),
+        dcgan_discriminator(*shape, training.discriminator.width),
     )
-    descriptions = [asdict(describe_network(network)) for network in networks]
+    descriptions = [asdict(describe_network(spec)) for spec in specs]
     if as_json:
         click.echo(json.dumps({description["name"].lower(): description for description in descriptions}, indent=2))
     else:
@@ -112,12 +125,13 @@ def digits() -> None:
 
 def _table(description: dict[str, Any]) -> str:
     rows = [
-        f"  {layer['name']:<12} {layer['kind']:<17} {'x'.join(map(str, layer['output_shape'])):>12} {layer['parameters']:>12,}"
+        (layer["name"], layer["kind"], "x".join(map(str, layer["output_shape"])), layer["parameters"])
         for layer in description["layers"]
     ]
-    total = f"  {'parameters':<43} {description['parameters']:>12,}"
-    trainable = f"  {'trainable':<43} {description['trainable_parameters']:>12,}"
-    return "\n".join([description["name"], *rows, total, trainable])
+    rows += [("parameters", "", "", description["parameters"])]
+    rows += [("trainable", "", "", description["trainable_parameters"])]
+    lines = [f"  {name:<12} {kind:<17} {shape:>12} {count:>12,}" for name, kind, shape, count in rows]
+    return "\n".join([description["name"], *lines])
 
 
 def _check_environment(env: str | None) -> None:

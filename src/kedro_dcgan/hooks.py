@@ -2,13 +2,14 @@
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import CatalogProtocol
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from kedro_dcgan import tracking
@@ -29,17 +30,35 @@ class CheckHooks:
         self._parameters = checked_parameters(context)
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Check that the source is there, and holds a batch if a batch will be asked of it."""
-        if "manifest" not in pipeline.all_outputs():
+        self._outputs = pipeline.all_outputs()
+        if "manifest" not in self._outputs:
             return
         source, batch = self._parameters.ingestion.source, self._parameters.training.batch_size
         count = len(catalog.load("raw_images").open(source).paths())
-        if "generator" in pipeline.all_outputs() and count < batch:
+        if "generator" in self._outputs and count < batch:
             raise SourceError(
                 f"`ingestion.source` must hold at least one batch of `training.batch_size` {batch} images "
                 f"(got {count} files in {source}). Add images, or pass --params training.batch_size=N."
             )
+
+    @hook_impl(tryfirst=True)
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Check, before any image is prepared, that the splits will do for all that the run is to make of them."""
+        if dataset_name != "manifest":
+            return
+        least = {
+            "generator": ("train", self._parameters.training.batch_size, "training.batch_size"),
+            "evaluation": ("test", 2, "a distance"),
+        }
+        for output, (split, count, what) in least.items():
+            held = int((data["split"] == split).sum())
+            if output in self._outputs and held < count:
+                raise SourceError(
+                    f"the {split} split must hold at least {count} images for {what} (got {held}). "
+                    f"Add images, or raise `ingestion.splits.{split}`."
+                )
 
 
 class TrackingHooks:
@@ -56,7 +75,7 @@ class TrackingHooks:
         self._run_is_open = False
 
     @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Open the run that the pipeline's results belong to."""
         self._catalog, outputs = catalog, pipeline.all_outputs()
         if outputs & {"manifest", "images", *_REPORTED}:
@@ -65,7 +84,7 @@ class TrackingHooks:
             self._context.mlflow.tracking.disable_tracking.pipelines = names  # type: ignore[attr-defined]
         if "generator" in outputs:
             self._open_new_run()
-        elif outputs & _REPORTED:
+        elif outputs & set(_REPORTED):
             self._reopen_run_of_generator()
 
     @hook_impl
@@ -86,7 +105,10 @@ class TrackingHooks:
 
     def _open_new_run(self) -> None:
         settings = self._context.mlflow.tracking  # type: ignore[attr-defined]
-        self._run_id = tracking.open_run(settings.experiment.name, settings.run.id, settings.run.name)
+        former = settings.run.id
+        self._run_id = (
+            tracking.reopen_run(former) if former else tracking.open_run(settings.experiment.name, settings.run.name)
+        )
         self._run_is_open = True
         parameters = checked_parameters(self._context)
         of_training = {key: getattr(parameters, key) for key in ("ingestion", "preprocessing", "training")}
@@ -96,7 +118,7 @@ class TrackingHooks:
     def _reopen_run_of_generator(self) -> None:
         former = self._catalog.load("training_run")["mlflow_run_id"] if self._catalog.exists("training_run") else None
         if former and tracking.run_exists(former):
-            self._run_id = tracking.open_run(former, run_id=former)
+            self._run_id = tracking.reopen_run(former)
             self._run_is_open = True
         else:
             logger.warning("The MLflow run that trained this generator is not in this database: nothing is logged.")
@@ -114,7 +136,7 @@ class TrackingHooks:
 
     def _report_history(self, name: str, history: pd.DataFrame) -> None:
         if len(history):
-            newest = history.iloc[-1].to_dict()
+            newest = {str(name): float(value) for name, value in history.iloc[-1].items()}
             tracking.log_metrics(newest, int(newest.pop("images_seen")))
 
     def _report_frame(self, name: str, frame: SampleGrid) -> None:
@@ -125,16 +147,13 @@ class TrackingHooks:
         self._report_file(name, evaluation)
 
     def _report_file(self, name: str, _: Any) -> None:
-        tracking.log_file(self._path(name))
+        tracking.log_file(saved_at(self._catalog, name))
 
     def _report_exported_generator(self, name: str, generator: TrainedGenerator) -> None:
         registered = tracking.register_generator(
-            self._path(name), generator, checked_parameters(self._context).export.registered_model
+            saved_at(self._catalog, name), generator, checked_parameters(self._context).export.registered_model
         )
         logger.info("registered    %s", registered)
-
-    def _path(self, name: str) -> Path:
-        return Path(self._catalog[name].path)
 
 
 class SummaryHooks:
@@ -143,7 +162,7 @@ class SummaryHooks:
     _LOOK_AT = ("sample_grid", "progress", "training_curves", "exported_generator")
 
     @hook_impl
-    def before_pipeline_run(self, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, catalog: DataCatalog) -> None:
         """Start the clock."""
         self._started, self._catalog = time.monotonic(), catalog
 
@@ -154,13 +173,13 @@ class SummaryHooks:
         made = [name for name in self._LOOK_AT if name in pipeline.all_outputs()]
         logger.info("\ndone in %d min %02d s", minutes, seconds)
         for name in made:
-            logger.info("  %-20s %s", name.replace("_", " "), Path(self._catalog[name].path))
+            logger.info("  %-20s %s", name.replace("_", " "), saved_at(self._catalog, name))
         if made:
             logger.info("next          kedro mlflow ui · kedro dcgan sample --count 16 --seed 0 --output samples")
 
 
 # What is reported of which dataset.
-_REPORTED = {
+_REPORTED: dict[str, Callable[[TrackingHooks, str, Any], None]] = {
     "generator": TrackingHooks._report_generator,
     "training_history": TrackingHooks._report_history,
     "sample_frames": TrackingHooks._report_frame,
@@ -170,6 +189,11 @@ _REPORTED = {
     "progress": TrackingHooks._report_file,
     "exported_generator": TrackingHooks._report_exported_generator,
 }
+
+
+def saved_at(catalog: DataCatalog, name: str) -> Path:
+    """Return the file or folder of one of our datasets."""
+    return Path(catalog[name].path)  # type: ignore[attr-defined]  # all that we report have one
 
 
 def checked_parameters(context: KedroContext) -> Parameters:

@@ -114,7 +114,7 @@ def read_parameters(raw: dict[str, Any], overridden: dict[str, Any]) -> Paramete
     for key in raw:
         looks_misspelt = bool(get_close_matches(key, ours))
         if key not in ours and (looks_misspelt or key in overridden):
-            raise ParameterError(_unknown(key, list(ours)))
+            raise ParameterError(_unknown(key))
     try:
         return Parameters.model_validate({key: value for key, value in raw.items() if key in ours})
     except ValidationError as error:
@@ -136,23 +136,23 @@ def _describe(fault: dict[str, Any]) -> str:
     keys = [str(part) for part in fault["loc"]]
     name = ".".join(keys)
     if fault["type"] == "extra_forbidden":
-        return _unknown(name, _known_keys(Parameters))
+        return _unknown(name)
     if fault["type"] == "missing":
         return f"`{name}` must be given (it is missing). Add it to conf/base/parameters_{keys[0]}.yml."
     rule = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("must be ")
     rule = rule if rule.startswith("must") else f"must be {rule}"
     value = fault["input"] if not isinstance(fault["input"], dict) else dict(fault["input"])
     return (
-        f"`{name}` {rule} (got {value!r}). "
-        f"Change it in conf/*/parameters_{keys[0]}.yml or with --params {name}=VALUE."
+        f"`{name}` {rule} (got {value!r}). Change it in conf/*/parameters_{keys[0]}.yml or with --params {name}=VALUE."
     )
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def _unknown(name: str) -> str:
+    known = _known_keys(Parameters)
     parent, _, leaf = name.rpartition(".")
     siblings = [key for key in known if key.rpartition(".")[0] == parent]
     same_leaf = [key for key in known if key.rpartition(".")[2] == leaf]
-    close = get_close_matches(name, siblings, n=1) or same_leaf or get_close_matches(name, known, n=1)
+    close = same_leaf or [key for key in siblings if get_close_matches(leaf, [key.rpartition(".")[2]], cutoff=0.7)]
     if close:
         return f"`{name}` must be a known parameter (it is not). Did you mean `{'` or `'.join(close)}`?"
     return f"`{name}` must be a known parameter (it is not). Known here: {', '.join(siblings or known)}."

@@ -1,11 +1,20 @@
 """Kedro's settings for this project."""
 
+import contextlib
+import io
 import os
 from pathlib import Path
 
-# Nothing is sent anywhere unless the user asks for it; mlflow reads this when it is imported.
+# mlflow reads these when it is imported, so they come first. Nothing is sent anywhere unless the
+# user asks for it, and the console belongs to our own lines.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+# The plugin warns, at every command, about a model class of its own that this project does not use.
+with contextlib.redirect_stderr(io.StringIO()):
+    import kedro_mlflow.mlflow  # noqa: F401
 
 from kedro.utils import find_kedro_project
 
@@ -28,5 +37,7 @@ HOOKS = (CheckHooks(), TrackingHooks(), SummaryHooks())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
+    # A preset, and `--params`, say only what differs: the rest of a key stays as it is in base.
+    "merge_strategy": {"parameters": "soft"},
     "custom_resolvers": {"tracking_uri": _tracking_uri, "artifact_location": _artifact_location},
 }

@@ -3,6 +3,8 @@
 Metrics are logged at `step = images_seen`.
 """
 
+import contextlib
+import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +38,15 @@ class RegisteredVersion:
         return f"{self.name} v{self.version} ({', '.join(self.aliases)})"
 
 
-def open_run(experiment: str, run_id: str | None = None, name: str | None = None) -> str:
-    """Open a new run, or go on with a former one, and return its id."""
-    if run_id:
-        return str(mlflow.start_run(run_id=run_id).info.run_id)
-    return str(mlflow.start_run(experiment_id=mlflow.set_experiment(experiment).experiment_id, run_name=name).info.run_id)
+def open_run(experiment: str, name: str | None = None) -> str:
+    """Open a new run and return its id. Without a name MLflow makes one up."""
+    experiment_id = mlflow.set_experiment(experiment).experiment_id
+    return str(mlflow.start_run(experiment_id=experiment_id, run_name=name).info.run_id)
+
+
+def reopen_run(run_id: str) -> str:
+    """Go on with a former run and return its id."""
+    return str(mlflow.start_run(run_id=run_id).info.run_id)
 
 
 def run_exists(run_id: str) -> bool:
@@ -83,31 +89,42 @@ def register_generator(folder: Path, trained: TrainedGenerator, name: str) -> Re
     `candidate` always moves to the new version. `champion` moves if there is none yet, or if the new
     version is better by the same metric on the same images.
     """
-    spec, metric = trained.spec, trained.facts["primary_metric"]
-    info = mlflow.pyfunc.log_model(
-        name="generator",
-        python_model=str(_PACKAGE / "serving.py"),
-        artifacts={"generator": str(folder)},
-        code_paths=[str(_PACKAGE)],
-        signature=ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, spec.latent_dim))]),
-            outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, spec.image_size, spec.image_size, spec.channels))]),
-        ),
-        input_example=np.zeros((2, spec.latent_dim), dtype=np.float32),
-        pip_requirements=_pinned(_RUNTIME),
-        registered_model_name=name,
-        step=trained.images_seen,
-    )
-    client, version = mlflow.MlflowClient(), str(info.registered_model_version)
-    tags = {"metric": metric, "value": repr(trained.facts["metrics"][metric]), "dataset_digest": trained.dataset_digest}
+    metric = trained.facts["primary_metric"]
+    version = _log_new_version(folder, trained, name)
+    client = mlflow.MlflowClient()
+    tags = {
+        "metric": metric,
+        "value": repr(trained.facts["metrics"][metric]),
+        "dataset_digest": trained.dataset_digest,
+    }
     for key, text in tags.items():
         client.set_model_version_tag(name, version, key, text)
-    aliases = ["candidate"]
-    if _beats_champion(client, name, tags):
-        aliases.append("champion")
+    aliases = ["candidate", "champion"] if _beats_champion(client, name, tags) else ["candidate"]
     for alias in aliases:
         client.set_registered_model_alias(name, alias, version)
     return RegisteredVersion(name, version, tuple(aliases))
+
+
+def _log_new_version(folder: Path, trained: TrainedGenerator, name: str) -> str:
+    spec = trained.spec
+    # MLflow prints its own account of this to standard error; the caller has a line of its own.
+    with contextlib.redirect_stderr(io.StringIO()) as chatter:
+        info = mlflow.pyfunc.log_model(
+            name="generator",
+            python_model=str(_PACKAGE / "serving.py"),
+            artifacts={"generator": str(folder)},
+            code_paths=[str(_PACKAGE)],
+            signature=ModelSignature(
+                inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, spec.latent_dim))]),
+                outputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, spec.image_size, spec.image_size, spec.channels))]),
+            ),
+            input_example=np.zeros((2, spec.latent_dim), dtype=np.float32),
+            pip_requirements=_pinned(_RUNTIME),
+            registered_model_name=name,
+            step=trained.images_seen,
+        )
+    logger.debug(chatter.getvalue())
+    return str(info.registered_model_version)
 
 
 def fetch_generator(model: str) -> Path:

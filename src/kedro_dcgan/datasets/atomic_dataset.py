@@ -6,6 +6,7 @@ from typing import Any
 from kedro.io import AbstractDataset
 
 from kedro_dcgan.datasets.atomic import atomic_file
+from kedro_dcgan.errors import DataError
 
 
 class AtomicDataset(AbstractDataset[Any, Any]):
@@ -25,7 +26,13 @@ class AtomicDataset(AbstractDataset[Any, Any]):
         self._config = {"type": dataset} if isinstance(dataset, str) else dict(dataset)
 
     def load(self) -> Any:
-        """Load with the wrapped dataset."""
+        """Load with the wrapped dataset.
+
+        Raises:
+            DataError: if there is no such file.
+        """
+        if not self._exists():
+            raise DataError(f"`{self.path}` must be there (it is not). Make it with the pipelines before: kedro run.")
         return self._wrapped(self.path).load()
 
     def save(self, data: Any) -> None:

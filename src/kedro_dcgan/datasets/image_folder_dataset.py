@@ -11,7 +11,7 @@ from kedro_dcgan.datasets.atomic import atomic_folder
 
 
 class ImageFolderDataset(AbstractDataset[np.ndarray, np.ndarray]):
-    """Keeps uint8 images `(N, C, H, W)` as `00000.png`, `00001.png`, …
+    """Keeps uint8 images `(N, C, H, W)` as `00000.png`, `00001.png` and so on.
 
     Example:
         >>> import tempfile, pathlib

@@ -107,7 +107,8 @@ def write_digits(folder: Path) -> int:
         for path, image in embedded_digits():
             target = temporary / path
             target.parent.mkdir(exist_ok=True)
-            Image.fromarray(image).save(target)
+            # Uncompressed, so that the bytes, and with them hashes and splits, are the same on every machine.
+            Image.fromarray(image).save(target, compress_level=0)
             count += 1
     return count
 

@@ -1,7 +1,7 @@
 """Shards of prepared images: `.npy` files, memory-mapped, with an index that holds their hashes.
 
-    index.json                {"format": 1, "image_size": 32, "channels": 1, "digest": "…", "splits": {"train": [{"file": "train-00000.npy", "count": 1258, "sha256": "…"}]}}
-    train-00000.npy …         uint8 (N, channels, image_size, image_size)
+index.json                {"format": 1, "image_size": 32, "channels": 1, "digest": "…", "splits": {"train": [{"file": "train-00000.npy", "count": 1258, "sha256": "…"}]}}
+train-00000.npy …         uint8 (N, channels, image_size, image_size)
 """  # noqa: E501  (the index is shown as it is)
 
 import hashlib
@@ -59,11 +59,11 @@ class PreparedImagesDataset(AbstractDataset[ShardStream, PreparedImages]):
         Raises:
             DataError: if a shard is missing or damaged, or the index is of another format.
         """
+        if not self._exists():
+            raise DataError(f"`{self.path}` must hold prepared images (it does not). {_REMEDY}")
         index = json.loads((self.path / "index.json").read_text(encoding="utf-8"))
         if index["format"] != FORMAT:
-            raise DataError(
-                f"`{self.path}` must be of format {FORMAT} (got {index['format']}). {_REMEDY}"
-            )
+            raise DataError(f"`{self.path}` must be of format {FORMAT} (got {index['format']}). {_REMEDY}")
         splits = {
             split: [self._open(entry["file"], entry["sha256"]) for entry in entries]
             for split, entries in index["splits"].items()
@@ -85,7 +85,7 @@ class PreparedImagesDataset(AbstractDataset[ShardStream, PreparedImages]):
         return {"path": str(self.path)}
 
 
-_REMEDY = "Make the shards again: kedro run --pipelines=preprocessing."
+_REMEDY = "Make the shards anew: kedro run --pipelines=ingestion,preprocessing."
 
 
 def _sha256(file: Path) -> str:

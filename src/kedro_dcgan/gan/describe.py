@@ -1,11 +1,13 @@
 """What a network consists of: its layers with parameter counts and output shapes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from kedro_dcgan.gan.networks import Discriminator, Generator
+from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
 
 
 @dataclass(frozen=True)
@@ -29,31 +31,30 @@ class NetworkDescription:
     output_shape: tuple[int, ...]
 
 
-def describe(network: Generator | Discriminator) -> NetworkDescription:
-    """Run one input through a weightless copy on the meta device and record every layer's output shape."""
-    spec = network.spec
-    inputs = (
-        torch.empty(1, spec.latent_dim, device="meta")
-        if isinstance(network, Generator)
-        else torch.empty(1, spec.channels, spec.image_size, spec.image_size, device="meta")
-    )
+def describe(spec: GeneratorSpec | DiscriminatorSpec) -> NetworkDescription:
+    """Build the network without memory for its weights and record every layer of one forward pass."""
     layers: list[LayerDescription] = []
-
-    def record(name: str, layer: nn.Module) -> None:
-        def hook(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
-            layers.append(LayerDescription(name, type(layer).__name__, tuple(output.shape[1:]), _count(layer)))
-
-        layer.register_forward_hook(hook)
-
-    meta = type(network)(spec).to("meta").eval()  # type: ignore[arg-type]  # each class takes its own spec
-    for name, layer in meta.named_modules():
+    network: Generator | Discriminator
+    with torch.device("meta"):
+        if isinstance(spec, GeneratorSpec):
+            network, inputs = Generator(spec), torch.empty(1, spec.latent_dim)
+        else:
+            network, inputs = Discriminator(spec), torch.empty(1, spec.channels, spec.image_size, spec.image_size)
+    for name, layer in network.named_modules():
         if not list(layer.children()):
-            record(name, layer)
-    output = meta(inputs)
+            layer.register_forward_hook(_recorder(name, layers))
+    output = network.eval()(inputs)
     trainable = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
     return NetworkDescription(
         type(network).__name__, tuple(layers), _count(network), trainable, tuple(output.shape[1:])
     )
+
+
+def _recorder(name: str, layers: list[LayerDescription]) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def record(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        layers.append(LayerDescription(name, type(layer).__name__, tuple(output.shape[1:]), _count(layer)))
+
+    return record
 
 
 def _count(module: nn.Module) -> int:

@@ -13,9 +13,11 @@ from kedro_dcgan.images.pixels import to_uint8
 def sample_latents(count: int, latent_dim: int, seed: int) -> Tensor:
     """Return `(count, latent_dim)` standard normal float32 latents, on the CPU.
 
-    They are drawn one by one from `seed`: the first 16 of 100 are the 16 of 16.
+    They are drawn one by one from `seed`: the first 16 of 100 are the 16 of 16. (One draw of all
+    would not do: torch fills small and large tensors in different orders.)
     """
-    return torch.randn(count, latent_dim, generator=torch.Generator().manual_seed(seed))
+    source = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randn(latent_dim, generator=source) for _ in range(count)])
 
 
 def generate(generator: Generator, latents: Tensor, batch_size: int = 64) -> Iterator[Tensor]:

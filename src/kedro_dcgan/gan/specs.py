@@ -99,7 +99,9 @@ def _start_and_doublings(image_size: int) -> tuple[int, int]:
     while size % 2 == 0 and size > 7:
         size, doublings = size // 2, doublings + 1
     if not 4 <= size <= 7 or doublings == 0:
-        fitting = sorted((start << level for start in range(4, 8) for level in range(1, 8)), key=lambda s: abs(s - image_size))
+        fitting = sorted(
+            (start << level for start in range(4, 8) for level in range(1, 8)), key=lambda s: abs(s - image_size)
+        )
         near = " or ".join(str(size) for size in sorted(fitting[:2]))
         raise ParameterError(
             f"`preprocessing.image_size` must be 4, 5, 6 or 7 doubled some times (got {image_size}). "

@@ -63,7 +63,9 @@ def trained_generator(config: Mapping[str, Any], weights: Mapping[str, Tensor]) 
         spec = generator_spec_from_dict(config["spec"])
         return TrainedGenerator(spec, weights, config["dataset_digest"], config["images_seen"], config["facts"])
     except (KeyError, TypeError) as error:
-        raise ModelError(f"a generator's config must be complete (fault: {error}). Export the generator again.") from None
+        raise ModelError(
+            f"a generator's config must be complete (fault: {error}). Export the generator again."
+        ) from None
 
 
 def snapshot_weights(generator: Generator) -> dict[str, Tensor]:

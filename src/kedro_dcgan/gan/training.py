@@ -16,7 +16,7 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.losses import discriminator_loss, generator_loss
 from kedro_dcgan.gan.networks import Discriminator, Generator, initialise
-from kedro_dcgan.gan.sampling import generate_all, sample_latents
+from kedro_dcgan.gan.sampling import generate_all
 from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
 from kedro_dcgan.images.pixels import to_model_range
 from kedro_dcgan.parameters import NetworkParameters
@@ -75,7 +75,7 @@ def start(
     g, d = Generator(generator_spec), Discriminator(discriminator_spec)
     for network in (g, d):
         initialise(network, source)
-        network.to(compute.device, memory_format=torch.channels_last)
+        network.to(compute.device).to(memory_format=torch.channels_last)
     return TrainingState(g, d, _adam(g, generator), _adam(d, discriminator), source)
 
 
@@ -86,8 +86,9 @@ def train(
     fixed_latents: Tensor,
     compute: Compute,
 ) -> Iterator[Tick]:
-    """Train on `batches` of uint8 images `(N, C, H, W)`; yield a tick before the first step, then every
-    `images_per_tick` real images, and after the last batch.
+    """Train on `batches` of uint8 images `(N, C, H, W)`, yielding ticks.
+
+    There is one before the first step, one every `images_per_tick` real images, and one after the last batch.
 
     Raises:
         TrainingError: at the end of a tick in which a loss was not finite.
@@ -166,16 +167,14 @@ def _samples(state: TrainingState, fixed_latents: Tensor) -> np.ndarray:
     return generate_all(state.generator, fixed_latents).numpy()
 
 
-def _tick(
-    state: TrainingState, results: list[Tensor], last_tick: int, started: float, fixed_latents: Tensor
-) -> Tick:
+def _tick(state: TrainingState, results: list[Tensor], last_tick: int, started: float, fixed_latents: Tensor) -> Tick:
     # The only place where the host waits for the device.
-    means = torch.stack(results).mean(dim=0).tolist()
+    d_loss, g_loss, real, fake = torch.stack(results).mean(dim=0).tolist()
     speed = (state.images_seen - last_tick) / (time.perf_counter() - started)
-    if not np.isfinite(means).all():
+    if not np.isfinite([d_loss, g_loss]).all():
         raise TrainingError(
-            f"the losses must stay finite (D {means[0]:.3g}, G {means[1]:.3g} at {state.images_seen:,} images). "
+            f"the losses must stay finite (D {d_loss:.3g}, G {g_loss:.3g} at {state.images_seen:,} images). "
             "Lower `training.generator.learning_rate` and `training.discriminator.learning_rate`."
         )
-    record = TickRecord(state.images_seen, *means, images_per_second=speed)
+    record = TickRecord(state.images_seen, d_loss, g_loss, real, fake, speed)
     return Tick(state.images_seen, record, _samples(state, fixed_latents))

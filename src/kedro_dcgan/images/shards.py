@@ -77,7 +77,9 @@ class PreparedImages:
         """
         count = self.count(split)
         if count < least:
-            raise DataError(f"the {split} split must hold at least {least:,} images for {what} (got {count:,}). {remedy}")
+            raise DataError(
+                f"the {split} split must hold at least {least:,} images for {what} (got {count:,}). {remedy}"
+            )
 
 
 def images_per_shard(image_size: int, channels: int, megabytes: int) -> int:

@@ -21,7 +21,7 @@ class FeatureMoments:
     @classmethod
     def empty(cls, dimension: int) -> "FeatureMoments":
         """Return the moments of no vectors at all."""
-        return cls(0, torch.zeros(dimension, dtype=torch.float64), torch.zeros(dimension, dimension, dtype=torch.float64))
+        return cls.of(torch.zeros(0, dimension))
 
     @classmethod
     def of(cls, features: Tensor) -> "FeatureMoments":

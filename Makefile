@@ -1,0 +1,54 @@
+# The few commands that people and CI use. `make run` and `make test` make the environment if it is not there.
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench ui lock clean
+
+PYTHON ?= python3
+VENV ?= .venv
+# The Kedro environment, a folder of conf/: `make run ENV=smoke`.
+ENV ?= base
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(abspath $(BIN)):$(PATH)
+
+help:
+	@echo "make run     train on the embedded digits, evaluate, export, register   (ENV=smoke: in seconds)"
+	@echo "make test    run the tests"
+	@echo "make check   lint, types, import contracts"
+	@echo "make bench   measure speed against named peers"
+	@echo "make ui      compare runs in the browser"
+	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
+
+run: $(READY)
+	@kedro run --env=$(ENV)
+
+test: $(READY)
+	@echo "tests         about 6 minutes on 2 cores"
+	@pytest
+
+check: $(READY)
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+bench: $(READY)
+	@python benchmarks/training_step.py
+
+ui: $(READY)
+	@kedro mlflow ui
+
+lock: $(READY)
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --upgrade --universal --generate-hashes --extra dev --no-emit-index-url pyproject.toml -o requirements.lock
+	@echo uv | UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url - -o requirements-uv.lock
+
+# uv reads the same index as pip from UV_INDEX_URL, if yours is not the public one.
+$(READY): requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Error: Python must be 3.11 or newer (got %s). Pass another: make PYTHON=python3.12." % sys.version.split()[0])'
+	@echo "environment   making $(VENV) from requirements.lock: some minutes and 6 GB, the first time only"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@VIRTUAL_ENV=$(abspath $(VENV)) uv pip sync --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(abspath $(VENV)) uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "environment   $(VENV) ready"

@@ -1,0 +1,58 @@
+"""A copy of the project in a temporary folder, so that tests run the real commands and touch nothing of the user's."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("conf", "src", "Makefile", "README.md", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "LICENSE")
+
+
+class Project:
+    """A project folder and the commands in it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def run(self, *command, cwd=None, check=True, **environment):
+        """Run a program of this environment in the project; return its result with output and errors as text."""
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "KEDRO_"))}
+        result = subprocess.run(
+            command,
+            cwd=cwd or self.path,
+            env={**inherited, "PATH": programs, "DVC_NO_ANALYTICS": "1", **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and result.returncode:
+            pytest.fail(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
+        return result
+
+
+def copy_project(path):
+    path.mkdir()
+    for name in COPIED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        options = {"ignore": shutil.ignore_patterns("__pycache__", "*.egg-info")} if (ROOT / name).is_dir() else {}
+        copy(ROOT / name, path / name, **options)
+    return Project(path)
+
+
+@pytest.fixture
+def empty_project(tmp_path):
+    """The project as a fresh clone has it."""
+    return copy_project(tmp_path / "kedro-dcgan")
+
+
+@pytest.fixture(scope="session")
+def trained_project(tmp_path_factory):
+    """The project after `kedro run --env=smoke`; its tests look at it and add to it, but change nothing."""
+    project = copy_project(tmp_path_factory.mktemp("trained") / "kedro-dcgan")
+    project.output = project.run("kedro", "run", "--env=smoke").stdout
+    return project

@@ -1,0 +1,82 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kedro_dcgan.errors import UnusableImageError
+from kedro_dcgan.images.decode import decode
+
+
+def encode(image, file_format="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def pixels(data):
+    return np.asarray(decode(data)[0])
+
+
+def reason(data, **limits):
+    with pytest.raises(UnusableImageError) as caught:
+        decode(data, **limits)
+    return caught.value.reason
+
+
+def test_decode_keeps_grey_grey_and_colour_colour():
+    assert decode(encode(Image.new("L", (8, 8), 7)))[0].mode == "L"
+    assert decode(encode(Image.new("RGB", (8, 8), (1, 2, 3))))[0].mode == "RGB"
+
+
+def test_decode_turns_the_image_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    wide = Image.new("RGB", (20, 10), "black")
+    assert decode(encode(wide, "JPEG", exif=exif))[0].size == (10, 20)
+
+
+def test_decode_hides_colour_under_full_transparency():
+    hidden = Image.new("RGBA", (4, 4), (255, 0, 255, 0))
+    assert (pixels(encode(hidden)) == 255).all()
+
+
+def test_decode_lays_grey_with_alpha_over_white():
+    assert (pixels(encode(Image.new("LA", (4, 4), (0, 128)))) == 127).all()
+
+
+def test_decode_resolves_palettes():
+    palette = Image.new("RGB", (4, 4), (10, 200, 30)).quantize(2)
+    assert (pixels(encode(palette)) == (10, 200, 30)).all()
+
+
+def test_decode_scales_16_bits_instead_of_clipping():
+    ramp = Image.fromarray(np.linspace(0, 65535, 256, dtype=np.uint16)[None].repeat(4, axis=0))
+    assert pixels(encode(ramp))[0].tolist() == list(range(256))
+
+
+def test_decode_reads_one_bit_as_black_and_white():
+    assert set(np.unique(pixels(encode(Image.fromarray(np.eye(8, dtype=bool)))))) == {0, 255}
+
+
+def test_decode_trusts_the_content_not_the_name():
+    assert decode(encode(Image.new("RGB", (8, 8)), "JPEG"))[1] == "JPEG"
+
+
+def test_decode_names_the_reason():
+    whole = encode(Image.effect_noise((64, 64), 50), "JPEG")
+    assert reason(b"") == "empty"
+    assert reason(b"<html>not found</html>") == "not_an_image"
+    assert reason(whole[: len(whole) // 2]) == "unreadable"
+    assert reason(encode(Image.new("L", (7, 100))), min_size=8) == "too_small"
+    assert reason(encode(Image.new("L", (100, 101))), max_pixels=100 * 100) == "too_many_pixels"
+
+
+def test_decode_refuses_a_bomb_by_its_header():
+    huge = bytearray(encode(Image.new("L", (8, 8))))
+    huge[16:24] = (60_000).to_bytes(4, "big") * 2  # the size in the header; the checksum no longer fits
+    assert reason(bytes(huge)) in {"too_many_pixels", "unreadable", "not_an_image"}
+
+
+def test_decode_does_not_open_postscript():
+    assert reason(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n") == "not_an_image"

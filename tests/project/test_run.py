@@ -1,0 +1,188 @@
+"""The whole road once, with the real commands, and what it leaves behind."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from kedro_dcgan.datasets import PreparedImagesDataset, TrainedGeneratorDataset
+from kedro_dcgan.gan.sampling import generate_all, sample_latents
+
+MODEL = "dcgan-generator-smoke"
+
+
+def database(project):
+    return f"sqlite:///{project.path}/mlflow.db"
+
+
+@pytest.fixture
+def client(trained_project):
+    mlflow.set_tracking_uri(database(trained_project))
+    yield mlflow.MlflowClient()
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def run(trained_project, client):
+    run_id = json.loads((trained_project.path / "data/06_models/training_run.json").read_text())["mlflow_run_id"]
+    return client.get_run(run_id)
+
+
+def pngs(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).glob("*.png")}
+
+
+def test_each_pipeline_says_in_a_line_what_it_did(trained_project):
+    starts = [line.split()[0] for line in trained_project.output.splitlines() if line and line[0] != " "]
+    assert starts[:7] == ["ingestion", "preprocessing", "training", "evaluation", "export", "registered", "done"]
+    assert "1,797 images scanned · 1,797 accepted · 0 skipped" in trained_project.output
+    assert str(trained_project.path / "data/08_reporting/sample_grid.png") in trained_project.output
+
+
+def test_the_manifest_lists_all_images_with_their_split(trained_project):
+    manifest = pd.read_parquet(trained_project.path / "data/02_intermediate/manifest.parquet")
+    assert len(manifest) == 1797
+    assert manifest["label"].nunique() == 10
+    assert manifest["split"].value_counts().to_dict() == {"train": 1251, "test": 373, "validation": 173}
+
+
+def test_the_shards_hold_the_splits_of_the_manifest(trained_project):
+    images = PreparedImagesDataset(trained_project.path / "data/03_primary/images").load()
+    assert {split: images.count(split) for split in images.splits} == {"train": 1251, "test": 373, "validation": 173}
+    assert images.take("train", np.arange(3)).shape == (3, 1, 32, 32)
+
+
+def test_the_pictures_are_there_and_open(trained_project):
+    reporting = trained_project.path / "data/08_reporting"
+    assert Image.open(reporting / "sample_grid.png").size[0] > 200
+    assert Image.open(reporting / "training_curves.png").size[0] > 200
+    history = pd.read_json(trained_project.path / "data/06_models/training_history.jsonl", lines=True)
+    assert Image.open(reporting / "progress.gif").n_frames == len(history) + 1  # one before the first step
+
+
+def test_the_history_is_complete_and_its_clock_goes_forward(trained_project):
+    history = pd.read_json(trained_project.path / "data/06_models/training_history.jsonl", lines=True)
+    assert history["images_seen"].is_monotonic_increasing
+    assert history["images_seen"].iloc[-1] == 1251 // 32 * 32
+    assert np.isfinite(history.to_numpy()).all()
+
+
+def test_the_evaluation_states_its_protocol_and_is_never_called_fid(trained_project):
+    text = (trained_project.path / "data/08_reporting/evaluation.json").read_text()
+    evaluation = json.loads(text)
+    assert evaluation["primary_metric"] in evaluation["metrics"]
+    assert all(key.startswith("fd_efflite0_64_100_test") for key in evaluation["metrics"])
+    assert evaluation["metrics"]["fd_efflite0_64_100_test_floor"] < evaluation["metrics"]["fd_efflite0_64_100_test"]
+    assert evaluation["protocol"]["real"] == 373
+    assert "not FID" in evaluation["title"]
+
+
+def test_there_is_one_mlflow_run_with_flat_parameters(client, run):
+    experiment = client.get_experiment_by_name("dcgan")
+    assert len(client.search_runs([experiment.experiment_id])) == 1
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.generator.learning_rate"] == "0.0002"
+    assert run.data.params["training.batch_size"] == "32"
+    assert not {"training", "ingestion", "preprocessing"} & set(run.data.params)
+    assert run.data.tags["preset"] == "smoke"
+
+
+def test_the_run_has_live_losses_grids_and_the_evaluation(trained_project, client, run):
+    history = pd.read_json(trained_project.path / "data/06_models/training_history.jsonl", lines=True)
+    logged = client.get_metric_history(run.info.run_id, "generator_loss")
+    assert [metric.step for metric in logged] == history["images_seen"].tolist()
+    assert np.allclose([metric.value for metric in logged], history["generator_loss"])
+    times = [metric.timestamp for metric in logged]
+    assert times == sorted(times)
+    assert len(set(times)) == len(times)  # logged when they happened, not all at the end
+    evaluation = json.loads((trained_project.path / "data/08_reporting/evaluation.json").read_text())
+    assert evaluation["metrics"].items() <= run.data.metrics.items()
+    grids = [file.path for file in client.list_artifacts(run.info.run_id, "images") if file.path.endswith(".png")]
+    assert len(grids) == len(history) + 1
+
+
+def test_the_generator_loads_by_alias_and_draws_the_same_images(trained_project, client):
+    trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
+    latents = sample_latents(5, trained.spec.latent_dim, seed=7)
+    expected = generate_all(trained.build(), latents).permute(0, 2, 3, 1).numpy()
+    for alias in ("candidate", "champion"):
+        model = mlflow.pyfunc.load_model(f"models:/{MODEL}@{alias}")
+        assert np.array_equal(model.predict(latents.numpy()), expected)
+
+
+def test_nothing_pickled_is_shipped(trained_project):
+    shipped = [path.suffix for path in (trained_project.path / "mlartifacts").rglob("*") if path.is_file()]
+    assert ".safetensors" in shipped
+    assert not {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"} & set(shipped)
+
+
+def test_sample_writes_the_same_bytes_for_the_same_seed(trained_project, tmp_path):
+    for name, seed in (("one", 3), ("again", 3), ("other", 4)):
+        arguments = f"--count 6 --seed {seed} --output {tmp_path / name} --model {MODEL}@candidate".split()
+        trained_project.run("kedro", "dcgan", "sample", *arguments)
+    assert pngs(tmp_path / "one") == pngs(tmp_path / "again")
+    assert pngs(tmp_path / "one") != pngs(tmp_path / "other")
+    assert len(pngs(tmp_path / "one")) == 6
+
+
+def test_sample_draws_what_export_drew(trained_project, tmp_path):
+    arguments = f"--count 4 --seed 0 --output {tmp_path / 'four'} --model {MODEL}@champion".split()
+    trained_project.run("kedro", "dcgan", "sample", *arguments)
+    exported = pngs(trained_project.path / "data/07_model_output/samples")
+    assert pngs(tmp_path / "four").items() <= exported.items()
+
+
+def test_sample_refuses_an_unknown_model_and_a_used_folder(trained_project, tmp_path):
+    unknown = trained_project.run(
+        "kedro", "dcgan", "sample", "--output", str(tmp_path / "new"), "--model", "nobody@champion", check=False
+    )
+    assert unknown.returncode == 1
+    assert "Error: `--model` must be a registered NAME@ALIAS (got nobody@champion" in unknown.stderr
+    (tmp_path / "mine.txt").touch()
+    used = trained_project.run("kedro", "dcgan", "sample", "--output", str(tmp_path), check=False)
+    assert used.returncode == 1
+    assert "must be a new or an empty folder" in used.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_evaluate_from_a_subfolder_goes_on_in_the_run_of_the_generator(trained_project, client, run):
+    (trained_project.path / "notebooks").mkdir(exist_ok=True)
+    command = ("kedro", "run", "--pipelines=evaluate", "--env=smoke", "--params", "evaluation.samples=50")
+    trained_project.run(*command, cwd=trained_project.path / "notebooks")
+    assert not list((trained_project.path / "notebooks").iterdir())
+    experiment = client.get_experiment_by_name("dcgan")
+    runs = client.search_runs([experiment.experiment_id])
+    assert [found.info.run_id for found in runs] == [run.info.run_id]
+    assert "fd_efflite0_64_50_test" in runs[0].data.metrics
+    assert runs[0].info.status == "FINISHED"
+    assert runs[0].info.run_name == run.info.run_name
+
+
+def test_no_telemetry_and_no_run_left_open(trained_project):
+    with sqlite3.connect(trained_project.path / "mlflow.db") as connection:
+        assert connection.execute("select count(*) from runs where status != 'FINISHED'").fetchone() == (0,)
+    code = "import kedro_dcgan.settings, mlflow.telemetry.client as c; print(c._MLFLOW_TELEMETRY_CLIENT)"
+    assert trained_project.run("python", "-c", code, CI="", PYTEST_CURRENT_TEST="").stdout.strip() == "None"
+
+
+def test_equal_seeds_train_equal_generators(trained_project, tmp_path):
+    first = TrainedGeneratorDataset(trained_project.path / "data/06_models/generator").load()
+    project = trained_project
+    code = (
+        "from kedro.framework.session import KedroSession;"
+        "from kedro.framework.startup import bootstrap_project;"
+        "bootstrap_project('.');"
+        "from kedro_dcgan.pipelines.training.nodes import train_generator as t;"
+        "s = KedroSession.create(env='smoke'); c = s.load_context().catalog;"
+        "from kedro_dcgan.datasets import TrainedGeneratorDataset as D;"
+        f"*_, last = t(c.load('images'), c.load('params:training')); D('{tmp_path}/again').save(last[0])"
+    )
+    project.run("python", "-c", code)
+    again = TrainedGeneratorDataset(tmp_path / "again").load()
+    assert all(torch.equal(first.weights[name], again.weights[name]) for name in first.weights)

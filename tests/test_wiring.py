@@ -1,0 +1,91 @@
+"""The pipelines, the catalog, the parameter models and dvc.yaml fit together."""
+
+import inspect
+import typing
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from kedro_dcgan.parameters import Parameters
+from kedro_dcgan.pipeline_registry import register_pipelines
+
+PROJECT = Path(__file__).parents[1]
+CATALOG = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text())
+STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
+PIPELINES = register_pipelines()
+FIVE = ("ingestion", "preprocessing", "training", "evaluation", "export")
+# Written by the hooks, beside the generator.
+BY_HOOKS = {"training_run": "training"}
+
+
+def datasets(names):
+    return {name for name in names if not name.startswith("params:")}
+
+
+def paths(names):
+    return {CATALOG[name].get("path") or CATALOG[name]["filepath"] for name in names}
+
+
+def stage_paths(entries):
+    return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+
+
+def test_the_default_pipeline_is_the_five_stages():
+    assert set(PIPELINES["__default__"].nodes) == {node for name in FIVE for node in PIPELINES[name].nodes}
+    assert {node.name for node in PIPELINES["train"].nodes} == {"scan_images", "prepare_images", "train_generator"}
+
+
+def test_every_dataset_is_in_the_catalog_and_every_entry_is_used():
+    assert datasets(PIPELINES["__default__"].datasets()) | set(BY_HOOKS) == set(CATALOG)
+
+
+@pytest.mark.parametrize("node", PIPELINES["__default__"].nodes, ids=lambda node: node.name)
+def test_every_parameter_is_hinted_with_its_model(node):
+    # A hint that cannot be resolved would silently switch Kedro's validation off.
+    hints = typing.get_type_hints(node.func)
+    arguments = list(inspect.signature(node.func).parameters)
+    for argument, name in zip(arguments, node.inputs, strict=True):
+        if name.startswith("params:"):
+            assert issubclass(hints[argument], BaseModel)
+            assert hints[argument] is Parameters.model_fields[name.removeprefix("params:")].annotation
+
+
+@pytest.mark.parametrize("node", PIPELINES["__default__"].nodes, ids=lambda node: node.name)
+def test_node_and_argument_names_are_the_catalogs(node):
+    assert node.name == node.func.__name__
+    assert [name.removeprefix("params:") for name in node.inputs] == list(inspect.signature(node.func).parameters)
+
+
+def test_there_is_a_dvc_stage_a_pipeline():
+    assert set(STAGES) == {"digits", *FIVE}
+    assert all(STAGES[name]["cmd"] == f"kedro run --pipelines={name}" for name in FIVE)
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_dvc_outs_are_the_pipelines_outputs(name):
+    expected = datasets(PIPELINES[name].outputs()) | {key for key, owner in BY_HOOKS.items() if owner == name}
+    stage = STAGES[name]
+    assert stage_paths(stage.get("outs", []) + stage.get("metrics", [])) == paths(expected)
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_dvc_deps_are_the_pipelines_inputs(name):
+    inputs = datasets(PIPELINES[name].inputs())
+    expected = paths(inputs - {"raw_images"}) | ({"${ingestion.source}"} if "raw_images" in inputs else set())
+    deps = {dep for dep in STAGES[name]["deps"] if not dep.startswith("src/")}
+    assert deps == expected
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_dvc_params_are_the_pipelines_parameters(name):
+    parameters = {key.removeprefix("params:") for key in PIPELINES[name].inputs() if key.startswith("params:")}
+    assert {key for entry in STAGES[name]["params"] for keys in entry.values() for key in keys} == parameters
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_dvc_deps_hold_the_code_of_the_stage(name):
+    code = {dep for dep in STAGES[name]["deps"] if dep.startswith("src/")}
+    assert f"src/kedro_dcgan/pipelines/{name}" in code
+    assert all((PROJECT / dep).exists() for dep in code)
