@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("conf", "src", "Makefile", "README.md", "dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "LICENSE")
+COPIED = (
+    "conf",
+    "src",
+    ".dvcignore",
+    ".gitignore",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "dvc.yaml",
+    "pyproject.toml",
+    "requirements.lock",
+    "requirements-uv.lock",
+)
 
 
 class Project:

@@ -1,0 +1,62 @@
+"""The README's commands work as they stand there. `make run` is run on the smoke preset, in this environment."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, copy_project
+from sklearn.datasets import load_sample_images
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [line.removeprefix("$ ") for block in BLOCKS for line in block.splitlines() if line.startswith("$ ")]
+# A clone needs a network, the tests would start themselves, the UI would stay: make only says what it would do.
+REPLACED = {"make test": "make --dry-run test", "make ui": "make --dry-run ui"}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Run all commands in order, in one fresh copy, with a home that has a folder of photos."""
+    folder = tmp_path_factory.mktemp("readme")
+    project = copy_project(folder / "kedro-dcgan")
+    photos = folder / "photos"
+    photos.mkdir()
+    from PIL import Image
+
+    for number, photo in enumerate(load_sample_images().images * 30):
+        Image.fromarray(photo[number : number + 300, number : number + 300]).save(photos / f"{number}.jpg")
+    environment = Path(sys.prefix)
+    variables = {
+        "HOME": str(folder),
+        "VENV": str(environment),
+        "ENV": "smoke",
+        "KEDRO_ENV": "smoke",
+        # The environment is the one that runs this test, whatever the age of the lock.
+        "MAKEFLAGS": f"--old-file={environment / 'bin' / '..' / '.ready'} --old-file={environment / '.ready'}",
+    }
+    outputs = {}
+    for command in COMMANDS:
+        if not command.startswith("git clone"):
+            outputs[command] = project.run("bash", "-c", REPLACED.get(command, command), **variables)
+    return outputs
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_works(results, command):
+    if not command.startswith("git clone"):
+        assert results[command].returncode == 0
+
+
+def test_the_shown_output_of_make_run_is_what_it_says(results):
+    block = next(block for block in BLOCKS if "$ make run" in block)
+    shown = block.split("$ make run\n")[1].split("\n$ ")[0]
+    labels = [line.split()[0] for line in shown.splitlines() if line and line[0] not in " .…"]
+    real = [line.split()[0] for line in results["make run"].stdout.splitlines() if line and line[0] != " "]
+    assert [label for label in labels if label != "environment"] == real
+
+
+def test_the_pictures_and_pages_of_the_readme_exist():
+    links = re.findall(r"\]\(([^)#]+)", README) + re.findall(r'src="([^"]+)"', README)
+    assert links
+    assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []
