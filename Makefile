@@ -48,7 +48,7 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@echo "environment   making $(VENV) from requirements.lock: some minutes and 6 GB, the first time only"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	@VIRTUAL_ENV=$(abspath $(VENV)) uv pip sync --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(abspath $(VENV)) uv pip sync $$([ -t 2 ] || echo --quiet) --require-hashes requirements.lock
 	@VIRTUAL_ENV=$(abspath $(VENV)) uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 	@echo "environment   $(VENV) ready"

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from kedro.framework.context import KedroContext
@@ -14,9 +14,12 @@ from kedro.pipeline import Pipeline
 
 from kedro_dcgan import tracking
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.images.grid import SampleGrid
 from kedro_dcgan.parameters import Parameters, flatten, read_parameters
+
+if TYPE_CHECKING:
+    # Hooks are imported by every command: most need no torch, which takes seconds to import.
+    from kedro_dcgan.gan.trained import TrainedGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +131,7 @@ class TrackingHooks:
             tracking.close_run(status)
             self._run_is_open = False
 
-    def _report_generator(self, name: str, generator: TrainedGenerator) -> None:
+    def _report_generator(self, name: str, generator: "TrainedGenerator") -> None:
         # Evaluation and export find the run by this; it changes only when the generator does.
         self._catalog.save("training_run", {"mlflow_run_id": self._run_id})
         if generator.images_seen == 0:
@@ -149,7 +152,7 @@ class TrackingHooks:
     def _report_file(self, name: str, _: Any) -> None:
         tracking.log_file(saved_at(self._catalog, name))
 
-    def _report_exported_generator(self, name: str, generator: TrainedGenerator) -> None:
+    def _report_exported_generator(self, name: str, generator: "TrainedGenerator") -> None:
         registered = tracking.register_generator(
             saved_at(self._catalog, name), generator, checked_parameters(self._context).export.registered_model
         )

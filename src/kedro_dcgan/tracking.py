@@ -8,7 +8,7 @@ import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
@@ -18,7 +18,9 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.gan.trained import TrainedGenerator
+
+if TYPE_CHECKING:
+    from kedro_dcgan.gan.trained import TrainedGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ def log_file(path: Path) -> None:
     mlflow.log_artifact(str(path), "reports")
 
 
-def register_generator(folder: Path, trained: TrainedGenerator, name: str) -> RegisteredVersion:
+def register_generator(folder: Path, trained: "TrainedGenerator", name: str) -> RegisteredVersion:
     """Register the generator in `folder` as a new version of a model that turns latents into images.
 
     `candidate` always moves to the new version. `champion` moves if there is none yet, or if the new
@@ -105,7 +107,7 @@ def register_generator(folder: Path, trained: TrainedGenerator, name: str) -> Re
     return RegisteredVersion(name, version, tuple(aliases))
 
 
-def _log_new_version(folder: Path, trained: TrainedGenerator, name: str) -> str:
+def _log_new_version(folder: Path, trained: "TrainedGenerator", name: str) -> str:
     spec = trained.spec
     # MLflow prints its own account of this to standard error; the caller has a line of its own.
     with contextlib.redirect_stderr(io.StringIO()) as chatter:

@@ -13,5 +13,7 @@ def test_a_notebook_runs_from_its_folder_and_is_kept_without_output(trained_proj
     folder = Path(trained_project.path / "notebooks")
     folder.mkdir(exist_ok=True)
     NotebookClient(content, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
-    pictures = [output for cell in content.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    pictures = [
+        output for cell in content.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+    ]
     assert len(pictures) == 4

@@ -2,10 +2,10 @@
 
 import re
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import ROOT, copy_project
+from PIL import Image
 from sklearn.datasets import load_sample_images
 
 README = (ROOT / "README.md").read_text()
@@ -22,19 +22,15 @@ def results(tmp_path_factory):
     project = copy_project(folder / "kedro-dcgan")
     photos = folder / "photos"
     photos.mkdir()
-    from PIL import Image
-
     for number, photo in enumerate(load_sample_images().images * 30):
         Image.fromarray(photo[number : number + 300, number : number + 300]).save(photos / f"{number}.jpg")
-    environment = Path(sys.prefix)
-    variables = {
-        "HOME": str(folder),
-        "VENV": str(environment),
-        "ENV": "smoke",
-        "KEDRO_ENV": "smoke",
-        # The environment is the one that runs this test, whatever the age of the lock.
-        "MAKEFLAGS": f"--old-file={environment / 'bin' / '..' / '.ready'} --old-file={environment / '.ready'}",
-    }
+    # The smoke preset, but under the name that the README's commands use.
+    export = project.path / "conf/smoke/parameters_export.yml"
+    export.write_text(export.read_text().replace("dcgan-generator-smoke", "dcgan-generator"))
+    # The environment is the one that runs this test, whatever the age of the lock.
+    (project.path / ".venv").symlink_to(sys.prefix)
+    (project.path / "ready").touch()
+    variables = {"HOME": str(folder), "ENV": "smoke", "KEDRO_ENV": "smoke", "MAKEFLAGS": "READY=ready"}
     outputs = {}
     for command in COMMANDS:
         if not command.startswith("git clone"):
