@@ -15,16 +15,31 @@ from torch import nn
 
 from kedro_dcgan.gan.devices import Compute, choose_compute
 from kedro_dcgan.gan.networks import Discriminator, Generator
-from kedro_dcgan.gan.specs import dcgan_discriminator, dcgan_generator
+from kedro_dcgan.gan.specs import network_specs
 from kedro_dcgan.gan.training import start, train_step
-from kedro_dcgan.parameters import NetworkParameters
+from kedro_dcgan.parameters import TrainingParameters
 
-ADAM = NetworkParameters(width=1, learning_rate=2e-4, betas=(0.5, 0.999))
 ROUNDS, STEPS = 5, 4
 
 
-def our_step(specs, compute: Compute):
-    state = start(*specs, ADAM, ADAM, 0, compute)
+def parameters(width: int, batch: int) -> TrainingParameters:
+    network = {"width": width, "learning_rate": 2e-4, "betas": (0.5, 0.999)}
+    return TrainingParameters(
+        epochs=1,
+        batch_size=batch,
+        latent_dim=100,
+        generator=network,
+        discriminator=network,
+        images_per_tick=1,
+        grid_images=1,
+        seed=0,
+        device="auto",
+        precision="auto",
+    )
+
+
+def our_step(specs, training: TrainingParameters, compute: Compute):
+    state = start(*specs, training, compute)
     return lambda images: train_step(state, images, compute)
 
 
@@ -59,16 +74,17 @@ def images_per_second(step, images):
     started = time.perf_counter()
     for _ in range(STEPS):
         step(images)
-    if images.is_cuda or torch.cuda.is_available():
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
     return STEPS * len(images) / (time.perf_counter() - started)
 
 
 def compare(size: int, channels: int, width: int, batch: int) -> None:
     compute = choose_compute("auto", "auto")
-    specs = dcgan_generator(size, channels, 100, width), dcgan_discriminator(size, channels, width)
+    training = parameters(width, batch)
+    specs = network_specs(size, channels, training)
     images = torch.rand(batch, channels, size, size) * 2 - 1
-    sides = {"ours": our_step(specs, compute), "peer": peer_step(specs, compute)}
+    sides = {"ours": our_step(specs, training, compute), "peer": peer_step(specs, compute)}
     speeds = {name: [] for name in sides}
     for _ in range(ROUNDS + 1):
         for name, step in sides.items():

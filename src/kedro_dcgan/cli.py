@@ -96,17 +96,13 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
 def describe(env: str | None, as_json: bool) -> None:
     """Print layers, parameter counts and output shapes of both networks."""
     from kedro_dcgan.gan.describe import describe as describe_network
-    from kedro_dcgan.gan.specs import dcgan_discriminator, dcgan_generator
+    from kedro_dcgan.gan.specs import network_specs
     from kedro_dcgan.parameters import read_parameters
 
     loader = settings.CONFIG_LOADER_CLASS(str(_project() / "conf"), env=env, **settings.CONFIG_LOADER_ARGS)
     parameters = read_parameters(loader["parameters"], {})
-    images, training = parameters.preprocessing, parameters.training
-    shape = images.image_size, images.channels
-    specs = (
-        dcgan_generator(*shape, training.latent_dim, training.generator.width),
-        dcgan_discriminator(*shape, training.discriminator.width),
-    )
+    images = parameters.preprocessing
+    specs = network_specs(images.image_size, images.channels, parameters.training)
     descriptions = [asdict(describe_network(spec)) for spec in specs]
     if as_json:
         click.echo(json.dumps({description["name"].lower(): description for description in descriptions}, indent=2))

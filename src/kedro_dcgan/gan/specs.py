@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.parameters import TrainingParameters
 
 MAX_WIDTH_FACTOR = 16
 
@@ -78,6 +79,20 @@ def dcgan_discriminator(image_size: int, channels: int, width: int) -> Discrimin
     ]
     stages += [Stage("conv", 1, start, 1, 0, False, "none")]
     return DiscriminatorSpec(image_size, channels, tuple(stages))
+
+
+def network_specs(
+    image_size: int, channels: int, training: TrainingParameters
+) -> tuple[GeneratorSpec, DiscriminatorSpec]:
+    """Return the two networks that the parameters ask for, for images of this shape.
+
+    Raises:
+        ParameterError: as `dcgan_generator`.
+    """
+    return (
+        dcgan_generator(image_size, channels, training.latent_dim, training.generator.width),
+        dcgan_discriminator(image_size, channels, training.discriminator.width),
+    )
 
 
 def generator_spec_from_dict(record: dict[str, Any]) -> GeneratorSpec:

@@ -19,7 +19,7 @@ from kedro_dcgan.gan.networks import Discriminator, Generator, initialise
 from kedro_dcgan.gan.sampling import generate_all
 from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
 from kedro_dcgan.images.pixels import to_model_range
-from kedro_dcgan.parameters import NetworkParameters
+from kedro_dcgan.parameters import NetworkParameters, TrainingParameters
 
 
 @dataclass
@@ -65,18 +65,16 @@ class Tick:
 def start(
     generator_spec: GeneratorSpec,
     discriminator_spec: DiscriminatorSpec,
-    generator: NetworkParameters,
-    discriminator: NetworkParameters,
-    seed: int,
+    training: TrainingParameters,
     compute: Compute,
 ) -> TrainingState:
-    """Build both networks and their optimisers; every random draw follows from `seed`."""
-    source = torch.Generator().manual_seed(seed)
+    """Build both networks and their optimisers; every random draw follows from `training.seed`."""
+    source = torch.Generator().manual_seed(training.seed)
     g, d = Generator(generator_spec), Discriminator(discriminator_spec)
     for network in (g, d):
         initialise(network, source)
         network.to(compute.device).to(memory_format=torch.channels_last)
-    return TrainingState(g, d, _adam(g, generator), _adam(d, discriminator), source)
+    return TrainingState(g, d, _adam(g, training.generator), _adam(d, training.discriminator), source)
 
 
 def train(

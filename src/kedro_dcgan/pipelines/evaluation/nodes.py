@@ -1,6 +1,7 @@
 """Measure the generator against images that it has not seen."""
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -36,44 +37,53 @@ def evaluate_generator(
     images.require("test", 2, "a distance", "Raise `ingestion.splits.test`, or add images.")
     extract = EfficientNetLite0Features(input_size=64)
     latents = sample_latents(evaluation.samples, generator.spec.latent_dim, evaluation.seed)
-    test = _moments(extract, _stored(images, "test", np.arange(images.count("test"))), "test images")
-    fakes = _moments(extract, list(generate(generator.build(), latents, _BATCH)), "samples")
+    test = _real_moments(extract, images, "test", np.arange(images.count("test")))
+    samples = track(generate(generator.build(), latents, _BATCH), "evaluation", evaluation.samples, step=_BATCH)
+    fakes = _moments(extract, samples)
     key = f"fd_{extract.id}_{_short(evaluation.samples)}_test"
     metrics = {key: frechet_distance(fakes, test)}
     if images.count("train") >= evaluation.samples:
         drawn = np.random.default_rng(evaluation.seed).permutation(images.count("train"))[: evaluation.samples]
-        reals = _moments(extract, _stored(images, "train", drawn), "train images")
-        metrics[f"{key}_floor"] = frechet_distance(reals, test)
+        metrics[f"{key}_floor"] = frechet_distance(_real_moments(extract, images, "train", drawn), test)
     logger.info("evaluation    %s", "  ".join(f"{name} {value:.1f}" for name, value in metrics.items()))
     return {
         "title": "Fréchet distance, EfficientNet-Lite0 features (not FID)",
         "metrics": metrics,
         "primary_metric": key,
-        "protocol": {
-            "extractor": extract.id,
-            "weights_sha256": WEIGHTS_SHA256,
-            "feature_dimension": DIMENSION,
-            "resize": "bicubic, antialiased, from uint8",
-            "generated": evaluation.samples,
-            "real": images.count("test"),
-            "split": "test",
-            "seed": evaluation.seed,
-            "dataset_digest": images.digest,
-            "torch": torch.__version__,
-        },
+        "protocol": _protocol(extract, images, evaluation),
         "images_seen": generator.images_seen,
     }
 
 
-def _stored(images: PreparedImages, split: str, indices: np.ndarray) -> list[Tensor]:
-    starts = range(0, len(indices), _BATCH)
-    return [torch.from_numpy(images.take(split, indices[start : start + _BATCH])) for start in starts]
+def _protocol(
+    extract: EfficientNetLite0Features, images: PreparedImages, evaluation: EvaluationParameters
+) -> dict[str, Any]:
+    # Two results may be compared where all of this is equal.
+    return {
+        "extractor": extract.id,
+        "weights_sha256": WEIGHTS_SHA256,
+        "feature_dimension": DIMENSION,
+        "resize": "bicubic, antialiased, from uint8",
+        "generated": evaluation.samples,
+        "real": images.count("test"),
+        "split": "test",
+        "seed": evaluation.seed,
+        "dataset_digest": images.digest,
+        "torch": torch.__version__,
+    }
 
 
-def _moments(extract: EfficientNetLite0Features, batches: list[Tensor], what: str) -> FeatureMoments:
-    total = sum(len(batch) for batch in batches)
+def _real_moments(
+    extract: EfficientNetLite0Features, images: PreparedImages, split: str, indices: np.ndarray
+) -> FeatureMoments:
+    batches = (indices[start : start + _BATCH] for start in range(0, len(indices), _BATCH))
+    pixels = (torch.from_numpy(images.take(split, batch)) for batch in batches)
+    return _moments(extract, track(pixels, f"  {split} images", len(indices), step=_BATCH))
+
+
+def _moments(extract: EfficientNetLite0Features, batches: Iterable[Tensor]) -> FeatureMoments:
     moments = FeatureMoments.empty(DIMENSION)
-    for batch in track(batches, f"  {what}", total, step=_BATCH):
+    for batch in batches:
         moments += FeatureMoments.of(extract(batch))
     return moments
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from kedro_dcgan.gan.devices import choose_compute
 from kedro_dcgan.gan.sampling import sample_latents
-from kedro_dcgan.gan.specs import dcgan_discriminator, dcgan_generator
+from kedro_dcgan.gan.specs import network_specs
 from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
 from kedro_dcgan.gan.training import TickRecord, batch_indices, start, train
 from kedro_dcgan.images.grid import SampleGrid, make_grid
@@ -34,14 +34,7 @@ def train_generator(
     compute = choose_compute(training.device, training.precision)
     logger.info("training      %s · %.1f kimg, %d epochs", compute, total_batches * size / 1000, training.epochs)
 
-    state = start(
-        dcgan_generator(images.image_size, images.channels, training.latent_dim, training.generator.width),
-        dcgan_discriminator(images.image_size, images.channels, training.discriminator.width),
-        training.generator,
-        training.discriminator,
-        training.seed,
-        compute,
-    )
+    state = start(*network_specs(images.image_size, images.channels, training), training, compute)
     indices = batch_indices(count, size, total_batches, training.seed)
     batches = (images.take("train", batch) for batch in track(indices, "training", total_batches * size, step=size))
     fixed_latents = sample_latents(training.grid_images, training.latent_dim, training.seed)

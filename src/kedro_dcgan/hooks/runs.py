@@ -1,7 +1,6 @@
-"""What happens around a run: parameters are checked, MLflow is told, and the user hears where the results are."""
+"""One MLflow run for each trained generator, whichever commands made it."""
 
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,9 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from kedro_dcgan import tracking
-from kedro_dcgan.errors import SourceError
+from kedro_dcgan.hooks.checks import checked_parameters
 from kedro_dcgan.images.grid import SampleGrid
-from kedro_dcgan.parameters import Parameters, flatten, read_parameters
+from kedro_dcgan.parameters import flatten
 
 if TYPE_CHECKING:
     # Hooks are imported by every command: most need no torch, which takes seconds to import.
@@ -24,48 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class CheckHooks:
-    """Refuse what cannot work before anything is done."""
-
-    @hook_impl(tryfirst=True)
-    def after_context_created(self, context: KedroContext) -> None:
-        """Check all parameters."""
-        self._parameters = checked_parameters(context)
-
-    @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Check that the source is there, and holds a batch if a batch will be asked of it."""
-        self._outputs = pipeline.all_outputs()
-        if "manifest" not in self._outputs:
-            return
-        source, batch = self._parameters.ingestion.source, self._parameters.training.batch_size
-        count = len(catalog.load("raw_images").open(source).paths())
-        if "generator" in self._outputs and count < batch:
-            raise SourceError(
-                f"`ingestion.source` must hold at least one batch of `training.batch_size` {batch} images "
-                f"(got {count} files in {source}). Add images, or pass --params training.batch_size=N."
-            )
-
-    @hook_impl(tryfirst=True)
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Check, before any image is prepared, that the splits will do for all that the run is to make of them."""
-        if dataset_name != "manifest":
-            return
-        least = {
-            "generator": ("train", self._parameters.training.batch_size, "training.batch_size"),
-            "evaluation": ("test", 2, "a distance"),
-        }
-        for output, (split, count, what) in least.items():
-            held = int((data["split"] == split).sum())
-            if output in self._outputs and held < count:
-                raise SourceError(
-                    f"the {split} split must hold at least {count} images for {what} (got {held}). "
-                    f"Add images, or raise `ingestion.splits.{split}`."
-                )
-
-
 class TrackingHooks:
-    """One MLflow run for each trained generator, whichever commands made it.
+    """Report what is saved to the run that it belongs to.
 
     A run is opened when a pipeline trains. Evaluation and export, run by themselves, go on in the
     run of the generator that they find; ingestion and preprocessing alone open none.
@@ -159,28 +118,6 @@ class TrackingHooks:
         logger.info("registered    %s", registered)
 
 
-class SummaryHooks:
-    """Say at the end how long it took, where the results are and what to type next."""
-
-    _LOOK_AT = ("sample_grid", "progress", "training_curves", "exported_generator")
-
-    @hook_impl
-    def before_pipeline_run(self, catalog: DataCatalog) -> None:
-        """Start the clock."""
-        self._started, self._catalog = time.monotonic(), catalog
-
-    @hook_impl(trylast=True)
-    def after_pipeline_run(self, pipeline: Pipeline) -> None:
-        """Print the last lines."""
-        minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
-        made = [name for name in self._LOOK_AT if name in pipeline.all_outputs()]
-        logger.info("\ndone in %d min %02d s", minutes, seconds)
-        for name in made:
-            logger.info("  %-20s %s", name.replace("_", " "), saved_at(self._catalog, name))
-        if made:
-            logger.info("next          kedro mlflow ui · kedro dcgan sample --count 16 --seed 0 --output samples")
-
-
 # What is reported of which dataset.
 _REPORTED: dict[str, Callable[[TrackingHooks, str, Any], None]] = {
     "generator": TrackingHooks._report_generator,
@@ -197,12 +134,3 @@ _REPORTED: dict[str, Callable[[TrackingHooks, str, Any], None]] = {
 def saved_at(catalog: DataCatalog, name: str) -> Path:
     """Return the file or folder of one of our datasets."""
     return Path(catalog[name].path)  # type: ignore[attr-defined]  # all that we report have one
-
-
-def checked_parameters(context: KedroContext) -> Parameters:
-    """Return the typed parameters of a context.
-
-    Raises:
-        ParameterError: in one line, for the first fault.
-    """
-    return read_parameters(context.config_loader["parameters"], context._runtime_params or {})
