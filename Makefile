@@ -20,7 +20,7 @@ help:
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 
 run: $(READY)
-	@kedro run --env=$(ENV)
+	kedro run --env=$(ENV)
 
 test: $(READY)
 	@echo "tests         about 6 minutes on 2 cores"

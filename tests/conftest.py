@@ -33,7 +33,9 @@ class Project:
     def run(self, *command, cwd=None, check=True, **environment):
         """Run a program of this environment in the project; return its result with output and errors as text."""
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "KEDRO_"))}
+        # What the user has set, and what make tells its children, stay outside.
+        foreign = ("MLFLOW_", "KEDRO_", "MAKE", "MFLAGS")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
         result = subprocess.run(
             command,
             cwd=cwd or self.path,

@@ -18,6 +18,11 @@ def test_to_uint8_is_the_inverse_for_every_level():
     assert to_uint8(to_model_range(LEVELS)).tolist() == list(range(256))
 
 
+def test_to_uint8_rounds_to_the_nearest_level():
+    between = (torch.tensor([10.4, 10.6, 254.4, 254.6]) / 127.5) - 1
+    assert to_uint8(between).tolist() == [10, 11, 254, 255]
+
+
 def test_to_uint8_clamps_and_never_wraps():
     assert to_uint8(torch.tensor([-1.2, -1.0, 1.0, 1.2, torch.inf])).tolist() == [0, 0, 255, 255, 255]
 
