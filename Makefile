@@ -1,18 +1,18 @@
 # The few commands that people and CI use. `make run` and `make test` make the environment if it is not there.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench ui lock clean
+.PHONY: help run test check bench ui lock
 
 PYTHON ?= python3
 VENV ?= .venv
-# The Kedro environment, a folder of conf/: `make run ENV=smoke`.
-ENV ?= base
+# A preset, a folder of conf/: `make run PRESET=smoke`. Not taken from the shell's variables.
+PRESET :=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
 help:
-	@echo "make run     train on the embedded digits, evaluate, export, register   (ENV=smoke: in seconds)"
+	@echo "make run     train on the embedded digits, evaluate, export, register   (PRESET=smoke: in seconds)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, import contracts"
 	@echo "make bench   measure speed against named peers"
@@ -20,11 +20,12 @@ help:
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 
 run: $(READY)
-	kedro run --env=$(ENV)
+	kedro run$(if $(PRESET), --env=$(PRESET))
 
 test: $(READY)
 	@echo "tests         about 6 minutes on 2 cores"
 	@pytest
+	@echo "next          make run · make check"
 
 check: $(READY)
 	ruff check .

@@ -69,6 +69,15 @@ def test_fractions_must_add_up(raw):
     assert fault(raw).startswith("`ingestion.splits` must add up to 1 (they add up to 1.3)")
 
 
+def test_a_fault_in_a_list_or_a_group_names_what_can_be_changed(raw):
+    raw["training"]["generator"]["betas"] = [0.5, 1.5]
+    assert fault(raw) == (
+        "`training.generator.betas` must be less than 1 (got 1.5). Change it in conf/*/parameters_training.yml."
+    )
+    raw["training"]["generator"] = 3
+    assert fault(raw).startswith("`training.generator` must be a group of keys (got 3). Change it in")
+
+
 def test_parameters_are_frozen(raw):
     with pytest.raises(ValueError, match="frozen"):
         read_parameters(raw, {}).training.seed = 3

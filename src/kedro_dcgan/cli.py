@@ -72,10 +72,13 @@ def dcgan() -> None:
 @errors_in_one_line
 def sample(count: int, seed: int, output: Path, model: str) -> None:
     """Write PNG images from a registered generator."""
+    import torch
+
     from kedro_dcgan import tracking
     from kedro_dcgan.datasets import ImageFolderDataset
-    from kedro_dcgan.datasets.trained_generator_dataset import read_trained_generator
-    from kedro_dcgan.gan.sampling import generate_all, sample_latents
+    from kedro_dcgan.gan.sampling import generate, sample_latents
+    from kedro_dcgan.generator_files import read_generator
+    from kedro_dcgan.progress import track
 
     if output.exists() and any(output.iterdir()):
         raise ParameterError(
@@ -83,9 +86,10 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
         )
     with KedroSession.create(project_path=_project()) as session:
         session.load_context()  # type: ignore[attr-defined]  # kedro-mlflow connects MLflow to the project's database.
-    trained = read_trained_generator(tracking.fetch_generator(model))
+    trained = read_generator(tracking.fetch_generator(model))
     latents = sample_latents(count, trained.spec.latent_dim, seed)
-    ImageFolderDataset(output).save(generate_all(trained.build(), latents).numpy())
+    batches = track(generate(trained.build(), latents), "samples", count, step=64)
+    ImageFolderDataset(output).save(torch.cat(list(batches)).numpy())
     click.echo(f"{count} images of {model}, seed {seed} -> {output}")
 
 

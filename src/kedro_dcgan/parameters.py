@@ -38,7 +38,8 @@ class IngestionParameters(_Parameters):
 
     source: Annotated[str, Field(min_length=1, description="folder of images, relative to the project or absolute")]
     min_size: Annotated[int, Field(ge=1, description="least width and height, pixels")]
-    max_pixels: Annotated[int, Field(ge=1, description="most width x height, pixels")]
+    # Above that, Pillow itself refuses.
+    max_pixels: Annotated[int, Field(ge=1, le=178_956_970, description="most width x height, pixels")]
     splits: SplitFractions
 
 
@@ -139,11 +140,16 @@ def _describe(fault: dict[str, Any]) -> str:
         return _unknown(name)
     if fault["type"] == "missing":
         return f"`{name}` must be given (it is missing). Add it to conf/base/parameters_{keys[0]}.yml."
-    rule = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("must be ")
-    rule = rule if rule.startswith("must") else f"must be {rule}"
-    value = fault["input"] if not isinstance(fault["input"], dict) else dict(fault["input"])
+    # The place of an item in a list, and a group of keys, are changed in the file alone.
+    named = [key for key in keys if not key.isdigit()]
+    is_group = "instance of" in fault["msg"] or isinstance(fault["input"], dict)
+    remedy = "." if is_group or len(named) < len(keys) else f" or with --params {name}=VALUE."
+    rule = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("must ")
+    rule = "be a group of keys" if "instance of" in rule else rule
+    rule = rule if rule.startswith(("be ", "add ")) else f"be {rule}"
     return (
-        f"`{name}` {rule} (got {value!r}). Change it in conf/*/parameters_{keys[0]}.yml or with --params {name}=VALUE."
+        f"`{'.'.join(named)}` must {rule} (got {fault['input']!r}). "
+        f"Change it in conf/*/parameters_{keys[0]}.yml{remedy}"
     )
 
 

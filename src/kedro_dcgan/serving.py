@@ -3,7 +3,6 @@
 MLflow runs this file when it loads the model; the weights lie beside it as safetensors, nothing is pickled.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import numpy as np
 import torch
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
-from safetensors.torch import load_file
 
 from kedro_dcgan.gan.sampling import generate_all
-from kedro_dcgan.gan.trained import trained_generator
+from kedro_dcgan.generator_files import read_generator
 
 
 class GeneratorModel(PythonModel):
@@ -22,9 +20,7 @@ class GeneratorModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Build the generator from the files that were logged with the model."""
-        folder = Path(context.artifacts["generator"])
-        config = json.loads((folder / "generator.json").read_text(encoding="utf-8"))
-        self._generator = trained_generator(config, load_file(folder / "generator.safetensors")).build()
+        self._generator = read_generator(Path(context.artifacts["generator"])).build()
 
     def predict(self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201  (mlflow turns an annotated return type into a signature)
         """Return one image for each latent."""

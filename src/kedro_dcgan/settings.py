@@ -35,7 +35,8 @@ def _artifact_location() -> str | None:
     return f"{_PROJECT.as_posix()}/mlartifacts" if _tracking_uri().startswith("sqlite:") else None
 
 
-HOOKS = (CheckHooks(), TrackingHooks(), SummaryHooks())
+# Kedro calls the last one first: nothing is opened before everything is checked.
+HOOKS = (SummaryHooks(), TrackingHooks(), CheckHooks())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

@@ -1,4 +1,6 @@
-"""MLflow: one run for each trained generator, live numbers and pictures, and the registry. No other module imports it.
+"""MLflow: one run for each trained generator, live numbers and pictures, and the registry.
+
+No other module imports mlflow, but for `serving.py`, which MLflow itself runs.
 
 Metrics are logged at `step = images_seen`.
 """

@@ -1,22 +1,16 @@
 import json
-import os
 from contextlib import contextmanager
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from kedro.io import DatasetError
-from PIL import Image
 
 from kedro_dcgan.datasets import (
-    AtomicDataset,
     ImageFolderDataset,
-    ImageSourceDataset,
     PreparedImagesDataset,
     TrainedGeneratorDataset,
 )
-from kedro_dcgan.datasets.atomic import atomic_file, atomic_folder
 from kedro_dcgan.errors import DataError, ModelError, SourceError
 from kedro_dcgan.gan.networks import Generator
 from kedro_dcgan.gan.specs import dcgan_generator
@@ -49,72 +43,6 @@ def fault(kind, text):
 def trained():
     generator = Generator(dcgan_generator(16, 1, 6, 4))
     return TrainedGenerator(generator.spec, snapshot_weights(generator), "digest", 640, {"seed": 0})
-
-
-def test_atomic_file_keeps_the_old_file_after_an_error(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    with pytest.raises(FileExistsError), atomic_file(path) as temporary:
-        temporary.write_text("half")
-        path.mkdir()
-    assert path.read_text() == "old"
-    assert names(tmp_path) == ["file.txt"]
-
-
-def test_atomic_folder_replaces_the_old_one_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "folder"
-    for content in ("old", "new"):
-        with atomic_folder(path) as temporary:
-            (temporary / content).write_text(content)
-    assert names(path) == ["new"]
-    with pytest.raises(ZeroDivisionError), atomic_folder(path) as temporary:
-        _ = 1 / 0
-    assert names(path) == ["new"]
-    assert names(tmp_path) == ["folder"]
-
-
-def test_atomic_dataset_leaves_a_hard_linked_cache_object_alone(tmp_path):
-    # DVC may link its cache into the workspace: writing in place would change the cache.
-    path, cached = tmp_path / "table.parquet", tmp_path / "cached"
-    dataset = AtomicDataset(path, "pandas.ParquetDataset")
-    dataset.save(pd.DataFrame({"a": [1]}))
-    os.link(path, cached)
-    before = cached.read_bytes()
-    dataset.save(pd.DataFrame({"a": [2]}))
-    assert cached.read_bytes() == before
-    assert dataset.load()["a"].tolist() == [2]
-
-
-def test_image_source_lists_regular_files_only(tmp_path):
-    (tmp_path / "b").mkdir()
-    for name in ("b/2.png", "a.jpg", ".hidden"):
-        (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "link.png").symlink_to("/etc/passwd")
-    os.mkfifo(tmp_path / "pipe.png")
-    source = ImageSourceDataset(tmp_path).load().open(str(tmp_path))
-    assert source.paths() == ["a.jpg", "b/2.png"]
-    assert source.read("b/2.png") == b"x"
-
-
-def test_image_source_writes_the_embedded_digits_once(tmp_path):
-    sources = ImageSourceDataset(tmp_path).load()
-    assert len(sources.open("data/01_raw/digits").paths()) == 1797
-    first = tmp_path / "data/01_raw/digits/0/0000.png"
-    written = first.stat().st_mtime_ns
-    assert Image.open(first).size == (8, 8)
-    sources.open("data/01_raw/digits")
-    assert first.stat().st_mtime_ns == written
-
-
-@pytest.mark.parametrize(("make", "problem"), [("nothing", "nothing there"), ("file", "a file"), ("folder", "empty")])
-def test_image_source_names_what_is_wrong(tmp_path, make, problem):
-    path = tmp_path / "images"
-    if make == "file":
-        path.touch()
-    if make == "folder":
-        path.mkdir()
-    with pytest.raises(SourceError, match=rf"`ingestion.source` must be .*images, {problem}\)"):
-        ImageSourceDataset(tmp_path).load().open("images")
 
 
 def test_prepared_images_come_back_as_they_were(tmp_path):

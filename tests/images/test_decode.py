@@ -5,7 +5,11 @@ import pytest
 from PIL import Image
 
 from kedro_dcgan.errors import UnusableImageError
-from kedro_dcgan.images.decode import decode
+from kedro_dcgan.images.decode import decode as decode_within
+
+
+def decode(data, min_size=1, max_pixels=1_000_000):
+    return decode_within(data, min_size, max_pixels)
 
 
 def encode(image, file_format="PNG", **options):
@@ -76,6 +80,25 @@ def test_decode_refuses_a_bomb_by_its_header():
     huge = bytearray(encode(Image.new("L", (8, 8))))
     huge[16:24] = (60_000).to_bytes(4, "big") * 2  # the size in the header; the checksum no longer fits
     assert reason(bytes(huge)) in {"too_many_pixels", "unreadable", "not_an_image"}
+
+
+def test_decode_does_not_mind_damaged_metadata():
+    ends_too_soon = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x05\x00\x0e\x01"
+    data = encode(Image.new("L", (64, 64), 5), "JPEG", exif=ends_too_soon)
+    with pytest.warns(UserWarning, match="EXIF"):
+        Image.open(io.BytesIO(data)).getexif()
+    assert decode(data)[0].size == (64, 64)
+
+
+def test_decode_keeps_grey_with_one_transparent_level_grey():
+    data = encode(Image.new("L", (4, 4), 7), transparency=7)
+    assert decode(data)[0].mode == "L"
+    assert (pixels(data) == 255).all()
+
+
+def test_decode_takes_more_pixels_than_pillow_where_the_limit_allows():
+    data = encode(Image.new("1", (10_000, 9_000)))
+    assert decode(data, max_pixels=100_000_000)[0].size == (10_000, 9_000)
 
 
 def test_decode_does_not_open_postscript():

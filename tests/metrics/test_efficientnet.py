@@ -24,8 +24,8 @@ def distance(extract, a, b):
     sides = []
     for images in (a, b):
         moments = FeatureMoments.empty(module.DIMENSION)
-        for features in extract.batches(images):
-            moments += FeatureMoments.of(features)
+        for batch in images.split(50):
+            moments += FeatureMoments.of(extract(batch))
         sides.append(moments)
     return frechet_distance(*sides)
 

@@ -1,5 +1,6 @@
 """Every mistake that a user can make ends with one line, before any work starts, and a code that is not 0."""
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -30,7 +31,7 @@ CASES = {
     "no generator yet": ("run --pipelines=evaluate", "must hold a trained generator (it does not). Train one"),
     "no manifest yet": ("run --pipelines=preprocessing", "manifest.parquet` must be there (it is not)"),
     "an image size that does not double": (
-        "dcgan describe --env=odd",
+        "run --env=odd",
         "must be 4, 5, 6 or 7 doubled some times (got 100). The nearest sizes are 96 or 112.",
     ),
     "a device that is not there": (
@@ -69,6 +70,8 @@ def test_a_mistake_is_answered_in_one_line(answers, case):
     assert expected in errors[0]
 
 
-def test_no_mistake_left_a_model_or_an_open_run(answers):
+def test_no_mistake_left_data_a_model_or_a_run(answers):
     project, _ = answers
-    assert not (project.path / "data/06_models").exists()
+    assert not list((project.path).glob("data/0[2-9]*"))
+    with sqlite3.connect(project.path / "mlflow.db") as connection:
+        assert connection.execute("select count(*) from runs").fetchone() == (0,)

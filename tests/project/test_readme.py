@@ -30,7 +30,7 @@ def results(tmp_path_factory):
     # The environment is the one that runs this test, whatever the age of the lock.
     (project.path / ".venv").symlink_to(sys.prefix)
     (project.path / "ready").touch()
-    variables = {"HOME": str(folder), "ENV": "smoke", "KEDRO_ENV": "smoke", "MAKEFLAGS": "READY=ready"}
+    variables = {"HOME": str(folder), "KEDRO_ENV": "smoke", "MAKEFLAGS": "READY=ready PRESET=smoke"}
     outputs = {}
     for command in COMMANDS:
         if not command.startswith("git clone"):

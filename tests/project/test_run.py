@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -12,7 +13,9 @@ import torch
 from PIL import Image
 
 from kedro_dcgan.datasets import PreparedImagesDataset, TrainedGeneratorDataset
+from kedro_dcgan.errors import ModelError
 from kedro_dcgan.gan.sampling import generate_all, sample_latents
+from kedro_dcgan.pipelines.export.nodes import export_generator
 
 MODEL = "dcgan-generator-smoke"
 
@@ -40,7 +43,7 @@ def pngs(folder):
 
 def test_each_pipeline_says_in_a_line_what_it_did(trained_project):
     starts = [line.split()[0] for line in trained_project.output.splitlines() if line and line[0] != " "]
-    assert starts[:7] == ["ingestion", "preprocessing", "training", "evaluation", "export", "registered", "done"]
+    assert starts == ["ingestion", "preprocessing", "training", "evaluation", "export", "registered", "done", "next"]
     assert "1,797 images scanned · 1,797 accepted · 0 skipped" in trained_project.output
     assert str(trained_project.path / "data/08_reporting/sample_grid.png") in trained_project.output
 
@@ -56,6 +59,15 @@ def test_the_shards_hold_the_splits_of_the_manifest(trained_project):
     images = PreparedImagesDataset(trained_project.path / "data/03_primary/images").load()
     assert {split: images.count(split) for split in images.splits} == {"train": 1251, "test": 373, "validation": 173}
     assert images.take("train", np.arange(3)).shape == (3, 1, 32, 32)
+
+
+def test_an_evaluation_of_another_generator_is_not_exported(trained_project):
+    trained = TrainedGeneratorDataset(trained_project.path / "data/06_models/generator").load()
+    evaluation = json.loads((trained_project.path / "data/08_reporting/evaluation.json").read_text())
+    assert export_generator(trained, evaluation).facts["primary_metric"] == evaluation["primary_metric"]
+    changed = {name: weights + 1 for name, weights in trained.weights.items()}
+    with pytest.raises(ModelError, match="another's"):
+        export_generator(replace(trained, weights=changed), evaluation)
 
 
 def test_the_pictures_are_there_and_open(trained_project):

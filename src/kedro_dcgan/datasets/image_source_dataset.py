@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,38 +17,50 @@ DIGITS = "data/01_raw/digits"
 
 
 class FolderSource:
-    """The regular files below a folder, by path relative to it. Links are not followed, hidden files are left out."""
+    """The regular files below a folder, by path relative to it. Links are not followed, hidden files are left out.
+
+    Raises:
+        SourceError: on construction, if a folder may not be listed.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._paths = sorted(self._walk(), key=str.encode)
+        # A name that is not UTF-8 is known by its escaped form, which manifests and people can read.
+        self._files = {os.fsencode(path).decode("utf-8", "backslashreplace"): path for path in self._walk()}
 
     def paths(self) -> list[str]:
         """Return the relative paths, with `/`, in the order of their bytes."""
-        return self._paths
+        return sorted(self._files, key=str.encode)
 
     def read(self, path: str) -> bytes:
         """Return one file's bytes.
 
         Raises:
-            SourceError: if the file has vanished or may not be read.
+            SourceError: if the file is not there or may not be read.
         """
+        if path not in self._files:
+            raise SourceError(
+                f"`ingestion.source` must be the one that was ingested ({self._root} has no {path}). "
+                "Pass that one, or ingest this one: kedro run --pipelines=ingestion."
+            )
         try:
-            return (self._root / path).read_bytes()
+            return (self._root / self._files[path]).read_bytes()
         except OSError as error:
             raise SourceError(
-                f"`{self._root / path}` must stay readable during a run ({error.strerror}). Run again."
+                f"`{self._root / path}` must be readable ({error.strerror}). Change that, or ingest without it."
             ) from None
 
-    def _walk(self) -> list[str]:
-        found = []
-        for folder, folders, files in os.walk(self._root):
+    def _walk(self) -> Iterator[str]:
+        for folder, folders, files in os.walk(self._root, onerror=_refuse_folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in files:
                 path = Path(folder, name)
                 if not name.startswith(".") and stat.S_ISREG(path.lstat().st_mode):
-                    found.append(path.relative_to(self._root).as_posix())
-        return found
+                    yield path.relative_to(self._root).as_posix()
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise SourceError(f"`{error.filename}` must be a folder that may be listed ({error.strerror}). Change that.")
 
 
 class ImageSources:

@@ -11,8 +11,8 @@ from kedro_dcgan.datasets.atomic import atomic_file
 from kedro_dcgan.images.grid import SampleGrid
 
 
-class SampleFramesDataset(AbstractDataset[SampleGrid, list[SampleGrid]]):
-    """Adds a frame with each save; loads them all, oldest first.
+class SampleFramesDataset(AbstractDataset[list[SampleGrid], list[SampleGrid]]):
+    """Adds frames with each save; loads them all, oldest first.
 
     Time only goes forward: saving a frame removes those of the same and of later moments, so a
     training that starts again leaves nothing of the one before.
@@ -21,7 +21,7 @@ class SampleFramesDataset(AbstractDataset[SampleGrid, list[SampleGrid]]):
         >>> import tempfile
         >>> dataset = SampleFramesDataset(path=tempfile.mkdtemp())
         >>> for images_seen in (0, 640, 1280, 640):
-        ...     dataset.save(SampleGrid(images_seen, np.zeros((4, 4), dtype=np.uint8)))
+        ...     dataset.save([SampleGrid(images_seen, np.zeros((4, 4), dtype=np.uint8))])
         >>> [frame.images_seen for frame in dataset.load()]
         [0, 640]
     """
@@ -29,13 +29,14 @@ class SampleFramesDataset(AbstractDataset[SampleGrid, list[SampleGrid]]):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def save(self, data: SampleGrid) -> None:
-        """Write the frame."""
-        for later in self._frames():
-            if int(later.stem) >= data.images_seen:
-                later.unlink()
-        with atomic_file(self.path / f"{data.images_seen:012d}.png") as temporary:
-            Image.fromarray(data.picture).save(temporary)
+    def save(self, data: list[SampleGrid]) -> None:
+        """Write the frames."""
+        for frame in data:
+            for later in self._frames():
+                if int(later.stem) >= frame.images_seen:
+                    later.unlink()
+            with atomic_file(self.path / f"{frame.images_seen:012d}.png") as temporary:
+                Image.fromarray(frame.picture).save(temporary)
 
     def load(self) -> list[SampleGrid]:
         """Read all frames."""

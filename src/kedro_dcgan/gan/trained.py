@@ -1,5 +1,6 @@
 """A trained generator as a value: its spec, its weights and where it comes from."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,14 @@ class TrainedGenerator:
             first_fault = str(error).splitlines()[1].strip()
             raise ModelError(f"the generator's weights must fit its spec ({first_fault}). Train it again.") from None
         return generator.eval()
+
+    def fingerprint(self) -> str:
+        """Return 16 hex digits of the SHA-256 over the weights: what was measured is told from what was not."""
+        hasher = hashlib.sha256()
+        for name in sorted(self.weights):
+            hasher.update(name.encode())
+            hasher.update(self.weights[name].numpy().tobytes())
+        return hasher.hexdigest()[:16]
 
     def config(self) -> dict[str, Any]:
         """Return everything but the weights, as JSON values."""

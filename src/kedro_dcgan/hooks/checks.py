@@ -21,10 +21,41 @@ class CheckHooks:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Check that the source is there, and holds a batch if a batch will be asked of it."""
+        """Check what the run will ask of the source and of the machine."""
         self._outputs = pipeline.all_outputs()
-        if "manifest" not in self._outputs:
+        if "generator" in self._outputs:
+            self._check_training()
+        if "manifest" in self._outputs:
+            self._check_source(catalog)
+
+    @hook_impl(tryfirst=True)
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Check, before any image is prepared, that the splits will do for all that the run is to make of them."""
+        if dataset_name != "manifest":
             return
+        batch = self._parameters.training.batch_size
+        least = {
+            "generator": ("train", batch, f"a batch (`training.batch_size` is {batch}: lower it"),
+            "evaluation": ("test", 2, "an evaluation (run --pipelines=train to go without"),
+        }
+        for output, (split, count, what) in least.items():
+            held = int((data["split"] == split).sum())
+            if output in self._outputs and held < count:
+                raise SourceError(
+                    f"the {split} split must hold at least {count} images for {what}; got {held}). "
+                    "Add images, or give it a larger share of `ingestion.splits`."
+                )
+
+    def _check_training(self) -> None:
+        # Here, because most commands do without torch, which takes seconds to import.
+        from kedro_dcgan.gan.devices import choose_compute
+        from kedro_dcgan.gan.specs import network_specs
+
+        images, training = self._parameters.preprocessing, self._parameters.training
+        network_specs(images.image_size, images.channels, training)
+        choose_compute(training.device, training.precision)
+
+    def _check_source(self, catalog: DataCatalog) -> None:
         source, batch = self._parameters.ingestion.source, self._parameters.training.batch_size
         count = len(catalog.load("raw_images").open(source).paths())
         if "generator" in self._outputs and count < batch:
@@ -32,23 +63,6 @@ class CheckHooks:
                 f"`ingestion.source` must hold at least one batch of `training.batch_size` {batch} images "
                 f"(got {count} files in {source}). Add images, or pass --params training.batch_size=N."
             )
-
-    @hook_impl(tryfirst=True)
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Check, before any image is prepared, that the splits will do for all that the run is to make of them."""
-        if dataset_name != "manifest":
-            return
-        least = {
-            "generator": ("train", self._parameters.training.batch_size, "training.batch_size"),
-            "evaluation": ("test", 2, "a distance"),
-        }
-        for output, (split, count, what) in least.items():
-            held = int((data["split"] == split).sum())
-            if output in self._outputs and held < count:
-                raise SourceError(
-                    f"the {split} split must hold at least {count} images for {what} (got {held}). "
-                    f"Add images, or raise `ingestion.splits.{split}`."
-                )
 
 
 def checked_parameters(context: KedroContext) -> Parameters:

@@ -93,16 +93,16 @@ class TrackingHooks:
     def _report_generator(self, name: str, generator: "TrainedGenerator") -> None:
         # Evaluation and export find the run by this; it changes only when the generator does.
         self._catalog.save("training_run", {"mlflow_run_id": self._run_id})
-        if generator.images_seen == 0:
-            tracking.log_parameters({}, {"dataset_digest": generator.dataset_digest})
+        tracking.log_parameters({}, {"dataset_digest": generator.dataset_digest})
 
     def _report_history(self, name: str, history: pd.DataFrame) -> None:
         if len(history):
             newest = {str(name): float(value) for name, value in history.iloc[-1].items()}
             tracking.log_metrics(newest, int(newest.pop("images_seen")))
 
-    def _report_frame(self, name: str, frame: SampleGrid) -> None:
-        tracking.log_samples(frame.picture, frame.images_seen)
+    def _report_frames(self, name: str, frames: list[SampleGrid]) -> None:
+        for frame in frames:
+            tracking.log_samples(frame.picture, frame.images_seen)
 
     def _report_evaluation(self, name: str, evaluation: dict[str, Any]) -> None:
         tracking.log_metrics(evaluation["metrics"], evaluation["images_seen"])
@@ -122,7 +122,7 @@ class TrackingHooks:
 _REPORTED: dict[str, Callable[[TrackingHooks, str, Any], None]] = {
     "generator": TrackingHooks._report_generator,
     "training_history": TrackingHooks._report_history,
-    "sample_frames": TrackingHooks._report_frame,
+    "sample_frames": TrackingHooks._report_frames,
     "evaluation": TrackingHooks._report_evaluation,
     "sample_grid": TrackingHooks._report_file,
     "training_curves": TrackingHooks._report_file,

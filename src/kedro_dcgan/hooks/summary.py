@@ -3,10 +3,12 @@
 import logging
 import time
 
+from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
+from kedro_dcgan.hooks.checks import checked_parameters
 from kedro_dcgan.hooks.runs import saved_at
 
 logger = logging.getLogger(__name__)
@@ -15,7 +17,20 @@ logger = logging.getLogger(__name__)
 class SummaryHooks:
     """Print the last lines of a run."""
 
-    _LOOK_AT = ("sample_grid", "progress", "training_curves", "exported_generator")
+    _LOOK_AT = (
+        "manifest",
+        "generator",
+        "evaluation",
+        "sample_grid",
+        "progress",
+        "training_curves",
+        "exported_generator",
+    )
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Remember the parameters."""
+        self._context = context
 
     @hook_impl
     def before_pipeline_run(self, catalog: DataCatalog) -> None:
@@ -24,11 +39,23 @@ class SummaryHooks:
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline) -> None:
-        """Print the last lines."""
+        """Print how long it took, where the results are and what comes next."""
         minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
         made = [name for name in self._LOOK_AT if name in pipeline.all_outputs()]
         logger.info("\ndone in %d min %02d s", minutes, seconds)
         for name in made:
             logger.info("  %-20s %s", name.replace("_", " "), saved_at(self._catalog, name))
         if made:
-            logger.info("next          kedro mlflow ui · kedro dcgan sample --count 16 --seed 0 --output samples")
+            logger.info("next          %s", self._next_step(made[-1]))
+
+    def _next_step(self, last_made: str) -> str:
+        if last_made == "exported_generator":
+            model = checked_parameters(self._context).export.registered_model
+            sample = f"kedro dcgan sample --count 16 --seed 0 --output samples --model {model}@candidate"
+            return f"kedro mlflow ui · {sample}"
+        env = f" --env={self._context.env}" if self._context.env else ""
+        following = {
+            "manifest": "--pipelines=preprocessing,training,evaluation,export",
+            "generator": "--pipelines=evaluation,export",
+        }
+        return f"kedro run{env} {following.get(last_made, '--pipelines=export')}"

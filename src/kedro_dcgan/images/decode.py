@@ -14,7 +14,7 @@ from kedro_dcgan.errors import UnusableImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 
-def decode(data: bytes, min_size: int = 1, max_pixels: int = 50_000_000) -> tuple[Image.Image, str, str]:
+def decode(data: bytes, min_size: int, max_pixels: int) -> tuple[Image.Image, str, str]:
     """Decode `data` and return `(image, format, stored mode)`.
 
     The image is upright (EXIF orientation applied), in mode L where the file is grey and RGB
@@ -27,13 +27,16 @@ def decode(data: bytes, min_size: int = 1, max_pixels: int = 50_000_000) -> tupl
     if not data:
         raise UnusableImageError("empty")
     with warnings.catch_warnings():
-        # Pillow only warns of what we want to refuse: bombs, and metadata that it could not read.
+        # Pillow only warns of some damage that we want to refuse. Metadata that it cannot read do not
+        # hurt the picture, and the limit of pixels is our own.
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="(?i).*(exif|metadata|malformed mpo)")
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except UnidentifiedImageError:
             raise UnusableImageError("not_an_image", f"not one of {', '.join(FORMATS)}") from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        except Image.DecompressionBombError as error:
             raise UnusableImageError("too_many_pixels", str(error)) from None
         except Exception as error:  # Pillow raises a dozen types for damaged headers.
             raise UnusableImageError("unreadable", _one_line(error)) from None
@@ -59,7 +62,8 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
-        image = Image.alpha_composite(white, rgba).convert("L" if image.mode in ("LA", "La") else "RGB")
+        is_grey = image.mode in ("1", "L", "LA", "La")
+        return Image.alpha_composite(white, rgba).convert("L" if is_grey else "RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
@@ -67,7 +71,7 @@ def _scale_to_8_bits(image: Image.Image) -> Image.Image:
     # Pillow's own convert() clips: a 16-bit ramp would come out white.
     levels = np.asarray(image)
     top = 1.0 if image.mode == "F" and levels.max() <= 1 else 65535.0
-    return Image.fromarray(np.rint(np.clip(levels / top, 0, 1) * 255).astype(np.uint8), mode=None)
+    return Image.fromarray(np.rint(np.clip(levels / top, 0, 1) * 255).astype(np.uint8))
 
 
 def _one_line(error: Exception) -> str:

@@ -48,6 +48,11 @@ def inspect(path: str, data: bytes, min_size: int, max_pixels: int) -> ImageReco
     return replace(record, format=format_name, width=image.width, height=image.height, mode=mode)
 
 
+def unreadable(path: str, detail: str) -> ImageRecord:
+    """Record a file whose bytes could not be had."""
+    return ImageRecord(path, sha256="", bytes=0, verdict=SKIPPED, reason="unreadable", detail=detail)
+
+
 def assign_split(sha256: str, train: float, validation: float) -> str:
     """Return the split of a content hash: its first 64 bits, read as a fraction of 1, fall into one share."""
     position = int(sha256[:16], 16) / 2**64

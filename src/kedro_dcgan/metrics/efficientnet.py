@@ -4,7 +4,6 @@ Tan and Le 2019 (arXiv 1905.11946), Lite variant. Distances on these features ar
 """
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -48,8 +47,3 @@ class EfficientNetLite0Features:
         normalised = ((resized - 127) / 128).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             return self._network.extract_features(normalised).mean(dim=(2, 3))
-
-    def batches(self, images: Tensor, batch_size: int = 50) -> Iterator[Tensor]:
-        """Yield the features of many images batch by batch."""
-        for batch in images.split(batch_size):
-            yield self(batch)

@@ -34,7 +34,7 @@ def evaluate_generator(
         DataError: if the generator was trained on other images, or the test split has fewer than 2.
     """
     images.require_digest(generator.dataset_digest)
-    images.require("test", 2, "a distance", "Raise `ingestion.splits.test`, or add images.")
+    images.require("test", 2, "a distance", "Add images, or give it a larger share of `ingestion.splits`.")
     extract = EfficientNetLite0Features(input_size=64)
     latents = sample_latents(evaluation.samples, generator.spec.latent_dim, evaluation.seed)
     test = _real_moments(extract, images, "test", np.arange(images.count("test")))
@@ -51,6 +51,7 @@ def evaluate_generator(
         "metrics": metrics,
         "primary_metric": key,
         "protocol": _protocol(extract, images, evaluation),
+        "generator": generator.fingerprint(),
         "images_seen": generator.images_seen,
     }
 

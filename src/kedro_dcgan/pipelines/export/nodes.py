@@ -6,21 +6,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kedro_dcgan.gan.sampling import generate_all, sample_latents
+from kedro_dcgan.errors import ModelError
+from kedro_dcgan.gan.sampling import generate, sample_latents
 from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.images.grid import Animation, SampleGrid, make_grid
 from kedro_dcgan.parameters import ExportParameters
+from kedro_dcgan.progress import track
 
 logger = logging.getLogger(__name__)
+
+_BATCH = 64
 
 
 def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tuple[np.ndarray, Image.Image]:
     """Return samples, uint8 `(N, C, H, W)`, and all of them in one picture."""
     latents = sample_latents(export.samples, generator.spec.latent_dim, export.seed)
-    samples = generate_all(generator.build(), latents).numpy()
+    batches = track(generate(generator.build(), latents, _BATCH), "export", export.samples, step=_BATCH)
+    samples = torch.cat(list(batches)).numpy()
     # Small images are enlarged to a size that people can see.
     scale = max(1, 64 // generator.spec.image_size)
     return samples, Image.fromarray(make_grid(samples, scale=scale))
@@ -49,7 +55,16 @@ def draw_training_curves(training_history: pd.DataFrame) -> Figure:
 
 
 def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) -> TrainedGenerator:
-    """Return the generator with its metrics and their protocol written into it."""
+    """Return the generator with its metrics and their protocol written into it.
+
+    Raises:
+        ModelError: if the metrics are those of another generator.
+    """
+    if evaluation["generator"] != generator.fingerprint():
+        raise ModelError(
+            "the evaluation must be that of the generator at hand (it is another's). "
+            "Evaluate again: kedro run --pipelines=evaluation,export."
+        )
     logger.info("export        samples, progress GIF, curves, generator -> data/07_model_output, data/08_reporting")
     measured = {key: evaluation[key] for key in ("metrics", "primary_metric", "protocol")}
     return replace(generator, facts={**generator.facts, **measured})

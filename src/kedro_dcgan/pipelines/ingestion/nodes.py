@@ -6,7 +6,7 @@ from typing import Protocol
 import pandas as pd
 
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.images.manifest import ACCEPTED, build_manifest, inspect, summarise
+from kedro_dcgan.images.manifest import ACCEPTED, ImageRecord, build_manifest, inspect, summarise, unreadable
 from kedro_dcgan.parameters import IngestionParameters
 from kedro_dcgan.progress import track
 
@@ -34,10 +34,7 @@ def scan_images(raw_images: Sources, ingestion: IngestionParameters) -> pd.DataF
     """
     source = raw_images.open(ingestion.source)
     paths = source.paths()
-    records = [
-        inspect(path, source.read(path), ingestion.min_size, ingestion.max_pixels)
-        for path in track(paths, "ingestion", len(paths))
-    ]
+    records = [_look_at(source, path, ingestion) for path in track(paths, "ingestion", len(paths))]
     manifest = build_manifest(records, ingestion.splits.train, ingestion.splits.validation)
     summary = summarise(manifest)
     if not (manifest["verdict"] == ACCEPTED).any():
@@ -47,3 +44,11 @@ def scan_images(raw_images: Sources, ingestion: IngestionParameters) -> pd.DataF
         )
     logger.info("ingestion     %s", summary)
     return manifest
+
+
+def _look_at(source: Source, path: str, ingestion: IngestionParameters) -> ImageRecord:
+    try:
+        data = source.read(path)
+    except SourceError as error:
+        return unreadable(path, str(error))
+    return inspect(path, data, ingestion.min_size, ingestion.max_pixels)

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 def train_generator(
     images: PreparedImages, training: TrainingParameters
-) -> Iterator[tuple[TrainedGenerator, pd.DataFrame, SampleGrid]]:
-    """Yield at each tick the generator as it is, the history so far and the samples of the fixed latents.
+) -> Iterator[tuple[TrainedGenerator, pd.DataFrame, list[SampleGrid]]]:
+    """Yield at each tick the generator as it is, the history so far and the new samples of the fixed latents.
 
     Raises:
         DataError: before the first tick, if the train split holds fewer images than a batch.
@@ -32,28 +32,30 @@ def train_generator(
     count = images.count("train")
     total_batches = max(1, round(training.epochs * (count // size)))
     compute = choose_compute(training.device, training.precision)
-    logger.info("training      %s · %.1f kimg, %d epochs", compute, total_batches * size / 1000, training.epochs)
+    logger.info("training      %s · %.1f kimg, %g epochs", compute, total_batches * size / 1000, training.epochs)
 
     state = start(*network_specs(images.image_size, images.channels, training), training, compute)
     indices = batch_indices(count, size, total_batches, training.seed)
     batches = (images.take("train", batch) for batch in track(indices, "training", total_batches * size, step=size))
     fixed_latents = sample_latents(training.grid_images, training.latent_dim, training.seed)
     records: list[TickRecord] = []
+    frames: list[SampleGrid] = []
     for tick in train(state, batches, training.images_per_tick, fixed_latents, compute):
-        if tick.record:
-            records.append(tick.record)
-            logger.info("  %s", _line(tick.record))
+        frames.append(SampleGrid(tick.images_seen, make_grid(tick.fixed_samples)))
+        # The untrained generator is only looked at: it must not replace a good one.
+        if tick.record is None:
+            continue
+        records.append(tick.record)
+        logger.info("  %s", _line(tick.record))
+        facts = {"seed": training.seed, "precision": compute.precision, "device": compute.device.type}
         yield (
             TrainedGenerator(
-                state.generator.spec,
-                snapshot_weights(state.generator),
-                images.digest,
-                tick.images_seen,
-                {"seed": training.seed, "precision": compute.precision, "device": compute.device.type},
+                state.generator.spec, snapshot_weights(state.generator), images.digest, tick.images_seen, facts
             ),
             pd.DataFrame([record.as_dict() for record in records]),
-            SampleGrid(tick.images_seen, make_grid(tick.fixed_samples)),
+            frames,
         )
+        frames = []
 
 
 def _line(record: TickRecord) -> str:
