@@ -66,7 +66,7 @@ def dcgan() -> None:
 
 @dcgan.command()
 @click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="How many images.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same images.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Same seed, same images.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="New folder for them.")
 @click.option("--model", default="dcgan-generator@candidate", show_default=True, help="Registered NAME@ALIAS.")
 @errors_in_one_line
