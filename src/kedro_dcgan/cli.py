@@ -88,7 +88,7 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
         session.load_context()  # type: ignore[attr-defined]  # kedro-mlflow connects MLflow to the project's database.
     trained = read_generator(tracking.fetch_generator(model))
     latents = sample_latents(count, trained.spec.latent_dim, seed)
-    batches = track(generate(trained.build(), latents), "samples", count, step=64)
+    batches = track(generate(trained.build(), latents), "samples", count)
     ImageFolderDataset(output).save(torch.cat(list(batches)).numpy())
     click.echo(f"{count} images of {model}, seed {seed} -> {output}")
 
@@ -118,7 +118,7 @@ def describe(env: str | None, as_json: bool) -> None:
 @errors_in_one_line
 def digits() -> None:
     """Write the embedded digits to data/01_raw/digits, as `kedro run` does when they are not there."""
-    from kedro_dcgan.datasets.image_source_dataset import DIGITS, write_digits
+    from kedro_dcgan.sources.digits import DIGITS, write_digits
 
     click.echo(f"{write_digits(_project() / DIGITS):,} digits -> {DIGITS}")
 

@@ -20,12 +20,17 @@ class UnusableImageError(DcganError):
     """One image cannot be used; `reason` is from the manifest's closed list."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
+        super().__init__(reason, detail)
         self.reason = reason
+        self.detail = detail
 
 
 class DataError(DcganError):
     """Stored data do not fit what is asked of them, or are damaged."""
+
+
+class WorkerError(DcganError):
+    """A process that was to share the work has died."""
 
 
 class TrainingError(DcganError):

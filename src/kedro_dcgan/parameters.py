@@ -33,14 +33,44 @@ class SplitFractions(_Parameters):
         return self
 
 
+class NearDuplicateParameters(_Parameters):
+    """What becomes of pictures that look alike."""
+
+    action: Annotated[Literal["keep", "group", "skip"], Field(description="group: all in one split; skip: one is kept")]
+    most_bits: Annotated[int, Field(ge=0, le=16, description="of 64 bits of the perceptual hash, those that differ")]
+
+
 class IngestionParameters(_Parameters):
     """Which images are read, and which of them are usable."""
 
-    source: Annotated[str, Field(min_length=1, description="folder of images, relative to the project or absolute")]
-    min_size: Annotated[int, Field(ge=1, description="least width and height, pixels")]
+    source: Annotated[str, Field(min_length=1, description="folder, archive, IDX file or torchvision:NAME")]
+    min_size: Annotated[int | None, Field(ge=1, description="least shorter side, pixels; null: image_size")]
     # Above that, Pillow itself refuses.
     max_pixels: Annotated[int, Field(ge=1, le=178_956_970, description="most width x height, pixels")]
+    max_file_megabytes: Annotated[int, Field(ge=1, le=4000)]
+    max_files: Annotated[int, Field(ge=1)]
+    max_skipped_fraction: Fraction
+    near_duplicates: NearDuplicateParameters
     splits: SplitFractions
+    workers: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], Field(description="processes")]
+    engine: Annotated[Literal["processes", "ray"], Field(description="where the work is done")]
+
+
+class CropParameters(_Parameters):
+    """Which part of an image is kept."""
+
+    mode: Literal["centre", "letterbox", "none"]
+    side: Annotated[int | None, Field(ge=1, description="of the centred square, pixels; null: as large as can be")]
+    boxes: Annotated[str | None, Field(min_length=1, description="CSV file of boxes")]
+
+    @model_validator(mode="after")
+    def _side_is_of_the_square(self) -> Self:
+        if self.side and self.mode != "centre":
+            raise ValueError("must have the mode centre to have a side")
+        return self
+
+
+Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class PreprocessingParameters(_Parameters):
@@ -48,7 +78,9 @@ class PreprocessingParameters(_Parameters):
 
     image_size: Annotated[int, Field(ge=16, le=512, description="width and height, pixels")]
     channels: Annotated[Literal[1, 3], Field(description="1 grey, 3 RGB")]
+    crop: CropParameters
     resample: Literal["lanczos", "bicubic", "box"]
+    background: Annotated[tuple[Level, Level, Level], Field(description="red, green, blue behind transparent pixels")]
     shard_megabytes: Annotated[int, Field(ge=1)]
 
 
@@ -124,10 +156,16 @@ def read_parameters(raw: dict[str, Any], overridden: dict[str, Any]) -> Paramete
         raise ParameterError(_describe(dict(faults[0]))) from None
 
 
+# Where and how fast the work is done, but not what comes out.
+RUNTIME_ONLY = ("ingestion.workers", "ingestion.engine")
+
+
 def flatten(parameters: BaseModel, prefix: str = "") -> dict[str, Any]:
-    """Return the values under dotted keys: `{"training.generator.width": 32, ...}`."""
+    """Return what decides the result under dotted keys: `{"training.generator.width": 32, ...}`."""
     flat: dict[str, Any] = {}
     for name, value in parameters:
+        if f"{prefix}{name}" in RUNTIME_ONLY:
+            continue
         key = f"{prefix}{name}"
         flat.update(flatten(value, f"{key}.") if isinstance(value, BaseModel) else {key: value})
     return flat

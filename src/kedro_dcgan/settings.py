@@ -20,7 +20,7 @@ with contextlib.redirect_stderr(io.StringIO()):
 
 from kedro.utils import find_kedro_project
 
-from kedro_dcgan.hooks import CheckHooks, SummaryHooks, TrackingHooks
+from kedro_dcgan.hooks import CheckHooks, LockHooks, SummaryHooks, TrackingHooks
 
 _PROJECT = find_kedro_project(Path(__file__).resolve().parent) or find_kedro_project(Path.cwd()) or Path.cwd()
 
@@ -35,8 +35,8 @@ def _artifact_location() -> str | None:
     return f"{_PROJECT.as_posix()}/mlartifacts" if _tracking_uri().startswith("sqlite:") else None
 
 
-# Kedro calls the last one first: nothing is opened before everything is checked.
-HOOKS = (SummaryHooks(), TrackingHooks(), CheckHooks())
+# Kedro calls the last one first: nothing is opened before everything is checked and locked.
+HOOKS = (SummaryHooks(), TrackingHooks(), LockHooks(), CheckHooks())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

@@ -8,12 +8,15 @@ Metrics are logged at `step = images_seen`.
 import contextlib
 import io
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -70,6 +73,15 @@ def log_parameters(parameters: dict[str, Any], tags: dict[str, str]) -> None:
     """Log flat parameters and tags to the open run."""
     mlflow.log_params(parameters)
     mlflow.set_tags(tags)
+
+
+def log_dataset(name: str, digest: str, source: str, tags: dict[str, str]) -> None:
+    """Log the images that the open run trains on: the UI shows them, and finds runs by them."""
+    # MLflow warns that a plain path could also be something else.
+    with warnings.catch_warnings(action="ignore"):
+        place = resolve_dataset_source(source)
+    dataset = MetaDataset(place, name=name, digest=digest)  # type: ignore[abstract]
+    mlflow.log_input(dataset, context="training", tags=tags)
 
 
 def log_metrics(metrics: dict[str, float], images_seen: int) -> None:

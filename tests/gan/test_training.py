@@ -38,7 +38,7 @@ def new_state(seed=0, learning_rate=2e-3, compute=CPU):
 
 
 def batches(count, level=200):
-    return [np.full((8, 1, 16, 16), level, dtype=np.uint8) for _ in range(count)]
+    return [torch.full((8, 1, 16, 16), level, dtype=torch.uint8) for _ in range(count)]
 
 
 def ticks(state, count, images_per_tick=16):

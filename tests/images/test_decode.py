@@ -1,15 +1,19 @@
 import io
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from kedro_dcgan.errors import UnusableImageError
-from kedro_dcgan.images.decode import decode as decode_within
+from kedro_dcgan.images.decode import open_image, read_pixels, strict_pillow
+
+WHITE = (255, 255, 255)
 
 
-def decode(data, min_size=1, max_pixels=1_000_000):
-    return decode_within(data, min_size, max_pixels)
+def decode(data, max_pixels=1_000_000, **options):
+    with strict_pillow():
+        return read_pixels(open_image(data, max_pixels), WHITE, **options)
 
 
 def encode(image, file_format="PNG", **options):
@@ -19,7 +23,7 @@ def encode(image, file_format="PNG", **options):
 
 
 def pixels(data):
-    return np.asarray(decode(data)[0])
+    return np.asarray(decode(data))
 
 
 def reason(data, **limits):
@@ -29,15 +33,15 @@ def reason(data, **limits):
 
 
 def test_decode_keeps_grey_grey_and_colour_colour():
-    assert decode(encode(Image.new("L", (8, 8), 7)))[0].mode == "L"
-    assert decode(encode(Image.new("RGB", (8, 8), (1, 2, 3))))[0].mode == "RGB"
+    assert decode(encode(Image.new("L", (8, 8), 7))).mode == "L"
+    assert decode(encode(Image.new("RGB", (8, 8), (1, 2, 3)))).mode == "RGB"
 
 
 def test_decode_turns_the_image_upright():
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     wide = Image.new("RGB", (20, 10), "black")
-    assert decode(encode(wide, "JPEG", exif=exif))[0].size == (10, 20)
+    assert decode(encode(wide, "JPEG", exif=exif)).size == (10, 20)
 
 
 def test_decode_hides_colour_under_full_transparency():
@@ -64,15 +68,14 @@ def test_decode_reads_one_bit_as_black_and_white():
 
 
 def test_decode_trusts_the_content_not_the_name():
-    assert decode(encode(Image.new("RGB", (8, 8)), "JPEG"))[1] == "JPEG"
+    assert open_image(encode(Image.new("RGB", (8, 8)), "JPEG"), 100).format == "JPEG"
 
 
 def test_decode_names_the_reason():
     whole = encode(Image.effect_noise((64, 64), 50), "JPEG")
     assert reason(b"") == "empty"
     assert reason(b"<html>not found</html>") == "not_an_image"
-    assert reason(whole[: len(whole) // 2]) == "unreadable"
-    assert reason(encode(Image.new("L", (7, 100))), min_size=8) == "too_small"
+    assert reason(whole[: len(whole) // 2]) == "truncated"
     assert reason(encode(Image.new("L", (100, 101))), max_pixels=100 * 100) == "too_many_pixels"
 
 
@@ -87,19 +90,45 @@ def test_decode_does_not_mind_damaged_metadata():
     data = encode(Image.new("L", (64, 64), 5), "JPEG", exif=ends_too_soon)
     with pytest.warns(UserWarning, match="EXIF"):
         Image.open(io.BytesIO(data)).getexif()
-    assert decode(data)[0].size == (64, 64)
+    assert decode(data).size == (64, 64)
 
 
 def test_decode_keeps_grey_with_one_transparent_level_grey():
     data = encode(Image.new("L", (4, 4), 7), transparency=7)
-    assert decode(data)[0].mode == "L"
+    assert decode(data).mode == "L"
     assert (pixels(data) == 255).all()
 
 
 def test_decode_takes_more_pixels_than_pillow_where_the_limit_allows():
     data = encode(Image.new("1", (10_000, 9_000)))
-    assert decode(data, max_pixels=100_000_000)[0].size == (10_000, 9_000)
+    assert decode(data, max_pixels=100_000_000).size == (10_000, 9_000)
 
 
 def test_decode_does_not_open_postscript():
-    assert reason(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n") == "not_an_image"
+    assert reason(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n") == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [(b"\0\0\0\x18ftypheic", "HEIC"), (b"\0\0\0\x1cftypavif", "AVIF"), (b"8BPS", "Photoshop"), (b"%PDF-1.7", "PDF")],
+)
+def test_decode_says_what_to_convert(start, kind):
+    with pytest.raises(UnusableImageError) as caught:
+        decode(start + bytes(50))
+    assert caught.value.reason == "unsupported"
+    assert kind in caught.value.detail
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_jpeg_is_decoded_at_a_fraction_of_its_size_and_looks_the_same(grey):
+    noise = Image.effect_noise((30, 20), 80).resize((960, 640), Image.Resampling.BICUBIC).convert("RGB")
+    data = encode(noise, "JPEG", quality=95)
+    reduced = decode(data, grey=grey, reduction=4.9)
+    assert reduced.size == (240, 160)
+    full = decode(data, grey=grey).resize((240, 160), Image.Resampling.BOX)
+    assert np.abs(np.asarray(reduced, dtype=int) - np.asarray(full, dtype=int)).mean() < 0.5
+
+
+def test_strict_pillow_leaves_the_warnings_of_others_alone():
+    with strict_pillow(), pytest.warns(UserWarning, match="of others"):
+        warnings.warn("of others", UserWarning, stacklevel=1)

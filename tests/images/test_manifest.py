@@ -1,75 +1,107 @@
-import io
+from dataclasses import asdict
 from hashlib import sha256
 
 import numpy as np
+import pandas as pd
 import pytest
-from PIL import Image
 
 from kedro_dcgan.images.digits import embedded_digits
-from kedro_dcgan.images.manifest import ImageRecord, assign_split, build_manifest, inspect, summarise
+from kedro_dcgan.images.manifest import advise, complete_manifest, split_of, summarise
+from kedro_dcgan.images.scan import ImageRecord
 
 
-def png(level):
-    stream = io.BytesIO()
-    Image.new("L", (8, 8), level).save(stream, "PNG")
-    return stream.getvalue()
+def records_of(hashes, **columns):
+    rows = [
+        ImageRecord(path, sha256(content.encode()).hexdigest(), row=row) for row, (path, content) in enumerate(hashes)
+    ]
+    return pd.DataFrame([asdict(row) for row in rows]).assign(**columns)
 
 
-def manifest_of(files):
-    records = [inspect(path, data, min_size=8, max_pixels=10_000) for path, data in files.items()]
-    return build_manifest(records, train=0.7, validation=0.1).set_index("path")
-
-
-def test_inspect_records_what_a_file_is():
-    record = inspect("cats/tom.jpg", png(3), min_size=1, max_pixels=100)
-    assert (record.sha256, record.bytes) == (sha256(png(3)).hexdigest(), len(png(3)))
-    assert (record.format, record.width, record.height, record.mode, record.label) == ("PNG", 8, 8, "L", "cats")
-
-
-def test_manifest_skips_the_corrupt_and_keeps_the_good():
-    manifest = manifest_of({"good.png": png(1), "bad.png": png(2)[:-30], "empty.png": b""})
-    assert manifest.loc["good.png", "verdict"] == "accepted"
-    assert manifest.loc["bad.png", ["verdict", "reason"]].tolist() == ["skipped", "unreadable"]
-    assert manifest.loc["empty.png", "reason"] == "empty"
-    assert manifest["split"].isna().tolist() == [True, True, False]
+def manifest_of(files, **options):
+    return complete_manifest(records_of(files.items()), 0.7, 0.1, **options).set_index("path")
 
 
 def test_manifest_keeps_the_first_of_equal_files():
-    manifest = manifest_of({"b.png": png(1), "a.png": png(1), "c.png": png(2)})
+    manifest = manifest_of({"b.png": "one", "a.png": "one", "c.png": "two"})
     assert manifest.loc["a.png", "verdict"] == "accepted"
     assert manifest.loc["b.png", "reason"] == "duplicate"
-    assert "a.png" in manifest.loc["b.png", "detail"]
+    assert manifest.loc["b.png", "detail"] == "the same bytes as a.png"
+    assert manifest["split"].isna().tolist() == [False, True, False]
+
+
+def test_manifest_sorts_by_the_bytes_of_paths():
+    paths = ["b", "B", "a/b", "é", "日本", "z"]
+    assert manifest_of({path: path for path in paths}).index.tolist() == sorted(paths, key=str.encode)
 
 
 def test_manifest_does_not_depend_on_the_order_of_the_files():
-    files = {f"{level}.png": png(level) for level in range(30)}
+    files = {f"{number}.png": str(number % 25) for number in range(30)}
     backwards = dict(reversed(files.items()))
-    assert manifest_of(files).equals(manifest_of(backwards))
+    assert manifest_of(files).drop(columns="row").equals(manifest_of(backwards).drop(columns="row"))
 
 
 def test_split_of_a_file_stays_when_others_are_added_or_it_is_renamed():
-    few = manifest_of({f"{level}.png": png(level) for level in range(20)})
-    many = manifest_of({f"renamed-{level}.png": png(level) for level in range(60)})
+    few = manifest_of({f"{number}.png": str(number) for number in range(20)})
+    many = manifest_of({f"renamed-{number}.png": str(number) for number in range(60)})
     assert few.set_index("sha256")["split"].to_dict().items() <= many.set_index("sha256")["split"].to_dict().items()
 
 
 @pytest.mark.parametrize(("position", "split"), [(0.0, "train"), (0.69, "train"), (0.75, "validation"), (0.81, "test")])
-def test_assign_split_reads_the_hash_as_a_fraction(position, split):
+def test_split_of_reads_the_hash_as_a_fraction(position, split):
     digits = f"{int(position * 2**64):016x}" + "0" * 48
-    assert assign_split(digits, train=0.7, validation=0.1) == split
+    assert split_of(pd.Series([digits]), train=0.7, validation=0.1).tolist() == [split]
 
 
 def test_splits_have_about_the_fractions_asked_for():
-    splits = [assign_split(sha256(bytes([a, b])).hexdigest(), 0.7, 0.1) for a in range(100) for b in range(100)]
+    hashes = pd.Series([sha256(bytes([a, b])).hexdigest() for a in range(100) for b in range(100)])
+    splits = split_of(hashes, 0.7, 0.1).tolist()
     assert abs(splits.count("train") / 10_000 - 0.7) < 0.02
     assert abs(splits.count("test") / 10_000 - 0.2) < 0.02
 
 
+@pytest.mark.parametrize(("train", "only"), [(1.0, "train"), (0.0, "test")])
+def test_a_fraction_of_one_takes_all_and_one_of_none_takes_nothing(train, only):
+    hashes = pd.Series([sha256(bytes([a])).hexdigest() for a in range(200)])
+    assert set(split_of(hashes, train, 0.0)) == {only}
+
+
+def alike(groups, action):
+    """1,000 images in groups that look alike; each group has a hash of its own."""
+    numbers = np.arange(1000)
+    hashes = np.random.default_rng(0).integers(0, 2**63, 1000, dtype=np.uint64)[numbers // (1000 // groups)]
+    records = records_of([(f"{number:04d}", str(number)) for number in numbers], perceptual_hash=hashes)
+    return complete_manifest(records, 0.7, 0.1, action, 0), numbers // (1000 // groups)
+
+
+def test_near_duplicates_never_cross_from_one_split_to_another():
+    manifest, groups = alike(250, "group")
+    assert (manifest["verdict"] == "accepted").all()
+    assert (manifest.groupby(groups)["split"].nunique() == 1).all()
+    # The choice of who decides for a group must not favour a split.
+    assert abs((manifest["split"] == "train").mean() - 0.7) < 0.08
+    assert (alike(250, "keep")[0].groupby(groups)["split"].nunique() > 1).any()
+
+
+def test_of_near_duplicates_one_is_kept():
+    manifest, groups = alike(250, "skip")
+    assert (manifest["verdict"] == "accepted").groupby(groups).sum().eq(1).all()
+    assert manifest.loc[3, ["reason", "detail"]].tolist() == ["near_duplicate", "looks like 0000"]
+
+
 def test_summarise_counts_reasons():
-    records = [ImageRecord(str(n), str(n) * 64, 1) for n in range(3)]
-    records.append(ImageRecord("x", "x", 0, verdict="skipped", reason="empty"))
-    line = summarise(build_manifest(records[:0] + records[3:], 0.7, 0.1))
-    assert line == "1 images scanned · 0 accepted · 1 skipped (1 empty)"
+    records = records_of([(str(number), str(number)) for number in range(5)])
+    records.loc[3:, ["verdict", "reason"]] = ["skipped", "empty"]
+    line = summarise(complete_manifest(records, 0.7, 0.1))
+    assert line == "5 images scanned · 3 accepted · 2 skipped (2 empty)"
+
+
+def test_advise_names_a_size_at_which_more_images_would_do():
+    records = records_of([(str(number), str(number)) for number in range(10)], width=100, height=100)
+    assert advise(complete_manifest(records, 0.7, 0.1), 64) is None
+    records.loc[5:, ["verdict", "reason", "width"]] = ["skipped", "too_small", 50]
+    advice = advise(complete_manifest(records, 0.7, 0.1), 64)
+    assert advice.startswith("5 of 10 images are large enough for 64x64")
+    assert "choose 48x48" in advice
 
 
 def test_embedded_digits_are_the_whole_set_with_all_grey_levels():

@@ -3,14 +3,20 @@ import pytest
 
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.images.grid import make_grid
-from kedro_dcgan.images.shards import PreparedImages, dataset_digest, images_per_shard
+from kedro_dcgan.images.shards import PreparedImages, StoredShard, dataset_digest, images_per_block, images_per_shard
 
 
 def numbered(start, stop):
     return np.arange(start, stop, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2), dtype=np.uint8)
 
 
-IMAGES = PreparedImages(2, 1, "abc", {"train": [numbered(0, 4), numbered(4, 5), numbered(5, 9)]})
+IMAGES = PreparedImages(
+    2,
+    1,
+    "abc",
+    [StoredShard(f"{n}.npy", "", part) for n, part in enumerate((numbered(0, 4), numbered(4, 5), numbered(5, 9)))],
+    {"train": np.arange(9), "validation": np.array([7, 2])},
+)
 
 
 def test_take_finds_images_across_shards_in_any_order():
@@ -44,10 +50,17 @@ def test_digest_names_content_splits_and_transform_and_nothing_else():
     assert len({dataset_digest(rows, "32"), *others}) == 4
 
 
-def test_images_per_shard_fills_the_megabytes():
-    assert images_per_shard(64, 3, megabytes=256) == 256_000_000 // 12_288
-    assert images_per_shard(512, 3, megabytes=1) == 1
-    assert images_per_shard(1000, 3, megabytes=1) == 1
+def test_shards_are_whole_blocks_that_fill_the_megabytes():
+    for size, channels, megabytes in ((64, 3, 256), (16, 1, 1), (512, 3, 1), (128, 3, 300)):
+        block = images_per_block(size, channels)
+        shard = images_per_shard(size, channels, megabytes)
+        assert shard % block == 0
+        assert shard * size * size * channels <= max(megabytes * 1_000_000, block * size * size * channels)
+        assert (shard + block) * size * size * channels > megabytes * 1_000_000
+
+
+def test_take_follows_the_rows_of_its_split():
+    assert IMAGES.take("validation", np.array([0, 1, 0]))[:, 0, 0, 0].tolist() == [7, 2, 7]
 
 
 def test_make_grid_places_images_row_by_row():

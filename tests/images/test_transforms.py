@@ -1,33 +1,79 @@
 import numpy as np
+import pytest
 from PIL import Image
 
-from kedro_dcgan.images.transforms import centre_square, to_array
+from kedro_dcgan.images.transforms import Crop, as_array, cut
+
+WHITE = (255, 255, 255)
 
 
-def test_centre_square_keeps_the_middle():
+def prepare(image, size, crop=None, resample="lanczos", background=WHITE, box=None):
+    crop = crop or Crop()
+    return as_array(cut(image, crop.region(*image.size, box), size, crop, resample, background))
+
+
+@pytest.mark.parametrize(
+    ("crop", "size", "box", "region"),
+    [
+        (Crop(), (40, 30), None, (5, 0, 35, 30)),
+        (Crop(), (41, 30), None, (5, 0, 35, 30)),  # the odd pixel goes at the right
+        (Crop("centre", 108), (178, 218), None, (35, 55, 143, 163)),  # the common recipe for CelebA
+        (Crop("centre", 108), (100, 218), None, (0, 59, 100, 159)),  # never larger than the picture
+        (Crop(), (100, 100), (10, 20, 50, 40), (20, 20, 40, 40)),
+        (Crop("centre", 30), (100, 100), (0, 0, 10, 10), (0, 0, 30, 30)),  # moved inside
+        (Crop("letterbox"), (40, 30), None, (0, 0, 40, 30)),
+        (Crop("none"), (40, 30), (30, 20, 50, 40), (30, 20, 40, 30)),  # a box that sticks out is cut
+    ],
+)
+def test_crop_keeps_the_region(crop, size, box, region):
+    assert crop.region(*size, box) == region
+
+
+def test_cut_keeps_the_middle():
     stripes = Image.fromarray(np.repeat([[10, 20, 30, 40]], 2, axis=0).astype(np.uint8))
-    assert np.asarray(centre_square(stripes)).tolist() == [[20, 30], [20, 30]]
+    assert prepare(stripes, 2)[0].tolist() == [[20, 30], [20, 30]]
 
 
-def test_to_array_gives_channels_first():
-    assert to_array(Image.new("RGB", (40, 30), (1, 2, 3)), 16, 3).shape == (3, 16, 16)
-    assert to_array(Image.new("RGB", (40, 30)), 16, 1).shape == (1, 16, 16)
-    assert to_array(Image.new("RGB", (40, 30), (1, 2, 3)), 16, 3)[:, 0, 0].tolist() == [1, 2, 3]
+def test_cut_gives_channels_first():
+    assert prepare(Image.new("RGB", (40, 30), (1, 2, 3)), 16).shape == (3, 16, 16)
+    assert prepare(Image.new("L", (40, 30)), 16).shape == (1, 16, 16)
+    assert prepare(Image.new("RGB", (40, 30), (1, 2, 3)), 16)[:, 0, 0].tolist() == [1, 2, 3]
 
 
-def test_to_array_repeats_grey_for_three_channels():
-    image = to_array(Image.new("L", (20, 20), 99), 16, 3)
-    assert (image == 99).all()
+@pytest.mark.parametrize("size", [16, 64, 333, 512])
+def test_cut_makes_any_size(size):
+    assert prepare(Image.effect_noise((700, 600), 50), size).shape == (1, size, size)
 
 
-def test_to_array_reduces_with_antialiasing():
+@pytest.mark.parametrize("resample", ["lanczos", "bicubic", "box"])
+@pytest.mark.parametrize("side", [64, 256])
+def test_cut_reduces_with_antialiasing(resample, side):
     # A board of single pixels must become grey; without antialiasing it would stay black or white.
-    board = Image.fromarray((np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8))
-    for resample in ("lanczos", "bicubic", "box"):
-        inner = to_array(board, 16, 1, resample)[0, 2:-2, 2:-2]
-        assert np.abs(inner.astype(int) - 128).max() <= 2, resample
+    board = Image.fromarray((np.indices((side, side)).sum(axis=0) % 2 * 255).astype(np.uint8))
+    inner = prepare(board, 16, resample=resample)[0, 2:-2, 2:-2]
+    assert np.abs(inner.astype(int) - 128).max() <= 2
 
 
-def test_to_array_keeps_an_image_of_the_right_size():
+def test_cut_keeps_an_image_of_the_right_size():
     original = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
-    assert (to_array(Image.fromarray(original), 16, 1)[0] == original).all()
+    assert (prepare(Image.fromarray(original), 16)[0] == original).all()
+
+
+def test_letterbox_shows_all_between_bars_of_the_background():
+    prepared = prepare(Image.new("RGB", (64, 32), (10, 20, 30)), 32, Crop("letterbox"), background=(200, 0, 0))
+    assert prepared[:, 0, 0].tolist() == prepared[:, 31, 31].tolist() == [200, 0, 0]
+    assert prepared[:, 16, 0].tolist() == prepared[:, 16, 31].tolist() == [10, 20, 30]
+    assert (prepared[0] == 10).sum() == 16 * 32
+
+
+def test_none_stretches():
+    halves = Image.fromarray(np.repeat([[0] * 20 + [200] * 20], 10, axis=0).astype(np.uint8))
+    prepared = prepare(halves, 16, Crop("none"), "box")[0]
+    assert (prepared[:, :8] == 0).all()
+    assert (prepared[:, 8:] == 200).all()
+
+
+def test_nothing_outside_the_region_counts():
+    picture = np.full((60, 60), 255, dtype=np.uint8)
+    picture[20:40, 20:40] = 90
+    assert (prepare(Image.fromarray(picture), 16, Crop("centre", 20)) == 90).all()

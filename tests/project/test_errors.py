@@ -3,33 +3,46 @@
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
+import hostile
 import pytest
 from conftest import copy_project
 
 CASES = {
     "missing folder": (
         "run --params ingestion.source=nowhere",
-        "`ingestion.source` must be a folder of images (got {project}/nowhere, nothing there). Pass another",
+        "`ingestion.source` must be a folder, an archive or an IDX file (got {project}/nowhere, nothing there). Pass",
     ),
-    "a file, no folder": ("run --params ingestion.source=LICENSE", "/LICENSE, a file). Pass another"),
-    "empty folder": ("run --params ingestion.source=empty", "must be a folder with at least one file"),
+    "a file of no known kind": (
+        "run --params ingestion.source=LICENSE",
+        "/LICENSE, another kind of file). Pass",
+    ),
+    "boxes that are not there": (
+        "run --params preprocessing.crop.boxes=nowhere.csv",
+        "`preprocessing.crop.boxes` must be a CSV file with the columns path, left, top, width, height (got",
+    ),
+    "Ray without a cluster": (
+        "run --pipelines=ingestion --params ingestion.engine=ray",
+        "`ingestion.engine` must be processes where no Ray cluster is running (got ray). Start one",
+    ),
     "fewer images than a batch": (
         "run --params ingestion.source=few",
         "must hold at least one batch of `training.batch_size` 32 images (got 3 files in few). Add images",
     ),
     "nothing usable": (
         "run --pipelines=ingestion --params ingestion.source=few",
-        "must hold at least one usable image (got few: 3 images scanned · 0 accepted · 3 skipped (3 not_an_image))",
+        "the source must hold at least one usable image (got 3 files: 3 not_an_image). Pass another",
     ),
     "unknown parameter": ("run --params training.batchsize=8", "Did you mean `training.batch_size`?"),
     "misspelt top-level key": ("run --params trainng.epochs=3", "Did you mean `training`?"),
     "out of range": ("run --params training.epochs=-1", "`training.epochs` must be greater than 0 (got -1). Change it"),
-    "wrong type": ("run --params training.epochs=many", "`training.epochs` must be a valid number"),
     "wrong preset": ("run --env=faces46", "There are: base, faces64, odd, smoke."),
     "wrong preset of describe": ("dcgan describe --env=faces46", "There are: base, faces64, odd, smoke."),
     "misspelt pipeline": ("run --pipelines=evalute", "Did you mean one of these instead? evaluate"),
     "no generator yet": ("run --pipelines=evaluate", "must hold a trained generator (it does not). Train one"),
-    "no manifest yet": ("run --pipelines=preprocessing", "manifest.parquet` must be there (it is not)"),
+    "no shards yet": (
+        "run --pipelines=preprocessing",
+        "data/03_primary/shards` must hold prepared images (it does not)",
+    ),
     "an image size that does not double": (
         "run --env=odd",
         "must be 4, 5, 6 or 7 doubled some times (got 100). The nearest sizes are 96 or 112.",
@@ -72,6 +85,29 @@ def test_a_mistake_is_answered_in_one_line(answers, case):
 
 def test_no_mistake_left_data_a_model_or_a_run(answers):
     project, _ = answers
-    assert not list((project.path).glob("data/0[2-9]*"))
+    assert not list((project.path).glob("data/0[2-9]*/[!.]*"))
     with sqlite3.connect(project.path / "mlflow.db") as connection:
         assert connection.execute("select count(*) from runs").fetchone() == (0,)
+
+
+def test_too_many_skipped_files_stop_a_run_after_the_report(tmp_path):
+    project = copy_project(tmp_path / "kedro-dcgan")
+    half = project.path / "half"
+    half.mkdir()
+    for number in range(3):
+        (half / f"{number}.png").write_bytes(hostile.png(number))
+        (half / f"{number}.txt").write_text(f"no image {number}")
+    limit = "ingestion.source=half,ingestion.max_skipped_fraction=0.4"
+    result = project.run("kedro", "run", "--pipelines=ingestion", "--params", limit, check=False)
+    assert result.returncode == 1
+    assert "must be at most `ingestion.max_skipped_fraction` 0.4 (got 0.50: 6 images scanned" in result.stderr
+    assert "3 of 6 files are usable" in (project.path / "data/08_reporting/dataset.html").read_text()
+
+    # What is there was made with other parameters than are asked for now.
+    other = project.run(
+        "kedro", "run", "--pipelines=preprocessing", "--params", "preprocessing.image_size=16", check=False
+    )
+    assert other.returncode == 1
+    assert (
+        "`preprocessing.image_size` must be the one that the image shards were made with (32; got 16)" in other.stderr
+    )

@@ -56,8 +56,9 @@ def test_the_manifest_lists_all_images_with_their_split(trained_project):
 
 
 def test_the_shards_hold_the_splits_of_the_manifest(trained_project):
-    images = PreparedImagesDataset(trained_project.path / "data/03_primary/images").load()
-    assert {split: images.count(split) for split in images.splits} == {"train": 1251, "test": 373, "validation": 173}
+    primary = trained_project.path / "data/03_primary"
+    images = PreparedImagesDataset(primary / "images", "shards").load()
+    assert {split: images.count(split) for split in images.rows} == {"train": 1251, "test": 373, "validation": 173}
     assert images.take("train", np.arange(3)).shape == (3, 1, 32, 32)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset
 from PIL import Image
 
-from kedro_dcgan.datasets.atomic import atomic_file
+from kedro_dcgan.atomic import atomic_file
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.images.grid import Animation
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from kedro_dcgan.datasets.atomic import atomic_file
+from kedro_dcgan.atomic import atomic_file
 from kedro_dcgan.errors import DataError
 
 

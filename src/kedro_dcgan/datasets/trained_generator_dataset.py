@@ -5,7 +5,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from kedro_dcgan.datasets.atomic import atomic_folder
+from kedro_dcgan.atomic import atomic_folder
 from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.generator_files import CONFIG, read_generator, write_generator
 

@@ -79,12 +79,12 @@ def start(
 
 def train(
     state: TrainingState,
-    batches: Iterable[np.ndarray],
+    batches: Iterable[Tensor],
     images_per_tick: int,
     fixed_latents: Tensor,
     compute: Compute,
 ) -> Iterator[Tick]:
-    """Train on `batches` of uint8 images `(N, C, H, W)`, yielding ticks.
+    """Train on `batches` of uint8 images `(N, C, H, W)` on the device, yielding ticks.
 
     There is one before the first step, one every `images_per_tick` real images, and one after the last batch.
 

@@ -1,7 +1,8 @@
-"""What happens around a run: parameters are checked, MLflow is told, and the user hears where the results are."""
+"""What happens around a run: it is checked and locked, MLflow is told, and the user hears where the results are."""
 
 from kedro_dcgan.hooks.checks import CheckHooks
+from kedro_dcgan.hooks.locks import LockHooks
 from kedro_dcgan.hooks.runs import TrackingHooks
 from kedro_dcgan.hooks.summary import SummaryHooks
 
-__all__ = ["CheckHooks", "SummaryHooks", "TrackingHooks"]
+__all__ = ["CheckHooks", "LockHooks", "SummaryHooks", "TrackingHooks"]

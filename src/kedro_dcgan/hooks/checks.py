@@ -8,7 +8,11 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from kedro_dcgan.errors import SourceError
+from kedro_dcgan.images.manifest import summarise
+from kedro_dcgan.images.verdicts import SKIPPED
 from kedro_dcgan.parameters import Parameters, read_parameters
+from kedro_dcgan.pipelines.ingestion.nodes import limits_of
+from kedro_dcgan.workers import join_ray
 
 
 class CheckHooks:
@@ -30,21 +34,37 @@ class CheckHooks:
 
     @hook_impl(tryfirst=True)
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Check, before any image is prepared, that the splits will do for all that the run is to make of them."""
-        if dataset_name != "manifest":
-            return
+        """Check, when the images are known, that they will do for all that the run is to make of them."""
+        if dataset_name == "manifest":
+            self._manifest = data
+        # The page comes first: it says what to mend.
+        if dataset_name == "dataset_report":
+            self._check_skipped_fraction()
+            self._check_split_sizes()
+
+    def _check_split_sizes(self) -> None:
         batch = self._parameters.training.batch_size
         least = {
             "generator": ("train", batch, f"a batch (`training.batch_size` is {batch}: lower it"),
             "evaluation": ("test", 2, "an evaluation (run --pipelines=train to go without"),
         }
         for output, (split, count, what) in least.items():
-            held = int((data["split"] == split).sum())
+            held = int((self._manifest["split"] == split).sum())
             if output in self._outputs and held < count:
                 raise SourceError(
                     f"the {split} split must hold at least {count} images for {what}; got {held}). "
                     "Add images, or give it a larger share of `ingestion.splits`."
                 )
+
+    def _check_skipped_fraction(self) -> None:
+        most = self._parameters.ingestion.max_skipped_fraction
+        skipped = float((self._manifest["verdict"] == SKIPPED).mean())
+        if skipped > most:
+            raise SourceError(
+                f"the share of skipped files must be at most `ingestion.max_skipped_fraction` {most:g} "
+                f"(got {skipped:.2f}: {summarise(self._manifest)}). Look at data/08_reporting/dataset.html, "
+                "then mend the files or raise it."
+            )
 
     def _check_training(self) -> None:
         # Here, because most commands do without torch, which takes seconds to import.
@@ -56,12 +76,17 @@ class CheckHooks:
         choose_compute(training.device, training.precision)
 
     def _check_source(self, catalog: DataCatalog) -> None:
-        source, batch = self._parameters.ingestion.source, self._parameters.training.batch_size
-        count = len(catalog.load("raw_images").open(source).paths())
-        if "generator" in self._outputs and count < batch:
+        ingestion, batch = self._parameters.ingestion, self._parameters.training.batch_size
+        if ingestion.engine == "ray":
+            join_ray()
+        sources = catalog.load("raw_images")
+        count = sources.open(ingestion.source, limits_of(ingestion)).count
+        if self._parameters.preprocessing.crop.boxes:
+            sources.boxes(self._parameters.preprocessing.crop.boxes)
+        if "generator" in self._outputs and count is not None and count < batch:
             raise SourceError(
                 f"`ingestion.source` must hold at least one batch of `training.batch_size` {batch} images "
-                f"(got {count} files in {source}). Add images, or pass --params training.batch_size=N."
+                f"(got {count} files in {ingestion.source}). Add images, or pass --params training.batch_size=N."
             )
 
 

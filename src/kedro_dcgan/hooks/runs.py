@@ -13,7 +13,10 @@ from kedro.pipeline import Pipeline
 
 from kedro_dcgan import tracking
 from kedro_dcgan.hooks.checks import checked_parameters
+from kedro_dcgan.hooks.lineage import dvc_hash
+from kedro_dcgan.hooks.places import saved_at
 from kedro_dcgan.images.grid import SampleGrid
+from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.parameters import flatten
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ class TrackingHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Remember where MLflow's settings are: kedro-mlflow reads them."""
         self._context = context
-        self._run_is_open = False
+        self._run_is_open = self._trains = False
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -44,10 +47,17 @@ class TrackingHooks:
             # Our data are tracked here; kedro-mlflow would log each parameter model as one long string.
             names = run_params["pipeline_names"] or ["__default__"]
             self._context.mlflow.tracking.disable_tracking.pipelines = names  # type: ignore[attr-defined]
-        if "generator" in outputs:
+        self._trains = "generator" in outputs
+        if self._trains:
             self._open_new_run()
         elif outputs & set(_REPORTED):
             self._reopen_run_of_generator()
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Report what the generator is trained on."""
+        if self._run_is_open and self._trains and dataset_name == "images":
+            self._report_images(data)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -90,6 +100,21 @@ class TrackingHooks:
             tracking.close_run(status)
             self._run_is_open = False
 
+    def _report_images(self, images: PreparedImages) -> None:
+        project, source = self._context.project_path, checked_parameters(self._context).ingestion.source
+        hashes = {
+            "dvc.source_md5": dvc_hash(project, source),
+            "dvc.images_md5": dvc_hash(project, saved_at(self._catalog, "images")),
+        }
+        tags = {name: value for name, value in hashes.items() if value}
+        tracking.log_dataset(Path(source).name, images.digest, source, tags)
+        # The dataset may have been made by a command of its own, when no run was open.
+        for name in ("dataset_report", "accepted_images"):
+            if self._catalog.exists(name):
+                tracking.log_file(saved_at(self._catalog, name))
+        # It is the same for all further loads in this run.
+        self._trains = False
+
     def _report_generator(self, name: str, generator: "TrainedGenerator") -> None:
         # Evaluation and export find the run by this; it changes only when the generator does.
         self._catalog.save("training_run", {"mlflow_run_id": self._run_id})
@@ -129,8 +154,3 @@ _REPORTED: dict[str, Callable[[TrackingHooks, str, Any], None]] = {
     "progress": TrackingHooks._report_file,
     "exported_generator": TrackingHooks._report_exported_generator,
 }
-
-
-def saved_at(catalog: DataCatalog, name: str) -> Path:
-    """Return the file or folder of one of our datasets."""
-    return Path(catalog[name].path)  # type: ignore[attr-defined]  # all that we report have one

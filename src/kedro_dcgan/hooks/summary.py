@@ -1,7 +1,10 @@
 """Say at the end how long it took, where the results are and what to type next."""
 
 import logging
+import shlex
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -9,7 +12,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from kedro_dcgan.hooks.checks import checked_parameters
-from kedro_dcgan.hooks.runs import saved_at
+from kedro_dcgan.hooks.places import saved_at
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +22,7 @@ class SummaryHooks:
 
     _LOOK_AT = (
         "manifest",
+        "dataset_report",
         "generator",
         "evaluation",
         "sample_grid",
@@ -55,7 +59,22 @@ class SummaryHooks:
             return f"kedro mlflow ui · {sample}"
         env = f" --env={self._context.env}" if self._context.env else ""
         following = {
-            "manifest": "--pipelines=preprocessing,training,evaluation,export",
+            "dataset_report": "--pipelines=preprocessing,training,evaluation,export",
             "generator": "--pipelines=evaluation,export",
         }
-        return f"kedro run{env} {following.get(last_made, '--pipelines=export')}"
+        pipelines = following.get(last_made, "--pipelines=export")
+        return f"kedro run{env} {pipelines}{_as_option(self._context._runtime_params or {})}"
+
+
+def _as_option(runtime: dict[str, Any]) -> str:
+    # What was said on the command line holds for one command: the next one must say it again.
+    given = ",".join(f"{name}={value}" for name, value in _flat(runtime, ""))
+    return f" --params {shlex.quote(given)}" if given else ""
+
+
+def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", "null" if value is None else value

@@ -1,88 +1,113 @@
-"""The manifest: one row for each input file, with its content hash, its verdict and its split.
+"""The manifest: one row for each input, with its content hash, its verdict and its split.
 
 It is the dataset's identity. The split depends on nothing but the content hash, so it does not
 move when files are added, renamed or listed in another order.
 """
 
-import hashlib
-from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 
-from kedro_dcgan.errors import UnusableImageError
-from kedro_dcgan.images.decode import decode
+from kedro_dcgan.images.near_duplicates import group_alike
+from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED, Reason
 
 SPLITS = ("train", "validation", "test")
-ACCEPTED, SKIPPED = "accepted", "skipped"
+COLUMNS = (
+    "path",
+    "sha256",
+    "bytes",
+    "format",
+    "width",
+    "height",
+    "mode",
+    "label",
+    "verdict",
+    "reason",
+    "detail",
+    "split",
+    "row",
+)
+NearDuplicates = Literal["keep", "group", "skip"]
 
 
-@dataclass(frozen=True)
-class ImageRecord:
-    """What is known of one input file. `width` and `height` are those of the upright image, in pixels."""
-
-    path: str
-    sha256: str
-    bytes: int
-    format: str | None = None
-    width: int | None = None
-    height: int | None = None
-    mode: str | None = None
-    label: str | None = None
-    verdict: str = ACCEPTED
-    reason: str | None = None
-    detail: str | None = None
-    split: str | None = None
+def split_of(sha256: pd.Series, train: float, validation: float) -> np.ndarray:
+    """Return the splits of content hashes: the first 64 bits of each, read as a fraction of 1, fall into one share."""
+    positions = np.array([int(digits[:16], 16) for digits in sha256], dtype=np.float64) / 2**64
+    return np.array(SPLITS, dtype=object)[np.searchsorted([train, train + validation], positions, side="right")]
 
 
-def inspect(path: str, data: bytes, min_size: int, max_pixels: int) -> ImageRecord:
-    """Judge one file: decode it fully and record what it is, or the reason why it is skipped.
+def complete_manifest(
+    records: pd.DataFrame,
+    train: float,
+    validation: float,
+    near_duplicates: NearDuplicates = "keep",
+    most_bits: int = 0,
+) -> pd.DataFrame:
+    """Sort the records by path, skip exact duplicates of an earlier one, and give the others their split.
 
-    `path` is relative to the source, with `/`; its folder becomes the label.
+    `records` has the columns of `ImageRecord`. Of pictures that look alike (their perceptual hashes
+    differ in at most `most_bits`) all are kept (`keep`), all are kept in one split (`group`), or the
+    first by path is (`skip`).
     """
-    label = path.rpartition("/")[0] or None
-    record = ImageRecord(path, hashlib.sha256(data).hexdigest(), len(data), label=label)
-    try:
-        image, format_name, mode = decode(data, min_size, max_pixels)
-    except UnusableImageError as error:
-        return replace(record, verdict=SKIPPED, reason=error.reason, detail=str(error))
-    return replace(record, format=format_name, width=image.width, height=image.height, mode=mode)
-
-
-def unreadable(path: str, detail: str) -> ImageRecord:
-    """Record a file whose bytes could not be had."""
-    return ImageRecord(path, sha256="", bytes=0, verdict=SKIPPED, reason="unreadable", detail=detail)
-
-
-def assign_split(sha256: str, train: float, validation: float) -> str:
-    """Return the split of a content hash: its first 64 bits, read as a fraction of 1, fall into one share."""
-    position = int(sha256[:16], 16) / 2**64
-    if position < train:
-        return "train"
-    return "validation" if position < train + validation else "test"
-
-
-def build_manifest(records: list[ImageRecord], train: float, validation: float) -> pd.DataFrame:
-    """Sort the records by path, skip exact duplicates of an earlier one, and give the others their split."""
-    first_path: dict[str, str] = {}
-    rows = []
-    for record in sorted(records, key=lambda record: record.path.encode()):
-        if record.verdict == ACCEPTED:
-            original = first_path.setdefault(record.sha256, record.path)
-            if original == record.path:
-                record = replace(record, split=assign_split(record.sha256, train, validation))
-            else:
-                record = replace(record, verdict=SKIPPED, reason="duplicate", detail=f"same bytes as {original}")
-        rows.append(asdict(record))
-    manifest = pd.DataFrame(rows, columns=list(ImageRecord.__dataclass_fields__))
-    # A column without one value would otherwise get no type of its own, and Parquet would store "null".
-    whole = dict.fromkeys(("bytes", "width", "height"), "Int64")
-    return manifest.astype({name: whole.get(name, "string") for name in manifest.columns})
+    manifest = records.sort_values("path", ignore_index=True, key=lambda path: path.astype("string[pyarrow]"))
+    manifest["split"] = pd.Series(pd.NA, index=manifest.index, dtype="string")
+    _skip_all_but_first(manifest, "sha256", Reason.DUPLICATE, "the same bytes as")
+    if near_duplicates != "keep":
+        accepted = manifest["verdict"] == ACCEPTED
+        hashes = manifest.loc[accepted, "perceptual_hash"].to_numpy(dtype=np.uint64)
+        manifest.loc[accepted, "alike"] = group_alike(hashes, most_bits)
+        if near_duplicates == "skip":
+            _skip_all_but_first(manifest, "alike", Reason.NEAR_DUPLICATE, "looks like")
+    accepted = manifest["verdict"] == ACCEPTED
+    decisive = manifest.loc[accepted, "sha256"]
+    if near_duplicates == "group":
+        decisive = _hash_of_group(manifest[accepted])
+    manifest.loc[accepted, "split"] = split_of(decisive, train, validation)
+    return manifest[list(COLUMNS)]
 
 
 def summarise(manifest: pd.DataFrame) -> str:
     """Return one line: `1,797 images scanned · 1,790 accepted · 7 skipped (5 duplicate, 2 empty)`."""
-    skipped = manifest.loc[manifest["verdict"] == SKIPPED, "reason"].value_counts()
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
     accepted = int((manifest["verdict"] == ACCEPTED).sum())
-    line = f"{len(manifest):,} images scanned · {accepted:,} accepted · {skipped.sum():,} skipped"
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in count_reasons(manifest).items())
+    line = f"{len(manifest):,} images scanned · {accepted:,} accepted · {len(manifest) - accepted:,} skipped"
     return f"{line} ({reasons})" if reasons else line
+
+
+def count_reasons(manifest: pd.DataFrame) -> dict[str, int]:
+    """Return how many inputs were skipped for each reason, the most frequent first."""
+    return {str(reason): int(count) for reason, count in manifest["reason"].value_counts().items()}
+
+
+def advise(manifest: pd.DataFrame, image_size: int) -> str | None:
+    """Return a sentence on what would make many more images usable, if something would."""
+    small = manifest[manifest["reason"] == Reason.TOO_SMALL]
+    accepted = int((manifest["verdict"] == ACCEPTED).sum())
+    if len(small) < 0.05 * max(1, accepted + len(small)):
+        return None
+    sides = small[["width", "height"]].min(axis=1).to_numpy(dtype=float)
+    # The largest of the usual sizes at which most of them would do.
+    sizes = [size for size in (16, 24, 32, 48, 64, 96, 128, 192, 256) if size < image_size]
+    usable = [size for size in sizes if (sides >= size).mean() >= 0.5]
+    start = f"{accepted:,} of {accepted + len(small):,} images are large enough for {image_size}x{image_size}"
+    other = f", or choose {usable[-1]}x{usable[-1]}" if usable else ""
+    return f"{start}; lower `ingestion.min_size` to enlarge the others{other}."
+
+
+def _skip_all_but_first(manifest: pd.DataFrame, same: str, reason: Reason, what: str) -> None:
+    accepted = manifest[manifest["verdict"] == ACCEPTED]
+    again = accepted.index[accepted.duplicated(same)]
+    first = accepted.drop_duplicates(same).set_index(same)["path"]
+    originals = manifest.loc[again, same].map(first)
+    manifest.loc[again, "verdict"] = SKIPPED
+    manifest.loc[again, "reason"] = str(reason)
+    manifest.loc[again, "detail"] = what + " " + originals.astype("string")
+
+
+def _hash_of_group(accepted: pd.DataFrame) -> pd.Series:
+    # One member decides for its group. It is chosen by the end of its hash: the beginning decides the
+    # split, and the least of several would fall into the first one too often.
+    ends = accepted["sha256"].str[32:]
+    order = accepted.assign(end=ends).sort_values(["alike", "end"])
+    return accepted["alike"].map(order.drop_duplicates("alike").set_index("alike")["sha256"])

@@ -1,61 +1,111 @@
-"""Prepared images: uint8 `(N, C, H, W)` in shards, a few large arrays for each split.
+"""Shards: large uint8 arrays `(N, C, H, W)` of prepared images, and which of their rows are in which split.
 
-Images stay uint8 here and on disk; `pixels.to_model_range` scales a batch when it is used.
+Images stay uint8 here, on disk and on their way to the device; `pixels.to_model_range` scales a batch
+when it is used.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from kedro_dcgan.errors import DataError
+from kedro_dcgan.images.manifest import SPLITS
+from kedro_dcgan.images.scan import Block, Preparation, ScannedBlock
+from kedro_dcgan.images.verdicts import ACCEPTED
+
+_BLOCK_BYTES, _BLOCK_IMAGES = 4_000_000, 128
 
 
 @dataclass(frozen=True)
-class Shard:
-    """A run of images of one split: uint8 `(N, channels, size, size)`."""
+class Scan:
+    """Images on their way to be stored: they are read and prepared while the result is iterated over.
 
-    split: str
+    Each shard is made of `inputs_per_shard` inputs. `count` is how many inputs there are, if known.
+    """
+
+    preparation: Preparation
+    inputs_per_shard: int
+    count: int | None
+    blocks: Callable[[], Iterator[Block]]
+    run: Callable[[Iterable[Block], int], Iterator[ScannedBlock]]
+
+    def after(self, finished: Sequence[str]) -> tuple[int, Iterator[ScannedBlock]]:
+        """Go on after shards that are there already; return how many of them still hold, and what is left to do.
+
+        `finished` are the fingerprints of shards 0, 1, 2, ...: one holds if none of its inputs has changed.
+        """
+        holding = 0
+        if finished:
+            for fingerprint, stored in zip(self._fingerprints(), finished, strict=False):
+                if fingerprint != stored:
+                    break
+                holding += 1
+        done = holding * self.inputs_per_shard
+        return holding, self.run(_skip(self.blocks(), done), done)
+
+    def _fingerprints(self) -> Iterator[str]:
+        in_shard, seen = [], 0
+        for block in self.blocks():
+            in_shard.append(block.fingerprint())
+            seen += len(block.paths)
+            if seen == self.inputs_per_shard:
+                yield join_fingerprints(in_shard)
+                in_shard, seen = [], 0
+        if in_shard:
+            yield join_fingerprints(in_shard)
+
+
+@dataclass(frozen=True)
+class StoredShard:
+    """A shard in its place: file name, hash, and its rows, uint8 `(N, C, H, W)`."""
+
+    file: str
+    sha256: str
     images: np.ndarray
 
 
 @dataclass(frozen=True)
-class ShardStream:
-    """Shards on their way to be stored. They are made while they are read, so memory holds one at a time."""
+class ImageShards:
+    """All shards of a scan, and a record for each input (columns of `ImageRecord`; `row` counts over all shards)."""
 
-    image_size: int
-    channels: int
-    digest: str
-    shards: Iterator[Shard]
+    preparation: Preparation
+    shards: Sequence[StoredShard]
+    read_records: Callable[[Sequence[str] | None], pd.DataFrame]
+
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Return images by row number, uint8 `(len(numbers), C, H, W)`."""
+        return gather([shard.images for shard in self.shards], numbers)
 
 
 @dataclass(frozen=True)
 class PreparedImages:
-    """Stored shards, opened: for each split, arrays that share one image shape.
+    """The dataset: for each split, which rows of the shards, in the order of the content hashes.
 
-    `digest` names the content: equal digests mean equal images in equal splits.
+    `digest` names the content: equal digests mean equal images in equal splits and order, from
+    whatever files in whatever folders.
     """
 
     image_size: int
     channels: int
     digest: str
-    splits: Mapping[str, Sequence[np.ndarray]]
+    shards: Sequence[StoredShard]
+    rows: Mapping[str, np.ndarray]
 
     def count(self, split: str) -> int:
         """Return how many images a split holds."""
-        return sum(len(shard) for shard in self.splits.get(split, ()))
+        return len(self.rows.get(split, ()))
 
     def take(self, split: str, indices: np.ndarray) -> np.ndarray:
         """Return the images at `indices` (any order, repeats allowed), uint8 `(len(indices), C, H, W)`."""
-        shards = self.splits[split]
-        starts = np.cumsum([0, *(len(shard) for shard in shards)])
-        taken = np.empty((len(indices), self.channels, self.image_size, self.image_size), dtype=np.uint8)
-        owners = np.searchsorted(starts, indices, side="right") - 1
-        for owner in np.unique(owners):
-            mine = owners == owner
-            taken[mine] = shards[owner][indices[mine] - starts[owner]]
-        return taken
+        return gather(self._arrays, self.rows[split][indices])
+
+    @cached_property
+    def _arrays(self) -> list[np.ndarray]:
+        return [shard.images for shard in self.shards]
 
     def require_digest(self, digest: str) -> None:
         """Check that something was made from these very images.
@@ -82,14 +132,52 @@ class PreparedImages:
             )
 
 
+def select(shards: ImageShards, manifest: pd.DataFrame, transform: str) -> PreparedImages:
+    """Return the accepted images of a manifest, as a dataset whose digest includes the name of the transform."""
+    accepted = manifest[manifest["verdict"] == ACCEPTED].sort_values("sha256")
+    rows = {split: accepted.loc[accepted["split"] == split, "row"].to_numpy(dtype=np.int64) for split in SPLITS}
+    digest = dataset_digest(zip(accepted["sha256"], accepted["split"], strict=True), transform)
+    preparation = shards.preparation
+    return PreparedImages(preparation.image_size, preparation.channels, digest, shards.shards, rows)
+
+
+def gather(shards: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Return rows of several arrays, numbered on from one to the next."""
+    starts = np.cumsum([0, *(len(shard) for shard in shards)])
+    taken = np.empty((len(rows), *shards[0].shape[1:]), dtype=np.uint8)
+    owners = np.searchsorted(starts, rows, side="right") - 1
+    for owner in np.unique(owners):
+        mine = owners == owner
+        taken[mine] = shards[owner][rows[mine] - starts[owner]]
+    return taken
+
+
+def images_per_block(image_size: int, channels: int) -> int:
+    """Return how many images one task prepares: 128, or as many as 4 megabytes hold."""
+    return min(_BLOCK_IMAGES, max(1, _BLOCK_BYTES // (image_size * image_size * channels)))
+
+
 def images_per_shard(image_size: int, channels: int, megabytes: int) -> int:
-    """Return how many images fill a shard of that many megabytes (10^6 bytes); at least one."""
-    return max(1, megabytes * 1_000_000 // (image_size * image_size * channels))
+    """Return how many images fill a shard of that many megabytes (10^6 bytes): whole blocks, at least one."""
+    block = images_per_block(image_size, channels)
+    return block * max(1, megabytes * 1_000_000 // (image_size * image_size * channels * block))
 
 
-def dataset_digest(manifest_rows: list[tuple[str, str]], transform: str) -> str:
+def dataset_digest(hashes_and_splits: Iterable[tuple[str, str]], transform: str) -> str:
     """Return 16 hex digits of the SHA-256 over sorted `(content hash, split)` pairs and the transform's name."""
     hasher = hashlib.sha256(transform.encode())
-    for sha256, split in sorted(manifest_rows):
+    for sha256, split in sorted(hashes_and_splits):
         hasher.update(f"\n{sha256} {split}".encode())
     return hasher.hexdigest()[:16]
+
+
+def join_fingerprints(of_blocks: Iterable[str]) -> str:
+    """Return the fingerprint of a shard from those of its blocks."""
+    return hashlib.sha256("\n".join(of_blocks).encode()).hexdigest()
+
+
+def _skip(blocks: Iterator[Block], inputs: int) -> Iterator[Block]:
+    # The last shard may have fewer inputs than a shard has.
+    while inputs > 0 and (block := next(blocks, None)):
+        inputs -= len(block.paths)
+    return blocks

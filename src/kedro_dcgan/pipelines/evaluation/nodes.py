@@ -38,7 +38,7 @@ def evaluate_generator(
     extract = EfficientNetLite0Features(input_size=64)
     latents = sample_latents(evaluation.samples, generator.spec.latent_dim, evaluation.seed)
     test = _real_moments(extract, images, "test", np.arange(images.count("test")))
-    samples = track(generate(generator.build(), latents, _BATCH), "evaluation", evaluation.samples, step=_BATCH)
+    samples = track(generate(generator.build(), latents, _BATCH), "evaluation", evaluation.samples)
     fakes = _moments(extract, samples)
     key = f"fd_{extract.id}_{_short(evaluation.samples)}_test"
     metrics = {key: frechet_distance(fakes, test)}
@@ -79,7 +79,7 @@ def _real_moments(
 ) -> FeatureMoments:
     batches = (indices[start : start + _BATCH] for start in range(0, len(indices), _BATCH))
     pixels = (torch.from_numpy(images.take(split, batch)) for batch in batches)
-    return _moments(extract, track(pixels, f"  {split} images", len(indices), step=_BATCH))
+    return _moments(extract, track(pixels, f"  {split} images", len(indices)))
 
 
 def _moments(extract: EfficientNetLite0Features, batches: Iterable[Tensor]) -> FeatureMoments:

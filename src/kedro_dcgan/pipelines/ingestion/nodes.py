@@ -1,54 +1,136 @@
-"""Look at every file of the source once and write down what it is."""
+"""Read every file of the source once: judge it, prepare it, and write down what it is."""
 
 import logging
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
 
-from kedro_dcgan.errors import SourceError
-from kedro_dcgan.images.manifest import ACCEPTED, ImageRecord, build_manifest, inspect, summarise, unreadable
-from kedro_dcgan.parameters import IngestionParameters
+from kedro_dcgan.images.manifest import COLUMNS, advise, complete_manifest, summarise
+from kedro_dcgan.images.scan import Block, Preparation, ScannedBlock, ScanTask, scan_block
+from kedro_dcgan.images.shards import ImageShards, Scan, images_per_block, images_per_shard
+from kedro_dcgan.images.transforms import Crop, Region
+from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED
+from kedro_dcgan.parameters import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.progress import track
+from kedro_dcgan.reports.contact_sheets import SkippedTile, draw_accepted, draw_skipped, from_jpeg, from_pixels
+from kedro_dcgan.reports.dataset import draw_sizes, write_page
+from kedro_dcgan.sources import Limits, Source
+from kedro_dcgan.workers import map_in_order, usable_cores
 
 logger = logging.getLogger(__name__)
 
+_SHOWN_ACCEPTED, _SHOWN_SKIPPED = 128, 48
 
-class Source(Protocol):
-    """Files that may be images, by relative path."""
 
-    def paths(self) -> list[str]: ...
-    def read(self, path: str) -> bytes: ...
+class Boxes(Protocol):
+    """Boxes by path."""
+
+    sha256: str
+
+    def of(self, paths: Iterable[str]) -> dict[str, Region]: ...
 
 
 class Sources(Protocol):
-    """Opens the source that a parameter names."""
+    """Opens the source, and the file of boxes, that parameters name."""
 
-    def open(self, source: str) -> Source: ...
+    def open(self, source: str, limits: Limits) -> Source: ...
+    def boxes(self, file: str) -> Boxes: ...
 
 
-def scan_images(raw_images: Sources, ingestion: IngestionParameters) -> pd.DataFrame:
-    """Return the manifest: a row for each file with hash, verdict and split.
+def scan_images(raw_images: Sources, ingestion: IngestionParameters, preprocessing: PreprocessingParameters) -> Scan:
+    """Return the images of the source as a scan: each is read once, when the scan is stored.
 
     Raises:
-        SourceError: if the source cannot be opened or holds no usable image.
+        SourceError: if the source or the boxes cannot be opened; or, while the scan is stored, if the source goes.
     """
-    source = raw_images.open(ingestion.source)
-    paths = source.paths()
-    records = [_look_at(source, path, ingestion) for path in track(paths, "ingestion", len(paths))]
-    manifest = build_manifest(records, ingestion.splits.train, ingestion.splits.validation)
-    summary = summarise(manifest)
-    if not (manifest["verdict"] == ACCEPTED).any():
-        raise SourceError(
-            f"`ingestion.source` must hold at least one usable image (got {ingestion.source}: {summary}). "
-            "Pass another folder with --params ingestion.source=FOLDER."
-        )
-    logger.info("ingestion     %s", summary)
+    source = raw_images.open(ingestion.source, limits_of(ingestion))
+    boxes = raw_images.boxes(preprocessing.crop.boxes) if preprocessing.crop.boxes else None
+    size, channels = preprocessing.image_size, preprocessing.channels
+    preparation = preparation_of(ingestion, preprocessing, boxes.sha256 if boxes else None)
+    workers = usable_cores() if ingestion.workers == "auto" else ingestion.workers
+
+    def run(blocks: Iterable[Block], done: int) -> Iterator[ScannedBlock]:
+        tasks = (ScanTask(block, boxes.of(block.paths) if boxes else None) for block in blocks)
+        scanned = map_in_order(partial(scan_block, preparation=preparation), tasks, workers, ingestion.engine)
+        return track(scanned, "ingestion", source.count, lambda block: len(block.records), done)
+
+    return Scan(
+        preparation,
+        images_per_shard(size, channels, preprocessing.shard_megabytes),
+        source.count,
+        partial(source.blocks, images_per_block(size, channels)),
+        run,
+    )
+
+
+def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) -> pd.DataFrame:
+    """Return the manifest: a row for each input with hash, verdict and split."""
+    near = ingestion.near_duplicates
+    hashed = ["perceptual_hash"] if near.action != "keep" else []
+    records = image_shards.read_records([name for name in COLUMNS if name != "split"] + hashed)
+    manifest = complete_manifest(
+        records, ingestion.splits.train, ingestion.splits.validation, near.action, near.most_bits
+    )
+    logger.info("ingestion     %s", summarise(manifest))
+    advice = advise(manifest, image_shards.preparation.image_size)
+    if advice:
+        logger.info("              %s", advice)
     return manifest
 
 
-def _look_at(source: Source, path: str, ingestion: IngestionParameters) -> ImageRecord:
-    try:
-        data = source.read(path)
-    except SourceError as error:
-        return unreadable(path, str(error))
-    return inspect(path, data, ingestion.min_size, ingestion.max_pixels)
+def report_dataset(
+    image_shards: ImageShards, manifest: pd.DataFrame, ingestion: IngestionParameters
+) -> tuple[str, Image.Image, Image.Image, Figure]:
+    """Return what people look at: a page, contact sheets of accepted and of skipped images, and the sizes."""
+    preparation = image_shards.preparation
+    accepted = manifest[manifest["verdict"] == ACCEPTED].sort_values("sha256").head(_SHOWN_ACCEPTED)
+    kept = draw_accepted(image_shards.rows(accepted["row"].to_numpy(dtype=np.int64)))
+    left_out = draw_skipped(_skipped_tiles(image_shards, manifest))
+    sizes = draw_sizes(manifest, preparation.min_size)
+    pictures: dict[str, Image.Image | Figure] = {"accepted": kept, "skipped": left_out, "sizes": sizes}
+    page = write_page(manifest, ingestion.source, preparation.image_size, pictures)
+    return page, kept, left_out, sizes
+
+
+def _skipped_tiles(image_shards: ImageShards, manifest: pd.DataFrame) -> list[SkippedTile]:
+    skipped = manifest[manifest["verdict"] == SKIPPED]
+    pictured = image_shards.read_records(["path", "thumbnail"]).dropna().drop_duplicates("path")
+    thumbnails = pictured.set_index("path")["thumbnail"]
+    # All reasons in turn, those with a picture first.
+    shown = skipped.assign(
+        without_picture=~(skipped["path"].isin(thumbnails.index) | skipped["row"].notna()),
+    ).sort_values(["without_picture", "path"])
+    turn = shown.groupby("reason").cumcount()
+    shown = shown.assign(turn=turn).sort_values(["turn", "reason"]).head(_SHOWN_SKIPPED)
+    tiles = []
+    for path, reason, row in shown[["path", "reason", "row"]].itertuples(index=False):
+        in_shards = None if pd.isna(row) else from_pixels(image_shards.rows(np.array([row]))[0])
+        tiles.append(SkippedTile(path, reason, in_shards or from_jpeg(thumbnails.get(path))))
+    return sorted(tiles, key=lambda tile: (tile.reason, tile.path))
+
+
+def limits_of(ingestion: IngestionParameters) -> Limits:
+    """Return what a source may hold."""
+    return Limits(ingestion.max_file_megabytes * 1_000_000, ingestion.max_files)
+
+
+def preparation_of(
+    ingestion: IngestionParameters, preprocessing: PreprocessingParameters, boxes_sha256: str | None
+) -> Preparation:
+    """Return everything that decides what an input becomes."""
+    return Preparation(
+        preprocessing.image_size,
+        preprocessing.channels,
+        preprocessing.resample,
+        Crop(preprocessing.crop.mode, preprocessing.crop.side),
+        preprocessing.background,
+        ingestion.min_size or preprocessing.image_size,
+        ingestion.max_pixels,
+        ingestion.near_duplicates.action != "keep",
+        boxes_sha256,
+    )

@@ -1,8 +1,8 @@
-"""Files of any kind -> a manifest."""
+"""Files of any kind -> shards of prepared images, and a manifest of what became of each file."""
 
 from kedro.pipeline import Node, Pipeline
 
-from kedro_dcgan.pipelines.ingestion.nodes import scan_images
+from kedro_dcgan.pipelines.ingestion.nodes import build_manifest, report_dataset, scan_images
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -11,9 +11,21 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 scan_images,
-                inputs=["raw_images", "params:ingestion"],
-                outputs="manifest",
+                inputs=["raw_images", "params:ingestion", "params:preprocessing"],
+                outputs="image_shards",
                 name="scan_images",
+            ),
+            Node(
+                build_manifest,
+                inputs=["image_shards", "params:ingestion"],
+                outputs="manifest",
+                name="build_manifest",
+            ),
+            Node(
+                report_dataset,
+                inputs=["image_shards", "manifest", "params:ingestion"],
+                outputs=["dataset_report", "accepted_images", "skipped_images", "image_sizes"],
+                name="report_dataset",
             ),
         ]
     )

@@ -1,4 +1,4 @@
-"""Manifest and files -> shards of the model's image size."""
+"""Shards and manifest -> the dataset that training sees."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -11,7 +11,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 prepare_images,
-                inputs=["raw_images", "manifest", "params:ingestion", "params:preprocessing"],
+                inputs=["image_shards", "manifest", "params:preprocessing"],
                 outputs="images",
                 name="prepare_images",
             ),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from kedro_dcgan.gan.batches import batches_on
 from kedro_dcgan.gan.devices import choose_compute
 from kedro_dcgan.gan.sampling import sample_latents
 from kedro_dcgan.gan.specs import network_specs
@@ -36,7 +37,7 @@ def train_generator(
 
     state = start(*network_specs(images.image_size, images.channels, training), training, compute)
     indices = batch_indices(count, size, total_batches, training.seed)
-    batches = (images.take("train", batch) for batch in track(indices, "training", total_batches * size, step=size))
+    batches = batches_on(compute.device, images, "train")(track(indices, "training", total_batches * size))
     fixed_latents = sample_latents(training.grid_images, training.latent_dim, training.seed)
     records: list[TickRecord] = []
     frames: list[SampleGrid] = []

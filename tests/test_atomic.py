@@ -3,8 +3,8 @@ import os
 import pandas as pd
 import pytest
 
+from kedro_dcgan.atomic import atomic_file, atomic_folder, sweep
 from kedro_dcgan.datasets import AtomicDataset
-from kedro_dcgan.datasets.atomic import atomic_file, atomic_folder
 
 
 def names(folder):
@@ -31,6 +31,23 @@ def test_atomic_folder_replaces_the_old_one_whole_or_not_at_all(tmp_path):
         _ = 1 / 0
     assert names(path) == ["new"]
     assert names(tmp_path) == ["folder"]
+
+
+def test_sweep_removes_what_killed_processes_left_and_nothing_else(tmp_path):
+    left = (".file.7.incomplete.txt", ".folder.7.incomplete", ".folder.8.retired")
+    other = (".file.incomplete.txt", ".other.7.incomplete.txt", ".shards.incomplete", "file.txt", "folder")
+    for name in (*left, *other):
+        (tmp_path / name).mkdir() if "folder" in name else (tmp_path / name).touch()
+    for name in ("file.txt", "folder", "shards"):
+        sweep(tmp_path / name)
+    assert sorted(names(tmp_path)) == sorted(other)
+
+
+def test_sweep_puts_a_folder_back_whose_replacement_was_killed_half_way(tmp_path):
+    (tmp_path / ".folder.7.retired").mkdir()
+    (tmp_path / ".folder.7.retired/kept.txt").touch()
+    sweep(tmp_path / "folder")
+    assert names(tmp_path / "folder") == ["kept.txt"]
 
 
 def test_atomic_dataset_leaves_a_hard_linked_cache_object_alone(tmp_path):

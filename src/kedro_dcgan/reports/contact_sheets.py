@@ -1,0 +1,68 @@
+"""Contact sheets: many pictures in one, of what was kept and of what was not."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from kedro_dcgan.images.grid import make_grid
+
+_TILE, _CAPTION, _COLUMNS, _GAP = 96, 30, 8, 8
+_PAPER, _INK, _NOTHING = "white", "#333333", "#e4e4e4"
+
+
+@dataclass(frozen=True)
+class SkippedTile:
+    """A skipped input: its path, the reason, and a picture of it if there is one."""
+
+    path: str
+    reason: str
+    picture: Image.Image | None = None
+
+
+def draw_accepted(images: np.ndarray) -> Image.Image:
+    """Lay prepared images, uint8 `(N, C, H, W)`, out as they will be trained on; small ones are enlarged."""
+    return Image.fromarray(make_grid(images, columns=16, scale=max(1, 64 // images.shape[-1])))
+
+
+def draw_skipped(tiles: list[SkippedTile]) -> Image.Image:
+    """Lay skipped inputs out, each above its reason and its name; an empty frame stands for what cannot be shown."""
+    rows = max(1, -(-len(tiles) // _COLUMNS))
+    width, height = _TILE + _GAP, _TILE + _CAPTION + _GAP
+    sheet = Image.new("RGB", (_COLUMNS * width + _GAP, rows * height + _GAP), _PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    if not tiles:
+        draw.text((_GAP, _GAP), "Nothing was skipped.", _INK, font)
+    for number, tile in enumerate(tiles):
+        left, top = _GAP + number % _COLUMNS * width, _GAP + number // _COLUMNS * height
+        if tile.picture is None:
+            draw.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), _NOTHING)
+        else:
+            picture = tile.picture.convert("RGB")
+            picture.thumbnail((_TILE, _TILE))
+            sheet.paste(picture, (left + (_TILE - picture.width) // 2, top + (_TILE - picture.height) // 2))
+        name = tile.path.rpartition("/")[2]
+        draw.text((left, top + _TILE + 2), tile.reason, _INK, font)
+        draw.text((left, top + _TILE + 16), _fitting(name, font), "#777777", font)
+    return sheet
+
+
+def from_jpeg(data: bytes | None) -> Image.Image | None:
+    """Open a thumbnail."""
+    return Image.open(io.BytesIO(data), formats=("JPEG",)) if data else None
+
+
+def from_pixels(image: np.ndarray) -> Image.Image:
+    """Return a prepared image, uint8 `(C, H, W)`, as a picture."""
+    return Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+
+
+def _fitting(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+    # A line feed in a name would begin another line; the font has no signs for most scripts.
+    text = "".join(sign if sign.isprintable() else "?" for sign in text)
+    if font.getlength(text) <= _TILE:
+        return text
+    while text and font.getlength(text + "…") > _TILE:
+        text = text[:-1]
+    return text + "…"

@@ -1,0 +1,87 @@
+"""Every odd and hostile input of the specification, from its bytes on disk to its verdict in the manifest."""
+
+import io
+from functools import partial
+from pathlib import Path
+
+import messy
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kedro_dcgan.images.manifest import complete_manifest
+from kedro_dcgan.images.scan import Preparation, ScanTask, scan_block
+from kedro_dcgan.images.transforms import Crop
+from kedro_dcgan.reports.contact_sheets import from_pixels
+from kedro_dcgan.sources import Limits, open_source
+
+PREPARATION = Preparation(64, 3, "lanczos", Crop(), (255, 255, 255), 64, 50_000_000)
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory):
+    """Records by path, and prepared pixels by path."""
+    root = tmp_path_factory.mktemp("messy") / "folder"
+    messy.build(root)
+    source = open_source(str(root), Path("/"), Limits(100_000_000, 1000))
+    records, pixels = [], {}
+    for block in source.blocks(16):
+        scanned = scan_block(ScanTask(block), PREPARATION)
+        records += scanned.records
+        pixels |= {record.path: scanned.pixels[record.row] for record in scanned.records if record.row is not None}
+    return records, pixels
+
+
+@pytest.fixture(scope="module")
+def manifest(scanned):
+    columns = {name: [getattr(record, name) for record in scanned[0]] for name in scanned[0][0].__dataclass_fields__}
+    return complete_manifest(pd.DataFrame(columns), 0.7, 0.1).set_index("path")
+
+
+@pytest.mark.parametrize("case", messy.CASES, ids=lambda case: ascii(case.path)[-60:])
+def test_an_odd_file_gets_the_right_verdict(manifest, case):
+    row = manifest.loc[case.path]
+    found = row["verdict"] if pd.isna(row["reason"]) else row["reason"]
+    assert found in case.verdicts, row["detail"]
+
+
+def test_there_is_one_row_an_input_and_no_other(manifest):
+    assert sorted(manifest.index) == sorted(case.path for case in messy.CASES)
+
+
+@pytest.mark.parametrize("path", messy.CORNERS)
+def test_odd_pixels_come_out_right(scanned, path):
+    # The picture was cut to a square and resized: the middles of its quadrants are still its colours.
+    assert messy.corner_error(path, from_pixels(scanned[1][path])) <= 3
+
+
+def test_the_upright_size_is_recorded(manifest):
+    for path, (size, _) in messy.CORNERS.items():
+        assert (manifest.loc[path, "width"], manifest.loc[path, "height"]) == size
+
+
+def test_a_cut_off_picture_can_still_be_seen(scanned):
+    truncated = next(record for record in scanned[0] if record.path == "bad/truncated_50.jpg")
+    thumbnail = np.asarray(Image.open(io.BytesIO(truncated.thumbnail)))
+    assert thumbnail.std() > 5
+
+
+def test_a_later_change_of_a_file_changes_its_hash(tmp_path):
+    # Zeroed scan data decode without complaint: only the hash tells.
+    data = messy.contents()
+    path = "bad/zeroed_middle.jpg"
+    block = partial(open_source, project=Path("/"), limits=Limits(10**8, 10))
+    hashes = []
+    for content in (data[path], data[path].replace(bytes(20), bytes(19) + b"\1", 1)):
+        (tmp_path / "a.jpg").write_bytes(content)
+        hashes.append(scan_block(ScanTask(next(block(str(tmp_path)).blocks(1))), PREPARATION).records[0].sha256)
+    assert hashes[0] != hashes[1]
+
+
+@pytest.mark.parametrize("mode", ["P_trns.png", "RGBA_hidden_magenta.png"])
+def test_the_background_is_the_configured_one(mode):
+    from kedro_dcgan.images.decode import open_image, read_pixels
+
+    image = read_pixels(open_image(messy.contents()[f"modes/{mode}"], 10**6), (0, 0, 200))
+    assert image.getpixel((3 * image.width // 4, image.height // 4)) == (0, 0, 200)

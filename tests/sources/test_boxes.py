@@ -1,0 +1,75 @@
+import hashlib
+
+import pytest
+
+from kedro_dcgan.datasets import ImageSourceDataset
+from kedro_dcgan.errors import SourceError
+
+OURS, CELEBA = "path,left,top,width,height", "image_id,x_1,y_1,width,height"
+
+
+def read(folder, *lines, encoding="utf-8", end="\n"):
+    (folder / "boxes.csv").write_bytes(end.join([*lines, ""]).encode(encoding))
+    return ImageSourceDataset(folder).load().boxes("boxes.csv")
+
+
+def refused(folder, *lines, **options):
+    with pytest.raises(SourceError) as caught:
+        read(folder, *lines, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("`preprocessing.crop.boxes` must be a CSV file with the columns path, left, top, width, ")
+    assert f"(got {folder / 'boxes.csv'}: " in message
+    return message
+
+
+@pytest.mark.parametrize("columns", [OURS, CELEBA])
+def test_boxes_become_regions(tmp_path, columns):
+    boxes = read(tmp_path, columns, "a.jpg,1,2,30,40", "b/c.jpg,-5,0,7,8.6")
+    assert boxes.of(("a.jpg", "b/c.jpg")) == {"a.jpg": (1, 2, 31, 42), "b/c.jpg": (-5, 0, 2, 9)}
+
+
+def test_boxes_may_have_other_columns_in_any_order_and_the_marks_of_spreadsheets(tmp_path):
+    lines = "height, width ,note,top,left,path", '4,3,"a, b",2,1,a.jpg'
+    assert read(tmp_path, *lines, encoding="utf-8-sig", end="\r\n").of(("a.jpg",)) == {"a.jpg": (1, 2, 4, 6)}
+
+
+def test_boxes_are_found_by_path_and_then_by_file_name(tmp_path):
+    boxes = read(tmp_path, OURS, "x.jpg,0,0,1,1", "a/x.jpg,0,0,2,2", "c/y.jpg,0,0,3,3")
+    paths = "x.jpg", "a/x.jpg", "b/x.jpg", "y.jpg", "d/c/y.jpg", "xx.jpg"
+    assert boxes.of(paths) == {"x.jpg": (0, 0, 1, 1), "a/x.jpg": (0, 0, 2, 2), "b/x.jpg": (0, 0, 1, 1)}
+
+
+def test_boxes_at_the_corner_are_boxes(tmp_path):
+    assert read(tmp_path, OURS, "a.jpg,0,0,0,0").of(("a.jpg",)) == {"a.jpg": (0, 0, 0, 0)}
+
+
+def test_boxes_are_named_by_the_hash_of_their_file(tmp_path):
+    boxes = read(tmp_path, OURS, "a.jpg,0,0,1,1")
+    assert boxes.sha256 == hashlib.sha256(f"{OURS}\na.jpg,0,0,1,1\n".encode()).hexdigest()
+
+
+def test_boxes_without_a_file_are_refused(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name, problem in (("boxes.csv", "No such file or directory"), ("folder", "Is a directory")):
+        with pytest.raises(SourceError, match=rf"^`preprocessing.crop.boxes` must be .*{name}: {problem}\)[^\n]*$"):
+            ImageSourceDataset(tmp_path).load().boxes(name)
+
+
+@pytest.mark.parametrize(
+    ("columns", "missing"),
+    [("path,left,top,width", "height"), ("path;left;top;width;height", "path, left, top, width, height"), ("", "path")],
+)
+def test_boxes_without_a_column_are_refused(tmp_path, columns, missing):
+    assert f"it has no column {missing}" in refused(tmp_path, columns, "a.jpg,1,2,3,4")
+
+
+@pytest.mark.parametrize(
+    "row", ["1,2,x,4", "1,2,,4", "1,2,3", "", "nan,2,3,4", "1,inf,3,4", "1,2,-1e999,4", '1,2,"3\n4",5', "1,2,3\0,4"]
+)
+def test_boxes_of_garbage_are_refused(tmp_path, row):
+    refused(tmp_path, OURS, "a.jpg,1,2,3,4", f"b.jpg,{row}")
+
+
+def test_boxes_that_are_no_text_are_refused(tmp_path):
+    refused(tmp_path, OURS, "ä.jpg,1,2,3,4", encoding="latin-1")

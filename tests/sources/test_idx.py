@@ -1,0 +1,157 @@
+import gzip
+import io
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kedro_dcgan.errors import SourceError
+from kedro_dcgan.sources import Limits, memory, open_source
+
+LIMITS = Limits(file_bytes=1_000_000, files=1000)
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+def pictures(count, height=5, width=7, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width), dtype=np.uint8)
+
+
+def write(path, header, data):
+    content = struct.pack(f">{len(header)}I", *header) + data
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def write_images(path, images):
+    return write(path, (0x803, *images.shape), images.tobytes())
+
+
+def write_labels(path, labels):
+    return write(path, (0x801, len(labels)), bytes(labels))
+
+
+def items(path, size=2, limits=LIMITS):
+    return [item for block in open_source(path.name, path.parent, limits).blocks(size) for item in block.read()]
+
+
+def refused(path, limits=LIMITS):
+    with pytest.raises(SourceError, match=r"^`[^\n]*\.$") as caught:
+        items(path, limits=limits)
+    return str(caught.value)
+
+
+def pixels(item):
+    return np.asarray(Image.open(io.BytesIO(item.data), formats=["PPM"]))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_idx_gives_pixels_and_labels_exactly(tmp_path, suffix, alone):
+    images, labels = pictures(5), [3, 0, 255, 3, 10]
+    path = write_images(tmp_path / f"{IMAGES}{suffix}", images)
+    write_labels(tmp_path / f"{LABELS}{suffix}", labels)
+    found = items(path if alone else tmp_path)
+    assert [item.path for item in found] == [f"{IMAGES}/{number:08d}" for number in range(5)]
+    assert [item.label for item in found] == [str(label) for label in labels]
+    assert np.array_equal(np.stack([pixels(item) for item in found]), images)
+
+
+def test_idx_without_labels_has_none(tmp_path):
+    path = write_images(tmp_path / "photos.bin", pictures(2))
+    write_labels(tmp_path / LABELS, [1, 2])
+    assert [(item.path, item.label) for item in items(path)] == [
+        ("photos.bin/00000000", None),
+        ("photos.bin/00000001", None),
+    ]
+
+
+def test_idx_folder_is_read_file_by_file_in_the_order_of_names(tmp_path):
+    test, train = pictures(3, seed=1), pictures(2, 4, 4, seed=2)
+    write_images(tmp_path / IMAGES, train)
+    write_labels(tmp_path / LABELS, [7, 8])
+    write_images(tmp_path / "t10k-images-idx3-ubyte.gz", test)
+    (tmp_path / "other-idx3-ubyte").write_bytes(b"text")
+    (tmp_path / "a.png").write_bytes(b"not of this kind")
+    source = open_source(".", tmp_path, LIMITS)
+    found = items(tmp_path)
+    assert source.count == len(found) == 5
+    assert [item.label for item in found] == [None, None, None, "7", "8"]
+    assert found[2].path == "t10k-images-idx3-ubyte/00000002"
+    for item, image in zip(found, [*test, *train], strict=True):
+        assert np.array_equal(pixels(item), image)
+
+
+def test_idx_takes_the_plain_file_where_the_gzipped_one_is_beside_it(tmp_path):
+    for suffix in ("", ".gz"):
+        write_images(tmp_path / f"{IMAGES}{suffix}", pictures(3))
+    assert len({item.path for item in items(tmp_path)}) == len(items(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("most_bytes", [16_000_000, 100])
+def test_idx_begins_a_block_after_every_so_many_images(tmp_path, monkeypatch, most_bytes):
+    monkeypatch.setattr(memory, "_MOST_BYTES", most_bytes)
+    for name, count in (("a", 6), ("b", 7)):
+        write_images(tmp_path / f"{name}-idx3-ubyte", pictures(count))
+    sizes = [len(block.paths) for block in open_source(".", tmp_path, LIMITS).blocks(5)]
+    assert set(np.cumsum(sizes)) >= {5, 10, 13}
+    assert max(sizes) == (5 if most_bytes > 100 else 3)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("keep", [10, 40, 60, -3])
+def test_idx_that_was_cut_off_is_refused(tmp_path, suffix, keep):
+    path = write_images(tmp_path / f"{IMAGES}{suffix}", pictures(9))
+    path.write_bytes(path.read_bytes()[:keep])
+    message = refused(path)
+    assert path.name in message
+    assert "must be a whole IDX file" in message or keep == 10
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_idx_of_labels_that_was_cut_off_is_refused(tmp_path, suffix):
+    path = write_images(tmp_path / f"{IMAGES}{suffix}", pictures(9))
+    labels = write_labels(tmp_path / f"{LABELS}{suffix}", range(9))
+    labels.write_bytes(labels.read_bytes()[:-3])
+    assert f"{LABELS}{suffix}` must be a whole IDX file" in refused(path)
+
+
+@pytest.mark.parametrize("count", [8, 10])
+def test_idx_with_another_number_of_labels_is_refused(tmp_path, count):
+    write_images(tmp_path / IMAGES, pictures(9))
+    write_labels(tmp_path / LABELS, range(count))
+    assert f"labels and claims {count}, for 9 images" in refused(tmp_path)
+
+
+def test_idx_that_changes_while_it_is_read_is_refused(tmp_path):
+    path = write_images(tmp_path / IMAGES, pictures(9))
+    blocks = open_source(IMAGES, tmp_path, LIMITS).blocks(4)
+    next(blocks)
+    write_images(path, pictures(10, seed=3))
+    with pytest.raises(SourceError, match="must stay as it is"):
+        list(blocks)
+
+
+HUGE = 2**32 - 1
+CLAIMS = {
+    (HUGE, 28, 28): ("it ends before the last of 4,294,967,295 images", "at most `ingestion.max_files` 1,000 files"),
+    (1, HUGE, HUGE): (f"claims images of {HUGE}x{HUGE}",) * 2,
+    (1, 10_001, 10_000): ("claims images of 10000x10001",) * 2,
+    (1000, 0, 28): ("claims images of 28x0",) * 2,
+    (1000, 9000, 9000): ("it ends before the last of 1,000 images of 9000x9000", "it ends after 0 of 1,000 images"),
+}
+
+
+@pytest.mark.parametrize("is_gzip", [False, True])
+@pytest.mark.parametrize("shape", CLAIMS)
+def test_idx_that_claims_to_be_huge_is_refused_and_takes_no_memory(tmp_path, is_gzip, shape):
+    suffix = ".gz" if is_gzip else ""
+    path = write(tmp_path / f"{IMAGES}{suffix}", (0x803, *shape), bytes(100))
+    write(tmp_path / f"{LABELS}{suffix}", (0x801, shape[0]), bytes(min(shape[0], 1000)))
+    tracemalloc.start()
+    message, (_, peak) = refused(path), tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert CLAIMS[shape][is_gzip] in message
+    # Of what is gzipped, it is known only by reading how much there is: room for a single image is made.
+    assert peak < (100_000_000 if is_gzip else 1_000_000)
