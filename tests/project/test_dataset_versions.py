@@ -1,0 +1,253 @@
+"""DVC keeps versions of datasets: of a folder and of an archive, in a remote folder and in a bucket, for any clone."""
+
+import hashlib
+import json
+import shutil
+import zipfile
+
+import boto3
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT, Project, copy_project
+from moto.server import ThreadedMotoServer
+from PIL import Image
+
+from kedro_dcgan.datasets import ImageShardsDataset, ImageSourceDataset
+from kedro_dcgan.hooks.lineage import dvc_hash
+from kedro_dcgan.parameters import IngestionParameters, PreprocessingParameters
+from kedro_dcgan.pipelines.ingestion.nodes import scan_images
+
+FACES, SHARDS, IMAGES = "data/01_raw/faces", "data/03_primary/shards", "data/03_primary/images"
+FIRST, SECOND = 24, 30  # images
+SECRET = "secret-of-the-bucket"
+UP_TO_DATE = "Data and pipelines are up to date."
+
+
+def ran(result):
+    return [line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")]
+
+
+def draw(folder, first, last):
+    """Noise over gradients: no two are alike."""
+    folder.mkdir(exist_ok=True)
+    rows, columns = np.mgrid[:48, :48][..., None]
+    for number in range(first, last):
+        random = np.random.default_rng(number)
+        pixels = 3 * random.random() * rows + 3 * random.random() * columns + random.integers(0, 60, (48, 48, 3))
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{number:03d}.png")
+
+
+def pack(folder, archive, count):
+    with zipfile.ZipFile(archive, "w") as members:
+        for file in sorted(folder.iterdir())[:count]:
+            members.write(file, file.name)
+
+
+def names(project, folder):
+    return {file.name for file in (project.path / folder).iterdir()}
+
+
+def commit(project, tag):
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", tag)
+    project.run("git", "tag", tag)
+
+
+def switch(project, tag):
+    project.run("git", "checkout", "--quiet", tag)
+    project.run("dvc", "checkout", "--quiet")
+
+
+def set_source(project, source):
+    file = project.path / "conf/base/parameters_ingestion.yml"
+    parameters = yaml.safe_load(file.read_text())
+    parameters["ingestion"]["source"] = source
+    file.write_text(yaml.safe_dump(parameters))
+
+
+def write_stand_ins(project):
+    """Write what the other stages would make: training takes long, and to DVC a file is a file."""
+    stages = yaml.safe_load((project.path / "dvc.yaml").read_text())["stages"]
+    for name in stages.keys() - {"ingestion", "preprocessing"}:
+        for out in stages[name].get("outs", []) + stages[name].get("metrics", []):
+            path = project.path / out
+            path = path if path.suffix else path / "stand-in.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{{}} {out}")
+    project.run("dvc", "commit", "--force")
+
+
+def clone(project, path, tag):
+    project.run("git", "clone", "--quiet", "--branch", tag, str(project.path), str(path))
+    return Project(path)
+
+
+def listing(project, hash_of_folder):
+    """Return the names of the files that DVC's cache has for the hash of a folder."""
+    stored = project.path / ".dvc/cache/files/md5" / hash_of_folder[:2] / hash_of_folder[2:]
+    return {entry["relpath"] for entry in json.loads(stored.read_text())}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project with a history: tag `v1` has images and all that was made of them, `v2` more images, ingested."""
+    project = copy_project(tmp_path_factory.mktemp("versions") / "kedro-dcgan")
+    (project.path / "conf/local/.gitkeep").touch()  # git leaves out empty folders, and Kedro wants this one
+    (project.path / "data/01_raw").mkdir(parents=True)
+    set_source(project, FACES)
+    project.run("git", "init", "--quiet")
+    project.run("git", "config", "user.name", "Someone")
+    project.run("git", "config", "user.email", "someone@example.com")
+    shutil.copytree(ROOT / ".dvc", project.path / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
+    # Remotes come before the first version: no commit is without them.
+    project.run("dvc", "remote", "add", "--default", "storage", str(project.path.parent / "storage"))
+    project.run("dvc", "remote", "add", "bucket", "s3://faces/versions")
+
+    draw(project.path / FACES, 0, FIRST)
+    project.run("dvc", "add", FACES)
+    assert ran(project.run("dvc", "repro", "preprocessing")) == ["ingestion", "preprocessing"]
+    write_stand_ins(project)
+    commit(project, "v1")
+
+    draw(project.path / FACES, FIRST, SECOND)
+    project.run("dvc", "add", FACES)
+    assert ran(project.run("dvc", "repro", "ingestion")) == ["ingestion"]
+    commit(project, "v2")
+    return project
+
+
+def test_git_has_the_small_files_of_dvc_and_no_data(project):
+    tracked = project.run("git", "ls-files", "data").stdout.split()
+    assert f"{FACES}.dvc" in tracked
+    assert all(file.endswith((".dvc", ".gitignore", ".gitkeep")) for file in tracked)
+
+
+def test_a_new_version_asks_for_a_new_training_and_the_old_one_for_nothing(project):
+    switch(project, "v2")
+    assert len(names(project, FACES)) == SECOND
+    assert ran(project.run("dvc", "repro", "--dry", "training")) == ["preprocessing", "training"]
+
+    switch(project, "v1")
+    assert len(names(project, FACES)) == FIRST
+    result = project.run("dvc", "repro")
+    assert ran(result) == []
+    assert UP_TO_DATE in result.stdout
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+    # Without the lock file all of it comes from DVC's cache of runs.
+    (project.path / "dvc.lock").unlink()
+    shutil.rmtree(project.path / IMAGES)
+    result = project.run("dvc", "repro", "preprocessing")
+    assert ran(result) == []
+    assert all(f"Stage '{stage}' is cached" in result.stdout for stage in ("ingestion", "preprocessing"))
+    assert "index.json" in names(project, IMAGES)
+    project.run("git", "checkout", "--quiet", "dvc.lock")
+
+
+def test_dvc_hash_leads_to_what_dvc_has_stored(project):
+    hashes = {}
+    for tag, count in (("v1", FIRST), ("v2", SECOND)):
+        project.run("git", "checkout", "--quiet", tag)
+        hashes[tag] = [dvc_hash(project.path, path) for path in (FACES, SHARDS)]
+        assert listing(project, hashes[tag][0]) == {f"{number:03d}.png" for number in range(count)}
+        assert listing(project, hashes[tag][1]) == {"index.json", "00000.npy", "00000.parquet"}
+        assert dvc_hash(project.path, project.path / FACES) == hashes[tag][0]
+    assert not set(hashes["v1"]) & set(hashes["v2"])
+
+
+@pytest.mark.parametrize("path", ["data/01_raw", f"{FACES}/000.png", "data/01_raw/nothing", "torchvision:MNIST"])
+def test_dvc_hash_of_what_dvc_does_not_know_is_none(project, path):
+    assert dvc_hash(project.path, path) is None
+
+
+def test_a_clone_pulls_both_versions_from_a_folder_and_has_nothing_to_do(project, tmp_path):
+    project.run("dvc", "push", "--all-tags")
+
+    fresh = clone(project, tmp_path / "clone", "v1")
+    fresh.run("dvc", "pull")
+    assert len(names(fresh, FACES)) == FIRST
+    result = fresh.run("dvc", "repro")
+    assert ran(result) == []
+    assert UP_TO_DATE in result.stdout
+
+    fresh.run("git", "checkout", "--quiet", "v2")
+    fresh.run("dvc", "pull")
+    assert len(names(fresh, FACES)) == SECOND
+    assert ran(fresh.run("dvc", "repro", "ingestion")) == []
+
+
+@pytest.fixture
+def s3(tmp_path, monkeypatch):
+    """A server that speaks S3, with an empty bucket `faces`. The user's settings of AWS, and a proxy, stay outside."""
+    (tmp_path / "empty").touch()
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "empty"))
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, aws_access_key_id="someone", aws_secret_access_key=SECRET, region_name="us-east-1"
+    )
+    client.create_bucket(Bucket="faces")
+    yield endpoint, client
+    server.stop()
+
+
+def test_a_clone_pulls_from_s3_and_no_secret_is_in_git(project, tmp_path, s3):
+    endpoint, client = s3
+    settings = {"endpointurl": endpoint, "access_key_id": "someone", "secret_access_key": SECRET}
+    project.run("git", "checkout", "--quiet", "v1")
+    for name, value in settings.items():
+        project.run("dvc", "remote", "modify", "--local", "bucket", name, value)
+    project.run("dvc", "push", "--remote", "bucket", "--with-deps", "preprocessing")
+    images = dvc_hash(project.path, FACES)
+    stored = {entry["Key"] for entry in client.list_objects_v2(Bucket="faces")["Contents"]}
+    assert f"versions/files/md5/{images[:2]}/{images[2:]}" in stored
+    assert SECRET in (project.path / ".dvc/config.local").read_text()
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+    fresh = clone(project, tmp_path / "clone", "v1")
+    shutil.copy(project.path / ".dvc/config.local", fresh.path / ".dvc/config.local")
+    fresh.run("dvc", "pull", "--remote", "bucket", "--with-deps", "preprocessing")
+    for folder in (FACES, SHARDS, IMAGES):
+        assert names(fresh, folder) == listing(project, dvc_hash(project.path, folder))
+    assert UP_TO_DATE in fresh.run("dvc", "status", "--with-deps", "preprocessing").stdout
+
+
+def test_an_archive_has_versions_too(project, tmp_path):
+    archive, contents = f"{FACES}.zip", {}
+    set_source(project, archive)
+    draw(tmp_path, 0, SECOND)
+    for tag, count in (("archive-v1", FIRST), ("archive-v2", SECOND)):
+        pack(tmp_path, project.path / archive, count)
+        contents[tag] = (project.path / archive).read_bytes()
+        project.run("dvc", "add", archive)
+        commit(project, tag)
+        assert dvc_hash(project.path, archive) == hashlib.md5(contents[tag]).hexdigest()
+    assert ran(project.run("dvc", "repro", "--dry", "ingestion")) == ["ingestion"]
+
+    switch(project, "archive-v1")
+    assert (project.path / archive).read_bytes() == contents["archive-v1"]
+
+
+def test_the_same_images_make_the_same_shards_wherever_and_whenever_they_were_written(tmp_path):
+    # To DVC other bytes are other shards, and ask for a new training.
+    base = {}
+    for name in ("ingestion", "preprocessing"):
+        base |= yaml.safe_load((ROOT / f"conf/base/parameters_{name}.yml").read_text())
+    preprocessing = PreprocessingParameters(**base["preprocessing"])
+    draw(tmp_path / "faces", 0, 5)
+    pack(tmp_path / "faces", tmp_path / "faces.zip", 5)
+    shutil.copytree(tmp_path / "faces", tmp_path / "faces later", copy_function=shutil.copyfile)
+    made = {}
+    for source in ("faces", "faces later", "faces.zip"):
+        ingestion = IngestionParameters(**{**base["ingestion"], "source": source, "workers": 1})
+        scan = scan_images(ImageSourceDataset(tmp_path).load(), ingestion, preprocessing)
+        ImageShardsDataset(tmp_path / "shards").save(scan)
+        made[source] = {file.name: file.read_bytes() for file in (tmp_path / "shards").iterdir()}
+    assert made["faces"] == made["faces later"]
+    assert made["faces"] == made["faces.zip"]
