@@ -35,6 +35,8 @@ check: $(READY)
 
 bench: $(READY)
 	@python benchmarks/training_step.py
+	@python benchmarks/ingestion.py
+	@python benchmarks/reading.py
 
 ui: $(READY)
 	@kedro mlflow ui

@@ -1,0 +1,178 @@
+"""From files to prepared images: ours against the loop that people write, all in one run.
+
+The peer opens each file with Pillow, converts it to RGB, resizes and centre-crops it with torchvision
+and puts it into one array: in this process, and in a DataLoader with two workers. Ours also hashes,
+judges, finds duplicates, writes shards to disk and syncs them. Both read the same folder, whose files
+the system holds in memory by then.
+
+    python benchmarks/ingestion.py FOLDER_OR_ARCHIVE …      (without any: pictures that it makes)
+"""
+
+import io
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import zipfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from kedro_dcgan.datasets import ImageShardsDataset
+from kedro_dcgan.images.decode import open_image, read_pixels
+from kedro_dcgan.images.scan import Preparation, ScanTask, scan_block
+from kedro_dcgan.images.shards import Scan, images_per_block, images_per_shard
+from kedro_dcgan.images.transforms import Crop, as_array, cut
+from kedro_dcgan.sources import Limits, open_source
+from kedro_dcgan.workers import map_in_order, usable_cores
+
+SIZE, ROUNDS = 64, 3
+WHITE = (255, 255, 255)
+
+
+class Peer(Dataset):
+    """The usual dataset class; `filter_name` is torchvision's default, or the filter that we use."""
+
+    def __init__(self, files, filter_name):
+        self.files = files
+        self.transform = transforms.Compose(
+            [
+                transforms.Resize(SIZE, interpolation=transforms.InterpolationMode(filter_name)),
+                transforms.CenterCrop(SIZE),
+                transforms.PILToTensor(),
+            ]
+        )
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, number):
+        return self.transform(Image.open(self.files[number]).convert("RGB"))
+
+
+def peer_in_one_process(files, filter_name):
+    dataset = Peer(files, filter_name)
+    prepared = np.empty((len(files), 3, SIZE, SIZE), dtype=np.uint8)
+    for number in range(len(dataset)):
+        prepared[number] = dataset[number]
+
+
+def peer_in_a_data_loader(files, filter_name):
+    prepared = np.empty((len(files), 3, SIZE, SIZE), dtype=np.uint8)
+    for number, batch in enumerate(DataLoader(Peer(files, filter_name), batch_size=64, num_workers=2)):
+        prepared[number * 64 : number * 64 + len(batch)] = batch
+
+
+def ours(folder, target):
+    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000)
+    source = open_source(str(folder), Path("/"), Limits(10**8, 10**7))
+
+    def run(blocks, _):
+        return map_in_order(
+            partial(scan_block, preparation=preparation), (ScanTask(block) for block in blocks), usable_cores()
+        )
+
+    blocks = partial(source.blocks, images_per_block(SIZE, 3))
+    ImageShardsDataset(target).save(Scan(preparation, images_per_shard(SIZE, 3, 256), source.count, blocks, run))
+
+
+def seconds(work):
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def difference_of_reduced_decoding(files):
+    """Mean and 99.9th percentile of the difference to a full decode, in levels, over large JPEG files."""
+    differences = []
+    for file in files:
+        data = file.read_bytes()
+        if data[:2] != b"\xff\xd8" or min(open_image(data, 10**9).image.size) < 6 * SIZE:
+            continue
+        pixels = []
+        for reduction in (min(open_image(data, 10**9).image.size) / (3 * SIZE), 1.0):
+            image = read_pixels(open_image(data, 10**9), WHITE, reduction=reduction)
+            part = cut(image, Crop().region(*image.size), SIZE, Crop(), "lanczos", WHITE)
+            pixels.append(as_array(part).astype(int))
+        differences.append(np.abs(pixels[0] - pixels[1]).ravel())
+        if len(differences) == 200:
+            break
+    if not differences:
+        return None
+    every = np.concatenate(differences)
+    return len(differences), every.mean(), np.percentile(every, 99.9)
+
+
+def compare(name, folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    workspace = Path(tempfile.mkdtemp())
+    works = {
+        "ours": lambda: ours(folder, workspace / "shards"),
+        "loop, same filter": lambda: peer_in_one_process(files, "lanczos"),
+        "loop, default filter": lambda: peer_in_one_process(files, "bilinear"),
+        "DataLoader of 2, same filter": lambda: peer_in_a_data_loader(files, "lanczos"),
+        "DataLoader of 2, default filter": lambda: peer_in_a_data_loader(files, "bilinear"),
+    }
+    times = {work: [] for work in works}
+    # Each round runs them all: a machine that slows down slows all of them.
+    for _ in range(ROUNDS):
+        for work, run in works.items():
+            times[work].append(seconds(run))
+    shutil.rmtree(workspace)
+    print(f"{name}: {len(files):,} files, {usable_cores()} cores")
+    for work, measured in times.items():
+        ratios = [peer / mine for peer, mine in zip(measured, times["ours"], strict=True)]
+        ratio = "" if work == "ours" else f"  ours is {statistics.median(ratios):.2f}x as fast"
+        print(f"  {work:32} {len(files) / statistics.median(measured):8,.0f} images/s{ratio}")
+    tolerance = difference_of_reduced_decoding(files)
+    if tolerance:
+        count, mean, percentile = tolerance
+        print(f"  reduced decoding of {count} large JPEGs differs by {mean:.2f} levels (99.9 %: {percentile:g})")
+
+
+def photos(folder, count):
+    """Make JPEG files of 1000x750 with the frequencies of photographs."""
+    for number in range(count):
+        random = np.random.default_rng(number)
+        layers = [
+            np.asarray(
+                Image.fromarray(random.integers(0, 256, (side * 3 // 4, side, 3), dtype=np.uint8)).resize(
+                    (1000, 750), Image.Resampling.BICUBIC
+                ),
+                dtype=float,
+            )
+            / weight
+            for side, weight in ((8, 2), (32, 4), (128, 8), (512, 16))
+        ]
+        stream = io.BytesIO()
+        Image.fromarray(sum(layers).clip(0, 255).astype(np.uint8)).save(stream, "JPEG", quality=88)
+        (folder / f"{number}.jpg").write_bytes(stream.getvalue())
+
+
+def main(names):
+    with tempfile.TemporaryDirectory() as workspace:
+        made = Path(workspace) / "photos of 1000x750"
+        made.mkdir()
+        photos(made, 300)
+        compare(made.name, made)
+        for name in names:
+            path = Path(name)
+            if path.suffix == ".zip":
+                path = Path(workspace) / path.stem
+                # The benchmark's own input: the project itself never extracts an archive.
+                with zipfile.ZipFile(name) as archive:
+                    for member in archive.infolist():
+                        if not member.is_dir():
+                            target = path / Path(member.filename).name
+                            target.parent.mkdir(exist_ok=True)
+                            target.write_bytes(archive.read(member))
+            compare(path.name, path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
