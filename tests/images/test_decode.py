@@ -1,12 +1,14 @@
 import io
 import warnings
 
+import messy
 import numpy as np
 import pytest
 from PIL import Image
 
 from kedro_dcgan.errors import UnusableImageError
 from kedro_dcgan.images.decode import open_image, read_pixels, strict_pillow
+from kedro_dcgan.images.quick_decode import decode_quickly
 
 WHITE = (255, 255, 255)
 
@@ -132,3 +134,36 @@ def test_a_jpeg_is_decoded_at_a_fraction_of_its_size_and_looks_the_same(grey):
 def test_strict_pillow_leaves_the_warnings_of_others_alone():
     with strict_pillow(), pytest.warns(UserWarning, match="of others"):
         warnings.warn("of others", UserWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 2, "quality": 30}])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_quick_decoding_of_a_jpeg_gives_pillows_pixels(mode, options):
+    data = encode(Image.effect_noise((123, 77), 90).convert(mode), "JPEG", **options)
+    assert_quick_and_equal(data)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_quick_decoding_of_a_png_gives_pillows_pixels(mode):
+    noise = np.random.default_rng(0).integers(0, 256, (31, 45, 4), dtype=np.uint8)
+    assert_quick_and_equal(encode(Image.fromarray(noise).convert(mode)))
+
+
+def assert_quick_and_equal(data):
+    image = Image.open(io.BytesIO(data))
+    quick = decode_quickly(image, data)
+    assert quick is not None
+    assert quick.mode == image.mode
+    assert np.array_equal(np.asarray(quick), np.asarray(image))
+
+
+def test_quick_decoding_leaves_what_is_odd_to_pillow():
+    for path, data in messy.contents().items():
+        if path.startswith(
+            ("bad/truncated", "bad/bitflip", "anim/apng", "modes/P", "modes/I16", "modes/LA", "modes/1")
+        ):
+            try:
+                image = Image.open(io.BytesIO(data))
+            except OSError:
+                continue
+            assert decode_quickly(image, data) is None, path

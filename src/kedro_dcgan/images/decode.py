@@ -13,6 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from kedro_dcgan.errors import UnusableImageError
+from kedro_dcgan.images.quick_decode import decode_quickly
 from kedro_dcgan.images.recognise import refuse_unidentified
 from kedro_dcgan.images.verdicts import Reason
 
@@ -37,6 +38,7 @@ _TURNED = (5, 6, 7, 8)
 class Header:
     """An image of which nothing but the header was read; `width` and `height` are upright, in pixels."""
 
+    data: bytes
     image: Image.Image
     format: str
     mode: str
@@ -76,7 +78,7 @@ def open_image(data: bytes, max_pixels: int) -> Header:
     if image.width * image.height > max_pixels:
         raise UnusableImageError(Reason.TOO_MANY_PIXELS, f"{image.width}x{image.height}, limit {max_pixels:,}")
     size = image.size[::-1] if orientation in _TURNED else image.size
-    return Header(image, str(image.format), image.mode, *size, orientation)
+    return Header(data, image, str(image.format), image.mode, *size, orientation)
 
 
 def read_pixels(header: Header, background: Colour, grey: bool = False, reduction: float = 1.0) -> Image.Image:
@@ -89,18 +91,23 @@ def read_pixels(header: Header, background: Colour, grey: bool = False, reductio
     Raises:
         UnusableImageError: `truncated` or `corrupt`.
     """
-    image = header.image
     try:
-        if header.mode in ("RGB", "L") and (grey or reduction >= 2):
-            # For any other format than JPEG this does nothing.
-            least = (int(image.width / reduction), int(image.height / reduction))
-            image.draft("L" if grey else None, least)
-        image.load()
+        image = None if reduction >= 2 else decode_quickly(header.image, header.data)
+        image = image or _decode(header, grey, reduction)
         upright = _UPRIGHT.get(header.orientation)
         image = image.transpose(upright) if upright is not None else image
         return _flatten(image, background, grey)
     except Exception as error:  # Pillow raises a dozen types for damaged pixels.
         raise UnusableImageError(_reason(error, Reason.CORRUPT), _one_line(error)) from None
+
+
+def _decode(header: Header, grey: bool, reduction: float) -> Image.Image:
+    image = header.image
+    if header.mode in ("RGB", "L") and (grey or reduction >= 2):
+        # For any other format than JPEG this does nothing.
+        image.draft("L" if grey else None, (int(image.width / reduction), int(image.height / reduction)))
+    image.load()
+    return image
 
 
 def _orientation(image: Image.Image) -> int:
