@@ -38,7 +38,7 @@ def test_tasks_are_taken_only_a_few_ahead_of_the_results():
     results = map_in_order(square, (taken.append(number) or number for number in range(1000)), 2)
     for _ in range(5):
         next(results)
-    assert len(taken) <= 5 + 3 * 2
+    assert len(taken) <= 5 + 8 * 2
     results.close()
 
 

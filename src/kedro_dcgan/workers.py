@@ -7,6 +7,7 @@ depend on how many workers there are or where.
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -21,7 +22,10 @@ Result = TypeVar("Result")
 Engine = Literal["processes", "ray"]
 
 # So many tasks wait for each worker: enough to keep it busy, few enough to bound the memory.
-_AHEAD = 3
+_AHEAD = 8
+# Seconds. This process works while a thread of it takes in what other workers have done: with Python's
+# 5 ms that thread would wait longer, for each part of a result, than the workers need to make it.
+_SWITCH_INTERVAL = 0.0005
 
 
 def usable_cores() -> int:
@@ -34,7 +38,7 @@ def map_in_order(
 ) -> Iterator[Result]:
     """Yield `function(task)` for each task, in order, while `workers` processes work ahead.
 
-    At most three tasks a worker are under way, so memory does not grow with their number.
+    At most eight tasks a worker are under way, so memory does not grow with their number.
 
     Raises:
         WorkerError: if a worker process dies.
@@ -54,6 +58,8 @@ def _with_processes(function: Callable[[Task], Result], tasks: Iterable[Task], w
     # does itself. So work begins at once, while the others are still starting.
     pool = loky.ProcessPoolExecutor(workers - 1, initializer=_begin_work, initargs=(os.getpid(),))
     pending: deque[tuple[Task, Future[Result]]] = deque()
+    interval_before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     try:
         for task in tasks:
             pending.append((task, pool.submit(function, task)))
@@ -67,6 +73,7 @@ def _with_processes(function: Callable[[Task], Result], tasks: Iterable[Task], w
             "Lower `ingestion.workers`, or `ingestion.max_pixels`, and run again."
         ) from error
     finally:
+        sys.setswitchinterval(interval_before)
         pool.shutdown(wait=True, kill_workers=True)
 
 

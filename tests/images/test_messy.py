@@ -83,5 +83,5 @@ def test_a_later_change_of_a_file_changes_its_hash(tmp_path):
 def test_the_background_is_the_configured_one(mode):
     from kedro_dcgan.images.decode import open_image, read_pixels
 
-    image = read_pixels(open_image(messy.contents()[f"modes/{mode}"], 10**6), (0, 0, 200))
-    assert image.getpixel((3 * image.width // 4, image.height // 4)) == (0, 0, 200)
+    pixels, _ = read_pixels(open_image(messy.contents()[f"modes/{mode}"], 10**6), (0, 0, 200))
+    assert pixels[len(pixels) // 4, 3 * pixels.shape[1] // 4].tolist() == [0, 0, 200]

@@ -2,14 +2,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kedro_dcgan.images.transforms import Crop, as_array, cut
+from kedro_dcgan.images.transforms import Crop, is_blank, pad, resize
 
 WHITE = (255, 255, 255)
 
 
 def prepare(image, size, crop=None, resample="lanczos", background=WHITE, box=None):
     crop = crop or Crop()
-    return as_array(cut(image, crop.region(*image.size, box), size, crop, resample, background))
+    pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    region = crop.region(*image.size, box)
+    return pad(resize(pixels, region, crop.size_of(region, size), resample), size, background).transpose(2, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -29,32 +31,32 @@ def test_crop_keeps_the_region(crop, size, box, region):
     assert crop.region(*size, box) == region
 
 
-def test_cut_keeps_the_middle():
+def test_resize_keeps_the_middle():
     stripes = Image.fromarray(np.repeat([[10, 20, 30, 40]], 2, axis=0).astype(np.uint8))
     assert prepare(stripes, 2)[0].tolist() == [[20, 30], [20, 30]]
 
 
-def test_cut_gives_channels_first():
+def test_resize_gives_channels_first():
     assert prepare(Image.new("RGB", (40, 30), (1, 2, 3)), 16).shape == (3, 16, 16)
     assert prepare(Image.new("L", (40, 30)), 16).shape == (1, 16, 16)
     assert prepare(Image.new("RGB", (40, 30), (1, 2, 3)), 16)[:, 0, 0].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("size", [16, 64, 333, 512])
-def test_cut_makes_any_size(size):
+def test_resize_makes_any_size(size):
     assert prepare(Image.effect_noise((700, 600), 50), size).shape == (1, size, size)
 
 
 @pytest.mark.parametrize("resample", ["lanczos", "bicubic", "box"])
 @pytest.mark.parametrize("side", [64, 256])
-def test_cut_reduces_with_antialiasing(resample, side):
+def test_resize_reduces_with_antialiasing(resample, side):
     # A board of single pixels must become grey; without antialiasing it would stay black or white.
     board = Image.fromarray((np.indices((side, side)).sum(axis=0) % 2 * 255).astype(np.uint8))
     inner = prepare(board, 16, resample=resample)[0, 2:-2, 2:-2]
     assert np.abs(inner.astype(int) - 128).max() <= 2
 
 
-def test_cut_keeps_an_image_of_the_right_size():
+def test_resize_keeps_an_image_of_the_right_size():
     original = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
     assert (prepare(Image.fromarray(original), 16)[0] == original).all()
 
@@ -77,3 +79,19 @@ def test_nothing_outside_the_region_counts():
     picture = np.full((60, 60), 255, dtype=np.uint8)
     picture[20:40, 20:40] = 90
     assert (prepare(Image.fromarray(picture), 16, Crop("centre", 20)) == 90).all()
+
+
+def test_a_region_may_begin_within_a_pixel():
+    ramp = np.arange(0, 200, 2, dtype=np.uint8)[None, :, None].repeat(100, axis=0)
+    resized = resize(ramp, (10.5, 0, 90.5, 80), (20, 20), "bicubic")
+    # Pixel p has the level 2p: the fourth covers 22.5 to 26.5, whose middle is that of pixel 24.
+    assert resized[0, 3:5, 0].tolist() == [2 * 24, 2 * 28]
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_blank_is_one_colour_all_over(bands):
+    pixels = np.zeros((4, 4, bands), dtype=np.uint8)
+    pixels[:] = range(bands)
+    assert is_blank(pixels)
+    pixels[3, 2, bands - 1] += 1
+    assert not is_blank(pixels)

@@ -17,7 +17,7 @@ from kedro_dcgan.images.manifest import SPLITS
 from kedro_dcgan.images.scan import Block, Preparation, ScannedBlock
 from kedro_dcgan.images.verdicts import ACCEPTED
 
-_BLOCK_BYTES, _BLOCK_IMAGES = 4_000_000, 128
+_BLOCK_BYTES, _BLOCK_IMAGES = 2_000_000, 64
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def gather(shards: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
 
 
 def images_per_block(image_size: int, channels: int) -> int:
-    """Return how many images one task prepares: 128, or as many as 4 megabytes hold."""
+    """Return how many images one task prepares: 64, or as many as 2 megabytes hold."""
     return min(_BLOCK_IMAGES, max(1, _BLOCK_BYTES // (image_size * image_size * channels)))
 
 

@@ -5,7 +5,8 @@ from collections import Counter
 
 from PIL import Image
 
-from kedro_dcgan.images.decode import open_image
+from kedro_dcgan.errors import UnusableImageError
+from kedro_dcgan.images.decode import open_with_pillow
 from kedro_dcgan.images.verdicts import Reason
 
 SIDE = 96
@@ -35,7 +36,9 @@ class Thumbnails:
 
 
 def _what_can_be_decoded(data: bytes, max_pixels: int) -> Image.Image:
-    image = open_image(data, max_pixels).image
+    image = open_with_pillow(data)
+    if image.width * image.height > max_pixels:
+        raise UnusableImageError(Reason.TOO_MANY_PIXELS)
     try:
         image.load()
     except OSError:

@@ -3,6 +3,7 @@
 Regions are `(left, top, right, bottom)` in pixels of the upright picture, right and bottom exclusive.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from kedro_dcgan.images.decode import Colour
+from kedro_dcgan.images.orientation import Region
 
-Region = tuple[int, int, int, int]
 CropMode = Literal["centre", "letterbox", "none"]
 Resample = Literal["lanczos", "bicubic", "box"]
 
@@ -47,53 +48,52 @@ class Crop:
         top = min(max(top + (bottom - top - side) // 2, 0), height - side)
         return left, top, left + side, top + side
 
+    def size_of(self, region: Region, image_size: int) -> tuple[int, int]:
+        """Return width and height that a region is resized to, for an image of `image_size`."""
+        if self.mode != "letterbox":
+            return image_size, image_size
+        width, height = region[2] - region[0], region[3] - region[1]
+        scale = image_size / max(width, height)
+        return max(1, round(width * scale)), max(1, round(height * scale))
 
-def cut(
-    image: Image.Image,
-    region: tuple[float, float, float, float],
-    size: int,
-    crop: Crop,
-    resample: Resample,
-    background: Colour,
-) -> Image.Image:
-    """Cut `region` out of an L or RGB picture and resize it to `size` x `size`.
+
+def resize(
+    pixels: np.ndarray, region: tuple[float, float, float, float], size: tuple[int, int], resample: Resample
+) -> np.ndarray:
+    """Resize `region` of a picture, uint8 `(H, W, 1 or 3)`, to `size`, its new width and height.
 
     Pillow's filters are antialiased: their support grows with the reduction, so that no pixel of the
-    original is skipped. Only pixels of the region count. Reductions by more than four times begin with
-    an exact average over whole blocks of pixels (Pillow's `reducing_gap` of 2), which is faster.
+    original is skipped. Only pixels of the region count, and a region may begin within a pixel.
+    Reductions by more than four times begin with an exact average over whole blocks of pixels
+    (Pillow's `reducing_gap` of 2), which is faster.
     """
-    left, top, right, bottom = (round(edge) for edge in region)
-    is_whole = (left, top, right, bottom) == (0, 0, *image.size)
-    part = image if is_whole else image.crop((left, top, right, bottom))
-    if crop.mode == "letterbox":
-        return _letterbox(part, size, resample, background)
-    return part if part.size == (size, size) else _resize(part, (size, size), resample)
+    left, top, right, bottom = region
+    # Pixels that the region has a part in.
+    first_column, first_row = math.floor(left), math.floor(top)
+    part = pixels[first_row : math.ceil(bottom), first_column : math.ceil(right)]
+    if part.shape[:2] == size[::-1] and region == (first_column, first_row, math.ceil(right), math.ceil(bottom)):
+        return part
+    box = (left - first_column, top - first_row, right - first_column, bottom - first_row)
+    image = Image.fromarray(np.ascontiguousarray(part[:, :, 0] if part.shape[2] == 1 else part))
+    resized = np.asarray(image.resize(size, _RESAMPLE[resample], box, reducing_gap=2.0))
+    return resized.reshape(*resized.shape[:2], part.shape[2])
 
 
-def is_blank(image: Image.Image) -> bool:
-    """Tell whether a picture has one colour all over."""
-    extrema = image.getextrema()
-    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
-    return all(low == high for low, high in bands)
-
-
-def as_array(image: Image.Image) -> np.ndarray:
-    """Return the pixels of an L or RGB picture, uint8 `(1 or 3, H, W)`."""
-    pixels = np.asarray(image)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
-def _resize(image: Image.Image, size: tuple[int, int], resample: Resample) -> Image.Image:
-    return image.resize(size, _RESAMPLE[resample], reducing_gap=2.0)
-
-
-def _letterbox(image: Image.Image, size: int, resample: Resample, background: Colour) -> Image.Image:
-    scale = size / max(image.size)
-    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    colour = background if image.mode == "RGB" else Image.new("RGB", (1, 1), background).convert("L").getpixel((0, 0))
-    square = Image.new(image.mode, (size, size), colour)
-    square.paste(_resize(image, inner, resample), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+def pad(pixels: np.ndarray, size: int, background: Colour) -> np.ndarray:
+    """Centre a picture, uint8 `(H, W, 1 or 3)`, in a square of `size`; an odd pixel too many goes right or below."""
+    height, width, bands = pixels.shape
+    if height == width == size:
+        return pixels
+    under = Image.new("RGB", (size, size), background)
+    square = np.array(under if bands == 3 else under.convert("L")).reshape(size, size, bands)
+    left, top = (size - width) // 2, (size - height) // 2
+    square[top : top + height, left : left + width] = pixels
     return square
+
+
+def is_blank(pixels: np.ndarray) -> bool:
+    """Tell whether a picture `(H, W, bands)` has one colour all over."""
+    return all((band == band[0, 0]).all() for band in pixels.transpose(2, 0, 1))
 
 
 def _inside(box: Region, width: int, height: int) -> Region:

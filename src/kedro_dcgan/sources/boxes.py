@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.images.transforms import Region
+from kedro_dcgan.images.orientation import Region
 
 _CELEBA = {"image_id": "path", "x_1": "left", "y_1": "top"}
 _COLUMNS = ("path", "left", "top", "width", "height")

@@ -157,8 +157,8 @@ def _read_file(path: bytes, most_bytes: int) -> bytes:
             raise UnusableImageError(Reason.NOT_A_FILE)
         if status.st_size > most_bytes:
             raise UnusableImageError(Reason.TOO_LARGE, f"{status.st_size:,} bytes, limit {most_bytes:,}")
-        data = b""
-        while part := os.read(descriptor, status.st_size + 1 - len(data)):
+        data = os.read(descriptor, status.st_size + 1)
+        while len(data) < status.st_size and (part := os.read(descriptor, status.st_size + 1 - len(data))):
             data += part
     finally:
         os.close(descriptor)

@@ -8,8 +8,8 @@ from pathlib import Path
 from kedro_dcgan.images.scan import Input
 from kedro_dcgan.sources.names import require_unchanged, stamp
 
-# The block is sent to a worker: so much of it may wait there, times three for each worker.
-_MOST_BYTES = 16_000_000
+# The block is sent to a worker: so much of it may wait there, times eight for each worker.
+_MOST_BYTES = 8_000_000
 
 
 @dataclass(frozen=True)

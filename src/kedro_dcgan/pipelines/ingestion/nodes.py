@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kedro_dcgan.images.manifest import COLUMNS, advise, complete_manifest, summarise
+from kedro_dcgan.images.orientation import Region
 from kedro_dcgan.images.scan import Block, Preparation, ScannedBlock, ScanTask, scan_block
 from kedro_dcgan.images.shards import ImageShards, Scan, images_per_block, images_per_shard
-from kedro_dcgan.images.transforms import Crop, Region
+from kedro_dcgan.images.transforms import Crop
 from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED
 from kedro_dcgan.parameters import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.progress import track
