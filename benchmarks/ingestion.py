@@ -69,7 +69,7 @@ def peer_in_a_data_loader(files, filter_name):
 
 
 def ours(folder, target):
-    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000)
+    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000, 10**8)
     source = open_source(str(folder), Path("/"), Limits(10**8, 10**7))
 
     def run(blocks, _):
@@ -78,7 +78,7 @@ def ours(folder, target):
         )
 
     blocks = partial(source.blocks, images_per_block(SIZE, 3))
-    ImageShardsDataset(target).save(Scan(preparation, images_per_shard(SIZE, 3, 256), source.count, blocks, run))
+    ImageShardsDataset(target).save(Scan("", preparation, images_per_shard(SIZE, 3, 256), source.count, blocks, run))
 
 
 def seconds(work):
@@ -89,7 +89,7 @@ def seconds(work):
 
 def difference_to_one_resize(files):
     """Difference, in levels, to a full decode and one Lanczos filter, of pictures reduced more than four times."""
-    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000)
+    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000, 10**8)
     differences = []
     for file in files:
         image = Image.open(file)

@@ -50,11 +50,11 @@ from kedro_dcgan.images.transforms import Crop
 from kedro_dcgan.sources import Limits, open_source
 from kedro_dcgan.workers import map_in_order
 
-preparation = Preparation(32, 3, "lanczos", Crop(), (255, 255, 255), 1, 10**7)
+preparation = Preparation(32, 3, "lanczos", Crop(), (255, 255, 255), 1, 10**7, 10**8)
 source = open_source(sys.argv[1], Path("/"), Limits(10**8, 10**7))
 run = lambda blocks, done: map_in_order(partial(scan_block, preparation=preparation), map(ScanTask, blocks), 2)
 blocks = partial(source.blocks, images_per_block(32, 3))
-scan = Scan(preparation, images_per_shard(32, 3, 256), source.count, blocks, run)
+scan = Scan("", preparation, images_per_shard(32, 3, 256), source.count, blocks, run)
 dataset = ImageShardsDataset(sys.argv[2])
 dataset.save(scan)
 manifest = complete_manifest(dataset.load().read_records([name for name in COLUMNS if name != "split"]), 0.7, 0.1)

@@ -25,12 +25,6 @@ def datasets(names):
 
 
 def paths(names):
-    """Where datasets lie; the images have a second place, the shards."""
-    beside = {f"{Path(CATALOG[name]['path']).parent}/{CATALOG[name]['shards']}" for name in names & {"images"}}
-    return own_paths(names) | beside
-
-
-def own_paths(names):
     return {CATALOG[name].get("path") or CATALOG[name]["filepath"] for name in names}
 
 
@@ -79,7 +73,7 @@ def test_there_is_a_dvc_stage_a_pipeline():
 def test_dvc_outs_are_the_pipelines_outputs(name):
     expected = datasets(PIPELINES[name].all_outputs()) | {key for key, owner in BY_HOOKS.items() if owner == name}
     stage = STAGES[name]
-    assert stage_paths(stage.get("outs", []) + stage.get("metrics", [])) == own_paths(expected)
+    assert stage_paths(stage.get("outs", []) + stage.get("metrics", [])) == paths(expected)
 
 
 @pytest.mark.parametrize("name", FIVE)

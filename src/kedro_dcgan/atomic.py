@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all."""
 
+import errno
 import glob
 import os
 import re
@@ -8,20 +9,50 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kedro_dcgan.errors import DiskFullError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def name_a_full_disk(path: Path) -> Iterator[None]:
+    """Turn the many errors that a full disk ends in, while `path` is written, into one.
+
+    Raises:
+        DiskFullError: in one line.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        # Kedro's datasets wrap what the system says.
+        while cause and not (isinstance(cause, OSError) and cause.errno in _FULL):
+            cause = cause.__cause__ or cause.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise DiskFullError(
+            f"the disk of `{path}` must have room for it ({cause.strerror}). What was there before is as it was. "
+            "Free some space and run again."
+        ) from None
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with the same suffix; on success it is synced and takes `path`'s place.
 
     After an error the temporary file is gone and `path` is as it was.
+
+    Raises:
+        DiskFullError: if there is no room.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.incomplete{path.suffix}")
     try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        with name_a_full_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -30,15 +61,19 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a new, empty folder beside `path`; on success its files are synced and it takes `path`'s place.
 
-    After an error the temporary folder is gone and `path` is as it was.
+    After an error the temporary folder is gone and `path` is as it was. A link to a folder stays one.
+
+    Raises:
+        DiskFullError: if there is no room.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
-        yield temporary
-        replace_folder(temporary, path)
+        with name_a_full_disk(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -61,13 +96,16 @@ def sweep(path: Path) -> None:
 
     Only for the holder of the lock on `path`: another process may be writing right now.
     """
+    if path.is_dir():
+        # It may be a link to a folder on a larger disk.
+        path = path.resolve()
     for left in path.parent.glob(f".{glob.escape(path.stem)}*.*"):
         name = re.fullmatch(r"\.(.+)\.\d+\.(incomplete|retired)(\..+)?", left.name)
         if not name or f"{name[1]}{name[3] or ''}" != path.name:
             continue
         if name[2] == "retired" and not path.exists():
             left.rename(path)
-        elif left.is_dir():
+        elif left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)
         else:
             left.unlink()

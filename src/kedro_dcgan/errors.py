@@ -29,6 +29,10 @@ class DataError(DcganError):
     """Stored data do not fit what is asked of them, or are damaged."""
 
 
+class DiskFullError(DataError):
+    """There is no room left for what is written."""
+
+
 class WorkerError(DcganError):
     """A process that was to share the work has died."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
+from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import RunStatus
@@ -79,7 +80,11 @@ def log_dataset(name: str, digest: str, source: str, tags: dict[str, str]) -> No
     """Log the images that the open run trains on: the UI shows them, and finds runs by them."""
     # MLflow warns that a plain path could also be something else.
     with warnings.catch_warnings(action="ignore"):
-        place = resolve_dataset_source(source)
+        try:
+            place = resolve_dataset_source(source)
+        except MlflowException:
+            # torchvision's datasets are no place that MLflow knows.
+            place = CodeDatasetSource(tags={"source": source})
     dataset = MetaDataset(place, name=name, digest=digest)  # type: ignore[abstract]
     mlflow.log_input(dataset, context="training", tags=tags)
 

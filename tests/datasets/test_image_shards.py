@@ -1,5 +1,6 @@
 """Shards on disk: whole or not there, the same bytes each time, resumed after a kill, checked when they are read."""
 
+import json
 import os
 import random
 import resource
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +19,6 @@ import pytest
 from faults import fault
 
 from kedro_dcgan.datasets import ImageShardsDataset, PreparedImagesDataset
-from kedro_dcgan.datasets.shard_writer import ShardWriter
 from kedro_dcgan.errors import DataError, SourceError
 from kedro_dcgan.images.manifest import COLUMNS, complete_manifest
 from kedro_dcgan.images.scan import Preparation, ScanTask, scan_block
@@ -26,7 +27,7 @@ from kedro_dcgan.images.transforms import Crop
 from kedro_dcgan.sources import Limits, open_source
 from kedro_dcgan.workers import map_in_order
 
-PREPARATION = Preparation(32, 3, "bicubic", Crop(), (255, 255, 255), 16, 10**6)
+PREPARATION = Preparation(32, 3, "bicubic", Crop(), (255, 255, 255), 16, 10**6, 10**7)
 INPUTS, A_SHARD = 50, 16
 
 
@@ -42,11 +43,15 @@ def scan_of(folder, workers=1, preparation=PREPARATION, slow=0.0):
             yield scanned
 
     run.done = None
-    return Scan(preparation, A_SHARD, source.count, partial(source.blocks, 4), run)
+    return Scan(str(folder), preparation, A_SHARD, source.count, partial(source.blocks, 4), run)
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """All files of a folder of shards, but for what the index says of the place of the source."""
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    index = json.loads(files.pop("index.json"))
+    index.pop("source")
+    return files | {"index.json": index}
 
 
 @pytest.fixture
@@ -150,7 +155,7 @@ def interrupted_after(shards, pictures, dataset):
             yield block
 
     with pytest.raises(Exception, match="the disk was pulled"):
-        dataset.save(Scan(scan.preparation, A_SHARD, scan.count, scan.blocks, run))
+        dataset.save(Scan(scan.source, scan.preparation, A_SHARD, scan.count, scan.blocks, run))
 
 
 def test_finished_shards_are_not_made_again(stored, pictures, tmp_path):
@@ -162,29 +167,48 @@ def test_finished_shards_are_not_made_again(stored, pictures, tmp_path):
     assert contents(dataset.path) == contents(stored.path)
 
 
-def test_a_scan_that_was_killed_after_its_last_shard_only_ends(stored, pictures, tmp_path, monkeypatch):
+@pytest.mark.parametrize("moment", ["ShardWriter.write_index", "replace_folder"])
+def test_a_scan_that_was_killed_after_its_last_shard_only_ends(stored, pictures, tmp_path, monkeypatch, moment):
     dataset = ImageShardsDataset(tmp_path / "resumed")
     with monkeypatch.context() as patch, pytest.raises(Exception, match="killed"):
-        patch.setattr(ShardWriter, "write_index", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
+        patch.setattr(
+            f"kedro_dcgan.datasets.image_shards_dataset.{moment}",
+            lambda *_: (_ for _ in ()).throw(RuntimeError("killed")),
+        )
         dataset.save(scan_of(pictures))
-    dataset.save(scan_of(pictures))
+    (tmp_path / ".resumed.incomplete" / ".00001.77.incomplete.npy").write_bytes(b"half written")
+    scan = scan_of(pictures)
+    dataset.save(scan)
+    assert scan.run.done == 4 * A_SHARD
     assert contents(dataset.path) == contents(stored.path)
 
 
-def test_a_source_without_a_usable_image_leaves_the_old_shards_and_nothing_else(stored, tmp_path):
-    before = contents(stored.path)
+def test_a_link_to_a_folder_on_another_disk_stays_one(pictures, tmp_path):
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "shards").symlink_to(tmp_path / "large disk")
+    dataset = ImageShardsDataset(tmp_path / "shards")
+    for _ in range(2):
+        dataset.save(scan_of(pictures))
+    assert (tmp_path / "shards").is_symlink()
+    assert (tmp_path / "large disk" / "index.json").is_file()
+    assert len(dataset.load().shards) == 4
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_source_without_a_usable_image_gives_empty_shards(tmp_path):
     (tmp_path / "texts").mkdir()
     for name in "abc":
         (tmp_path / "texts" / name).write_text(name)
-    for _ in range(2):
-        with fault(SourceError, "must hold at least one usable image (got 3 files: 3 not_an_image)"):
-            stored.save(scan_of(tmp_path / "texts"))
-    assert contents(stored.path) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "shards", "texts"]
+    dataset = ImageShardsDataset(tmp_path / "shards")
+    dataset.save(scan_of(tmp_path / "texts"))
+    shards = dataset.load()
+    assert [shard.images.shape for shard in shards.shards] == [(0, 3, 32, 32)]
+    assert shards.read_records(["reason"])["reason"].tolist() == ["not_an_image"] * 3
 
 
 @pytest.mark.parametrize(
-    ("change", "kept"), [("an input of the second shard", 1), ("an added file", 0), ("the preparation", 0)]
+    ("change", "kept"),
+    [("an input of the second shard", 1), ("an added file", 0), ("the filter", 0), ("the limit of bytes", 0)],
 )
 def test_shards_whose_inputs_changed_are_made_again(pictures, tmp_path, change, kept):
     dataset = ImageShardsDataset(tmp_path / "resumed")
@@ -195,7 +219,9 @@ def test_shards_whose_inputs_changed_are_made_again(pictures, tmp_path, change, 
     elif change == "an added file":
         (pictures / "000a.png").write_bytes(hostile.png(999, 40))
     else:
-        preparation = Preparation(32, 3, "lanczos", Crop(), (255, 255, 255), 16, 10**6)
+        preparation = replace(
+            PREPARATION, **({"resample": "lanczos"} if "filter" in change else {"max_file_bytes": 99})
+        )
     scan = scan_of(pictures, preparation=preparation)
     dataset.save(scan)
     assert scan.run.done == kept * A_SHARD
@@ -210,7 +236,7 @@ def test_a_full_disk_leaves_the_old_shards_and_nothing_else(stored, pictures, tm
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
     try:
-        with fault(DataError, "must have room for the images"):
+        with fault(DataError, "must have room for it (File too large)"):
             stored.save(scan_of(pictures))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -229,7 +255,7 @@ def test_a_source_that_goes_half_way_stops_the_scan_and_keeps_what_is_done(pictu
             yield block
 
     with fault(SourceError, "it has gone"):
-        dataset.save(Scan(scan.preparation, A_SHARD, scan.count, scan.blocks, run))
+        dataset.save(Scan(scan.source, scan.preparation, A_SHARD, scan.count, scan.blocks, run))
     (tmp_path / "unplugged").rename(pictures)
     again = scan_of(pictures)
     dataset.save(again)
@@ -257,8 +283,9 @@ def test_a_flipped_bit_in_a_shard_is_found_and_named(stored, selected):
     data = bytearray(shard.read_bytes())
     data[-1] ^= 1
     shard.write_bytes(data)
-    with fault(DataError, "00002.npy` must be as it was written (it is damaged). Make the shards anew: kedro run"):
+    with fault(DataError, "00002.npy` must be as it was written (it is damaged). Make the shards anew") as caught:
         selected.load()
+    assert f"--params ingestion.source={stored.path.with_name('pictures')}" in str(caught.value.__cause__)
 
 
 def test_hashes_are_checked_once_in_a_process(stored, selected, monkeypatch):
@@ -285,4 +312,25 @@ def test_a_damaged_dataset_is_refused(stored, selected, tmp_path, damage):
     else:
         index.write_text(index.read_text().replace('"format": 2', '"format": 99'))
     with fault(DataError, "must "):
+        selected.load()
+
+
+def test_damaged_records_are_found_and_named(stored):
+    records = stored.path / "00001.parquet"
+    records.write_bytes(records.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"00001.parquet` must be as it was written \(it is damaged\). Make the shards"):
+        stored.load().read_records()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY"])
+def test_a_shard_that_is_cut_off_is_named(stored, data):
+    (stored.path / "00001.npy").write_bytes(data)
+    with fault(DataError, "00001.npy` must be as it was written (it is damaged). Make the shards"):
+        stored.load()
+
+
+def test_a_selection_from_other_shards_is_not_called_damaged(stored, selected, pictures):
+    (pictures / "000.png").unlink()
+    stored.save(scan_of(pictures))
+    with fault(DataError, "must be of the shards at hand (it is of others). Select anew: kedro run --pipelines=prepro"):
         selected.load()

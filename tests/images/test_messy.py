@@ -16,7 +16,7 @@ from kedro_dcgan.images.transforms import Crop
 from kedro_dcgan.reports.contact_sheets import from_pixels
 from kedro_dcgan.sources import Limits, open_source
 
-PREPARATION = Preparation(64, 3, "lanczos", Crop(), (255, 255, 255), 64, 50_000_000)
+PREPARATION = Preparation(64, 3, "lanczos", Crop(), (255, 255, 255), 64, 50_000_000, 10**8)
 
 
 @pytest.fixture(scope="module")

@@ -40,14 +40,15 @@ def test_require_digest_refuses_other_images():
 
 
 def test_digest_names_content_splits_and_transform_and_nothing_else():
-    rows = [("aa", "train"), ("bb", "test")]
+    rows = [("aa", "train", ""), ("bb", "test", "")]
     assert dataset_digest(rows, "32") == dataset_digest(rows[::-1], "32")
     others = [
         dataset_digest(rows[:1], "32"),
         dataset_digest(rows, "64"),
-        dataset_digest([("aa", "test"), rows[1]], "32"),
+        dataset_digest([("aa", "test", ""), rows[1]], "32"),
+        dataset_digest([("aa", "train", "0,0,9,9"), rows[1]], "32"),
     ]
-    assert len({dataset_digest(rows, "32"), *others}) == 4
+    assert len({dataset_digest(rows, "32"), *others}) == 5
 
 
 def test_shards_are_whole_blocks_that_fill_the_megabytes():

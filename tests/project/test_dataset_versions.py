@@ -91,7 +91,7 @@ def listing(project, hash_of_folder):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project with a history: tag `v1` has images and all that was made of them, `v2` more images, ingested."""
+    """A project with a history: tag `v1` has images and all that was made of them, `v2` more images, prepared."""
     project = copy_project(tmp_path_factory.mktemp("versions") / "kedro-dcgan")
     (project.path / "conf/local/.gitkeep").touch()  # git leaves out empty folders, and Kedro wants this one
     (project.path / "data/01_raw").mkdir(parents=True)
@@ -112,7 +112,7 @@ def project(tmp_path_factory):
 
     draw(project.path / FACES, FIRST, SECOND)
     project.run("dvc", "add", FACES)
-    assert ran(project.run("dvc", "repro", "ingestion")) == ["ingestion"]
+    assert ran(project.run("dvc", "repro", "preprocessing")) == ["ingestion", "preprocessing"]
     commit(project, "v2")
     return project
 
@@ -126,7 +126,7 @@ def test_git_has_the_small_files_of_dvc_and_no_data(project):
 def test_a_new_version_asks_for_a_new_training_and_the_old_one_for_nothing(project):
     switch(project, "v2")
     assert len(names(project, FACES)) == SECOND
-    assert ran(project.run("dvc", "repro", "--dry", "training")) == ["preprocessing", "training"]
+    assert ran(project.run("dvc", "repro", "--dry", "training")) == ["training"]
 
     switch(project, "v1")
     assert len(names(project, FACES)) == FIRST
@@ -148,12 +148,24 @@ def test_a_new_version_asks_for_a_new_training_and_the_old_one_for_nothing(proje
 def test_dvc_hash_leads_to_what_dvc_has_stored(project):
     hashes = {}
     for tag, count in (("v1", FIRST), ("v2", SECOND)):
-        project.run("git", "checkout", "--quiet", tag)
+        switch(project, tag)
         hashes[tag] = [dvc_hash(project.path, path) for path in (FACES, SHARDS)]
         assert listing(project, hashes[tag][0]) == {f"{number:03d}.png" for number in range(count)}
         assert listing(project, hashes[tag][1]) == {"index.json", "00000.npy", "00000.parquet"}
         assert dvc_hash(project.path, project.path / FACES) == hashes[tag][0]
     assert not set(hashes["v1"]) & set(hashes["v2"])
+
+
+def test_dvc_hash_of_what_has_changed_since_is_none(project):
+    switch(project, "v1")
+    assert dvc_hash(project.path, IMAGES)
+    picture, selection = project.path / FACES / "003.png", project.path / IMAGES / "train.npy"
+    for file in (picture, selection):
+        data = file.read_bytes()
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert dvc_hash(project.path, FACES) is None
+    assert dvc_hash(project.path, IMAGES) is None
+    project.run("dvc", "checkout", "--force", "--quiet")
 
 
 @pytest.mark.parametrize("path", ["data/01_raw", f"{FACES}/000.png", "data/01_raw/nothing", "torchvision:MNIST"])
@@ -249,5 +261,9 @@ def test_the_same_images_make_the_same_shards_wherever_and_whenever_they_were_wr
         scan = scan_images(ImageSourceDataset(tmp_path).load(), ingestion, preprocessing)
         ImageShardsDataset(tmp_path / "shards").save(scan)
         made[source] = {file.name: file.read_bytes() for file in (tmp_path / "shards").iterdir()}
+        # But for the name of the source, which people are told when a shard is damaged.
+        index = json.loads(made[source].pop("index.json"))
+        assert index.pop("source") == source
+        made[source]["index"] = index
     assert made["faces"] == made["faces later"]
     assert made["faces"] == made["faces.zip"]

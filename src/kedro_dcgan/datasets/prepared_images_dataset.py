@@ -12,7 +12,9 @@ import numpy as np
 from kedro.io import AbstractDataset
 
 from kedro_dcgan.atomic import atomic_folder
-from kedro_dcgan.datasets.image_shards_dataset import open_shard, read_index
+from kedro_dcgan.datasets.image_shards_dataset import open_shard, read_shard_index, remake
+from kedro_dcgan.datasets.integrity import read_index
+from kedro_dcgan.errors import DataError
 from kedro_dcgan.images.shards import PreparedImages
 
 FORMAT = 2
@@ -25,8 +27,8 @@ class PreparedImagesDataset(AbstractDataset[PreparedImages, PreparedImages]):
         >>> import tempfile, pathlib
         >>> dataset = PreparedImagesDataset(path=pathlib.Path(tempfile.mkdtemp()) / "images", shards="shards")
         >>> dataset.save(PreparedImages(16, 1, "0123", [], {"train": np.arange(3)}))
-        >>> dataset.load().count("train")
-        3
+        >>> np.load(dataset.path / "train.npy").tolist()
+        [0, 1, 2]
     """
 
     def __init__(self, path: str | Path, shards: str) -> None:
@@ -55,10 +57,18 @@ class PreparedImagesDataset(AbstractDataset[PreparedImages, PreparedImages]):
             DataError: if a shard is missing, damaged or another one, or the index is of another format.
         """
         index = read_index(self.path / "index.json", FORMAT, _REMEDY)
-        shards = [open_shard(self.shards, entry["file"], entry["sha256"], check=True) for entry in index["shards"]]
+        stored = read_shard_index(self.shards)
+        hashes = {entry["file"]: entry["sha256"] for entry in stored["shards"]}
+        if any(hashes.get(entry["file"]) != entry["sha256"] for entry in index["shards"]):
+            raise DataError(
+                f"`{self.path}` must be of the shards at hand (it is of others). "
+                "Select anew: kedro run --pipelines=preprocessing."
+            )
+        remedy = remake(stored["source"])
+        shards = [open_shard(self.shards, file, sha256, remedy, check=True) for file, sha256 in hashes.items()]
         # As with shards, only a plain name may be opened.
         rows = {split: np.load(self.path / Path(file).name) for split, file in index["splits"].items()}
-        return PreparedImages(index["image_size"], index["channels"], index["digest"], shards, rows)
+        return PreparedImages(index["image_size"], index["channels"], index["digest"], shards, rows, stored["source"])
 
     def _exists(self) -> bool:
         return (self.path / "index.json").is_file()

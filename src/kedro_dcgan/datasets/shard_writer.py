@@ -3,11 +3,11 @@
 A shard is there when its entry, `00000.json`, is: that is written last.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kedro_dcgan.atomic import atomic_file
+from kedro_dcgan.datasets.integrity import sha256_of
 from kedro_dcgan.images.scan import ImageRecord, Preparation, ScannedBlock
 from kedro_dcgan.images.shards import join_fingerprints
 
-_TEXT = ("path", "sha256", "format", "mode", "label", "verdict", "reason", "detail")
+_TEXT = ("path", "sha256", "format", "mode", "label", "box", "verdict", "reason", "detail")
 _NUMBERS = ("bytes", "width", "height", "row")
 _SCHEMA = pa.schema(
     [
@@ -29,6 +30,8 @@ _SCHEMA = pa.schema(
         ("thumbnail", pa.binary()),
     ]
 )
+# What pixels come from: a killed run does not go on with another version.
+_DECODERS = {name: version(name) for name in ("imagecodecs", "numpy", "pillow")}
 # numpy leaves room in a header for its number of rows to grow, up to this length.
 _HEADER_BYTES = 128
 
@@ -38,15 +41,18 @@ Entry = dict[str, Any]
 class ShardWriter:
     """Writes to `folder`; what is there from an earlier run with the same `preparation` is `finished`."""
 
-    def __init__(self, folder: Path, preparation: Preparation, inputs_per_shard: int) -> None:
+    def __init__(self, folder: Path, source: str, preparation: Preparation, inputs_per_shard: int) -> None:
         self._folder = folder
-        self._made_for = {"preparation": asdict(preparation), "inputs_per_shard": inputs_per_shard}
+        self._preparation, self._inputs_per_shard = asdict(preparation), inputs_per_shard
+        self._source = source
+        for half_written in folder.glob(".*.incomplete*"):
+            half_written.unlink()
 
     def finished(self) -> list[Entry]:
         """Return the entries of shards 0, 1, 2, ... that a former run has finished for the same preparation."""
         entries: list[Entry] = []
         while (entry := self._read(f"{len(entries):05d}.json")) is not None:
-            if entry.pop("made_for") != json.loads(json.dumps(self._made_for)):
+            if entry.pop("made_for") != json.loads(json.dumps(self._made_for())):
                 return []
             entries.append(entry)
         return entries
@@ -58,32 +64,57 @@ class ShardWriter:
         fingerprints: list[str] = []
         with atomic_file(self._folder / f"{name}.npy") as temporary:
             with temporary.open("wb") as stream:
-                count = _write_pixels(stream, _collect(blocks, batches, fingerprints))
-            sha256 = _sha256(temporary)
+                count = self._write_pixels(stream, _collect(blocks, batches, fingerprints))
+            sha256 = sha256_of(temporary)
         with atomic_file(self._folder / f"{name}.parquet") as temporary:
             pq.write_table(pa.Table.from_batches(batches, _SCHEMA), temporary)
+            records_sha256 = sha256_of(temporary)
         entry = {
             "file": f"{name}.npy",
             "count": count,
             "sha256": sha256,
             "records": f"{name}.parquet",
-            "inputs": sum(batch.num_rows for batch in batches),
+            "records_sha256": records_sha256,
             "fingerprint": join_fingerprints(fingerprints),
         }
         with atomic_file(self._folder / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps({**entry, "made_for": self._made_for}), encoding="utf-8")
+            temporary.write_text(json.dumps({**entry, "made_for": self._made_for()}), encoding="utf-8")
         return entry
 
     def write_index(self, index_format: int, entries: Sequence[Entry]) -> None:
-        """Write the index of all shards and remove what only a resumed run needs."""
+        """Write the index of all shards, and remove those of a longer scan."""
         # Times of change, which fingerprints hold, are of no account any more: equal images, equal bytes.
         shards = [{key: value for key, value in entry.items() if key != "fingerprint"} for entry in entries]
-        index = {"format": index_format, **self._made_for, "shards": shards}
+        index = {
+            "format": index_format,
+            "source": self._source,
+            "preparation": self._preparation,
+            "inputs_per_shard": self._inputs_per_shard,
+            "shards": shards,
+        }
         (self._folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-        wanted = {"index.json", *(entry["file"] for entry in entries), *(entry["records"] for entry in entries)}
+        numbers = {f"{number:05d}" for number in range(len(entries))}
         for file in self._folder.iterdir():
-            if file.name not in wanted:
+            if file.stem not in {"index", *numbers}:
                 file.unlink()
+
+    def _write_pixels(self, stream: BinaryIO, parts: Iterable[np.ndarray]) -> int:
+        # How many there are is known at the end: the header is written twice.
+        stream.write(bytes(_HEADER_BYTES))
+        count, (channels, size) = 0, (self._preparation["channels"], self._preparation["image_size"])
+        for part in parts:
+            if len(part):
+                stream.write(part.data)
+            count += len(part)
+        described = {"descr": "|u1", "fortran_order": False, "shape": (count, channels, size, size)}
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, described)
+        stream.seek(0)
+        stream.write(header.getvalue())
+        return count
+
+    def _made_for(self) -> dict[str, Any]:
+        return {"preparation": self._preparation, "inputs_per_shard": self._inputs_per_shard, "decoders": _DECODERS}
 
     def _read(self, name: str) -> Entry | None:
         try:
@@ -92,6 +123,12 @@ class ShardWriter:
             return None
         there = all((self._folder / f"{name[:5]}{suffix}").is_file() for suffix in (".npy", ".parquet"))
         return entry if there else None
+
+
+def forget_resuming(folder: Path) -> None:
+    """Remove from a folder that is in its place what only a resumed run needs."""
+    for entry in folder.glob("[0-9]*.json"):
+        entry.unlink()
 
 
 def number_shards(
@@ -120,22 +157,3 @@ def _as_batch(records: list[ImageRecord], first_row: int) -> pa.RecordBatch:
     columns = {field.name: [getattr(record, field.name) for record in records] for field in fields(ImageRecord)}
     columns["row"] = [None if row is None else row + first_row for row in columns["row"]]
     return pa.RecordBatch.from_pydict(columns, schema=_SCHEMA)
-
-
-def _write_pixels(stream: BinaryIO, parts: Iterable[np.ndarray]) -> int:
-    # How many there are is known at the end: the header is written twice.
-    stream.write(bytes(_HEADER_BYTES))
-    count, shape = 0, ()
-    for part in parts:
-        stream.write(part.data)
-        count, shape = count + len(part), part.shape[1:]
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)})
-    stream.seek(0)
-    stream.write(header.getvalue())
-    return count
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,14 +1,22 @@
 """What DVC knows of the data of this project: read from its small files, without a call of DVC."""
 
+import hashlib
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+_SMALL = 100_000_000
+
 
 def dvc_hash(project: Path, path: str | Path) -> str | None:
-    """Return DVC's hash of a file or folder, from `dvc add` or from a stage of `dvc repro`; nothing if it has none."""
+    """Return DVC's hash of a file or folder, from `dvc add` or from a stage of `dvc repro`, if it still holds.
+
+    What has up to 100 MB is hashed as DVC does it. Of more, the number of files and their bytes are compared.
+    """
     # Links stay as they are: DVC may have put one into its cache in the place of the file.
     project = Path(os.path.abspath(project))  # noqa: PTH100
     place = Path(os.path.abspath(project / Path(path).expanduser()))  # noqa: PTH100
@@ -16,7 +24,39 @@ def dvc_hash(project: Path, path: str | Path) -> str | None:
     stages = _read(project / "dvc.lock").get("stages", {})
     outs = [(place.parent, out) for out in tracked.get("outs", [])]
     outs += [(project, out) for stage in stages.values() for out in stage.get("outs", []) + stage.get("deps", [])]
-    return next((out["md5"] for base, out in outs if base / out["path"] == place and "md5" in out), None)
+    of_place = (out for base, out in outs if base / out["path"] == place and "md5" in out)
+    return next((out["md5"] for out in of_place if _holds(out, place)), None)
+
+
+def _holds(out: dict[str, Any], place: Path) -> bool:
+    try:
+        files = list(_files(place))
+        size = sum(file.stat().st_size for file in files)
+        if size != out.get("size") or (place.is_dir() and len(files) != out.get("nfiles")):
+            return False
+        return size > _SMALL or out["md5"] == (_folder_md5(place, files) if place.is_dir() else _md5(place))
+    except OSError:
+        return False
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if not place.is_dir():
+        yield place
+        return
+    for folder, _, names in os.walk(place):
+        yield from (Path(folder, name) for name in names)
+
+
+def _folder_md5(folder: Path, files: list[Path]) -> str:
+    # As DVC 3 does it: a list of hashes and paths, in the order of the parts of the paths.
+    parts = sorted((file.relative_to(folder).parts, file) for file in files)
+    listed = [{"md5": _md5(file), "relpath": "/".join(names)} for names, file in parts]
+    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _md5(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -101,7 +101,8 @@ class TrackingHooks:
             self._run_is_open = False
 
     def _report_images(self, images: PreparedImages) -> None:
-        project, source = self._context.project_path, checked_parameters(self._context).ingestion.source
+        # What they were made of, which the parameters of this run need not say.
+        source, project = images.source, self._context.project_path
         hashes = {
             "dvc.source_md5": dvc_hash(project, source),
             "dvc.images_md5": dvc_hash(project, saved_at(self._catalog, "images")),

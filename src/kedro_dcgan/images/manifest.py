@@ -22,6 +22,7 @@ COLUMNS = (
     "height",
     "mode",
     "label",
+    "box",
     "verdict",
     "reason",
     "detail",

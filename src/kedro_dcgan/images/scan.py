@@ -51,7 +51,7 @@ class Block(Protocol):
 
 @dataclass(frozen=True)
 class Preparation:
-    """Everything that decides what an input becomes, apart from the input."""
+    """Everything that decides what an input becomes, apart from the input; `boxes` names the file of boxes."""
 
     image_size: int
     channels: int
@@ -60,7 +60,9 @@ class Preparation:
     background: Colour
     min_size: int
     max_pixels: int
+    max_file_bytes: int
     perceptual_hash: bool = False
+    boxes: str | None = None
     boxes_sha256: str | None = None
 
 
@@ -68,8 +70,8 @@ class Preparation:
 class ImageRecord:
     """What is known of one input. `width` and `height` are those of the upright image, in pixels.
 
-    `row` is where its pixels are; `perceptual_hash` has 64 bits; `thumbnail` is a JPEG, of a few of
-    the skipped.
+    `box`, as `left,top,right,bottom`, is what it was cut around; `row` is where its pixels are;
+    `perceptual_hash` has 64 bits; `thumbnail` is a JPEG, of a few of the skipped.
     """
 
     path: str
@@ -80,6 +82,7 @@ class ImageRecord:
     height: int | None = None
     mode: str | None = None
     label: str | None = None
+    box: str | None = None
     verdict: str = ACCEPTED
     reason: str | None = None
     detail: str | None = None
@@ -139,7 +142,9 @@ def _scan(
         known["sha256"] = hashlib.sha256(item.data).hexdigest()
         header = open_image(item.data, preparation.max_pixels)
         known |= {"format": header.format, "width": header.width, "height": header.height, "mode": header.mode}
-        pixels = _prepare(header, preparation, _box_of(item.path, boxes))
+        box = _box_of(item.path, boxes)
+        known["box"] = ",".join(map(str, box)) if box else None
+        pixels = _prepare(header, preparation, box)
     except UnusableImageError as error:
         return {**known, "verdict": SKIPPED, "reason": error.reason, "detail": error.detail or None}, None
     if preparation.perceptual_hash:

@@ -24,9 +24,11 @@ _BLOCK_BYTES, _BLOCK_IMAGES = 2_000_000, 64
 class Scan:
     """Images on their way to be stored: they are read and prepared while the result is iterated over.
 
-    Each shard is made of `inputs_per_shard` inputs. `count` is how many inputs there are, if known.
+    `source` is what the user calls their source. Each shard is made of `inputs_per_shard` inputs.
+    `count` is how many inputs there are, if known.
     """
 
+    source: str
     preparation: Preparation
     inputs_per_shard: int
     count: int | None
@@ -72,6 +74,7 @@ class StoredShard:
 class ImageShards:
     """All shards of a scan, and a record for each input (columns of `ImageRecord`; `row` counts over all shards)."""
 
+    source: str
     preparation: Preparation
     shards: Sequence[StoredShard]
     read_records: Callable[[Sequence[str] | None], pd.DataFrame]
@@ -86,7 +89,7 @@ class PreparedImages:
     """The dataset: for each split, which rows of the shards, in the order of the content hashes.
 
     `digest` names the content: equal digests mean equal images in equal splits and order, from
-    whatever files in whatever folders.
+    whatever files in whatever folders. `source` is what the user called the source of these.
     """
 
     image_size: int
@@ -94,6 +97,7 @@ class PreparedImages:
     digest: str
     shards: Sequence[StoredShard]
     rows: Mapping[str, np.ndarray]
+    source: str = ""
 
     def count(self, split: str) -> int:
         """Return how many images a split holds."""
@@ -136,9 +140,10 @@ def select(shards: ImageShards, manifest: pd.DataFrame, transform: str) -> Prepa
     """Return the accepted images of a manifest, as a dataset whose digest includes the name of the transform."""
     accepted = manifest[manifest["verdict"] == ACCEPTED].sort_values("sha256")
     rows = {split: accepted.loc[accepted["split"] == split, "row"].to_numpy(dtype=np.int64) for split in SPLITS}
-    digest = dataset_digest(zip(accepted["sha256"], accepted["split"], strict=True), transform)
+    boxes = accepted["box"].fillna("")
+    digest = dataset_digest(zip(accepted["sha256"], accepted["split"], boxes, strict=True), transform)
     preparation = shards.preparation
-    return PreparedImages(preparation.image_size, preparation.channels, digest, shards.shards, rows)
+    return PreparedImages(preparation.image_size, preparation.channels, digest, shards.shards, rows, shards.source)
 
 
 def gather(shards: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -163,11 +168,11 @@ def images_per_shard(image_size: int, channels: int, megabytes: int) -> int:
     return block * max(1, megabytes * 1_000_000 // (image_size * image_size * channels * block))
 
 
-def dataset_digest(hashes_and_splits: Iterable[tuple[str, str]], transform: str) -> str:
-    """Return 16 hex digits of the SHA-256 over sorted `(content hash, split)` pairs and the transform's name."""
+def dataset_digest(images: Iterable[tuple[str, str, str]], transform: str) -> str:
+    """Return 16 hex digits of the SHA-256 over sorted `(content hash, split, box)` and the transform's name."""
     hasher = hashlib.sha256(transform.encode())
-    for sha256, split in sorted(hashes_and_splits):
-        hasher.update(f"\n{sha256} {split}".encode())
+    for sha256, split, box in sorted(images):
+        hasher.update(f"\n{sha256} {split} {box}".encode())
     return hasher.hexdigest()[:16]
 
 

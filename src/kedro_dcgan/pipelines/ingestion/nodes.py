@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kedro_dcgan.errors import DataError
 from kedro_dcgan.images.manifest import COLUMNS, advise, complete_manifest, summarise
 from kedro_dcgan.images.orientation import Region
 from kedro_dcgan.images.scan import Block, Preparation, ScannedBlock, ScanTask, scan_block
@@ -61,6 +62,7 @@ def scan_images(raw_images: Sources, ingestion: IngestionParameters, preprocessi
         return track(scanned, "ingestion", source.count, lambda block: len(block.records), done)
 
     return Scan(
+        ingestion.source,
         preparation,
         images_per_shard(size, channels, preprocessing.shard_megabytes),
         source.count,
@@ -70,8 +72,17 @@ def scan_images(raw_images: Sources, ingestion: IngestionParameters, preprocessi
 
 
 def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) -> pd.DataFrame:
-    """Return the manifest: a row for each input with hash, verdict and split."""
+    """Return the manifest: a row for each input with hash, verdict and split.
+
+    Raises:
+        DataError: if look-alikes are wanted and the shards were made without perceptual hashes.
+    """
     near = ingestion.near_duplicates
+    if near.action != "keep" and not image_shards.preparation.perceptual_hash:
+        raise DataError(
+            f"`ingestion.near_duplicates.action` must be keep for shards that were made with keep (got {near.action}). "
+            "Ingest again: kedro run --pipelines=ingestion."
+        )
     hashed = ["perceptual_hash"] if near.action != "keep" else []
     records = image_shards.read_records([name for name in COLUMNS if name != "split"] + hashed)
     manifest = complete_manifest(
@@ -94,7 +105,7 @@ def report_dataset(
     left_out = draw_skipped(_skipped_tiles(image_shards, manifest))
     sizes = draw_sizes(manifest, preparation.min_size)
     pictures: dict[str, Image.Image | Figure] = {"accepted": kept, "skipped": left_out, "sizes": sizes}
-    page = write_page(manifest, ingestion.source, preparation.image_size, pictures)
+    page = write_page(manifest, image_shards.source, preparation.image_size, pictures)
     return page, kept, left_out, sizes
 
 
@@ -132,6 +143,8 @@ def preparation_of(
         preprocessing.background,
         ingestion.min_size or preprocessing.image_size,
         ingestion.max_pixels,
+        limits_of(ingestion).file_bytes,
         ingestion.near_duplicates.action != "keep",
+        preprocessing.crop.boxes,
         boxes_sha256,
     )

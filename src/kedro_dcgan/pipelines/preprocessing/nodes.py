@@ -12,7 +12,7 @@ from kedro_dcgan.parameters import PreprocessingParameters
 
 logger = logging.getLogger(__name__)
 
-_REMEDY = "Ingest again: kedro run --pipelines=ingestion,preprocessing."
+_REMEDY = "Ingest again, with the options that you want: kedro run --pipelines=ingestion,preprocessing."
 
 
 def prepare_images(
@@ -47,8 +47,9 @@ def _require_equal_parameters(made_with: Preparation, asked: PreprocessingParame
         "background": made_with.background,
         "crop.mode": made_with.crop.mode,
         "crop.side": made_with.crop.side,
+        "crop.boxes": made_with.boxes,
     }
-    wanted = {**asked.model_dump(), "crop.mode": asked.crop.mode, "crop.side": asked.crop.side}
+    wanted = {**asked.model_dump(), **{f"crop.{name}": value for name, value in asked.crop.model_dump().items()}}
     for name, value in stored.items():
         if wanted[name] != value:
             raise DataError(
@@ -59,7 +60,5 @@ def _require_equal_parameters(made_with: Preparation, asked: PreprocessingParame
 
 def _name_of_transform(preparation: Preparation) -> str:
     crop = preparation.crop
-    return (
-        f"{preparation.image_size}x{preparation.channels} {preparation.resample} {crop.mode} {crop.side} "
-        f"{preparation.boxes_sha256} {preparation.background}"
-    )
+    size = f"{preparation.image_size}x{preparation.channels}"
+    return f"{size} {preparation.resample} {crop.mode} {crop.side} {preparation.background}"
