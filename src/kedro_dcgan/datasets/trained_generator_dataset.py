@@ -1,23 +1,26 @@
 """A trained generator in a folder of its own."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
 from kedro_dcgan.atomic import atomic_folder
-from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.generator_files import CONFIG, read_generator, write_generator
 
+if TYPE_CHECKING:
+    # Most commands make this dataset and do without torch, which takes seconds to import.
+    from kedro_dcgan.gan.trained import TrainedGenerator
 
-class TrainedGeneratorDataset(AbstractDataset[TrainedGenerator, TrainedGenerator]):
+
+class TrainedGeneratorDataset(AbstractDataset["TrainedGenerator", "TrainedGenerator"]):
     """Keeps a generator in a folder of two files.
 
     Example:
         >>> import tempfile, pathlib
         >>> from kedro_dcgan.gan.networks import Generator
         >>> from kedro_dcgan.gan.specs import dcgan_generator
-        >>> from kedro_dcgan.gan.trained import snapshot_weights
+        >>> from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
         >>> generator = Generator(dcgan_generator(image_size=16, channels=1, latent_dim=2, width=1))
         >>> trained = TrainedGenerator(generator.spec, snapshot_weights(generator), "0123", images_seen=0)
         >>> dataset = TrainedGeneratorDataset(path=pathlib.Path(tempfile.mkdtemp()) / "generator")
@@ -29,12 +32,12 @@ class TrainedGeneratorDataset(AbstractDataset[TrainedGenerator, TrainedGenerator
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def save(self, data: TrainedGenerator) -> None:
+    def save(self, data: "TrainedGenerator") -> None:
         """Write both files; the folder takes its place when they are complete."""
         with atomic_folder(self.path) as folder:
             write_generator(folder, data)
 
-    def load(self) -> TrainedGenerator:
+    def load(self) -> "TrainedGenerator":
         """Read both files.
 
         Raises:

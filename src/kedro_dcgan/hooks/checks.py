@@ -11,7 +11,6 @@ from kedro_dcgan.errors import SourceError
 from kedro_dcgan.images.manifest import summarise
 from kedro_dcgan.images.verdicts import SKIPPED
 from kedro_dcgan.parameters import Parameters, read_parameters
-from kedro_dcgan.pipelines.ingestion.nodes import limits_of
 from kedro_dcgan.workers import join_ray
 
 
@@ -76,6 +75,9 @@ class CheckHooks:
         choose_compute(training.device, training.precision)
 
     def _check_source(self, catalog: DataCatalog) -> None:
+        # Here, because it brings matplotlib with it, which only ingestion needs.
+        from kedro_dcgan.pipelines.ingestion.nodes import limits_of
+
         ingestion, batch = self._parameters.ingestion, self._parameters.training.batch_size
         if ingestion.engine == "ray":
             join_ray()
