@@ -21,8 +21,8 @@ def ingested(tmp_path_factory):
     project = copy_project(folder / "kedro-dcgan")
     messy.build(folder / "odd files")
     parameters = f"ingestion.source={folder / 'odd files'},ingestion.min_size=64,preprocessing.channels=3"
-    options = ("--params", f"{parameters},ingestion.near_duplicates.action=skip")
-    project.output = project.run("kedro", "run", "--pipelines=ingestion,preprocessing", *options).stdout
+    project.options = ("--params", f"{parameters},ingestion.near_duplicates.action=skip")
+    project.output = project.run("kedro", "run", "--pipelines=ingestion,preprocessing", *project.options).stdout
     return project
 
 
@@ -40,6 +40,14 @@ def test_the_report_names_each_reason_and_holds_its_pictures(ingested):
     for reason in ("truncated", "lfs_pointer", "too_many_pixels", "near_duplicate"):
         assert f"<code>{reason}</code>" in page
     assert page.count("data:image/png;base64,") == 3
+
+
+def test_the_report_can_be_made_again_by_itself(ingested):
+    page = ingested.path / "data/08_reporting/dataset.html"
+    before = page.read_text()
+    page.unlink()
+    ingested.run("kedro", "run", "--pipelines=ingestion", "--nodes=report_dataset", *ingested.options)
+    assert page.read_text() == before
 
 
 def test_the_contact_sheets_are_pictures(ingested):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
@@ -9,13 +10,18 @@ from kedro.pipeline import Pipeline
 
 from kedro_dcgan.errors import SourceError
 from kedro_dcgan.images.manifest import summarise
-from kedro_dcgan.images.verdicts import SKIPPED
+from kedro_dcgan.images.verdicts import SKIPPED, Reason
 from kedro_dcgan.parameters import Parameters, read_parameters
 from kedro_dcgan.workers import join_ray
+
+# The clutter of a system, and what is never read: an archive of a Mac has a hidden entry for each of its files.
+_NEVER_MEANT_AS_PICTURES = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE)
 
 
 class CheckHooks:
     """Refuse what cannot work before anything is done."""
+
+    _manifest: pd.DataFrame | None = None
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
@@ -26,10 +32,17 @@ class CheckHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Check what the run will ask of the source and of the machine."""
         self._outputs = pipeline.all_outputs()
+        self._manifest = None
         if "generator" in self._outputs:
             self._check_training()
         if "manifest" in self._outputs:
             self._check_source(catalog)
+
+    @hook_impl(tryfirst=True)
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Remember the images that a report is made of: an earlier run may have listed them."""
+        if dataset_name == "manifest":
+            self._manifest = data
 
     @hook_impl(tryfirst=True)
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -37,32 +50,33 @@ class CheckHooks:
         if dataset_name == "manifest":
             self._manifest = data
         # The page comes first: it says what to mend.
-        if dataset_name == "dataset_report":
-            self._check_skipped_fraction()
-            self._check_split_sizes()
+        if dataset_name == "dataset_report" and self._manifest is not None:
+            self._check_skipped_fraction(self._manifest)
+            self._check_split_sizes(self._manifest)
 
-    def _check_split_sizes(self) -> None:
+    def _check_split_sizes(self, manifest: pd.DataFrame) -> None:
         batch = self._parameters.training.batch_size
         least = {
             "generator": ("train", batch, f"a batch (`training.batch_size` is {batch}: lower it"),
             "evaluation": ("test", 2, "an evaluation (run --pipelines=train to go without"),
         }
         for output, (split, count, what) in least.items():
-            held = int((self._manifest["split"] == split).sum())
+            held = int((manifest["split"] == split).sum())
             if output in self._outputs and held < count:
                 raise SourceError(
                     f"the {split} split must hold at least {count} images for {what}; got {held}). "
                     "Add images, or give it a larger share of `ingestion.splits`."
                 )
 
-    def _check_skipped_fraction(self) -> None:
+    def _check_skipped_fraction(self, manifest: pd.DataFrame) -> None:
         most = self._parameters.ingestion.max_skipped_fraction
-        skipped = float((self._manifest["verdict"] == SKIPPED).mean())
+        meant = manifest[~manifest["reason"].isin([str(reason) for reason in _NEVER_MEANT_AS_PICTURES])]
+        skipped = float((meant["verdict"] == SKIPPED).mean())
         if skipped > most:
             raise SourceError(
-                f"the share of skipped files must be at most `ingestion.max_skipped_fraction` {most:g} "
-                f"(got {skipped:.2f}: {summarise(self._manifest)}). Look at data/08_reporting/dataset.html, "
-                "then mend the files or raise it."
+                "the share of skipped files, without those that are hidden, links or no files, must be at most "
+                f"`ingestion.max_skipped_fraction` {most:g} (got {skipped:.2f}: {summarise(manifest)}). "
+                "Look at data/08_reporting/dataset.html, then mend the files or raise it."
             )
 
     def _check_training(self) -> None:
