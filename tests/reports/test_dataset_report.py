@@ -26,8 +26,9 @@ def skipped(path, reason, side=None):
     return ImageRecord(path, width=side, height=side, verdict="skipped", reason=reason, detail="because")
 
 
-def page_of(manifest, source="photos"):
-    return write_page(manifest, source, 64, {name: Image.new("L", (4, 4)) for name in ("accepted", "skipped", "sizes")})
+def page_of(manifest, source="photos", near_duplicates="keep"):
+    pictures = {name: Image.new("L", (4, 4)) for name in ("accepted", "skipped", "sizes")}
+    return write_page(manifest, source, 64, near_duplicates, pictures)
 
 
 def test_the_page_counts_by_reason_label_and_split():
@@ -35,7 +36,7 @@ def test_the_page_counts_by_reason_label_and_split():
     page = page_of(manifest_of(*records, skipped("a", "empty"), skipped("b", "truncated"), skipped("c", "empty")))
     assert "1,500 of 1,503 files are usable at 64×64" in page
     assert page.index("<code>empty</code>") < page.index("<code>truncated</code>")
-    assert '<td>cats</td><td class="number">1,000</td>' in page
+    assert '<td class="label">cats</td><td class="number">1,000</td>' in page
     assert meaning_of("truncated").partition(":")[0] in page
 
 
@@ -53,6 +54,20 @@ def test_the_page_does_without_skipped_files_labels_and_known_sizes():
     assert "<h2>Labels</h2>" not in page
 
 
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        ("keep", "it stays when files are added, renamed or moved"),
+        ("group", "it may change when a look-alike is added"),
+        ("skip", "another may take its place, and be in another split"),
+    ],
+)
+def test_the_page_says_what_can_change_the_split_of_an_image(action, says):
+    page = page_of(manifest_of(accepted("x")), near_duplicates=action)
+    assert says in page
+    assert page.count("Which image is in which split") == 1
+
+
 def test_every_reason_has_a_meaning():
     assert all(meaning_of(reason) for reason in Reason)
 
@@ -66,11 +81,30 @@ def test_the_sheet_of_the_accepted_shows_each_image_where_it_belongs():
     assert (rows.min(), columns.min()) == (66, 66)  # the second of the second row
 
 
+def test_the_sheet_of_the_accepted_does_not_grow_with_the_images():
+    # The page holds it: 128 photos of 512 pixels would make it 67 megabytes large.
+    images = np.random.default_rng(0).integers(0, 256, (32, 3, 512, 512), dtype=np.uint8)
+    images[17] = 0
+    sheet = np.asarray(draw_accepted(images))
+    assert sheet.shape == (2 * 98 - 2, 16 * 98 - 2, 3)
+    assert (sheet[98:194, 98:194] == 0).all()  # the second of the second row
+    # They are averaged, not picked from: noise becomes grey.
+    assert sheet[:96, :96].std() < 20
+    assert draw_accepted(images[:16, :1]).mode == "L"
+    assert draw_accepted(images[:16, :, :96, :96]).size == (16 * 98 - 2, 96)
+
+
 def test_the_sheet_of_the_skipped_has_a_tile_each_with_or_without_a_picture():
     tiles = [SkippedTile("a/b.jpg", "truncated", Image.new("RGB", (300, 100), "red")), SkippedTile("日本\n", "empty")]
     pixels = np.asarray(draw_skipped(tiles))
     assert ((pixels == (255, 0, 0)).all(axis=-1)).sum() == 96 * 32
     assert ((pixels == (228, 228, 228)).all(axis=-1)).sum() >= 96 * 96
+
+
+def test_a_white_picture_can_be_seen_on_the_sheet_of_the_skipped():
+    pixels = np.asarray(draw_skipped([SkippedTile("a", "blank", Image.new("L", (50, 30), 255))]))
+    tile = pixels[8:104, 8:104]
+    assert ((tile == (228, 228, 228)).all(axis=-1)).sum() == 2 * 52 + 2 * 30
 
 
 @pytest.mark.parametrize("records", [[accepted("a")], [skipped("a", "empty")], [accepted("a"), skipped("b", "x", 3)]])

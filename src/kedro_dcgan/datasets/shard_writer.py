@@ -5,6 +5,7 @@ A shard is there when its entry, `00000.json`, is: that is written last.
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from kedro_dcgan.atomic import atomic_file
 from kedro_dcgan.datasets.integrity import sha256_of
 from kedro_dcgan.images.scan import ImageRecord, Preparation, ScannedBlock
 from kedro_dcgan.images.shards import join_fingerprints
+from kedro_dcgan.images.thumbnails import drop_surplus
 
 _TEXT = ("path", "sha256", "format", "mode", "label", "box", "verdict", "reason", "detail")
 _NUMBERS = ("bytes", "width", "height", "row")
@@ -34,6 +36,9 @@ _SCHEMA = pa.schema(
 _DECODERS = {name: version(name) for name in ("imagecodecs", "numpy", "pillow")}
 # numpy leaves room in a header for its number of rows to grow, up to this length.
 _HEADER_BYTES = 128
+# In the entry of a shard, but not in the index: its inputs' times of change, and how many thumbnails of each
+# reason it and those before it have.
+_FOR_RESUMING = ("fingerprint", "pictured")
 
 Entry = dict[str, Any]
 
@@ -62,9 +67,10 @@ class ShardWriter:
         name = f"{number:05d}"
         batches: list[pa.RecordBatch] = []
         fingerprints: list[str] = []
+        pictured = self._pictured_before(number)
         with atomic_file(self._folder / f"{name}.npy") as temporary:
             with temporary.open("wb") as stream:
-                count = self._write_pixels(stream, _collect(blocks, batches, fingerprints))
+                count = self._write_pixels(stream, _collect(blocks, batches, fingerprints, pictured))
             sha256 = sha256_of(temporary)
         with atomic_file(self._folder / f"{name}.parquet") as temporary:
             pq.write_table(pa.Table.from_batches(batches, _SCHEMA), temporary)
@@ -76,6 +82,7 @@ class ShardWriter:
             "records": f"{name}.parquet",
             "records_sha256": records_sha256,
             "fingerprint": join_fingerprints(fingerprints),
+            "pictured": pictured,
         }
         with atomic_file(self._folder / f"{name}.json") as temporary:
             temporary.write_text(json.dumps({**entry, "made_for": self._made_for()}), encoding="utf-8")
@@ -84,7 +91,7 @@ class ShardWriter:
     def write_index(self, index_format: int, entries: Sequence[Entry]) -> None:
         """Write the index of all shards, and remove those of a longer scan."""
         # Times of change, which fingerprints hold, are of no account any more: equal images, equal bytes.
-        shards = [{key: value for key, value in entry.items() if key != "fingerprint"} for entry in entries]
+        shards = [{key: value for key, value in entry.items() if key not in _FOR_RESUMING} for entry in entries]
         index = {
             "format": index_format,
             "source": self._source,
@@ -116,6 +123,10 @@ class ShardWriter:
     def _made_for(self) -> dict[str, Any]:
         return {"preparation": self._preparation, "inputs_per_shard": self._inputs_per_shard, "decoders": _DECODERS}
 
+    def _pictured_before(self, number: int) -> Counter[str]:
+        former = self._read(f"{number - 1:05d}.json") if number else None
+        return Counter((former or {}).get("pictured", {}))
+
     def _read(self, name: str) -> Entry | None:
         try:
             entry: Entry = json.loads((self._folder / name).read_text(encoding="utf-8"))
@@ -142,18 +153,19 @@ def number_shards(
 
 
 def _collect(
-    blocks: Iterable[ScannedBlock], batches: list[pa.RecordBatch], fingerprints: list[str]
+    blocks: Iterable[ScannedBlock], batches: list[pa.RecordBatch], fingerprints: list[str], pictured: Counter[str]
 ) -> Iterator[np.ndarray]:
     rows = 0
     for block in blocks:
         # As a table they take a tenth of the memory.
-        batches.append(_as_batch(block.records, rows))
+        batches.append(_as_batch(block.records, rows, pictured))
         fingerprints.append(block.fingerprint)
         rows += len(block.pixels)
         yield block.pixels
 
 
-def _as_batch(records: list[ImageRecord], first_row: int) -> pa.RecordBatch:
+def _as_batch(records: list[ImageRecord], first_row: int, pictured: Counter[str]) -> pa.RecordBatch:
     columns = {field.name: [getattr(record, field.name) for record in records] for field in fields(ImageRecord)}
     columns["row"] = [None if row is None else row + first_row for row in columns["row"]]
+    columns["thumbnail"] = drop_surplus(columns["thumbnail"], columns["reason"], pictured)
     return pa.RecordBatch.from_pydict(columns, schema=_SCHEMA)

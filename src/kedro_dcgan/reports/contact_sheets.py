@@ -22,8 +22,10 @@ class SkippedTile:
 
 
 def draw_accepted(images: np.ndarray) -> Image.Image:
-    """Lay prepared images, uint8 `(N, C, H, W)`, out as they will be trained on; small ones are enlarged."""
-    return Image.fromarray(make_grid(images, columns=16, scale=max(1, 64 // images.shape[-1])))
+    """Lay prepared images, uint8 `(N, C, side, side)`, out; small ones are enlarged, large ones shrunk to 96 pixels."""
+    side = images.shape[-1]
+    shown = np.stack([_shrink(image) for image in images]) if side > _TILE else images
+    return Image.fromarray(make_grid(shown, columns=16, scale=max(1, 64 // side)))
 
 
 def draw_skipped(tiles: list[SkippedTile]) -> Image.Image:
@@ -41,7 +43,10 @@ def draw_skipped(tiles: list[SkippedTile]) -> Image.Image:
         else:
             picture = tile.picture.convert("RGB")
             picture.thumbnail((_TILE, _TILE))
-            sheet.paste(picture, (left + (_TILE - picture.width) // 2, top + (_TILE - picture.height) // 2))
+            x, y = left + (_TILE - picture.width) // 2, top + (_TILE - picture.height) // 2
+            # White pictures on white paper would not be seen.
+            draw.rectangle((x - 1, y - 1, x + picture.width, y + picture.height), outline=_NOTHING)
+            sheet.paste(picture, (x, y))
         name = tile.path.rpartition("/")[2]
         draw.text((left, top + _TILE + 2), tile.reason, _INK, font)
         draw.text((left, top + _TILE + 16), _fitting(name, font), "#777777", font)
@@ -56,6 +61,11 @@ def from_jpeg(data: bytes | None) -> Image.Image | None:
 def from_pixels(image: np.ndarray) -> Image.Image:
     """Return a prepared image, uint8 `(C, H, W)`, as a picture."""
     return Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+
+
+def _shrink(image: np.ndarray) -> np.ndarray:
+    pixels = np.asarray(from_pixels(image).resize((_TILE, _TILE), Image.Resampling.LANCZOS))
+    return pixels.reshape(_TILE, _TILE, len(image)).transpose(2, 0, 1)
 
 
 def _fitting(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:

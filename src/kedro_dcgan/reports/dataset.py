@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kedro_dcgan.images.manifest import SPLITS, advise, count_reasons
+from kedro_dcgan.images.manifest import SPLITS, NearDuplicates, advise, count_reasons
 from kedro_dcgan.images.verdicts import ACCEPTED, meaning_of
 
 # File names are anyone's: whatever is put into the page is escaped.
@@ -19,6 +19,16 @@ _PAGES = jinja2.Environment(
     loader=jinja2.PackageLoader("kedro_dcgan.reports", "."), autoescape=True, undefined=jinja2.StrictUndefined
 )
 _MOST_LABELS, _EXAMPLES = 30, 3
+# How far an image's split is its own, for each thing that may become of pictures that look alike.
+_WHAT_DECIDES_THE_SPLIT: dict[NearDuplicates, str] = {
+    "keep": "Which image is in which split follows from its content alone: it stays when files are added, renamed or "
+    "moved.",
+    "group": "Which image is in which split follows from its content, or from that of a picture that looks like it: "
+    "it stays when files are renamed or moved, and when others are added, but it may change when a look-alike is added "
+    "or removed.",
+    "skip": "Which image is in which split follows from its content. Of pictures that look alike the first by path is "
+    "kept: another may take its place, and be in another split, when look-alikes are added, removed, renamed or moved.",
+}
 
 
 def draw_sizes(manifest: pd.DataFrame, least: int) -> Figure:
@@ -48,11 +58,12 @@ def write_page(
     manifest: pd.DataFrame,
     source: str,
     image_size: int,
+    near_duplicates: NearDuplicates,
     pictures: Mapping[str, Image.Image | Figure],
 ) -> str:
     """Return a self-contained HTML page: counts by reason, label and split, the contact sheets and the sizes.
 
-    `pictures` are `accepted`, `skipped` and `sizes`.
+    `near_duplicates` is what became of pictures that look alike; `pictures` are `accepted`, `skipped` and `sizes`.
     """
     accepted = manifest["verdict"] == ACCEPTED
     return _PAGES.get_template("dataset.html").render(
@@ -63,6 +74,7 @@ def write_page(
         advice=advise(manifest, image_size),
         reasons=_reasons(manifest),
         splits={split: int((manifest["split"] == split).sum()) for split in SPLITS},
+        what_decides_the_split=_WHAT_DECIDES_THE_SPLIT[near_duplicates],
         labels=_labels(manifest),
         most_labels=_MOST_LABELS,
         formats=manifest.loc[accepted, "format"].value_counts().to_dict(),

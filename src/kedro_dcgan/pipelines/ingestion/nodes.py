@@ -105,12 +105,14 @@ def report_dataset(
     left_out = draw_skipped(_skipped_tiles(image_shards, manifest))
     sizes = draw_sizes(manifest, preparation.min_size)
     pictures: dict[str, Image.Image | Figure] = {"accepted": kept, "skipped": left_out, "sizes": sizes}
-    page = write_page(manifest, image_shards.source, preparation.image_size, pictures)
+    near = ingestion.near_duplicates.action
+    page = write_page(manifest, image_shards.source, preparation.image_size, near, pictures)
     return page, kept, left_out, sizes
 
 
 def _skipped_tiles(image_shards: ImageShards, manifest: pd.DataFrame) -> list[SkippedTile]:
     skipped = manifest[manifest["verdict"] == SKIPPED]
+    # Few: the shards keep no more than a sheet can show of each reason.
     pictured = image_shards.read_records(["path", "thumbnail"]).dropna().drop_duplicates("path")
     thumbnails = pictured.set_index("path")["thumbnail"]
     # All reasons in turn, those with a picture first.

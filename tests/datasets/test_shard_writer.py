@@ -1,0 +1,40 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from kedro_dcgan.datasets.shard_writer import ShardWriter
+from kedro_dcgan.images.scan import ImageRecord, Preparation, ScannedBlock
+from kedro_dcgan.images.thumbnails import MOST_OF_A_REASON
+from kedro_dcgan.images.transforms import Crop
+
+PREPARATION = Preparation(512, 3, "bicubic", Crop(), (255, 255, 255), 512, 10**6, 10**8)
+A_SHARD = 30
+
+
+def skipped(first):
+    """A block of two skipped inputs, as small as they are at 512 pixels: each has a thumbnail."""
+    records = [
+        ImageRecord(f"{number:03d}", verdict="skipped", reason="too_small", thumbnail=bytes(4))
+        for number in (first, first + 1)
+    ]
+    return ScannedBlock(records, np.empty((0, 3, 512, 512), dtype=np.uint8), str(first))
+
+
+def shard(number):
+    return map(skipped, range(number * A_SHARD, (number + 1) * A_SHARD, 2))
+
+
+def pictured(folder):
+    tables = [pq.read_table(file, columns=["path", "thumbnail"]) for file in sorted(folder.glob("*.parquet"))]
+    return [row["path"] for table in tables for row in table.to_pylist() if row["thumbnail"] is not None]
+
+
+@pytest.mark.parametrize("resumed_at", [0, 1, 2, 3])
+def test_a_set_has_a_few_thumbnails_of_each_reason_however_it_is_cut_and_resumed(tmp_path, resumed_at):
+    for number in range(resumed_at):
+        ShardWriter(tmp_path, "here", PREPARATION, A_SHARD).write(number, shard(number))
+    writer = ShardWriter(tmp_path, "here", PREPARATION, A_SHARD)
+    entries = writer.finished()
+    entries += [writer.write(number, shard(number)) for number in range(resumed_at, 4)]
+    writer.write_index(2, entries)
+    assert pictured(tmp_path) == [f"{number:03d}" for number in range(MOST_OF_A_REASON)]
