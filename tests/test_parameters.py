@@ -64,6 +64,11 @@ def test_a_missing_key_is_named(raw):
     assert fault(raw).startswith("`export.seed` must be given")
 
 
+def test_so_many_bits_that_all_look_alike_are_refused(raw):
+    raw["ingestion"]["near_duplicates"]["most_bits"] = 9
+    assert "`ingestion.near_duplicates.most_bits` must be less than or equal to 8 (got 9)" in fault(raw)
+
+
 def test_fractions_must_add_up(raw):
     raw["ingestion"]["splits"]["test"] = 0.5
     assert fault(raw).startswith("`ingestion.splits` must add up to 1 (they add up to 1.3)")
