@@ -34,10 +34,40 @@ def test_boxes_may_have_other_columns_in_any_order_and_the_marks_of_spreadsheets
     assert read(tmp_path, *lines, encoding="utf-8-sig", end="\r\n").of(("a.jpg",)) == {"a.jpg": (1, 2, 4, 6)}
 
 
-def test_boxes_are_found_by_path_and_then_by_file_name(tmp_path):
+def test_boxes_are_found_by_the_whole_path(tmp_path):
     boxes = read(tmp_path, OURS, "x.jpg,0,0,1,1", "a/x.jpg,0,0,2,2", "c/y.jpg,0,0,3,3")
     paths = "x.jpg", "a/x.jpg", "b/x.jpg", "y.jpg", "d/c/y.jpg", "xx.jpg"
-    assert boxes.of(paths) == {"x.jpg": (0, 0, 1, 1), "a/x.jpg": (0, 0, 2, 2), "b/x.jpg": (0, 0, 1, 1)}
+    assert boxes.of(paths) == {"x.jpg": (0, 0, 1, 1), "a/x.jpg": (0, 0, 2, 2)}
+
+
+@pytest.mark.parametrize("folder", ["", "img_align_celeba/", "img_align_celeba/img_align_celeba/"])
+def test_boxes_of_celeba_are_found_by_name_in_one_folder(tmp_path, folder):
+    boxes = read(tmp_path, CELEBA, "000001.jpg,0,0,1,1", "000002.jpg,0,0,2,2")
+    assert boxes.of(("other/readme.txt", f"{folder}000001.jpg")) == {f"{folder}000001.jpg": (0, 0, 1, 1)}
+    assert boxes.of((f"{folder}000002.jpg", "other/3.jpg")) == {f"{folder}000002.jpg": (0, 0, 2, 2)}
+
+
+@pytest.mark.parametrize("path", ["img_celeba/000001.jpg", "img_celeba/000002.jpg", "000002.jpg", "a/b/000002.jpg"])
+def test_boxes_of_celeba_for_two_folders_are_refused(tmp_path, path):
+    boxes = read(tmp_path, CELEBA, "000001.jpg,0,0,1,1", "000002.jpg,0,0,2,2")
+    assert boxes.of(("a/000001.jpg",))
+    folder, _, name = path.rpartition("/")
+    with pytest.raises(
+        SourceError, match=rf"^`[^\n]*\(got `image_id` {name}, for the folders `a` and `{folder}`\)[^\n]*$"
+    ):
+        boxes.of((path,))
+
+
+@pytest.mark.parametrize("columns", [OURS, CELEBA])
+@pytest.mark.parametrize("again", ["a.jpg,5,6,7,8", "a.jpg,1,2,3,4"])
+def test_boxes_for_one_picture_twice_are_refused(tmp_path, columns, again):
+    assert "line 4 is a second box for a.jpg" in refused(tmp_path, columns, "a.jpg,1,2,3,4", "b.jpg,1,2,3,4", again)
+
+
+@pytest.mark.parametrize("name", ["~no_such_user/boxes.csv", "a\0b", "x" * 5000])
+def test_boxes_of_a_name_that_cannot_be_a_path_are_refused(tmp_path, name):
+    with pytest.raises(SourceError, match=r"^`preprocessing.crop.boxes` must be a CSV file [^\n]*\.$"):
+        ImageSourceDataset(tmp_path).load().boxes(name)
 
 
 def test_boxes_at_the_corner_are_boxes(tmp_path):

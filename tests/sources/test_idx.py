@@ -72,8 +72,7 @@ def test_idx_folder_is_read_file_by_file_in_the_order_of_names(tmp_path):
     write_images(tmp_path / IMAGES, train)
     write_labels(tmp_path / LABELS, [7, 8])
     write_images(tmp_path / "t10k-images-idx3-ubyte.gz", test)
-    (tmp_path / "other-idx3-ubyte").write_bytes(b"text")
-    (tmp_path / "a.png").write_bytes(b"not of this kind")
+    (tmp_path / ".DS_Store").write_bytes(b"not of this kind")
     source = open_source(".", tmp_path, LIMITS)
     found = items(tmp_path)
     assert source.count == len(found) == 5
@@ -81,6 +80,42 @@ def test_idx_folder_is_read_file_by_file_in_the_order_of_names(tmp_path):
     assert found[2].path == "t10k-images-idx3-ubyte/00000002"
     for item, image in zip(found, [*test, *train], strict=True):
         assert np.array_equal(pixels(item), image)
+
+
+@pytest.mark.parametrize("other", ["a.png", "read.me", "other-idx3-ubyte", "photos/a.png"])
+def test_idx_file_among_others_makes_no_idx_folder(tmp_path, other):
+    write_images(tmp_path / IMAGES, pictures(2))
+    (tmp_path / other).parent.mkdir(exist_ok=True)
+    (tmp_path / other).write_bytes(b"a photo")
+    found = {item.path: item.data for item in items(tmp_path)}
+    assert found[other] == b"a photo"
+    assert found.keys() == {other, IMAGES}
+
+
+def test_idx_folder_of_labels_alone_is_none(tmp_path):
+    write_labels(tmp_path / LABELS, [1, 2])
+    assert [item.path for item in items(tmp_path)] == [LABELS]
+
+
+def test_idx_folder_follows_no_links(tmp_path):
+    (tmp_path / "root").mkdir()
+    write_images(tmp_path / IMAGES, pictures(2))
+    write_labels(tmp_path / LABELS, [1, 2])
+    for name in (IMAGES, LABELS):
+        (tmp_path / "root" / name).symlink_to(tmp_path / name)
+    assert {item.problem and item.problem.reason for item in items(tmp_path / "root")} == {"link"}
+    own = write_images(tmp_path / "root/t10k-images-idx3-ubyte", pictures(1))
+    write_images(tmp_path / "root/train-images-idx3-ubyte.gz", pictures(2))
+    found = [(item.path, item.label) for item in items(tmp_path / "root")]
+    assert found == [(f"{own.name}/00000000", None), (f"{IMAGES}/00000000", None), (f"{IMAGES}/00000001", None)]
+
+
+def test_idx_labels_that_are_a_link_are_not_read(tmp_path):
+    (tmp_path / "root").mkdir()
+    write_labels(tmp_path / LABELS, [1, 2])
+    path = write_images(tmp_path / "root" / IMAGES, pictures(2))
+    (tmp_path / "root" / LABELS).symlink_to(tmp_path / LABELS)
+    assert [item.label for item in items(path)] == [None, None]
 
 
 def test_idx_takes_the_plain_file_where_the_gzipped_one_is_beside_it(tmp_path):

@@ -36,7 +36,7 @@ class ImageSources:
         Raises:
             SourceError: if the file cannot be read as a table of boxes.
         """
-        return read_boxes(self._project / Path(file).expanduser())
+        return read_boxes(file, self._project)
 
 
 class ImageSourceDataset(AbstractDataset[None, ImageSources]):

@@ -1,6 +1,5 @@
 """A folder, nested as may be. Regular files are read; everything else is named and left alone."""
 
-import errno
 import hashlib
 import os
 import stat
@@ -8,32 +7,35 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kedro_dcgan.errors import SourceError, UnusableImageError
+from kedro_dcgan.errors import UnusableImageError
 from kedro_dcgan.images.scan import Input
 from kedro_dcgan.images.verdicts import Reason
+from kedro_dcgan.sources.listing import readable, refuse_if_gone, unreadable, walk
 from kedro_dcgan.sources.source import Limits
 
 # Without the second, opening a pipe that took a file's place would wait for ever.
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_GONE = (errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN)
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 class FolderSource:
     """All that lies below a folder, in the order of the bytes of the relative paths.
 
     Raises:
-        SourceError: on construction, if a folder may not be listed or there are too many files.
+        SourceError: on construction, if the folder may not be listed or there are too many files.
     """
 
     def __init__(self, root: Path, limits: Limits) -> None:
-        self._root, self._limits = root, limits
+        self._root, self._limits = os.fsencode(root), limits
         # Memory: a path is kept as bytes, and only the odd ones have an entry more.
         self._odd: dict[bytes, UnusableImageError] = {}
         self._paths: list[bytes] = []
-        for path in self._walk(os.fsencode(root), b""):
-            self._paths.append(path)
-            limits.require_count(len(self._paths))
+        for path, problem in walk(self._root):
+            # A folder may have a row for its name already when it turns out that it may not be listed.
+            if path not in self._odd:
+                self._paths.append(path)
+                limits.require_count(len(self._paths))
+            if problem:
+                self._odd[path] = problem
         self._paths.sort()
         self.count = len(self._paths)
 
@@ -47,30 +49,7 @@ class FolderSource:
         for start in range(0, self.count, size):
             names = tuple(self._paths[start : start + size])
             odd = {name: self._odd[name] for name in names if name in self._odd}
-            yield FolderBlock(os.fsencode(self._root), names, odd, self._limits.file_bytes)
-
-    def _walk(self, folder: bytes, prefix: bytes) -> Iterator[bytes]:
-        # Not recursive: a hostile tree may be deeper than Python's stack.
-        waiting = [(folder, prefix)]
-        while waiting:
-            folder, prefix = waiting.pop()
-            try:
-                with os.scandir(folder) as entries:
-                    for entry in entries:
-                        path = prefix + entry.name
-                        is_folder = entry.is_dir(follow_symlinks=False)
-                        problem = _problem(entry, is_folder)
-                        if problem:
-                            self._odd[path] = problem
-                        if problem or not is_folder:
-                            yield path
-                        if is_folder and not entry.name.startswith(b"."):
-                            waiting.append((entry.path, path + b"/"))
-            except OSError as error:
-                where = os.fsdecode(folder)
-                raise SourceError(
-                    f"`{where}` must be a folder that may be listed ({error.strerror}). Change that."
-                ) from None
+            yield FolderBlock(self._root, names, odd, self._limits.file_bytes)
 
 
 @dataclass(frozen=True)
@@ -84,16 +63,17 @@ class FolderBlock:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths as people and manifests can read them: bytes that are not UTF-8 are escaped."""
-        return tuple(name.decode("utf-8", "backslashreplace") for name in self.names)
+        """The paths as people and manifests can read them."""
+        return tuple(readable(name) for name in self.names)
 
     def fingerprint(self) -> str:
-        """Hash names, sizes and times of change."""
+        """Hash names, sizes and times of change: of the content, which a copy may keep, and of the file itself."""
         hasher = hashlib.sha256()
         for name in self.names:
             try:
                 status = os.lstat(os.path.join(self.root, name))  # noqa: PTH118  (bytes)
-                hasher.update(b"%s\0%d\0%d\0" % (name, status.st_size, status.st_mtime_ns))
+                changed = status.st_mtime_ns, status.st_ctime_ns
+                hasher.update(b"%s\0%d\0%d\0%d\0" % (name, status.st_size, *changed))
             except OSError:
                 hasher.update(b"%s\0gone\0" % name)
         return hasher.hexdigest()
@@ -114,38 +94,9 @@ class FolderBlock:
                 except UnusableImageError as error:
                     problem = error
                 except OSError as error:
-                    self._refuse_if_gone(error)
-                    problem = UnusableImageError(Reason.UNREADABLE, str(error.strerror))
+                    refuse_if_gone(self.root, error)
+                    problem = unreadable(error)
             yield Input(path, data, label, problem)
-
-    def _refuse_if_gone(self, error: OSError) -> None:
-        try:
-            with os.scandir(self.root) as entries:
-                there = any(entries)
-        except OSError:
-            there = False
-        if not there or error.errno in _GONE:
-            raise SourceError(
-                f"`{os.fsdecode(self.root)}` must be there until all of it is read (it has gone: {error.strerror}). "
-                "Put it back and run the same command: finished shards are kept."
-            ) from None
-
-
-def _problem(entry: os.DirEntry[bytes], is_folder: bool) -> UnusableImageError | None:
-    if entry.name.startswith(b"."):
-        return UnusableImageError(Reason.HIDDEN, "a folder, not looked into" if is_folder else "")
-    if entry.is_symlink():
-        target = os.readlink(entry.path).decode("utf-8", "backslashreplace")  # noqa: PTH115  (bytes)
-        return UnusableImageError(Reason.LINK, f"points to {target}")
-    if is_folder:
-        named = entry.name.lower().endswith(tuple(suffix.encode() for suffix in _IMAGE_SUFFIXES))
-        return UnusableImageError(Reason.NOT_A_FILE, "a folder") if named else None
-    return None if entry.is_file(follow_symlinks=False) else UnusableImageError(Reason.NOT_A_FILE, _kind(entry))
-
-
-def _kind(entry: os.DirEntry[bytes]) -> str:
-    mode = entry.stat(follow_symlinks=False).st_mode
-    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
 def _read_file(path: bytes, most_bytes: int) -> bytes:

@@ -1,21 +1,22 @@
-"""IDX files of images, MNIST's format: `*-idx3-ubyte`, gzipped or not, alone or some in a folder.
+"""IDX files of images, MNIST's format: one of any name, or a folder of nothing but `*-ubyte` files, gzipped or not.
 
 The format: 0x00000803, then count, height and width, all big-endian 32 bits, then the pixels; labels
 the same with 0x00000801 and count (LeCun, Cortes and Burges, The MNIST database).
 """
 
+import contextlib
 import gzip
+import os
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
 from kedro_dcgan.errors import SourceError
 from kedro_dcgan.images.scan import Input
 from kedro_dcgan.sources.memory import MemoryBlock, as_ppm, in_blocks
-from kedro_dcgan.sources.source import Limits
+from kedro_dcgan.sources.source import Limits, may_not_be_read
 
 _IMAGES, _LABELS = 0x0803, 0x0801
 
@@ -34,7 +35,11 @@ class IdxSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Tell whether it is an IDX file of images, or a folder that holds some."""
+        """Tell whether it is an IDX file of images, or a folder of them; hidden files and links in it do not count.
+
+        Raises:
+            SourceError: if it may not be read.
+        """
         return bool(_image_files(path))
 
     def blocks(self, size: int) -> Iterator[MemoryBlock]:
@@ -47,10 +52,26 @@ class IdxSource:
 
 
 def _image_files(path: Path) -> list[Path]:
-    candidates = sorted(path.glob("*idx3-ubyte*")) if path.is_dir() else [path]
-    images = [file for file in candidates if file.is_file() and _magic(file) == _IMAGES]
+    files = _files_of_a_folder(path) if path.is_dir() else [path] if path.is_file() else []
+    kinds = {file: _magic(file) for file in files}
+    if not all(kind in (_IMAGES, _LABELS) for kind in kinds.values()):
+        return []
+    images = [file for file, kind in kinds.items() if kind == _IMAGES]
     # torchvision leaves the gzipped files beside the plain ones.
     return [file for file in images if file.suffix != ".gz" or file.with_suffix("") not in images]
+
+
+def _files_of_a_folder(folder: Path) -> list[Path]:
+    """Return all that is in a folder of IDX files, or nothing where there is something else: a folder of photos."""
+    files = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.is_symlink():
+                continue
+            if "-ubyte" not in entry.name or not entry.is_file():
+                return []
+            files.append(Path(entry.path))
+    return sorted(files)
 
 
 def _images(file: Path) -> Iterator[Input]:
@@ -70,7 +91,7 @@ def _images(file: Path) -> Iterator[Input]:
 
 def _labels(file: Path, count: int) -> list[str] | None:
     beside = file.with_name(file.name.replace("images", "labels").replace("idx3", "idx1"))
-    if beside == file or not beside.is_file() or _magic(beside) != _LABELS:
+    if beside == file or beside.is_symlink() or not beside.is_file() or _magic(beside) != _LABELS:
         return None
     with _reading(beside) as stream:
         claimed = int.from_bytes(stream.read(8)[4:], "big")
@@ -100,11 +121,13 @@ def _magic(file: Path) -> int:
     try:
         with _open(file) as stream:
             return int.from_bytes(stream.read(4), "big")
+    except PermissionError:
+        raise may_not_be_read(file) from None
     except (OSError, EOFError, zlib.error):
         return -1
 
 
-@contextmanager
+@contextlib.contextmanager
 def _reading(file: Path) -> Iterator[IO[bytes]]:
     try:
         with _open(file) as stream:

@@ -46,3 +46,10 @@ def empty(path: Path) -> SourceError:
         f"`ingestion.source` must hold at least one file (got {path}, empty). "
         "Pass another: --params ingestion.source=PATH."
     )
+
+
+def may_not_be_read(path: Path) -> SourceError:
+    """Return the error that says who reads a source may not."""
+    return SourceError(
+        f"`{path}` must be a file that you may read (it may not be read). Allow it: chmod u+r, or copy it."
+    )

@@ -14,7 +14,7 @@ from kedro_dcgan.images.scan import Input
 from kedro_dcgan.images.verdicts import Reason
 from kedro_dcgan.sources.memory import MemoryBlock, in_blocks
 from kedro_dcgan.sources.names import OwnNames, is_hidden, label_of
-from kedro_dcgan.sources.source import Limits, empty
+from kedro_dcgan.sources.source import Limits, empty, may_not_be_read
 
 # The last one: tarfile follows a chain of headers by recursion.
 _DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError)
@@ -131,6 +131,8 @@ def _is_tar(path: Path) -> bool:
     try:
         with _open(path) as stream:
             _archive(stream)
+    except PermissionError:
+        raise may_not_be_read(path) from None
     except _DAMAGE:
         return False
     return True

@@ -12,7 +12,7 @@ from kedro_dcgan.errors import SourceError, UnusableImageError
 from kedro_dcgan.images.scan import Input
 from kedro_dcgan.images.verdicts import Reason
 from kedro_dcgan.sources.names import OwnNames, is_hidden, label_of, require_unchanged, stamp
-from kedro_dcgan.sources.source import Limits
+from kedro_dcgan.sources.source import Limits, may_not_be_read
 
 
 class ZipSource:
@@ -91,6 +91,8 @@ def _begins_as_zip(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             return stream.read(4) == b"PK\x03\x04"
+    except PermissionError:
+        raise may_not_be_read(path) from None
     except OSError:
         return False
 
