@@ -1,4 +1,4 @@
-"""What tests of several kinds of source need: an end to waiting, and files that may not be read."""
+"""What tests of several kinds of source need: an end to waiting, files that may not be read, an empty place."""
 
 import os
 import signal
@@ -31,3 +31,12 @@ def readable_by_some():
 def become_nobody(readable_by_some):
     """Called where the test begins to read."""
     return lambda: os.seteuid(65534) if os.getuid() == 0 else None
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """The folder of the archive, which is where temporary files would go, too; nothing else is in `tmp_path`."""
+    (tmp_path / "root").mkdir()
+    monkeypatch.chdir(tmp_path / "root")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "root"))
+    return tmp_path / "root"

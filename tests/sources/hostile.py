@@ -102,6 +102,18 @@ def zip_lying_size(path: Path, size: int = 50 << 20, claimed_size: int = 10) -> 
     return _zip_of_zeros(path, size, claimed_size)
 
 
+def zip_overlapping(path: Path, count: int = 500, size: int = 900_000) -> Path:
+    """Write a zip in whose directory `count` members named bomb.png are the same bytes, `size` zeros."""
+    _write(path, [_innocent(), ("bomb.png", bytes(size))])
+    data = path.read_bytes()
+    end = data.rindex(b"PK\5\6")
+    entry = data[data.rindex(_CENTRAL) : end]
+    counts, length, start = data[end : end + 8], *struct.unpack_from("<II", data, end + 12)
+    record = counts + struct.pack("<HHIIH", count + 1, count + 1, length + (count - 1) * len(entry), start, 0)
+    path.write_bytes(data[:end] + entry * (count - 1) + record)
+    return path
+
+
 def zip_wrong_crc(path: Path, image: bytes) -> Path:
     """Write a zip whose wrong.png, a whole picture, has another checksum than the headers say."""
     _write(path, [_innocent(), ("wrong.png", image)])

@@ -1,17 +1,16 @@
 """A tar archive, plain or compressed. It is read from one end to the other; nothing is extracted."""
 
-import bz2
-import gzip
 import lzma
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, Self, cast
 
 from kedro_dcgan.errors import SourceError, UnusableImageError
 from kedro_dcgan.images.scan import Input
 from kedro_dcgan.images.verdicts import Reason
+from kedro_dcgan.sources.compressed import Expanding, open_compressed
 from kedro_dcgan.sources.memory import MemoryBlock, in_blocks
 from kedro_dcgan.sources.names import OwnNames, is_hidden, label_of
 from kedro_dcgan.sources.source import Limits, empty, may_not_be_read
@@ -47,7 +46,7 @@ class TarSource:
     def _inputs(self) -> Iterator[Input]:
         own, count = OwnNames(), 0
         try:
-            with _open(self._path) as stream:
+            with _Guarded(open_compressed(self._path)) as stream:
                 archive = _archive(stream)
                 while member := archive.next():
                     # tarfile would remember all of them, and all that global headers say.
@@ -110,7 +109,7 @@ def _problem(member: tarfile.TarInfo, path: str, most_bytes: int) -> UnusableIma
 class _Guarded:
     """A stream that gives `left` bytes and no more: tarfile believes what a header says of its own length."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes] | Expanding) -> None:
         self._stream, self.left = stream, _MOST_HEADER_BYTES
         self.seek, self.tell = stream.seek, stream.tell
 
@@ -129,7 +128,7 @@ class _Guarded:
 
 def _is_tar(path: Path) -> bool:
     try:
-        with _open(path) as stream:
+        with _Guarded(open_compressed(path)) as stream:
             _archive(stream)
     except PermissionError:
         raise may_not_be_read(path) from None
@@ -140,11 +139,3 @@ def _is_tar(path: Path) -> bool:
 
 def _archive(stream: _Guarded) -> tarfile.TarFile:
     return tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:", tarinfo=_Member)
-
-
-def _open(path: Path) -> _Guarded:
-    with path.open("rb") as stream:
-        start = stream.read(6)
-    openers: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-    opener = next((opener for magic, opener in openers.items() if start.startswith(magic)), open)
-    return _Guarded(opener(path, "rb"))

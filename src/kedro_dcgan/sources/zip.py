@@ -1,9 +1,9 @@
 """A zip archive. Members are read into memory, one at a time and under a cap; nothing is extracted."""
 
-import functools
 import hashlib
-import stat
 import zipfile
+import zlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,10 @@ from kedro_dcgan.images.scan import Input
 from kedro_dcgan.images.verdicts import Reason
 from kedro_dcgan.sources.names import OwnNames, is_hidden, label_of, require_unchanged, stamp
 from kedro_dcgan.sources.source import Limits, may_not_be_read
+from kedro_dcgan.sources.zip_directory import find_directory, read_entries, read_entry
+from kedro_dcgan.sources.zip_member import read_member
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, OverflowError)
 
 
 class ZipSource:
@@ -27,18 +31,15 @@ class ZipSource:
         # Taken once: the members that are listed here are no others than those that blocks read.
         self._stamp = stamp(path)
         try:
-            members = _open(str(path), self._stamp).infolist()
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            names, positions = self._read_directory()
+        except _DAMAGE as error:
             raise SourceError(
                 f"`ingestion.source` must be a whole zip archive (got {path}: {error}). Copy or download it again."
             ) from None
-        # By number, since two members may have one name. Not by is_dir(), which fails where there is none.
-        numbers = [number for number, member in enumerate(members) if not member.filename.endswith("/")]
-        limits.require_count(len(numbers))
-        own = OwnNames()
-        named = [(own.name(members[number].filename), number) for number in numbers]
-        self._members = sorted(named, key=lambda pair: pair[0].encode())
-        self.count = len(self._members)
+        order = sorted(range(len(names)), key=names.__getitem__)
+        self._names = [names[number] for number in order]
+        self._positions = array("Q", (positions[number] for number in order))
+        self.count = len(names)
 
     @staticmethod
     def recognises(path: Path) -> bool:
@@ -48,23 +49,44 @@ class ZipSource:
     def blocks(self, size: int) -> Iterator["ZipBlock"]:
         """Yield the members, `size` at a time."""
         for start in range(0, self.count, size):
-            names, numbers = zip(*self._members[start : start + size], strict=True)
-            yield ZipBlock(self._path, self._stamp, names, numbers, self._limits.file_bytes)
+            names, positions = tuple(self._names[start : start + size]), self._positions[start : start + size]
+            yield ZipBlock(self._path, self._stamp, names, positions, self._shift, self._limits.file_bytes)
+
+    def _read_directory(self) -> tuple[list[str], "array[int]"]:
+        """Return the members' names, our own, and where the directory's entries for them are."""
+        own, names, positions, compressed_size = OwnNames(), list[str](), array("Q"), 0
+        with self._path.open("rb") as stream:
+            directory = find_directory(stream)
+            self._shift = directory.shift
+            for position, entry in read_entries(stream, directory):
+                name = entry.name.partition("\0")[0]
+                if not name.endswith("/"):
+                    names.append(own.name(name))
+                    positions.append(position)
+                    self._limits.require_count(len(names))
+                    compressed_size += entry.compressed_size
+        # The same bytes as ten thousand members: so bombs become more than deflate alone would let them.
+        if compressed_size > directory.start:
+            raise zipfile.BadZipFile(
+                f"its members claim {compressed_size:,} of {directory.start:,} bytes: they overlap"
+            )
+        return names, positions
 
 
 @dataclass(frozen=True)
 class ZipBlock:
-    """Some members of a zip archive, by their number in it."""
+    """Some members of a zip archive, by where the directory's entries for them are: nobody else needs the directory."""
 
     archive: Path
     stamp: str
     paths: tuple[str, ...]
-    numbers: tuple[int, ...]
+    positions: "array[int]"
+    shift: int
     most_bytes: int
 
     def fingerprint(self) -> str:
         """Hash the archive's size and time of change, and which members these are."""
-        return hashlib.sha256(f"{self.stamp} {self.numbers}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.stamp} {self.positions.tolist()}".encode()).hexdigest()
 
     def read(self) -> Iterator[Input]:
         """Yield the members.
@@ -73,17 +95,19 @@ class ZipBlock:
             SourceError: if the archive is gone or has changed.
         """
         require_unchanged(self.archive, self.stamp)
-        archive = _open(str(self.archive), self.stamp)
-        members = archive.infolist()
-        for path, number in zip(self.paths, self.numbers, strict=True):
-            problem, data = None, b""
-            try:
-                data = _read_member(archive, members[number], path, self.most_bytes)
-            except UnusableImageError as error:
-                problem = error
-            except Exception as error:  # zipfile, zlib, bz2 and lzma raise half a dozen types for damage.
-                problem = UnusableImageError(Reason.CORRUPT, f"{type(error).__name__}: {error}"[:200])
-            yield Input(path, data, label_of(path), problem)
+        with self.archive.open("rb") as stream, self.archive.open("rb") as directory:
+            for path, position in zip(self.paths, self.positions, strict=True):
+                problem, data = None, b""
+                try:
+                    if is_hidden(path):
+                        raise UnusableImageError(Reason.HIDDEN)
+                    directory.seek(position)
+                    data = read_member(stream, read_entry(directory, self.shift), self.most_bytes)
+                except UnusableImageError as error:
+                    problem = error
+                except _DAMAGE as error:
+                    problem = UnusableImageError(Reason.CORRUPT, f"{type(error).__name__}: {error}"[:200])
+                yield Input(path, data, label_of(path), problem)
         require_unchanged(self.archive, self.stamp)
 
 
@@ -95,29 +119,3 @@ def _begins_as_zip(path: Path) -> bool:
         raise may_not_be_read(path) from None
     except OSError:
         return False
-
-
-@functools.lru_cache(maxsize=2)
-def _open(path: str, stamp: str) -> zipfile.ZipFile:
-    # Once for each process: the list of members may be long. The stamp makes a changed archive another one.
-    return zipfile.ZipFile(path)
-
-
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str, most_bytes: int) -> bytes:
-    if is_hidden(path):
-        raise UnusableImageError(Reason.HIDDEN)
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise UnusableImageError(Reason.LINK)
-    if member.flag_bits & 1:
-        raise UnusableImageError(Reason.UNREADABLE, "encrypted")
-    # zipfile has no limit to what a few bytes of any other become.
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise UnusableImageError(Reason.UNREADABLE, "compressed by another method than deflate: zip it again")
-    if member.file_size > most_bytes:
-        raise UnusableImageError(Reason.TOO_LARGE, f"{member.file_size:,} bytes, limit {most_bytes:,}")
-    with archive.open(member) as stream:
-        # What the header says may be a lie: never read more than a member may have.
-        data = stream.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise UnusableImageError(Reason.TOO_LARGE, f"more than {most_bytes:,} bytes")
-    return data
