@@ -56,3 +56,12 @@ def test_what_nobody_meant_as_a_picture_does_not_make_up_for_what_was_skipped():
     checks.after_dataset_saved("manifest", manifest_of(5, corrupt=5, hidden=100))
     with pytest.raises(SourceError, match=r"0\.4 \(got 0\.50: 110 images scanned"):
         checks.after_dataset_saved("dataset_report", "")
+
+
+def test_a_source_without_a_usable_image_is_refused_with_what_is_wrong_with_most():
+    checks = checks_of("dataset_report", most=1)
+    checks.after_dataset_saved("manifest", manifest_of(0, not_an_image=2, empty=1))
+    with pytest.raises(
+        SourceError, match=r"at least one usable image \(got none of 3; most are not_an_image: something else than"
+    ):
+        checks.after_dataset_saved("dataset_report", "")

@@ -22,7 +22,7 @@ def ingested(tmp_path_factory):
     messy.build(folder / "odd files")
     parameters = f"ingestion.source={folder / 'odd files'},ingestion.min_size=64,preprocessing.channels=3"
     project.options = ("--params", f"{parameters},ingestion.near_duplicates.action=skip")
-    project.output = project.run("kedro", "run", "--pipelines=ingestion,preprocessing", *project.options).stdout
+    project.output = project.kedro("run", "--pipelines=ingestion,preprocessing", *project.options).stdout
     return project
 
 
@@ -46,7 +46,7 @@ def test_the_report_can_be_made_again_by_itself(ingested):
     page = ingested.path / "data/08_reporting/dataset.html"
     before = page.read_text()
     page.unlink()
-    ingested.run("kedro", "run", "--pipelines=ingestion", "--nodes=report_dataset", *ingested.options)
+    ingested.kedro("run", "--pipelines=ingestion", "--nodes=report_dataset", *ingested.options)
     assert page.read_text() == before
 
 
@@ -91,14 +91,14 @@ def test_a_second_run_into_the_same_place_is_refused_and_a_killed_one_is_gone_on
         assert first.poll() is None
         time.sleep(0.01)
     first.send_signal(signal.SIGSTOP)
-    second = project.run("kedro", "run", "--pipelines=ingestion", "--params", parameters, check=False)
+    second = project.kedro("run", "--pipelines=ingestion", "--params", parameters, check=False)
     first.kill()
     first.wait()
     assert second.returncode == 1
     assert "must not be written to by two runs at once" in second.stderr
     assert f"process {first.pid}, `kedro run --pipelines=ingestion" in second.stderr
 
-    third = project.run("kedro", "run", "--pipelines=ingestion", "--params", parameters)
+    third = project.kedro("run", "--pipelines=ingestion", "--params", parameters)
     assert "goes on after" in third.stdout
     assert "5,000 images scanned · 5,000 accepted" in third.stdout
     assert not incomplete.exists()

@@ -1,7 +1,6 @@
 """Every mistake that a user can make ends with one line, before any work starts, and a code that is not 0."""
 
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 
 import hostile
 import pytest
@@ -27,10 +26,6 @@ CASES = {
     "fewer images than a batch": (
         "run --params ingestion.source=few",
         "must hold at least one batch of `training.batch_size` 32 images (got 3 files in few). Add images",
-    ),
-    "nothing usable": (
-        "run --pipelines=ingestion --params ingestion.source=few",
-        "the source must hold at least one usable image (got 3 files: 3 not_an_image). Pass another",
     ),
     "unknown parameter": ("run --params training.batchsize=8", "Did you mean `training.batch_size`?"),
     "misspelt top-level key": ("run --params trainng.epochs=3", "Did you mean `training`?"),
@@ -64,12 +59,7 @@ def answers(tmp_path_factory):
     (project.path / "conf/odd").mkdir()
     base = (project.path / "conf/base/parameters_preprocessing.yml").read_text()
     (project.path / "conf/odd/parameters_preprocessing.yml").write_text(base.replace("size: 32", "size: 100"))
-    # The first command makes MLflow's database; two at once would both try to.
-    project.run("kedro", "run", "--pipelines=ingestion", "--params=ingestion.source=few", check=False)
-    with ThreadPoolExecutor(2) as pool:
-        commands = {name: ("kedro", *arguments.split()) for name, (arguments, _) in CASES.items()}
-        futures = {name: pool.submit(project.run, *command, check=False) for name, command in commands.items()}
-        yield project, {name: future.result() for name, future in futures.items()}
+    return project, {name: project.kedro(*command.split(), check=False) for name, (command, _) in CASES.items()}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -98,16 +88,28 @@ def test_too_many_skipped_files_stop_a_run_after_the_report(tmp_path):
         (half / f"{number}.png").write_bytes(hostile.png(number))
         (half / f"{number}.txt").write_text(f"no image {number}")
     limit = "ingestion.source=half,ingestion.max_skipped_fraction=0.4"
-    result = project.run("kedro", "run", "--pipelines=ingestion", "--params", limit, check=False)
+    result = project.kedro("run", "--pipelines=ingestion", "--params", limit, check=False)
     assert result.returncode == 1
     assert "must be at most `ingestion.max_skipped_fraction` 0.4 (got 0.50: 6 images scanned" in result.stderr
     assert "3 of 6 files are usable" in (project.path / "data/08_reporting/dataset.html").read_text()
 
     # What is there was made with other parameters than are asked for now.
-    other = project.run(
-        "kedro", "run", "--pipelines=preprocessing", "--params", "preprocessing.image_size=16", check=False
-    )
+    size = "preprocessing.image_size=16"
+    other = project.kedro("run", "--pipelines=preprocessing", "--params", size, check=False)
     assert other.returncode == 1
     assert (
         "`preprocessing.image_size` must be the one that the image shards were made with (32; got 16)" in other.stderr
     )
+
+
+def test_a_source_without_a_usable_image_stops_a_run_after_the_report(tmp_path):
+    project = copy_project(tmp_path / "kedro-dcgan")
+    (project.path / "texts").mkdir()
+    (project.path / "texts/a.jpg").write_text("no image")
+    everything = "ingestion.source=texts,ingestion.max_skipped_fraction=1"
+    result = project.kedro("run", "--pipelines=ingestion", "--params", everything, check=False)
+    assert result.returncode == 1
+    assert (
+        "Error: the source must hold at least one usable image (got none of 1; most are not_an_image:" in result.stderr
+    )
+    assert "0 of 1 files are usable" in (project.path / "data/08_reporting/dataset.html").read_text()

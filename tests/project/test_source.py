@@ -20,7 +20,7 @@ def test_a_folder_of_photos_is_one_parameter_away(empty_project, tmp_path):
 
     parameters = f"ingestion.source={photos},preprocessing.channels=3,training.batch_size=16,evaluation.samples=20"
     # Kedro's own spelling of old; `train` is everything that a trained generator needs.
-    result = empty_project.run("kedro", "run", "--pipeline=train", "--env=smoke", "--params", parameters)
+    result = empty_project.kedro("run", "--pipeline=train", "--env=smoke", "--params", parameters)
 
     assert "61 images scanned · 60 accepted · 1 skipped (1 truncated)" in result.stdout
     manifest = pd.read_parquet(empty_project.path / "data/02_intermediate/manifest.parquet").set_index("path")

@@ -54,6 +54,15 @@ def test_the_page_does_without_skipped_files_labels_and_known_sizes():
     assert "<h2>Labels</h2>" not in page
 
 
+def test_the_page_and_its_pictures_do_without_an_accepted_image():
+    manifest = manifest_of(skipped("x", "too_small", 8), skipped("y", "empty"))
+    page = page_of(manifest)
+    assert "0 of 2 files are usable" in page
+    assert "As it will be trained on" not in page
+    assert draw_accepted(np.empty((0, 3, 64, 64), dtype=np.uint8)).getcolors() is not None
+    draw_sizes(manifest, 64).canvas.draw()
+
+
 @pytest.mark.parametrize(
     ("action", "says"),
     [

@@ -9,8 +9,8 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.images.manifest import summarise
-from kedro_dcgan.images.verdicts import SKIPPED, Reason
+from kedro_dcgan.images.manifest import count_reasons, summarise
+from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED, Reason, meaning_of
 from kedro_dcgan.parameters import Parameters, read_parameters
 from kedro_dcgan.workers import join_ray
 
@@ -51,6 +51,7 @@ class CheckHooks:
             self._manifest = data
         # The page comes first: it says what to mend.
         if dataset_name == "dataset_report" and self._manifest is not None:
+            _require_a_usable_image(self._manifest)
             self._check_skipped_fraction(self._manifest)
             self._check_split_sizes(self._manifest)
 
@@ -104,6 +105,16 @@ class CheckHooks:
                 f"`ingestion.source` must hold at least one batch of `training.batch_size` {batch} images "
                 f"(got {count} files in {ingestion.source}). Add images, or pass --params training.batch_size=N."
             )
+
+
+def _require_a_usable_image(manifest: pd.DataFrame) -> None:
+    if not (manifest["verdict"] == ACCEPTED).any():
+        commonest = next(iter(count_reasons(manifest)))
+        raise SourceError(
+            f"the source must hold at least one usable image (got none of {len(manifest):,}; most are "
+            f"{commonest}: {meaning_of(commonest)}). Look at data/08_reporting/dataset.html, then mend the files or "
+            "pass another folder or archive."
+        )
 
 
 def checked_parameters(context: KedroContext) -> Parameters:

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from kedro_dcgan.images.grid import make_grid
 
 _TILE, _CAPTION, _COLUMNS, _GAP = 96, 30, 8, 8
+_WIDTH, _HEIGHT = _TILE + _GAP, _TILE + _CAPTION + _GAP
 _PAPER, _INK, _NOTHING = "white", "#333333", "#e4e4e4"
 
 
@@ -23,6 +24,8 @@ class SkippedTile:
 
 def draw_accepted(images: np.ndarray) -> Image.Image:
     """Lay prepared images, uint8 `(N, C, side, side)`, out; small ones are enlarged, large ones shrunk to 96 pixels."""
+    if not len(images):
+        return _blank_sheet(1, "Nothing was accepted.")
     side = images.shape[-1]
     shown = np.stack([_shrink(image) for image in images]) if side > _TILE else images
     return Image.fromarray(make_grid(shown, columns=16, scale=max(1, 64 // side)))
@@ -31,13 +34,10 @@ def draw_accepted(images: np.ndarray) -> Image.Image:
 def draw_skipped(tiles: list[SkippedTile]) -> Image.Image:
     """Lay skipped inputs out, each above its reason and its name; an empty frame stands for what cannot be shown."""
     rows = max(1, -(-len(tiles) // _COLUMNS))
-    width, height = _TILE + _GAP, _TILE + _CAPTION + _GAP
-    sheet = Image.new("RGB", (_COLUMNS * width + _GAP, rows * height + _GAP), _PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    if not tiles:
-        draw.text((_GAP, _GAP), "Nothing was skipped.", _INK, font)
+    sheet = _blank_sheet(rows, "" if tiles else "Nothing was skipped.")
+    draw, font = ImageDraw.Draw(sheet), _font()
     for number, tile in enumerate(tiles):
-        left, top = _GAP + number % _COLUMNS * width, _GAP + number // _COLUMNS * height
+        left, top = _GAP + number % _COLUMNS * _WIDTH, _GAP + number // _COLUMNS * _HEIGHT
         if tile.picture is None:
             draw.rectangle((left, top, left + _TILE - 1, top + _TILE - 1), _NOTHING)
         else:
@@ -61,6 +61,16 @@ def from_jpeg(data: bytes | None) -> Image.Image | None:
 def from_pixels(image: np.ndarray) -> Image.Image:
     """Return a prepared image, uint8 `(C, H, W)`, as a picture."""
     return Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+
+
+def _blank_sheet(rows: int, text: str) -> Image.Image:
+    sheet = Image.new("RGB", (_COLUMNS * _WIDTH + _GAP, rows * _HEIGHT + _GAP), _PAPER)
+    ImageDraw.Draw(sheet).text((_GAP, _GAP), text, _INK, _font())
+    return sheet
+
+
+def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(11)
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:
