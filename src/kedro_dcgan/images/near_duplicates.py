@@ -1,21 +1,8 @@
-"""Pictures that look alike: perceptual hashes, and groups of those that differ in few bits."""
+"""Pictures that look alike: groups of those whose perceptual hashes differ in few bits."""
 
 from itertools import count, pairwise
 
 import numpy as np
-from PIL import Image
-
-
-def perceptual_hash(pixels: np.ndarray) -> int:
-    """Return the 64-bit pHash of a uint8 image `(C, H, W)`: signs of its lowest frequencies.
-
-    Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions; computed by the
-    `imagehash` package.
-    """
-    import imagehash
-
-    picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    return int(str(imagehash.phash(picture)), 16)
 
 
 def group_alike(hashes: np.ndarray, most_bits: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from kedro_dcgan.errors import UnusableImageError
 from kedro_dcgan.images.decode import Colour, Header, open_image, read_pixels, strict_pillow
 from kedro_dcgan.images.orientation import Region, region_in_file, set_upright, upright_size
+from kedro_dcgan.images.perceptual_hash import perceptual_hashes
 from kedro_dcgan.images.thumbnails import Thumbnails
 from kedro_dcgan.images.transforms import Crop, Resample, is_blank, pad, resize
 from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED, Reason
@@ -116,8 +117,8 @@ def scan_block(task: ScanTask, preparation: Preparation) -> ScannedBlock:
     """
     fingerprint = task.block.fingerprint()
     shape = (len(task.block.paths), preparation.channels, preparation.image_size, preparation.image_size)
-    pixels, records, count = np.empty(shape, dtype=np.uint8), [], 0
-    thumbnails = Thumbnails()
+    pixels, gathered, count = np.empty(shape, dtype=np.uint8), [], 0
+    thumbnails = Thumbnails(preparation.background)
     with strict_pillow():
         for item in task.block.read():
             known, prepared = _scan(item, preparation, task.boxes)
@@ -127,8 +128,13 @@ def scan_block(task: ScanTask, preparation: Preparation) -> ScannedBlock:
                 pixels[count] = prepared
                 known["row"] = count
                 count += 1
-            records.append(ImageRecord(**known))
-    return ScannedBlock(records, pixels[:count], fingerprint)
+            gathered.append(known)
+    if preparation.perceptual_hash:
+        hashes = perceptual_hashes(pixels[:count])
+        gathered = [
+            known | {"perceptual_hash": int(hashes[known["row"]])} if "row" in known else known for known in gathered
+        ]
+    return ScannedBlock([ImageRecord(**known) for known in gathered], pixels[:count], fingerprint)
 
 
 def _scan(
@@ -147,10 +153,6 @@ def _scan(
         pixels = _prepare(header, preparation, box)
     except UnusableImageError as error:
         return {**known, "verdict": SKIPPED, "reason": error.reason, "detail": error.detail or None}, None
-    if preparation.perceptual_hash:
-        from kedro_dcgan.images.near_duplicates import perceptual_hash
-
-        known["perceptual_hash"] = perceptual_hash(pixels)
     return known, pixels
 
 
