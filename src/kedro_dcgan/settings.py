@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import sys
 from pathlib import Path
 
 # mlflow reads these when it is imported, so they come first. Nothing is sent anywhere unless the
@@ -13,6 +14,13 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # `kedro mlflow ui` would start seven workers for evaluating language models.
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+
+# So does Arrow. Its usual allocator keeps memory that tables need no more: with many files, more than they need.
+if sys.platform == "linux":
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    import pyarrow
+
+    pyarrow.jemalloc_set_decay_ms(0)
 
 # The plugin warns, at every command, about a model class of its own that this project does not use.
 with contextlib.redirect_stderr(io.StringIO()):

@@ -42,18 +42,22 @@ class CheckHooks:
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         """Remember the images that a report is made of: an earlier run may have listed them."""
         if dataset_name == "manifest":
-            self._manifest = data
+            self._remember(data)
 
     @hook_impl(tryfirst=True)
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Check, when the images are known, that they will do for all that the run is to make of them."""
         if dataset_name == "manifest":
-            self._manifest = data
+            self._remember(data)
         # The page comes first: it says what to mend.
         if dataset_name == "dataset_report" and self._manifest is not None:
             _require_a_usable_image(self._manifest)
             self._check_skipped_fraction(self._manifest)
             self._check_split_sizes(self._manifest)
+
+    def _remember(self, manifest: pd.DataFrame) -> None:
+        # Not all of it: a row takes hundreds of bytes, and there may be millions.
+        self._manifest = manifest[["verdict", "reason", "split"]]
 
     def _check_split_sizes(self, manifest: pd.DataFrame) -> None:
         batch = self._parameters.training.batch_size

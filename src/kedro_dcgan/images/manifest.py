@@ -34,8 +34,7 @@ NearDuplicates = Literal["keep", "group", "skip"]
 
 def split_of(sha256: pd.Series, train: float, validation: float) -> np.ndarray:
     """Return the splits of content hashes: the first 64 bits of each, read as a fraction of 1, fall into one share."""
-    positions = np.array([int(digits[:16], 16) for digits in sha256], dtype=np.float64) / 2**64
-    return np.array(SPLITS, dtype=object)[np.searchsorted([train, train + validation], positions, side="right")]
+    return _split_at(_bits(sha256, 0), train, validation)
 
 
 def complete_manifest(
@@ -61,10 +60,13 @@ def complete_manifest(
         if near_duplicates == "skip":
             _skip_all_but_first(manifest, "alike", Reason.NEAR_DUPLICATE, "looks like")
     accepted = manifest["verdict"] == ACCEPTED
-    decisive = manifest.loc[accepted, "sha256"]
+    sha256 = manifest.loc[accepted, "sha256"]
+    bits = _bits(sha256, 0)
     if near_duplicates == "group":
-        decisive = _hash_of_group(manifest[accepted])
-    manifest.loc[accepted, "split"] = split_of(decisive, train, validation)
+        # One member decides for its group. It is chosen by the end of its hash: the beginning decides the
+        # split, and the least of several would fall into the first one too often.
+        bits = bits[_least_of_group(manifest.loc[accepted, "alike"].to_numpy(), _bits(sha256, 32))]
+    manifest.loc[accepted, "split"] = _split_at(bits, train, validation)
     return manifest[list(COLUMNS)]
 
 
@@ -97,18 +99,32 @@ def advise(manifest: pd.DataFrame, image_size: int) -> str | None:
 
 
 def _skip_all_but_first(manifest: pd.DataFrame, same: str, reason: Reason, what: str) -> None:
-    accepted = manifest[manifest["verdict"] == ACCEPTED]
-    again = accepted.index[accepted.duplicated(same)]
-    first = accepted.drop_duplicates(same).set_index(same)["path"]
-    originals = manifest.loc[again, same].map(first)
-    manifest.loc[again, "verdict"] = SKIPPED
-    manifest.loc[again, "reason"] = str(reason)
-    manifest.loc[again, "detail"] = what + " " + originals.astype("string")
+    accepted = manifest.loc[manifest["verdict"] == ACCEPTED, ["path", same]]
+    # As numbers: a million hashes as Python's strings would take a hundred megabytes.
+    codes, _ = pd.factorize(accepted[same])
+    _, firsts = np.unique(codes, return_index=True)
+    original = firsts[codes]
+    again = original != np.arange(len(original))
+    rows = accepted.index[again]
+    manifest.loc[rows, "verdict"] = SKIPPED
+    manifest.loc[rows, "reason"] = str(reason)
+    manifest.loc[rows, "detail"] = what + " " + accepted["path"].iloc[original[again]].set_axis(rows).astype("string")
 
 
-def _hash_of_group(accepted: pd.DataFrame) -> pd.Series:
-    # One member decides for its group. It is chosen by the end of its hash: the beginning decides the
-    # split, and the least of several would fall into the first one too often.
-    ends = accepted["sha256"].str[32:]
-    order = accepted.assign(end=ends).sort_values(["alike", "end"])
-    return accepted["alike"].map(order.drop_duplicates("alike").set_index("alike")["sha256"])
+def _bits(sha256: pd.Series, start: int) -> np.ndarray:
+    """Return 64 bits of each content hash, from the hexadecimal digit `start` on, as `(N,)` uint64."""
+    return np.fromiter((int(digits[start : start + 16], 16) for digits in sha256), np.uint64, len(sha256))
+
+
+def _split_at(bits: np.ndarray, train: float, validation: float) -> np.ndarray:
+    places = np.searchsorted([train, train + validation], bits.astype(np.float64) / 2**64, side="right")
+    return np.array(SPLITS, dtype=object)[places]
+
+
+def _least_of_group(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return, for each member, the place of the one of its group with the least value."""
+    order = np.lexsort((values, groups))
+    begins = np.diff(groups[order], prepend=np.nan) != 0
+    least = np.empty(len(groups), dtype=int)
+    least[order] = order[begins][np.cumsum(begins) - 1]
+    return least

@@ -98,8 +98,8 @@ def _reasons(manifest: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _labels(manifest: pd.DataFrame) -> list[dict[str, Any]]:
-    labelled = manifest[manifest["label"].notna()]
-    accepted = (labelled["verdict"] == ACCEPTED).groupby(labelled["label"].astype(object)).agg(["sum", "count"])
+    labelled = manifest.loc[manifest["label"].notna(), ["label", "verdict"]]
+    accepted = (labelled["verdict"] == ACCEPTED).groupby(labelled["label"]).agg(["sum", "count"])
     ordered = accepted.sort_values(["sum", "count"], ascending=False)
     return [
         {"label": label, "accepted": int(row["sum"]), "skipped": int(row["count"] - row["sum"])}

@@ -84,9 +84,12 @@ def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) ->
             "Ingest again: kedro run --pipelines=ingestion."
         )
     hashed = ["perceptual_hash"] if near.action != "keep" else []
-    records = image_shards.read_records([name for name in COLUMNS if name != "split"] + hashed)
     manifest = complete_manifest(
-        records, ingestion.splits.train, ingestion.splits.validation, near.action, near.most_bits
+        image_shards.read_records([name for name in COLUMNS if name != "split"] + hashed),
+        ingestion.splits.train,
+        ingestion.splits.validation,
+        near.action,
+        near.most_bits,
     )
     logger.info("ingestion     %s", summarise(manifest))
     advice = advise(manifest, image_shards.preparation.image_size)
@@ -100,8 +103,9 @@ def report_dataset(
 ) -> tuple[str, Image.Image, Image.Image, Figure]:
     """Return what people look at: a page, contact sheets of accepted and of skipped images, and the sizes."""
     preparation = image_shards.preparation
-    accepted = manifest[manifest["verdict"] == ACCEPTED].sort_values("sha256").head(_SHOWN_ACCEPTED)
-    kept = draw_accepted(image_shards.rows(accepted["row"].to_numpy(dtype=np.int64)))
+    accepted = manifest.loc[manifest["verdict"] == ACCEPTED, "row"].to_numpy(dtype=np.int64)
+    shown = np.random.default_rng(0).permutation(accepted)[:_SHOWN_ACCEPTED]
+    kept = draw_accepted(image_shards.rows(shown))
     left_out = draw_skipped(_skipped_tiles(image_shards, manifest))
     sizes = draw_sizes(manifest, preparation.min_size)
     pictures: dict[str, Image.Image | Figure] = {"accepted": kept, "skipped": left_out, "sizes": sizes}
