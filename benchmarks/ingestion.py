@@ -2,8 +2,8 @@
 
 The peer opens each file with Pillow, converts it to RGB, resizes and centre-crops it with torchvision
 and puts it into one array: in this process, and in a DataLoader with two workers. Ours also hashes,
-judges, finds duplicates, writes shards to disk and syncs them. Both read the same folder, whose files
-the system holds in memory by then.
+judges, writes shards to disk, syncs them and makes the manifest, with look-alikes in one split. Both
+read the same folder, whose files the system holds in memory by then.
 
     python benchmarks/ingestion.py FOLDER_OR_ARCHIVE …      (without any: pictures that it makes)
 """
@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from kedro_dcgan.datasets import ImageShardsDataset
+from kedro_dcgan.images.manifest import COLUMNS, complete_manifest
 from kedro_dcgan.images.scan import Input, Preparation, ScanTask, scan_block
 from kedro_dcgan.images.shards import Scan, images_per_block, images_per_shard
 from kedro_dcgan.images.transforms import Crop
@@ -69,7 +70,7 @@ def peer_in_a_data_loader(files, filter_name):
 
 
 def ours(folder, target):
-    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000, 10**8)
+    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000, 10**8, perceptual_hash=True)
     source = open_source(str(folder), Path("/"), Limits(10**8, 10**7))
 
     def run(blocks, _):
@@ -78,7 +79,10 @@ def ours(folder, target):
         )
 
     blocks = partial(source.blocks, images_per_block(SIZE, 3))
-    ImageShardsDataset(target).save(Scan("", preparation, images_per_shard(SIZE, 3, 256), source.count, blocks, run))
+    dataset = ImageShardsDataset(target)
+    dataset.save(Scan("", preparation, images_per_shard(SIZE, 3, 256), source.count, blocks, run))
+    columns = [name for name in COLUMNS if name != "split"]
+    complete_manifest(dataset.load().read_records([*columns, "perceptual_hash"]), 0.7, 0.1, "group", 0)
 
 
 def seconds(work):

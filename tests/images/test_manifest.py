@@ -97,11 +97,23 @@ def test_summarise_counts_reasons():
 
 def test_advise_names_a_size_at_which_more_images_would_do():
     records = records_of([(str(number), str(number)) for number in range(10)], width=100, height=100)
-    assert advise(complete_manifest(records, 0.7, 0.1), 64) is None
+    assert advise(complete_manifest(records, 0.7, 0.1), 64) == []
     records.loc[5:, ["verdict", "reason", "width"]] = ["skipped", "too_small", 50]
-    advice = advise(complete_manifest(records, 0.7, 0.1), 64)
+    (advice,) = advise(complete_manifest(records, 0.7, 0.1), 64)
     assert advice.startswith("5 of 10 images are large enough for 64x64")
     assert "choose 48x48" in advice
+
+
+@pytest.mark.parametrize(("alike", "advises"), [(5, False), (6, True)])
+def test_advise_names_a_group_of_look_alikes_that_makes_splits_of_other_sizes(alike, advises):
+    records = records_of([(str(number), str(number)) for number in range(100)])
+    records["perceptual_hash"] = np.maximum(np.arange(100), alike - 1)
+    manifest = complete_manifest(records, 0.7, 0.1, "group")
+    assert manifest["detail"].dropna().unique().tolist() == ["looks like 0"]
+    advice = advise(manifest, 64)
+    assert bool(advice) == advises
+    if advises:
+        assert advice[0].startswith("6 of 100 images look alike, one like the other, and are in one split: lower")
 
 
 def test_embedded_digits_are_the_whole_set_with_all_grey_levels():

@@ -21,7 +21,10 @@ def ingested(tmp_path_factory):
     project = copy_project(folder / "kedro-dcgan")
     messy.build(folder / "odd files")
     parameters = f"ingestion.source={folder / 'odd files'},ingestion.min_size=64,preprocessing.channels=3"
-    project.options = ("--params", f"{parameters},ingestion.near_duplicates.action=skip")
+    project.options = (
+        "--params",
+        f"{parameters},ingestion.near_duplicates.action=skip,ingestion.near_duplicates.most_bits=4",
+    )
     project.output = project.kedro("run", "--pipelines=ingestion,preprocessing", *project.options).stdout
     return project
 

@@ -52,13 +52,13 @@ def test_the_manifest_lists_all_images_with_their_split(trained_project):
     manifest = pd.read_parquet(trained_project.path / "data/02_intermediate/manifest.parquet")
     assert len(manifest) == 1797
     assert manifest["label"].nunique() == 10
-    assert manifest["split"].value_counts().to_dict() == {"train": 1252, "test": 376, "validation": 169}
+    assert manifest["split"].value_counts().to_dict() == {"train": 1251, "test": 373, "validation": 173}
 
 
 def test_the_shards_hold_the_splits_of_the_manifest(trained_project):
     primary = trained_project.path / "data/03_primary"
     images = PreparedImagesDataset(primary / "images", "shards").load()
-    assert {split: images.count(split) for split in images.rows} == {"train": 1252, "test": 376, "validation": 169}
+    assert {split: images.count(split) for split in images.rows} == {"train": 1251, "test": 373, "validation": 173}
     assert images.take("train", np.arange(3)).shape == (3, 1, 32, 32)
 
 
@@ -82,7 +82,7 @@ def test_the_pictures_are_there_and_open(trained_project):
 def test_the_history_is_complete_and_its_clock_goes_forward(trained_project):
     history = pd.read_json(trained_project.path / "data/06_models/training_history.jsonl", lines=True)
     assert history["images_seen"].is_monotonic_increasing
-    assert history["images_seen"].iloc[-1] == 1252 // 32 * 32
+    assert history["images_seen"].iloc[-1] == 1251 // 32 * 32
     assert np.isfinite(history.to_numpy()).all()
 
 
@@ -92,7 +92,7 @@ def test_the_evaluation_states_its_protocol_and_is_never_called_fid(trained_proj
     assert evaluation["primary_metric"] in evaluation["metrics"]
     assert all(key.startswith("fd_efflite0_64_100_test") for key in evaluation["metrics"])
     assert evaluation["metrics"]["fd_efflite0_64_100_test_floor"] < evaluation["metrics"]["fd_efflite0_64_100_test"]
-    assert evaluation["protocol"]["real"] == 376
+    assert evaluation["protocol"]["real"] == 373
     assert "not FID" in evaluation["title"]
 
 

@@ -29,6 +29,9 @@ COLUMNS = (
     "split",
     "row",
 )
+_LOOKS_LIKE = "looks like"
+# A larger group than that of the images makes splits of other sizes than were asked for.
+_LARGE_GROUP = 0.05
 NearDuplicates = Literal["keep", "group", "skip"]
 
 
@@ -47,8 +50,8 @@ def complete_manifest(
     """Sort the records by path, skip exact duplicates of an earlier one, and give the others their split.
 
     `records` has the columns of `ImageRecord`. Of pictures that look alike (their perceptual hashes
-    differ in at most `most_bits`) all are kept (`keep`), all are kept in one split (`group`), or the
-    first by path is (`skip`).
+    differ in at most `most_bits`) all are kept (`keep`), all are kept in one split (`group`; `detail`
+    says like which they look), or the first by path is (`skip`).
     """
     manifest = records.sort_values("path", ignore_index=True, key=lambda path: path.astype("string[pyarrow]"))
     manifest["split"] = pd.Series(pd.NA, index=manifest.index, dtype="string")
@@ -58,7 +61,10 @@ def complete_manifest(
         hashes = manifest.loc[accepted, "perceptual_hash"].to_numpy(dtype=np.uint64)
         manifest.loc[accepted, "alike"] = group_alike(hashes, most_bits)
         if near_duplicates == "skip":
-            _skip_all_but_first(manifest, "alike", Reason.NEAR_DUPLICATE, "looks like")
+            _skip_all_but_first(manifest, "alike", Reason.NEAR_DUPLICATE, _LOOKS_LIKE)
+        else:
+            rows, originals = _all_but_first(manifest, "alike")
+            manifest.loc[rows, "detail"] = _LOOKS_LIKE + " " + originals
     accepted = manifest["verdict"] == ACCEPTED
     sha256 = manifest.loc[accepted, "sha256"]
     bits = _bits(sha256, 0)
@@ -83,8 +89,12 @@ def count_reasons(manifest: pd.DataFrame) -> dict[str, int]:
     return {str(reason): int(count) for reason, count in manifest["reason"].value_counts().items()}
 
 
-def advise(manifest: pd.DataFrame, image_size: int) -> str | None:
-    """Return a sentence on what would make many more images usable, if something would."""
+def advise(manifest: pd.DataFrame, image_size: int) -> list[str]:
+    """Return a sentence on each thing that a person would want to change, once they know of it."""
+    return [advice for advice in (_advise_on_sizes(manifest, image_size), _advise_on_look_alikes(manifest)) if advice]
+
+
+def _advise_on_sizes(manifest: pd.DataFrame, image_size: int) -> str | None:
     small = manifest[manifest["reason"] == Reason.TOO_SMALL]
     accepted = int((manifest["verdict"] == ACCEPTED).sum())
     if len(small) < 0.05 * max(1, accepted + len(small)):
@@ -98,7 +108,27 @@ def advise(manifest: pd.DataFrame, image_size: int) -> str | None:
     return f"{start}; lower `ingestion.min_size` to enlarge the others{other}."
 
 
+def _advise_on_look_alikes(manifest: pd.DataFrame) -> str | None:
+    accepted = manifest.loc[manifest["verdict"] == ACCEPTED, "detail"]
+    groups = accepted.value_counts()
+    largest = int(groups.iloc[0]) + 1 if len(groups) else 0
+    if largest <= _LARGE_GROUP * len(accepted):
+        return None
+    return (
+        f"{largest:,} of {len(accepted):,} images look alike, one like the other, and are in one split: "
+        "lower `ingestion.near_duplicates.most_bits`, or set `ingestion.near_duplicates.action` to keep."
+    )
+
+
 def _skip_all_but_first(manifest: pd.DataFrame, same: str, reason: Reason, what: str) -> None:
+    rows, originals = _all_but_first(manifest, same)
+    manifest.loc[rows, "verdict"] = SKIPPED
+    manifest.loc[rows, "reason"] = str(reason)
+    manifest.loc[rows, "detail"] = what + " " + originals
+
+
+def _all_but_first(manifest: pd.DataFrame, same: str) -> tuple[pd.Index, pd.Series]:
+    """Return which accepted images equal an earlier one in the column `same`, and the path of the first of those."""
     accepted = manifest.loc[manifest["verdict"] == ACCEPTED, ["path", same]]
     # As numbers: a million hashes as Python's strings would take a hundred megabytes.
     codes, _ = pd.factorize(accepted[same])
@@ -106,9 +136,7 @@ def _skip_all_but_first(manifest: pd.DataFrame, same: str, reason: Reason, what:
     original = firsts[codes]
     again = original != np.arange(len(original))
     rows = accepted.index[again]
-    manifest.loc[rows, "verdict"] = SKIPPED
-    manifest.loc[rows, "reason"] = str(reason)
-    manifest.loc[rows, "detail"] = what + " " + accepted["path"].iloc[original[again]].set_axis(rows).astype("string")
+    return rows, accepted["path"].iloc[original[again]].set_axis(rows).astype("string")
 
 
 def _bits(sha256: pd.Series, start: int) -> np.ndarray:

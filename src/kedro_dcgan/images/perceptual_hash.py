@@ -1,29 +1,31 @@
 """pHash: 64 bits that hardly change when a picture is scaled, lightened or compressed again."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
 _SIDE, _FREQUENCIES = 32, 8
 
 
-def perceptual_hashes(images: np.ndarray) -> np.ndarray:
-    """Return the pHashes, `(N,)` uint64, of uint8 images `(N, C, H, W)`.
+def shrink(image: np.ndarray) -> np.ndarray:
+    """Return what a uint8 image `(C, H, W)` is hashed by: itself in grey, uint8 `(32, 32)`."""
+    picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    return np.asarray(picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX))
 
-    Each bit tells whether one of the 8x8 lowest frequencies (of the discrete cosine transform of the grey picture at
-    32x32) is above their median: Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions. The
-    order of the bits is that of the `imagehash` package, which takes several times as long.
+
+def perceptual_hashes(shrunk: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the pHashes, `(N,)` uint64, of N images after `shrink`.
+
+    Each bit tells whether one of the 8x8 lowest frequencies of the discrete cosine transform is above their median:
+    Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions. The order of the bits is that of
+    the `imagehash` package, which takes several times as long.
     """
-    if not len(images):
+    if not shrunk:
         return np.empty(0, dtype=np.uint64)
-    small = np.stack([_shrink(image) for image in images]).astype(np.float64)
-    lowest = (_COSINES @ small @ _COSINES.T).reshape(len(images), -1)
+    lowest = (_COSINES @ np.stack(shrunk).astype(np.float64) @ _COSINES.T).reshape(len(shrunk), -1)
     bits = lowest > np.median(lowest, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
-
-
-def _shrink(image: np.ndarray) -> np.ndarray:
-    picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
-    return np.asarray(picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
 
 
 def _cosines() -> np.ndarray:

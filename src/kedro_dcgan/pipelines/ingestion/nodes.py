@@ -92,8 +92,7 @@ def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) ->
         near.most_bits,
     )
     logger.info("ingestion     %s", summarise(manifest))
-    advice = advise(manifest, image_shards.preparation.image_size)
-    if advice:
+    for advice in advise(manifest, image_shards.preparation.image_size):
         logger.info("              %s", advice)
     return manifest
 
