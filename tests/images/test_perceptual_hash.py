@@ -12,12 +12,8 @@ def picture(seed, side=64):
     return Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
 
 
-def hashes_of(images):
-    return perceptual_hashes([shrink(image) for image in images])
-
-
 def hash_of(image):
-    return int(hashes_of([np.asarray(image).transpose(2, 0, 1)])[0])
+    return int(perceptual_hashes(np.asarray(image).transpose(2, 0, 1)[None])[0])
 
 
 def bits_apart(one, other):
@@ -30,8 +26,7 @@ def by_imagehash(shrunk):
 
 
 def assert_equal_to_imagehash(images):
-    shrunk = [shrink(image) for image in images]
-    ours, theirs = perceptual_hashes(shrunk).tolist(), map(by_imagehash, shrunk)
+    ours, theirs = perceptual_hashes(images).tolist(), map(by_imagehash, shrink(images))
     apart = [bits_apart(*pair) for pair in zip(ours, theirs, strict=True)]
     # A frequency as high as the median, but for rounding.
     assert max(apart) <= 1
@@ -61,12 +56,24 @@ def test_it_is_that_of_imagehash_on_digits():
 def test_where_frequencies_are_zero_no_rounding_decides():
     half = np.random.default_rng(0).integers(0, 256, (32, 16), dtype=np.uint8)
     symmetric = np.concatenate([half, half[:, ::-1]], axis=1)[None, None]
-    bits = np.unpackbits(hashes_of(symmetric).astype(">u8").view(np.uint8)).reshape(8, 8)
+    bits = np.unpackbits(perceptual_hashes(symmetric).astype(">u8").view(np.uint8)).reshape(8, 8)
     # Those that are odd across are all 0: all above the median or none.
     assert len(np.unique(bits[:, 1::2])) == 1
 
 
 def test_it_does_not_depend_on_what_else_is_in_the_block():
     images = np.stack([np.asarray(picture(seed)).transpose(2, 0, 1) for seed in range(20)])
-    assert hashes_of(images).tolist() == [int(hashes_of(images[number : number + 1])[0]) for number in range(20)]
-    assert hashes_of([]).shape == (0,)
+    one_by_one = [int(perceptual_hashes(images[number : number + 1])[0]) for number in range(20)]
+    assert perceptual_hashes(images).tolist() == one_by_one
+
+
+@pytest.mark.parametrize("side", [32, 40])
+def test_it_takes_no_images(side):
+    assert perceptual_hashes(np.empty((0, 3, side, side), dtype=np.uint8)).shape == (0,)
+
+
+@pytest.mark.parametrize("side", [16, 32, 64, 96, 100])
+def test_shrink_takes_the_means_of_equal_parts(side):
+    image = picture(0, side)
+    expected = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BOX), dtype=int)
+    assert np.abs(shrink(np.asarray(image).transpose(2, 0, 1)[None])[0] - expected).max() <= 2

@@ -1,31 +1,39 @@
 """pHash: 64 bits that hardly change when a picture is scaled, lightened or compressed again."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from PIL import Image
 
 _SIDE, _FREQUENCIES = 32, 8
 
 
-def shrink(image: np.ndarray) -> np.ndarray:
-    """Return what a uint8 image `(C, H, W)` is hashed by: itself in grey, uint8 `(32, 32)`."""
-    picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
-    return np.asarray(picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX))
+def perceptual_hashes(images: np.ndarray) -> np.ndarray:
+    """Return the pHashes, `(N,)` uint64, of uint8 images `(N, C, side, side)`, grey or RGB.
 
-
-def perceptual_hashes(shrunk: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the pHashes, `(N,)` uint64, of N images after `shrink`.
-
-    Each bit tells whether one of the 8x8 lowest frequencies of the discrete cosine transform is above their median:
-    Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions. The order of the bits is that of
-    the `imagehash` package, which takes several times as long.
+    Each bit tells whether one of the 8x8 lowest frequencies (of the discrete cosine transform of the picture in grey at
+    32x32) is above their median: Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions. The
+    order of the bits is that of the `imagehash` package, which takes many times as long.
     """
-    if not shrunk:
-        return np.empty(0, dtype=np.uint64)
-    lowest = (_COSINES @ np.stack(shrunk).astype(np.float64) @ _COSINES.T).reshape(len(shrunk), -1)
+    lowest = (_COSINES @ shrink(images).astype(np.float64) @ _COSINES.T).reshape(len(images), _FREQUENCIES**2)
     bits = lowest > np.median(lowest, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
+
+
+def shrink(images: np.ndarray) -> np.ndarray:
+    """Return the images in grey at 32x32, uint8 `(N, 32, 32)`: the means of equal parts."""
+    if images.shape[1] == 1:
+        grey = images[:, 0]
+    else:
+        red, green, blue = (images[:, channel].astype(np.uint16) for channel in range(3))
+        grey = ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
+    parts, rest = divmod(grey.shape[-1], _SIDE)
+    if rest:
+        pictures = [Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.BOX) for image in grey]
+        return np.stack([np.asarray(picture) for picture in pictures]) if pictures else grey[:, :_SIDE, :_SIDE]
+    total = np.zeros((len(grey), _SIDE, _SIDE), dtype=np.uint32)
+    for row in range(parts):
+        for column in range(parts):
+            total += grey[:, row::parts, column::parts]
+    return (total // parts**2).astype(np.uint8)
 
 
 def _cosines() -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from kedro_dcgan.errors import UnusableImageError
 from kedro_dcgan.images.decode import Colour, Header, open_image, read_pixels, strict_pillow
 from kedro_dcgan.images.orientation import Region, region_in_file, set_upright, upright_size
-from kedro_dcgan.images.perceptual_hash import perceptual_hashes, shrink
+from kedro_dcgan.images.perceptual_hash import perceptual_hashes
 from kedro_dcgan.images.thumbnails import Thumbnails
 from kedro_dcgan.images.transforms import Crop, Resample, is_blank, pad, resize
 from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED, Reason
@@ -117,8 +117,8 @@ def scan_block(task: ScanTask, preparation: Preparation) -> ScannedBlock:
     """
     fingerprint = task.block.fingerprint()
     shape = (len(task.block.paths), preparation.channels, preparation.image_size, preparation.image_size)
-    pixels, gathered, shrunk = np.empty(shape, dtype=np.uint8), [], list[np.ndarray]()
-    count, thumbnails = 0, Thumbnails(preparation.background)
+    pixels, gathered, count = np.empty(shape, dtype=np.uint8), [], 0
+    thumbnails = Thumbnails(preparation.background)
     with strict_pillow():
         for item in task.block.read():
             known, prepared = _scan(item, preparation, task.boxes)
@@ -128,13 +128,11 @@ def scan_block(task: ScanTask, preparation: Preparation) -> ScannedBlock:
                 pixels[count] = prepared
                 known["row"] = count
                 count += 1
-                if preparation.perceptual_hash:
-                    shrunk.append(shrink(prepared))
             gathered.append(known)
-    for known, perceptual_hash in zip(
-        (known for known in gathered if "row" in known), perceptual_hashes(shrunk), strict=False
-    ):
-        known["perceptual_hash"] = int(perceptual_hash)
+    if preparation.perceptual_hash:
+        accepted = [known for known in gathered if "row" in known]
+        for known, perceptual_hash in zip(accepted, perceptual_hashes(pixels[:count]), strict=True):
+            known["perceptual_hash"] = int(perceptual_hash)
     return ScannedBlock([ImageRecord(**known) for known in gathered], pixels[:count], fingerprint)
 
 
