@@ -93,7 +93,8 @@ def pad(pixels: np.ndarray, size: int, background: Colour) -> np.ndarray:
 
 def is_blank(pixels: np.ndarray) -> bool:
     """Tell whether a picture `(H, W, bands)` has one colour all over."""
-    return all((band == band[0, 0]).all() for band in pixels.transpose(2, 0, 1))
+    height, width, _ = pixels.shape
+    return pixels.tobytes() == pixels[0, 0].tobytes() * (height * width)
 
 
 def _inside(box: Region, width: int, height: int) -> Region:
