@@ -103,8 +103,8 @@ def report_dataset(
     """Return what people look at: a page, contact sheets of accepted and of skipped images, and the sizes."""
     preparation = image_shards.preparation
     accepted = manifest.loc[manifest["verdict"] == ACCEPTED, "row"].to_numpy(dtype=np.int64)
-    shown = np.random.default_rng(0).permutation(accepted)[:_SHOWN_ACCEPTED]
-    kept = draw_accepted(image_shards.rows(shown))
+    shown = np.random.default_rng(0).permutation(len(accepted))[:_SHOWN_ACCEPTED]
+    kept = draw_accepted(image_shards.rows(accepted[shown]))
     left_out = draw_skipped(_skipped_tiles(image_shards, manifest))
     sizes = draw_sizes(manifest, preparation.min_size)
     pictures: dict[str, Image.Image | Figure] = {"accepted": kept, "skipped": left_out, "sizes": sizes}
