@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from kedro_dcgan.errors import SourceError
+from kedro_dcgan.errors import DataError, SourceError
 from kedro_dcgan.hooks.checks import CheckHooks
 from kedro_dcgan.images.verdicts import Reason
 
@@ -21,11 +21,16 @@ def manifest_of(accepted, **skipped):
 def checks_of(*outputs, most=0.5):
     """The hooks, at the begin of a run that makes `outputs`, none of which is checked before it runs."""
     checks = CheckHooks()
+    checks._asked_source = None
     checks._parameters = SimpleNamespace(
         ingestion=SimpleNamespace(max_skipped_fraction=most), training=SimpleNamespace(batch_size=4)
     )
-    checks.before_pipeline_run(SimpleNamespace(all_outputs=lambda: set(outputs)), None)
+    checks.before_pipeline_run(pipeline_of(*outputs), None)
     return checks
+
+
+def pipeline_of(*outputs, inputs=()):
+    return SimpleNamespace(all_outputs=lambda: set(outputs), inputs=lambda: set(inputs))
 
 
 def test_a_report_made_by_itself_is_checked_against_the_manifest_that_it_was_made_from():
@@ -40,7 +45,7 @@ def test_a_report_made_by_itself_is_checked_against_the_manifest_that_it_was_mad
 def test_a_report_without_a_manifest_is_not_checked_against_that_of_an_earlier_run():
     checks = checks_of("dataset_report")
     checks.after_dataset_saved("manifest", manifest_of(1, empty=3))
-    checks.before_pipeline_run(SimpleNamespace(all_outputs=lambda: {"dataset_report"}), None)
+    checks.before_pipeline_run(pipeline_of("dataset_report"), None)
     checks.after_dataset_saved("dataset_report", "")
 
 
@@ -65,3 +70,23 @@ def test_a_source_without_a_usable_image_is_refused_with_what_is_wrong_with_most
         SourceError, match=r"at least one usable image \(got none of 3; most are not_an_image: something else than"
     ):
         checks.after_dataset_saved("dataset_report", "")
+
+
+def test_what_a_run_was_stopped_for_stops_the_next_one_too():
+    checks = checks_of("images", most=1)
+    with pytest.raises(SourceError, match="at least one usable image"):
+        checks.after_dataset_loaded("manifest", manifest_of(0, empty=1))
+    with pytest.raises(SourceError, match=r"`ingestion.max_skipped_fraction` 0\.5"):
+        checks_of("images").after_dataset_loaded("manifest", manifest_of(1, empty=2))
+
+
+@pytest.mark.parametrize(("asked", "refused"), [("~/photos", False), ("~/photos/", False), (None, False), ("b", True)])
+def test_shards_of_another_source_than_is_asked_for_are_refused(asked, refused):
+    checks = checks_of("images")
+    checks._asked_source = asked
+    catalog = SimpleNamespace(load=lambda name: SimpleNamespace(source="~/photos"))
+    if refused:
+        with pytest.raises(DataError, match=r"made from \(~/photos; got b\)"):
+            checks.before_pipeline_run(pipeline_of("images", inputs=["image_shards"]), catalog)
+    else:
+        checks.before_pipeline_run(pipeline_of("images", inputs=["image_shards"]), catalog)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from kedro_dcgan.images.digits import embedded_digits
-from kedro_dcgan.images.manifest import advise, complete_manifest, split_of, summarise
+from kedro_dcgan.images.manifest import advise, complete_manifest, count_look_alikes, split_of, summarise
 from kedro_dcgan.images.scan import ImageRecord
 
 
@@ -104,11 +104,20 @@ def test_advise_names_a_size_at_which_more_images_would_do():
     assert "choose 48x48" in advice
 
 
+@pytest.mark.parametrize(("small", "advises"), [(0, False), (3, True), (10, False)])
+def test_advise_says_that_some_images_were_enlarged(small, advises):
+    records = records_of([(str(number), str(number)) for number in range(10)], width=100, height=100)
+    records.loc[: small - 1, "height"] = 40
+    advice = advise(complete_manifest(records, 0.7, 0.1), 64)
+    assert [sentence[:50] for sentence in advice] == advises * ["3 of 10 images are smaller than 64x64 and were enl"]
+
+
 @pytest.mark.parametrize(("alike", "advises"), [(5, False), (6, True)])
 def test_advise_names_a_group_of_look_alikes_that_makes_splits_of_other_sizes(alike, advises):
     records = records_of([(str(number), str(number)) for number in range(100)])
     records["perceptual_hash"] = np.maximum(np.arange(100), alike - 1)
     manifest = complete_manifest(records, 0.7, 0.1, "group")
+    assert count_look_alikes(manifest) == alike - 1
     assert manifest["detail"].dropna().unique().tolist() == ["looks like 0"]
     advice = advise(manifest, 64)
     assert bool(advice) == advises

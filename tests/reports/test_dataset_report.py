@@ -40,6 +40,11 @@ def test_the_page_counts_by_reason_label_and_split():
     assert meaning_of("truncated").partition(":")[0] in page
 
 
+def test_files_in_no_folder_are_counted_beside_the_labels():
+    page = page_of(manifest_of(accepted("cats/1"), accepted("2"), skipped("3", "empty")))
+    assert '<td class="label">(none: not in a folder)</td><td class="number">1</td><td class="number">1</td>' in page
+
+
 def test_nothing_from_a_file_name_is_run():
     page = page_of(manifest_of(accepted("<script>alert(1)</script>/x"), skipped("<img onerror=x>", "empty")), "<b>")
     assert "<script" not in page

@@ -1,5 +1,6 @@
 """Refuse what cannot work, in one line, before anything is done."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from kedro_dcgan.errors import SourceError
+from kedro_dcgan.errors import DataError, SourceError
 from kedro_dcgan.images.manifest import count_reasons, summarise
 from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED, Reason, meaning_of
 from kedro_dcgan.parameters import Parameters, read_parameters
@@ -27,6 +28,7 @@ class CheckHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters."""
         self._parameters = checked_parameters(context)
+        self._asked_source = (context._runtime_params or {}).get("ingestion", {}).get("source")
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -37,12 +39,16 @@ class CheckHooks:
             self._check_training()
         if "manifest" in self._outputs:
             self._check_source(catalog)
+        elif "image_shards" in pipeline.inputs() and self._asked_source:
+            self._check_source_of_shards(catalog, self._asked_source)
 
     @hook_impl(tryfirst=True)
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Remember the images that a report is made of: an earlier run may have listed them."""
+        """Remember the images that an earlier run may have listed; check them if no report is going to be made."""
         if dataset_name == "manifest":
             self._remember(data)
+            if "dataset_report" not in self._outputs:
+                self._check_images(data)
 
     @hook_impl(tryfirst=True)
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -51,9 +57,12 @@ class CheckHooks:
             self._remember(data)
         # The page comes first: it says what to mend.
         if dataset_name == "dataset_report" and self._manifest is not None:
-            _require_a_usable_image(self._manifest)
-            self._check_skipped_fraction(self._manifest)
-            self._check_split_sizes(self._manifest)
+            self._check_images(self._manifest)
+
+    def _check_images(self, manifest: pd.DataFrame) -> None:
+        _require_a_usable_image(manifest)
+        self._check_skipped_fraction(manifest)
+        self._check_split_sizes(manifest)
 
     def _remember(self, manifest: pd.DataFrame) -> None:
         # Not all of it: a row takes hundreds of bytes, and there may be millions.
@@ -82,6 +91,14 @@ class CheckHooks:
                 "the share of skipped files, without those that are hidden, links or no files, must be at most "
                 f"`ingestion.max_skipped_fraction` {most:g} (got {skipped:.2f}: {summarise(manifest)}). "
                 "Look at data/08_reporting/dataset.html, then mend the files or raise it."
+            )
+
+    def _check_source_of_shards(self, catalog: DataCatalog, asked: str) -> None:
+        made_of = catalog.load("image_shards").source
+        if Path(made_of).expanduser() != Path(asked).expanduser():
+            raise DataError(
+                f"`ingestion.source` must be the one that the image shards were made from ({made_of}; got {asked}). "
+                "Ingest it first: kedro run --pipelines=ingestion,preprocessing, with the same --params."
             )
 
     def _check_training(self) -> None:

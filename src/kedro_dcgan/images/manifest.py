@@ -89,9 +89,19 @@ def count_reasons(manifest: pd.DataFrame) -> dict[str, int]:
     return {str(reason): int(count) for reason, count in manifest["reason"].value_counts().items()}
 
 
+def count_look_alikes(manifest: pd.DataFrame) -> int:
+    """Return how many accepted images look like another one and share its split."""
+    return int(manifest.loc[manifest["verdict"] == ACCEPTED, "detail"].notna().sum())
+
+
 def advise(manifest: pd.DataFrame, image_size: int) -> list[str]:
     """Return a sentence on each thing that a person would want to change, once they know of it."""
-    return [advice for advice in (_advise_on_sizes(manifest, image_size), _advise_on_look_alikes(manifest)) if advice]
+    all_advice = (
+        _advise_on_sizes(manifest, image_size),
+        _advise_on_enlarged(manifest, image_size),
+        _advise_on_look_alikes(manifest),
+    )
+    return [advice for advice in all_advice if advice]
 
 
 def _advise_on_sizes(manifest: pd.DataFrame, image_size: int) -> str | None:
@@ -105,7 +115,19 @@ def _advise_on_sizes(manifest: pd.DataFrame, image_size: int) -> str | None:
     usable = [size for size in sizes if (sides >= size).mean() >= 0.5]
     start = f"{accepted:,} of {accepted + len(small):,} images are large enough for {image_size}x{image_size}"
     other = f", or choose {usable[-1]}x{usable[-1]}" if usable else ""
-    return f"{start}; lower `ingestion.min_size` to enlarge the others{other}."
+    return f"{start}; give a smaller `ingestion.min_size` to enlarge the others{other}."
+
+
+def _advise_on_enlarged(manifest: pd.DataFrame, image_size: int) -> str | None:
+    accepted = manifest.loc[(manifest["verdict"] == ACCEPTED) & manifest["box"].isna(), ["width", "height"]]
+    enlarged = int(((accepted["width"] < image_size) | (accepted["height"] < image_size)).sum())
+    # All of them: that was meant so.
+    if enlarged in (0, len(accepted)):
+        return None
+    return (
+        f"{enlarged:,} of {len(accepted):,} images are smaller than {image_size}x{image_size} and were enlarged: "
+        "set `ingestion.min_size` to null to leave such images out."
+    )
 
 
 def _advise_on_look_alikes(manifest: pd.DataFrame) -> str | None:

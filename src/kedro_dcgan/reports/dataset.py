@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kedro_dcgan.images.manifest import SPLITS, NearDuplicates, advise, count_reasons
+from kedro_dcgan.images.manifest import SPLITS, NearDuplicates, advise, count_look_alikes, count_reasons
 from kedro_dcgan.images.verdicts import ACCEPTED, meaning_of
 
 # File names are anyone's: whatever is put into the page is escaped.
@@ -19,6 +19,7 @@ _PAGES = jinja2.Environment(
     loader=jinja2.PackageLoader("kedro_dcgan.reports", "."), autoescape=True, undefined=jinja2.StrictUndefined
 )
 _MOST_LABELS, _EXAMPLES = 30, 3
+_WITHOUT_LABEL = "(none: not in a folder)"
 # How far an image's split is its own, for each thing that may become of pictures that look alike.
 _WHAT_DECIDES_THE_SPLIT: dict[NearDuplicates, str] = {
     "keep": "Which image is in which split follows from its content alone: it stays when files are added, renamed or "
@@ -71,6 +72,7 @@ def write_page(
         size=image_size,
         scanned=len(manifest),
         accepted=int(accepted.sum()),
+        look_alikes=count_look_alikes(manifest),
         advice=advise(manifest, image_size),
         reasons=_reasons(manifest),
         splits={split: int((manifest["split"] == split).sum()) for split in SPLITS},
@@ -98,8 +100,10 @@ def _reasons(manifest: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _labels(manifest: pd.DataFrame) -> list[dict[str, Any]]:
-    labelled = manifest.loc[manifest["label"].notna(), ["label", "verdict"]]
-    accepted = (labelled["verdict"] == ACCEPTED).groupby(labelled["label"]).agg(["sum", "count"])
+    if not manifest["label"].notna().any():
+        return []
+    labels = manifest["label"].astype("string").fillna(_WITHOUT_LABEL)
+    accepted = (manifest["verdict"] == ACCEPTED).groupby(labels).agg(["sum", "count"])
     ordered = accepted.sort_values(["sum", "count"], ascending=False)
     return [
         {"label": label, "accepted": int(row["sum"]), "skipped": int(row["count"] - row["sum"])}

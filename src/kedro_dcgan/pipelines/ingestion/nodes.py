@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.images.manifest import COLUMNS, advise, complete_manifest, summarise
+from kedro_dcgan.images.manifest import COLUMNS, advise, complete_manifest, count_look_alikes, summarise
 from kedro_dcgan.images.orientation import Region
 from kedro_dcgan.images.scan import Block, Preparation, ScannedBlock, ScanTask, scan_block
 from kedro_dcgan.images.shards import ImageShards, Scan, images_per_block, images_per_shard
@@ -92,6 +92,8 @@ def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) ->
         near.most_bits,
     )
     logger.info("ingestion     %s", summarise(manifest))
+    if alike := count_look_alikes(manifest):
+        logger.info("              %d look like another image and are in its split", alike)
     for advice in advise(manifest, image_shards.preparation.image_size):
         logger.info("              %s", advice)
     return manifest
@@ -99,8 +101,8 @@ def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) ->
 
 def report_dataset(
     image_shards: ImageShards, manifest: pd.DataFrame, ingestion: IngestionParameters
-) -> tuple[str, Image.Image, Image.Image, Figure]:
-    """Return what people look at: a page, contact sheets of accepted and of skipped images, and the sizes."""
+) -> tuple[Image.Image, Image.Image, Figure, str]:
+    """Return what people look at: contact sheets of accepted and of skipped images, the sizes, and a page of all."""
     preparation = image_shards.preparation
     accepted = manifest.loc[manifest["verdict"] == ACCEPTED, "row"].to_numpy(dtype=np.int64)
     shown = np.random.default_rng(0).permutation(len(accepted))[:_SHOWN_ACCEPTED]
@@ -110,7 +112,7 @@ def report_dataset(
     pictures: dict[str, Image.Image | Figure] = {"accepted": kept, "skipped": left_out, "sizes": sizes}
     near = ingestion.near_duplicates.action
     page = write_page(manifest, image_shards.source, preparation.image_size, near, pictures)
-    return page, kept, left_out, sizes
+    return kept, left_out, sizes, page
 
 
 def _skipped_tiles(image_shards: ImageShards, manifest: pd.DataFrame) -> list[SkippedTile]:

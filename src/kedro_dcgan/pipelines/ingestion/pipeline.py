@@ -24,7 +24,8 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(
                 report_dataset,
                 inputs=["image_shards", "manifest", "params:ingestion"],
-                outputs=["dataset_report", "accepted_images", "skipped_images", "image_sizes"],
+                # The page last: when it is there, a run may be stopped for what it shows.
+                outputs=["accepted_images", "skipped_images", "image_sizes", "dataset_report"],
                 name="report_dataset",
             ),
         ]
