@@ -2,8 +2,9 @@
 
 The peer opens each file with Pillow, converts it to RGB, resizes and centre-crops it with torchvision
 and puts it into one array: in this process, and in a DataLoader with two workers. Ours also hashes,
-judges, writes shards to disk, syncs them and makes the manifest, with look-alikes in one split. Both
-read the same folder, whose files the system holds in memory by then.
+judges, writes shards to disk, syncs them and makes the manifest; keeping look-alikes in one
+split, as is the default, is a line of its own. All read the same folder, whose files the system holds in
+memory by then.
 
     python benchmarks/ingestion.py FOLDER_OR_ARCHIVE …      (without any: pictures that it makes)
 """
@@ -69,8 +70,8 @@ def peer_in_a_data_loader(files, filter_name):
         prepared[number * 64 : number * 64 + len(batch)] = batch
 
 
-def ours(folder, target):
-    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000, 10**8, perceptual_hash=True)
+def ours(folder, target, look_alikes="keep"):
+    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000, 10**8, look_alikes != "keep")
     source = open_source(str(folder), Path("/"), Limits(10**8, 10**7))
 
     def run(blocks, _):
@@ -82,7 +83,7 @@ def ours(folder, target):
     dataset = ImageShardsDataset(target)
     dataset.save(Scan("", preparation, images_per_shard(SIZE, 3, 256), source.count, blocks, run))
     columns = [name for name in COLUMNS if name != "split"]
-    complete_manifest(dataset.load().read_records([*columns, "perceptual_hash"]), 0.7, 0.1, "group", 0)
+    complete_manifest(dataset.load().read_records([*columns, "perceptual_hash"]), 0.7, 0.1, look_alikes)
 
 
 def seconds(work):
@@ -114,6 +115,7 @@ def compare(name, folder):
     workspace = Path(tempfile.mkdtemp())
     works = {
         "ours": lambda: ours(folder, workspace / "shards"),
+        "ours, look-alikes in one split": lambda: ours(folder, workspace / "shards", "group"),
         "loop, same filter": lambda: peer_in_one_process(files, "lanczos"),
         "loop, default filter": lambda: peer_in_one_process(files, "bilinear"),
         "DataLoader of 2, same filter": lambda: peer_in_a_data_loader(files, "lanczos"),

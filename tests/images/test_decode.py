@@ -138,3 +138,17 @@ def test_transparency_is_laid_over_as_by_pillow():
 def test_strict_pillow_leaves_the_warnings_of_others_alone():
     with strict_pillow(), pytest.warns(UserWarning, match="of others"):
         warnings.warn("of others", UserWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize("levels", [(0, 255), (0, 1, 128, 254, 255)], ids=["there or not", "partly there"])
+def test_what_is_transparent_shows_the_background_in_its_share(levels):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (40, 30, 4), dtype=np.uint8)
+    pixels[:, :, 3] = random.choice(np.array(levels, dtype=np.uint8), (40, 30))
+    share = pixels[:, :, 3:].astype(float) / 255
+    expected = share * pixels[:, :, :3] + (1 - share) * np.array([250, 100, 7])
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    with strict_pillow():
+        found, _ = read_pixels(open_image(stream.getvalue(), 10_000), (250, 100, 7))
+    assert np.abs(found - expected).max() <= 0.5 + 1e-9

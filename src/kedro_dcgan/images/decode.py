@@ -147,18 +147,26 @@ def _lay_over(pixels: np.ndarray, background: Colour) -> np.ndarray:
     # A transparent pixel may hide any colour: it must never come through, nor bleed into others by resizing.
     height, width, _ = pixels.shape
     opaque = np.empty((3, height, width), dtype=np.uint8)
-    under = np.array(background, dtype=np.uint16)[:, None, None]
+    under = np.array(background, dtype=np.uint8)[:, None, None]
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = np.ascontiguousarray(pixels[top : top + rows].transpose(2, 0, 1))
-        cover = strip[3].astype(np.uint16)
-        mixed = strip[:3] * cover
-        mixed += under * (255 - cover)
-        # The nearest whole number to mixed / 255, without a division.
-        mixed += 128
-        mixed += mixed >> 8
-        opaque[:, top : top + rows] = mixed >> 8
+        colours, cover = strip[:3], strip[3]
+        # 255 + 1 is 0: in drawings a pixel is there or it is not, and needs no arithmetic.
+        if (cover + np.uint8(1) <= 1).all():
+            opaque[:, top : top + rows] = (colours & cover) | (under & ~cover)
+        else:
+            opaque[:, top : top + rows] = _mix(colours, cover.astype(np.uint16), under)
     return opaque.transpose(1, 2, 0)
+
+
+def _mix(colours: np.ndarray, cover: np.ndarray, under: np.ndarray) -> np.ndarray:
+    mixed = colours * cover
+    mixed += under * (255 - cover)
+    # The nearest whole number to mixed / 255, without a division.
+    mixed += 128
+    mixed += mixed >> 8
+    return mixed >> 8
 
 
 def _luminance(pixels: np.ndarray) -> np.ndarray:
