@@ -23,7 +23,7 @@ run: $(READY)
 	kedro run$(if $(PRESET), --env=$(PRESET))
 
 test: $(READY)
-	@echo "tests         about 10 minutes on 2 cores"
+	@echo "tests         about 7 minutes on 2 cores"
 	@pytest
 	@echo "next          make run · make check"
 
