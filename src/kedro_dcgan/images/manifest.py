@@ -1,7 +1,7 @@
 """The manifest: one row for each input, with its content hash, its verdict and its split.
 
-It is the dataset's identity. The split depends on nothing but the content hash, so it does not
-move when files are added, renamed or listed in another order.
+It is the dataset's identity. The split depends on nothing but content, the image's own or that of one
+that looks like it, so it does not move when files are renamed, listed in another order, or others added.
 """
 
 from typing import Literal
@@ -35,9 +35,18 @@ _LARGE_GROUP = 0.05
 NearDuplicates = Literal["keep", "group", "skip"]
 
 
-def split_of(sha256: pd.Series, train: float, validation: float) -> np.ndarray:
-    """Return the splits of content hashes: the first 64 bits of each, read as a fraction of 1, fall into one share."""
-    return _split_at(_bits(sha256, 0), train, validation)
+def split_of(sha256: pd.Series, train: float, validation: float, groups: np.ndarray | None = None) -> np.ndarray:
+    """Return the splits of content hashes: the first 64 bits of each, read as a fraction of 1, fall into one share.
+
+    If `groups`, `(N,)`, numbers the group of each, one member decides for its group.
+    """
+    bits = _bits(sha256, 0)
+    if groups is not None:
+        # It is chosen by the end of its hash: the beginning decides the split, and the least of several
+        # would fall into the first one too often.
+        bits = bits[_least_of_group(groups, _bits(sha256, 32))]
+    places = np.searchsorted([train, train + validation], bits.astype(np.float64) / 2**64, side="right")
+    return np.array(SPLITS, dtype=object)[places]
 
 
 def complete_manifest(
@@ -66,13 +75,8 @@ def complete_manifest(
             rows, originals = _all_but_first(manifest, "alike")
             manifest.loc[rows, "detail"] = _LOOKS_LIKE + " " + originals
     accepted = manifest["verdict"] == ACCEPTED
-    sha256 = manifest.loc[accepted, "sha256"]
-    bits = _bits(sha256, 0)
-    if near_duplicates == "group":
-        # One member decides for its group. It is chosen by the end of its hash: the beginning decides the
-        # split, and the least of several would fall into the first one too often.
-        bits = bits[_least_of_group(manifest.loc[accepted, "alike"].to_numpy(), _bits(sha256, 32))]
-    manifest.loc[accepted, "split"] = _split_at(bits, train, validation)
+    groups = manifest.loc[accepted, "alike"].to_numpy() if near_duplicates == "group" else None
+    manifest.loc[accepted, "split"] = split_of(manifest.loc[accepted, "sha256"], train, validation, groups)
     return manifest[list(COLUMNS)]
 
 
@@ -125,8 +129,8 @@ def _advise_on_enlarged(manifest: pd.DataFrame, image_size: int) -> str | None:
     if enlarged in (0, len(accepted)):
         return None
     return (
-        f"{enlarged:,} of {len(accepted):,} images are smaller than {image_size}x{image_size} and were enlarged: "
-        "set `ingestion.min_size` to null to leave such images out."
+        f"{enlarged:,} of {len(accepted):,} images are smaller than {image_size}x{image_size} and were enlarged or "
+        "padded: set `ingestion.min_size` to null to leave such images out."
     )
 
 
@@ -164,11 +168,6 @@ def _all_but_first(manifest: pd.DataFrame, same: str) -> tuple[pd.Index, pd.Seri
 def _bits(sha256: pd.Series, start: int) -> np.ndarray:
     """Return 64 bits of each content hash, from the hexadecimal digit `start` on, as `(N,)` uint64."""
     return np.fromiter((int(digits[start : start + 16], 16) for digits in sha256), np.uint64, len(sha256))
-
-
-def _split_at(bits: np.ndarray, train: float, validation: float) -> np.ndarray:
-    places = np.searchsorted([train, train + validation], bits.astype(np.float64) / 2**64, side="right")
-    return np.array(SPLITS, dtype=object)[places]
 
 
 def _least_of_group(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
