@@ -13,9 +13,9 @@ import time
 import torch
 from torch import nn
 
+from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import Compute, choose_compute
 from kedro_dcgan.gan.networks import Discriminator, Generator
-from kedro_dcgan.gan.specs import network_specs
 from kedro_dcgan.gan.training import start, train_step
 from kedro_dcgan.parameters import TrainingParameters
 
@@ -27,9 +27,11 @@ def parameters(width: int, batch: int) -> TrainingParameters:
     return TrainingParameters(
         epochs=1,
         batch_size=batch,
+        architecture="dcgan",
         latent_dim=100,
+        latents="normal",
         generator=network,
-        discriminator=network,
+        discriminator={**network, "batch_norm": True, "spectral_norm": False, "dropout": None},
         images_per_tick=1,
         grid_images=1,
         seed=0,

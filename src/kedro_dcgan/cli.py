@@ -87,7 +87,7 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
     with KedroSession.create(project_path=_project()) as session:
         session.load_context()  # type: ignore[attr-defined]  # kedro-mlflow connects MLflow to the project's database.
     trained = read_generator(tracking.fetch_generator(model))
-    latents = sample_latents(count, trained.spec.latent_dim, seed)
+    latents = sample_latents(count, trained.spec, seed)
     batches = track(generate(trained.build(), latents), "samples", count)
     ImageFolderDataset(output).save(torch.cat(list(batches)).numpy())
     click.echo(f"{count} images of {model}, seed {seed} -> {output}")
@@ -98,16 +98,16 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @errors_in_one_line
 def describe(env: str | None, as_json: bool) -> None:
-    """Print layers, parameter counts and output shapes of both networks."""
+    """Print both networks: layers, parameters, shapes, arithmetic and memory."""
+    from kedro_dcgan.gan.architectures import network_specs
     from kedro_dcgan.gan.describe import describe as describe_network
-    from kedro_dcgan.gan.specs import network_specs
     from kedro_dcgan.parameters import read_parameters
 
     loader = settings.CONFIG_LOADER_CLASS(str(_project() / "conf"), env=env, **settings.CONFIG_LOADER_ARGS)
     parameters = read_parameters(loader["parameters"], {})
     images = parameters.preprocessing
     specs = network_specs(images.image_size, images.channels, parameters.training)
-    descriptions = [asdict(describe_network(spec)) for spec in specs]
+    descriptions = [asdict(describe_network(spec, parameters.training.batch_size)) for spec in specs]
     if as_json:
         click.echo(json.dumps({description["name"].lower(): description for description in descriptions}, indent=2))
     else:
@@ -125,12 +125,16 @@ def digits() -> None:
 
 def _table(description: dict[str, Any]) -> str:
     rows = [
-        (layer["name"], layer["kind"], "x".join(map(str, layer["output_shape"])), layer["parameters"])
+        (layer["name"], layer["kind"], "x".join(map(str, layer["output_shape"])), f"{layer['parameters']:,}")
         for layer in description["layers"]
     ]
-    rows += [("parameters", "", "", description["parameters"])]
-    rows += [("trainable", "", "", description["trainable_parameters"])]
-    lines = [f"  {name:<12} {kind:<17} {shape:>12} {count:>12,}" for name, kind, shape, count in rows]
+    rows += [
+        ("parameters", "", "", f"{description['parameters']:,}"),
+        ("trainable", "", "", f"{description['trainable_parameters']:,}"),
+        ("an image", "", "", f"{description['flops'] / 1e9:.3f} GFLOP"),
+        ("training", f"batches of {description['batch_size']}", "", f"{description['training_bytes'] / 1e9:.2f} GB"),
+    ]
+    lines = [f"  {name:<12} {kind:<17} {shape:>12} {amount:>14}" for name, kind, shape, amount in rows]
     return "\n".join([description["name"], *lines])
 
 

@@ -10,14 +10,14 @@ from kedro_dcgan.datasets import (
     TrainedGeneratorDataset,
 )
 from kedro_dcgan.errors import ModelError
+from kedro_dcgan.gan.architectures import dcgan
 from kedro_dcgan.gan.networks import Generator
-from kedro_dcgan.gan.specs import dcgan_generator
 from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
 
 
 @pytest.fixture
 def trained():
-    generator = Generator(dcgan_generator(16, 1, 6, 4))
+    generator = Generator(dcgan.generator(16, 1, 6, 4))
     return TrainedGenerator(generator.spec, snapshot_weights(generator), "digest", 640, {"seed": 0})
 
 
@@ -51,7 +51,7 @@ def test_a_damaged_generator_is_refused_in_one_line(tmp_path, trained, damage):
 
 
 def test_weights_that_do_not_fit_the_spec_are_refused(trained):
-    other = TrainedGenerator(dcgan_generator(16, 1, 6, 8), trained.weights, "digest", 0)
+    other = TrainedGenerator(dcgan.generator(16, 1, 6, 8), trained.weights, "digest", 0)
     with pytest.raises(ModelError, match="must fit its spec"):
         other.build()
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from kedro_dcgan.errors import ParameterError, TrainingError
+from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import Compute, choose_compute
 from kedro_dcgan.gan.losses import discriminator_loss
 from kedro_dcgan.gan.sampling import sample_latents
-from kedro_dcgan.gan.specs import network_specs
 from kedro_dcgan.gan.training import batch_indices, epoch_order, start, train, train_step
 from kedro_dcgan.images.pixels import to_model_range
 from kedro_dcgan.parameters import TrainingParameters
@@ -21,15 +21,20 @@ def parameters(seed=0, learning_rate=2e-3):
     return TrainingParameters(
         epochs=1,
         batch_size=8,
+        architecture="dcgan",
         latent_dim=6,
+        latents="normal",
         generator=network,
-        discriminator=network,
+        discriminator={**network, "batch_norm": True, "spectral_norm": False, "dropout": None},
         images_per_tick=16,
         grid_images=4,
         seed=seed,
         device="cpu",
         precision="float32",
     )
+
+
+SPEC = network_specs(16, 1, parameters())[0]
 
 
 def new_state(seed=0, learning_rate=2e-3, compute=CPU):
@@ -42,7 +47,7 @@ def batches(count, level=200):
 
 
 def ticks(state, count, images_per_tick=16):
-    return list(train(state, batches(count), images_per_tick, sample_latents(4, 6, seed=0), CPU))
+    return list(train(state, batches(count), images_per_tick, sample_latents(4, SPEC, seed=0), CPU))
 
 
 def test_train_ticks_before_the_first_step_then_by_images_seen_then_at_the_end():
@@ -52,7 +57,7 @@ def test_train_ticks_before_the_first_step_then_by_images_seen_then_at_the_end()
 
 def test_train_is_lazy():
     state = new_state()
-    running = train(state, batches(100), 16, sample_latents(4, 6, seed=0), CPU)
+    running = train(state, batches(100), 16, sample_latents(4, SPEC, seed=0), CPU)
     assert next(running).record is None
     assert state.images_seen == 0
     assert next(running).record.images_seen == state.images_seen == 16
@@ -64,12 +69,12 @@ def test_equal_seeds_give_equal_weights_and_others_do_not():
         ticks(state, count=4)
     first, again, other = (state.generator.state_dict() for state in states)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["stages.0.0.weight"], other["stages.0.0.weight"])
+    assert not torch.equal(first["layers.1.weight"], other["layers.1.weight"])
 
 
 def test_train_learns_the_brightness_of_its_images():
     state = new_state()
-    last = list(train(state, batches(150), 10_000, sample_latents(16, 6, seed=0), CPU))[-1]
+    last = list(train(state, batches(150), 10_000, sample_latents(16, SPEC, seed=0), CPU))[-1]
     assert abs(last.fixed_samples.mean() - 200) < 30
 
 
@@ -78,7 +83,7 @@ def test_a_step_moves_both_networks_and_leaves_the_discriminator_trainable():
     before = copy.deepcopy([state.generator.state_dict(), state.discriminator.state_dict()])
     result = train_step(state, to_model_range(batches(1)[0]), CPU)
     for old, network in zip(before, (state.generator, state.discriminator), strict=True):
-        assert not torch.equal(old["stages.1.0.weight"], network.state_dict()["stages.1.0.weight"])
+        assert not any(torch.equal(old[name], weight) for name, weight in network.named_parameters())
         assert all(weight.requires_grad for weight in network.parameters())
     assert result.shape == (4,)
 
@@ -101,7 +106,7 @@ def test_bfloat16_keeps_weights_and_losses_in_float32():
 
 def test_a_loss_that_is_not_finite_stops_training_with_the_remedy():
     state = new_state()
-    running = train(state, batches(4), 16, sample_latents(4, 6, seed=0), CPU)
+    running = train(state, batches(4), 16, sample_latents(4, SPEC, seed=0), CPU)
     next(running)
     with torch.no_grad():
         next(state.discriminator.parameters()).fill_(torch.nan)

@@ -30,17 +30,17 @@ CASES = {
     "unknown parameter": ("run --params training.batchsize=8", "Did you mean `training.batch_size`?"),
     "misspelt top-level key": ("run --params trainng.epochs=3", "Did you mean `training`?"),
     "out of range": ("run --params training.epochs=-1", "`training.epochs` must be greater than 0 (got -1). Change it"),
-    "wrong preset": ("run --env=faces46", "There are: base, faces64, odd, smoke."),
-    "wrong preset of describe": ("dcgan describe --env=faces46", "There are: base, faces64, odd, smoke."),
+    "wrong preset": ("run --env=faces46", "There are: base, faces64, smoke."),
+    "wrong preset of describe": ("dcgan describe --env=faces46", "There are: base, faces64, smoke."),
     "misspelt pipeline": ("run --pipelines=evalute", "Did you mean one of these instead? evaluate"),
     "no generator yet": ("run --pipelines=evaluate", "must hold a trained generator (it does not). Train one"),
     "no shards yet": (
         "run --pipelines=preprocessing",
         "data/03_primary/shards` must hold prepared images (it does not)",
     ),
-    "an image size that does not double": (
-        "run --env=odd",
-        "must be 4, 5, 6 or 7 doubled some times (got 100). The nearest sizes are 96 or 112.",
+    "an image size that the networks do not take": (
+        "run --params training.architecture=notebook28",
+        "`preprocessing.image_size` must be 28 for `training.architecture` notebook28 (got 32). Pass",
     ),
     "a device that is not there": (
         "run --params training.device=mps",
@@ -56,9 +56,6 @@ def answers(tmp_path_factory):
     (project.path / "few").mkdir()
     for name in "abc":
         (project.path / "few" / f"{name}.jpg").write_text(f"no image {name}")
-    (project.path / "conf/odd").mkdir()
-    base = (project.path / "conf/base/parameters_preprocessing.yml").read_text()
-    (project.path / "conf/odd/parameters_preprocessing.yml").write_text(base.replace("size: 32", "size: 100"))
     return project, {name: project.kedro(*command.split(), check=False) for name, (command, _) in CASES.items()}
 
 

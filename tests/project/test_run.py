@@ -122,7 +122,7 @@ def test_the_run_has_live_losses_grids_and_the_evaluation(trained_project, clien
 
 def test_the_generator_loads_by_alias_and_draws_the_same_images(trained_project, client):
     trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
-    latents = sample_latents(5, trained.spec.latent_dim, seed=7)
+    latents = sample_latents(5, trained.spec, seed=7)
     expected = generate_all(trained.build(), latents).permute(0, 2, 3, 1).numpy()
     for alias in ("candidate", "champion"):
         model = mlflow.pyfunc.load_model(f"models:/{MODEL}@{alias}")

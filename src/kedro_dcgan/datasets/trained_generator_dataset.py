@@ -19,9 +19,9 @@ class TrainedGeneratorDataset(AbstractDataset["TrainedGenerator", "TrainedGenera
     Example:
         >>> import tempfile, pathlib
         >>> from kedro_dcgan.gan.networks import Generator
-        >>> from kedro_dcgan.gan.specs import dcgan_generator
+        >>> from kedro_dcgan.gan.architectures import dcgan
         >>> from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
-        >>> generator = Generator(dcgan_generator(image_size=16, channels=1, latent_dim=2, width=1))
+        >>> generator = Generator(dcgan.generator(image_size=16, channels=1, latent_dim=2, width=1))
         >>> trained = TrainedGenerator(generator.spec, snapshot_weights(generator), "0123", images_seen=0)
         >>> dataset = TrainedGeneratorDataset(path=pathlib.Path(tempfile.mkdtemp()) / "generator")
         >>> dataset.save(trained)

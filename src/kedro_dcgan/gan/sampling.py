@@ -7,17 +7,25 @@ import torch
 from torch import Tensor
 
 from kedro_dcgan.gan.networks import Generator
+from kedro_dcgan.gan.specs import GeneratorSpec
 from kedro_dcgan.images.pixels import to_uint8
 
 
-def sample_latents(count: int, latent_dim: int, seed: int) -> Tensor:
-    """Return `(count, latent_dim)` standard normal float32 latents, on the CPU.
+def sample_latents(count: int, spec: GeneratorSpec, seed: int) -> Tensor:
+    """Return `(count, latent_dim)` float32 latents of the distribution that a generator takes, on the CPU.
 
     They are drawn one by one from `seed`: the first 16 of 100 are the 16 of 16. (One draw of all
     would not do: torch fills small and large tensors in different orders.)
     """
     source = torch.Generator().manual_seed(seed)
-    return torch.stack([torch.randn(latent_dim, generator=source) for _ in range(count)])
+    return torch.cat([draw_latents(1, spec, source) for _ in range(count)])
+
+
+def draw_latents(count: int, spec: GeneratorSpec, source: torch.Generator) -> Tensor:
+    """Return `(count, latent_dim)` float32 latents, on the CPU: standard normal, or uniform in [-1, 1]."""
+    if spec.latents == "normal":
+        return torch.randn(count, spec.latent_dim, generator=source)
+    return torch.rand(count, spec.latent_dim, generator=source) * 2 - 1
 
 
 def generate(generator: Generator, latents: Tensor, batch_size: int = 64) -> Iterator[Tensor]:

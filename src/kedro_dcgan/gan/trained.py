@@ -11,7 +11,7 @@ from kedro_dcgan.errors import ModelError
 from kedro_dcgan.gan.networks import Generator
 from kedro_dcgan.gan.specs import GeneratorSpec, generator_spec_from_dict, spec_to_dict
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.losses import discriminator_loss, generator_loss
 from kedro_dcgan.gan.networks import Discriminator, Generator, initialise
-from kedro_dcgan.gan.sampling import generate_all
+from kedro_dcgan.gan.sampling import draw_latents, generate_all
 from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
 from kedro_dcgan.images.pixels import to_model_range
 from kedro_dcgan.parameters import NetworkParameters, TrainingParameters
@@ -110,7 +110,7 @@ def train_step(state: TrainingState, real_images: Tensor, compute: Compute) -> T
     losses, then mean D(real) and mean D(fake) before the update.
     """
     real_images = real_images.to(compute.device, memory_format=torch.channels_last)
-    latents = torch.randn(len(real_images), state.generator.spec.latent_dim, generator=state.latents_source)
+    latents = draw_latents(len(real_images), state.generator.spec, state.latents_source)
 
     # Make a batch of fakes, to be used by both updates.
     with compute.autocast():

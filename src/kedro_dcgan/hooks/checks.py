@@ -103,12 +103,14 @@ class CheckHooks:
 
     def _check_training(self) -> None:
         # Here, because most commands do without torch, which takes seconds to import.
+        from kedro_dcgan.gan.architectures import network_specs
         from kedro_dcgan.gan.devices import choose_compute
-        from kedro_dcgan.gan.specs import network_specs
+        from kedro_dcgan.gan.memory import require_memory
 
         images, training = self._parameters.preprocessing, self._parameters.training
-        network_specs(images.image_size, images.channels, training)
-        choose_compute(training.device, training.precision)
+        specs = network_specs(images.image_size, images.channels, training)
+        compute = choose_compute(training.device, training.precision)
+        require_memory(*specs, training.batch_size, compute.device)
 
     def _check_source(self, catalog: DataCatalog) -> None:
         # Here, because it brings matplotlib with it, which only ingestion needs.

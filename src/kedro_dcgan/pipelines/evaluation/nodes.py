@@ -36,7 +36,7 @@ def evaluate_generator(
     images.require_digest(generator.dataset_digest)
     images.require("test", 2, "a distance", "Add images, or give it a larger share of `ingestion.splits`.")
     extract = EfficientNetLite0Features(input_size=64)
-    latents = sample_latents(evaluation.samples, generator.spec.latent_dim, evaluation.seed)
+    latents = sample_latents(evaluation.samples, generator.spec, evaluation.seed)
     test = _real_moments(extract, images, "test", np.arange(images.count("test")))
     samples = track(generate(generator.build(), latents, _BATCH), "evaluation", evaluation.samples)
     fakes = _moments(extract, samples)

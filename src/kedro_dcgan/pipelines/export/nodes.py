@@ -24,7 +24,7 @@ _BATCH = 64
 
 def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tuple[np.ndarray, Image.Image]:
     """Return samples, uint8 `(N, C, H, W)`, and all of them in one picture."""
-    latents = sample_latents(export.samples, generator.spec.latent_dim, export.seed)
+    latents = sample_latents(export.samples, generator.spec, export.seed)
     batches = track(generate(generator.build(), latents, _BATCH), "export", export.samples)
     samples = torch.cat(list(batches)).numpy()
     # Small images are enlarged to a size that people can see.

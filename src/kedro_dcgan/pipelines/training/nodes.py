@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.batches import batches_on
 from kedro_dcgan.gan.devices import choose_compute
 from kedro_dcgan.gan.sampling import sample_latents
-from kedro_dcgan.gan.specs import network_specs
 from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
 from kedro_dcgan.gan.training import TickRecord, batch_indices, start, train
 from kedro_dcgan.images.grid import SampleGrid, make_grid
@@ -38,7 +38,7 @@ def train_generator(
     state = start(*network_specs(images.image_size, images.channels, training), training, compute)
     indices = batch_indices(count, size, total_batches, training.seed)
     batches = batches_on(compute.device, images, "train")(track(indices, "training", total_batches * size))
-    fixed_latents = sample_latents(training.grid_images, training.latent_dim, training.seed)
+    fixed_latents = sample_latents(training.grid_images, state.generator.spec, training.seed)
     records: list[TickRecord] = []
     frames: list[SampleGrid] = []
     for tick in train(state, batches, training.images_per_tick, fixed_latents, compute):

@@ -1,0 +1,30 @@
+"""The typed parameters: one frozen model for each top-level key of `conf/*/parameters_*.yml`.
+
+Nodes are hinted with these models, so Kedro hands them over checked. `read_parameters` checks all
+of them at once and reports a fault in the user's own keys.
+"""
+
+from kedro_dcgan.parameters.data import CropParameters, IngestionParameters, PreprocessingParameters
+from kedro_dcgan.parameters.reading import Parameters, flatten, read_parameters
+from kedro_dcgan.parameters.results import EvaluationParameters, ExportParameters
+from kedro_dcgan.parameters.training import (
+    ArchitectureName,
+    DiscriminatorParameters,
+    NetworkParameters,
+    TrainingParameters,
+)
+
+__all__ = [
+    "ArchitectureName",
+    "CropParameters",
+    "DiscriminatorParameters",
+    "EvaluationParameters",
+    "ExportParameters",
+    "IngestionParameters",
+    "NetworkParameters",
+    "Parameters",
+    "PreprocessingParameters",
+    "TrainingParameters",
+    "flatten",
+    "read_parameters",
+]

@@ -1,0 +1,111 @@
+"""The recipes from Keras give Keras' numbers: outputs that Keras itself computed, from weights drawn by a rule.
+
+`keras/*.npz` hold inputs, outputs and the names and shapes of the weights, in Keras' layout (NHWC).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kedro_dcgan.gan.architectures import ARCHITECTURES
+from kedro_dcgan.gan.describe import describe
+from kedro_dcgan.gan.networks import Discriminator, Generator
+from kedro_dcgan.gan.specs import DiscriminatorSpec
+
+SPECS = {
+    "digits28_generator": ARCHITECTURES["digits28"].generator(28, 1, 100, 64),
+    "digits28_discriminator": ARCHITECTURES["digits28"].discriminator(28, 1, 64),
+    "notebook28_generator": ARCHITECTURES["notebook28"].generator(28, 1, 100, 64),
+    "simpsons200_generator": ARCHITECTURES["simpsons200"].generator(200, 3, 100, 32),
+    "simpsons200_discriminator_trunk": DiscriminatorSpec(
+        200, 3, ARCHITECTURES["simpsons200"].discriminator(200, 3, 32).layers[:6]
+    ),
+}
+
+
+def read(name):
+    return np.load(Path(__file__).with_name("keras") / f"{name}.npz")
+
+
+def keras_weights(reference):
+    """Draw the weights by the rule under which the outputs were computed, as (kind, array) pairs."""
+    random = np.random.default_rng(int(reference["seed"]))
+    for path, shape in zip(reference["weight_names"], reference["weight_shapes"], strict=True):
+        standard = random.standard_normal(tuple(int(size) for size in shape.strip("(),").split(","))).astype("float32")
+        kind = path.split("/")[-1]
+        rules = {"kernel": 0.05 * standard, "gamma": 1 + 0.1 * standard, "moving_variance": 1 + 0.1 * abs(standard)}
+        yield kind, torch.from_numpy(rules.get(kind, 0.1 * standard).astype("float32"))
+
+
+def fill(network, reference):
+    """Put Keras' weights into ours: kernels are HWIO there, and units of dense layers lie in HWC order."""
+    weights, layers = keras_weights(reference), list(network.layers)
+    with torch.no_grad():
+        for place, layer in enumerate(layers):
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                _fill_kernel(layer, next(weights)[1], layers[place + 1 :], layers[:place])
+                if layer.bias is not None:
+                    layer.bias.copy_(_units_in_order(next(weights)[1], layers[place + 1 :]))
+            elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                ours = [layer.weight, layer.bias] if layer.affine else []
+                for tensor in [*ours, layer.running_mean, layer.running_var]:
+                    tensor.copy_(_units_in_order(next(weights)[1], layers[place + 1 :]))
+    assert next(weights, None) is None
+
+
+def _fill_kernel(layer, kernel, after, before):
+    if isinstance(layer, nn.Linear):
+        # (inputs, units): units may be shaped to an image after it, inputs flattened from one before.
+        kernel = _units_in_order(kernel, after)
+        if any(isinstance(module, nn.Flatten) for module in before) and kernel.shape[0] % 49 == 0:
+            kernel = kernel.reshape(7, 7, -1, kernel.shape[1]).permute(2, 0, 1, 3).reshape(kernel.shape)
+        layer.weight.copy_(kernel.T)
+    else:
+        # Conv2D: HWIO to OIHW; Conv2DTranspose: HWOI to IOHW.
+        layer.weight.copy_(kernel.permute(3, 2, 0, 1))
+
+
+def _units_in_order(tensor, after):
+    shaped = next((module for module in after if isinstance(module, nn.Unflatten)), None)
+    if shaped is None or any(isinstance(module, nn.Linear) for module in after):
+        return tensor
+    channels, height, width = shaped.unflattened_size
+    return tensor.reshape(*tensor.shape[:-1], height, width, channels).movedim(-1, -3).reshape(tensor.shape)
+
+
+def to_ours(images):
+    return torch.from_numpy(images).permute(0, 3, 1, 2) if images.ndim == 4 else torch.from_numpy(images)
+
+
+def outputs_of(name, training):
+    reference, spec = read(name), SPECS[name]
+    network = (Discriminator if isinstance(spec, DiscriminatorSpec) else Generator)(spec).train(training)
+    fill(network, reference)
+    inputs = reference["inputs"]
+    latents = inputs.reshape(len(inputs), -1) if isinstance(network, Generator) else inputs
+    with torch.no_grad():
+        return network.layers(to_ours(latents)), to_ours(reference["outputs_training" if training else "outputs"])
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_outputs_are_those_of_keras(name):
+    ours, keras = outputs_of(name, training=False)
+    assert ours.shape == keras.shape
+    torch.testing.assert_close(ours, keras, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in SPECS if name.endswith("generator")])
+def test_outputs_with_batch_statistics_are_those_of_keras(name):
+    ours, keras = outputs_of(name, training=True)
+    torch.testing.assert_close(ours, keras, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_parameter_counts_are_those_of_keras(name):
+    # Keras counts the running statistics of batch norm.
+    layers = describe(SPECS[name]).layers
+    moving = sum(2 * layer.output_shape[0] for layer in layers if layer.kind.startswith("BatchNorm"))
+    assert sum(layer.parameters for layer in layers) + moving == int(read(name)["parameter_count"])
