@@ -1,6 +1,6 @@
 # The few commands that people and CI use. `make run` and `make test` make the environment if it is not there.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench ui lock
+.PHONY: help run test test-slow check bench ui lock
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,6 +14,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 help:
 	@echo "make run     train on the embedded digits, evaluate, export, register   (PRESET=smoke: in seconds)"
 	@echo "make test    run the tests"
+	@echo "make test-slow   the longer proofs: trainings killed at random moments"
 	@echo "make check   lint, types, import contracts"
 	@echo "make bench   measure speed against named peers"
 	@echo "make ui      compare runs in the browser"
@@ -26,6 +27,10 @@ test: $(READY)
 	@echo "tests         about 7 minutes on 2 cores"
 	@pytest
 	@echo "next          make run · make check"
+
+test-slow: $(READY)
+	@echo "tests         about 8 minutes on 2 cores"
+	@pytest -m slow
 
 check: $(READY)
 	ruff check .

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from kedro_dcgan.gan.batches import batches_on
-from kedro_dcgan.gan.training import batch_indices
+from kedro_dcgan.gan.training.batches import batches_on
+from kedro_dcgan.gan.training.order import batch_indices
 from kedro_dcgan.images.pixels import to_model_range
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
 
@@ -28,7 +28,7 @@ SIZE, BATCH, ROUNDS = 64, 128, 3
 
 
 def read_ours(images, count, device):
-    indices = batch_indices(count, BATCH, count // BATCH, seed=0)
+    indices = batch_indices(count, BATCH, range(count // BATCH), seed=0)
     for batch in batches_on(device, images, "train")(indices):
         to_model_range(batch)
     if device.type == "cuda":

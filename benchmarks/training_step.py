@@ -9,40 +9,35 @@ of losses from the device in every step. Both sides train the same networks on t
 
 import statistics
 import time
+from pathlib import Path
 
 import torch
+import yaml
 from torch import nn
 
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import Compute, choose_compute
 from kedro_dcgan.gan.networks import Discriminator, Generator
-from kedro_dcgan.gan.training import start, train_step
+from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.parameters import TrainingParameters
 
 ROUNDS, STEPS = 5, 4
+BASE = Path(__file__).parents[1] / "conf/base/parameters_training.yml"
 
 
 def parameters(width: int, batch: int) -> TrainingParameters:
-    network = {"width": width, "learning_rate": 2e-4, "betas": (0.5, 0.999)}
-    return TrainingParameters(
-        epochs=1,
-        batch_size=batch,
-        architecture="dcgan",
-        latent_dim=100,
-        latents="normal",
-        generator=network,
-        discriminator={**network, "batch_norm": True, "spectral_norm": False, "dropout": None},
-        images_per_tick=1,
-        grid_images=1,
-        seed=0,
-        device="auto",
-        precision="auto",
-    )
+    """Return the recipe of conf/base with the peer's options."""
+    values = yaml.safe_load(BASE.read_text())["training"]
+    network = {"width": width, "learning_rate": 2e-4}
+    for name in ("generator", "discriminator"):
+        values[name] |= network
+    values["ema"]["half_life"] = None
+    return TrainingParameters.model_validate({**values, "batch_size": batch})
 
 
 def our_step(specs, training: TrainingParameters, compute: Compute):
-    state = start(*specs, training, compute)
-    return lambda images: train_step(state, images, compute)
+    return Step(start(*specs, training, compute), training, compute)
 
 
 def peer_step(specs, compute: Compute):

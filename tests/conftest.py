@@ -36,6 +36,11 @@ class Project:
         settings = {"cwd": cwd or self.path, "env": {**surroundings(), **environment}}
         return ended(subprocess.run(command, capture_output=True, text=True, check=False, **settings), check)
 
+    def start(self, *command):
+        """Start a program of this environment in the project; return its process."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=self.path, env=surroundings(), **pipes)
+
     def kedro(self, *arguments, cwd=None, check=True):
         """Run `kedro` as `run` does, without the seconds that its imports take."""
         return ended(preloaded_kedro().run(*arguments, cwd=cwd or self.path, env=surroundings()), check)
@@ -46,7 +51,8 @@ def surroundings():
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     foreign = ("MLFLOW_", "KEDRO_", "MAKE", "MFLAGS")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    return {**inherited, "PATH": programs, "DVC_NO_ANALYTICS": "1"}
+    # Two tests run at a time on two cores: more threads would only make them wait for each other.
+    return {**inherited, "PATH": programs, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def ended(result, check):

@@ -21,7 +21,12 @@ class PreloadedKedro:
         self._folder = tempfile.TemporaryDirectory()
         self._outputs = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # Read when torch is imported: before a command says how many threads it wants.
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
     def run(self, *arguments, cwd, env):

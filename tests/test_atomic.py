@@ -3,8 +3,9 @@ import os
 import pandas as pd
 import pytest
 
-from kedro_dcgan.atomic import atomic_file, atomic_folder, sweep
+from kedro_dcgan.atomic import atomic_file, atomic_folder, require_room, sweep
 from kedro_dcgan.datasets import AtomicDataset
+from kedro_dcgan.errors import DiskFullError
 
 
 def names(folder):
@@ -60,3 +61,11 @@ def test_atomic_dataset_leaves_a_hard_linked_cache_object_alone(tmp_path):
     dataset.save(pd.DataFrame({"a": [2]}))
     assert cached.read_bytes() == before
     assert dataset.load()["a"].tolist() == [2]
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path):
+    place = tmp_path / "not/there/yet"
+    require_room(place, 1000, "two letters")
+    with pytest.raises(DiskFullError, match=r"must have room for two letters, 1,000,000,000,000 MB \(it has .* MB\)"):
+        require_room(place, 10**18, "two letters")
+    assert names(tmp_path) == []

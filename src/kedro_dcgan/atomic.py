@@ -36,6 +36,21 @@ def name_a_full_disk(path: Path) -> Iterator[None]:
         ) from None
 
 
+def require_room(path: Path, nbytes: int, what: str) -> None:
+    """Check that the disk that `path` is going to be on has so many bytes free.
+
+    Raises:
+        DiskFullError: if it has not.
+    """
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if free < nbytes:
+        raise DiskFullError(
+            f"the disk of `{path}` must have room for {what}, {nbytes / 1e6:,.0f} MB (it has {free / 1e6:,.0f} MB). "
+            "Free some space, or name another place in conf/base/catalog.yml."
+        )
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with the same suffix; on success it is synced and takes `path`'s place.

@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,9 @@ from kedro.framework.session import KedroSession
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
+from kedro_dcgan import tracking
 from kedro_dcgan.errors import DcganError, ParameterError
+from kedro_dcgan.interrupts import Interrupted, interrupted_by_signal
 
 
 def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,6 +34,22 @@ def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
             if message is None:
                 raise
             raise click.ClickException(message) from error
+
+    return wrapped
+
+
+def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let Ctrl-C and SIGTERM end a run as killed, in one line, with the exit code that a shell expects."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            with interrupted_by_signal():
+                return command(*args, **kwargs)
+        except Interrupted as interruption:
+            tracking.close_run("KILLED")
+            click.echo(str(interruption) or "stopped", err=True)
+            sys.exit(interruption.exit_code)
 
     return wrapped
 
@@ -55,7 +74,7 @@ def cli() -> None:
 
 
 run = copy.copy(kedro_run)
-run.callback = errors_in_one_line(kedro_run.callback)  # type: ignore[arg-type]  # a command of click has one
+run.callback = interruptible(errors_in_one_line(kedro_run.callback))  # type: ignore[arg-type]  # a command of click has one
 cli.add_command(run)
 
 
@@ -74,7 +93,6 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
     """Write PNG images from a registered generator."""
     import torch
 
-    from kedro_dcgan import tracking
     from kedro_dcgan.datasets import ImageFolderDataset
     from kedro_dcgan.gan.sampling import generate, sample_latents
     from kedro_dcgan.generator_files import read_generator

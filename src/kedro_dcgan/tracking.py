@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# What MLflow raises when its server or its database does not answer.
+Unavailable = (MlflowException, ConnectionError, TimeoutError)
+
 _PACKAGE = Path(__file__).parent
 _RUNTIME = ("torch", "numpy", "pillow", "pandas", "pydantic", "safetensors")
 
@@ -65,14 +68,22 @@ def run_exists(run_id: str) -> bool:
         return False
 
 
+def last_step(run_id: str) -> int:
+    """Return the last step at which a run has losses, 0 if it has none."""
+    history = mlflow.MlflowClient().get_metric_history(run_id, "discriminator_loss")
+    return max((metric.step for metric in history), default=0)
+
+
 def close_run(status: str) -> None:
     """End the open run with FINISHED, FAILED or KILLED; do nothing if none is open."""
     mlflow.end_run(RunStatus.to_string(RunStatus.from_string(status)))
 
 
 def log_parameters(parameters: dict[str, Any], tags: dict[str, str]) -> None:
-    """Log flat parameters and tags to the open run."""
-    mlflow.log_params(parameters)
+    """Log flat parameters and tags to the open run. What it says already stays: MLflow does not let it change."""
+    run = mlflow.active_run()
+    known = mlflow.MlflowClient().get_run(run.info.run_id).data.params if run and parameters else {}
+    mlflow.log_params({name: value for name, value in parameters.items() if name not in known})
     mlflow.set_tags(tags)
 
 

@@ -49,7 +49,7 @@ def test_memory_is_that_of_weights_and_outputs():
     one, two = describe(spec, batch_size=1), describe(spec, batch_size=2)
     outputs = 10 + 3 * 8 * 4 * 4 + 3 * 4 * 8 * 8 + 2 * 16 * 16
     assert two.training_bytes - one.training_bytes == 4 * outputs
-    assert one.training_bytes == 4 * (4 * one.parameters + outputs)
+    assert one.training_bytes == 4 * (4 * one.trainable_parameters + outputs)
 
 
 def test_networks_that_do_not_fit_into_memory_are_refused_with_what_would(monkeypatch):

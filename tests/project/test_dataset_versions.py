@@ -71,6 +71,7 @@ def write_stand_ins(project):
     stages = yaml.safe_load((project.path / "dvc.yaml").read_text())["stages"]
     for name in stages.keys() - {"ingestion", "preprocessing"}:
         for out in stages[name].get("outs", []) + stages[name].get("metrics", []):
+            out = out if isinstance(out, str) else next(iter(out))
             path = project.path / out
             path = path if path.suffix else path / "stand-in.txt"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,8 +30,14 @@ CASES = {
     "unknown parameter": ("run --params training.batchsize=8", "Did you mean `training.batch_size`?"),
     "misspelt top-level key": ("run --params trainng.epochs=3", "Did you mean `training`?"),
     "out of range": ("run --params training.epochs=-1", "`training.epochs` must be greater than 0 (got -1). Change it"),
-    "wrong preset": ("run --env=faces46", "There are: base, faces64, smoke."),
-    "wrong preset of describe": ("dcgan describe --env=faces46", "There are: base, faces64, smoke."),
+    "wrong preset": (
+        "run --env=faces46",
+        "There are: base, digits28, experiment64, faces64, notebook28, simpsons200, smoke.",
+    ),
+    "wrong preset of describe": (
+        "dcgan describe --env=faces46",
+        "There are: base, digits28, experiment64, faces64, notebook28, simpsons200, smoke.",
+    ),
     "misspelt pipeline": ("run --pipelines=evalute", "Did you mean one of these instead? evaluate"),
     "no generator yet": ("run --pipelines=evaluate", "must hold a trained generator (it does not). Train one"),
     "no shards yet": (
@@ -41,6 +47,22 @@ CASES = {
     "an image size that the networks do not take": (
         "run --params training.architecture=notebook28",
         "`preprocessing.image_size` must be 28 for `training.architecture` notebook28 (got 32). Pass",
+    ),
+    "a penalty with batch norm": (
+        "run --params training.loss=wgan_gp",
+        "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with",
+    ),
+    "labels for a loss that has none": (
+        "run --params training.loss=hinge,training.real_label=0.9",
+        "must have a `real_label` of 1 with the loss hinge, which has no labels",
+    ),
+    "a batch that cannot be divided": (
+        "run --params training.gradient_accumulation=5",
+        "must have a `batch_size` that `gradient_accumulation` divides into parts of at least 2",
+    ),
+    "networks that do not fit into memory": (
+        "run --env=simpsons200 --params training.batch_size=100000",
+        "`training.architecture` must fit into the memory of cpu: training needs at least",
     ),
     "a device that is not there": (
         "run --params training.device=mps",
@@ -110,3 +132,24 @@ def test_a_source_without_a_usable_image_stops_a_run_after_the_report(tmp_path):
         "Error: the source must hold at least one usable image (got none of 1; most are not_an_image:" in result.stderr
     )
     assert "0 of 1 files are usable" in (project.path / "data/08_reporting/dataset.html").read_text()
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_done(tmp_path):
+    project = copy_project(tmp_path / "kedro-dcgan")
+    # To root no folder is read-only; a file in the place of a folder stops everybody.
+    (project.path / "data").mkdir()
+    (project.path / "data/06_models").touch()
+    result = project.kedro("run", "--env=smoke", check=False)
+    assert result.returncode == 1
+    assert "data/06_models/checkpoints` must be where files can be written (" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(project.path.glob("data/0[2-5]*/[!.]*"))
+
+
+def test_one_image_is_refused(tmp_path):
+    project = copy_project(tmp_path / "kedro-dcgan")
+    (project.path / "one").mkdir()
+    (project.path / "one/1.png").write_bytes(hostile.png(1))
+    result = project.kedro("run", "--env=smoke", "--params", "ingestion.source=one", check=False)
+    assert result.returncode == 1
+    assert "must hold at least one batch of `training.batch_size` 32 images (got 1 files in one)" in result.stderr

@@ -5,6 +5,7 @@ import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import mlflow
 import numpy as np
 import pandas as pd
@@ -43,7 +44,17 @@ def pngs(folder):
 
 def test_each_pipeline_says_in_a_line_what_it_did(trained_project):
     starts = [line.split()[0] for line in trained_project.output.splitlines() if line and line[0] != " "]
-    assert starts == ["ingestion", "preprocessing", "training", "evaluation", "export", "registered", "done", "next"]
+    assert starts == [
+        "ingestion",
+        "preprocessing",
+        "training",
+        "trained",
+        "evaluation",
+        "export",
+        "registered",
+        "done",
+        "next",
+    ]
     assert "1,797 images scanned · 1,797 accepted · 0 skipped" in trained_project.output
     assert str(trained_project.path / "data/08_reporting/sample_grid.png") in trained_project.output
 
@@ -77,13 +88,22 @@ def test_the_pictures_are_there_and_open(trained_project):
     assert Image.open(reporting / "training_curves.png").size[0] > 200
     history = pd.read_json(trained_project.path / "data/06_models/training_history.jsonl", lines=True)
     assert Image.open(reporting / "progress.gif").n_frames == len(history) + 1  # one before the first step
+    with av.open(str(reporting / "progress.mp4")) as video:
+        frames = list(video.decode(video=0))
+    assert len(frames) == len(history) + 1 + 6  # the last one rests for 1.5 seconds
+    last = Image.open(max((trained_project.path / "data/06_models/sample_frames").glob("*/*.png"))).convert("RGB")
+    shown = frames[-1].to_ndarray(format="rgb24")[: last.height, : last.width]
+    assert np.abs(shown.astype(int) - np.asarray(last)).mean() < 4
 
 
 def test_the_history_is_complete_and_its_clock_goes_forward(trained_project):
     history = pd.read_json(trained_project.path / "data/06_models/training_history.jsonl", lines=True)
     assert history["images_seen"].is_monotonic_increasing
     assert history["images_seen"].iloc[-1] == 1251 // 32 * 32
-    assert np.isfinite(history.to_numpy()).all()
+    assert np.isfinite(history.select_dtypes("number").dropna(axis="columns").to_numpy()).all()
+    # It was measured once, at the end.
+    assert history["fd_efflite0_64_50_validation"].notna().tolist() == [False] * (len(history) - 1) + [True]
+    assert set(history["health"]) == {"healthy"}
 
 
 def test_the_evaluation_states_its_protocol_and_is_never_called_fid(trained_project):
@@ -104,6 +124,7 @@ def test_there_is_one_mlflow_run_with_flat_parameters(client, run):
     assert run.data.params["training.batch_size"] == "32"
     assert not {"training", "ingestion", "preprocessing"} & set(run.data.params)
     assert run.data.tags["preset"] == "smoke"
+    assert run.data.tags["verdict"] == "healthy"
 
 
 def test_the_run_has_live_losses_grids_and_the_evaluation(trained_project, client, run):
@@ -188,7 +209,9 @@ def test_equal_seeds_train_equal_generators(trained_project, tmp_path):
         "from kedro_dcgan.pipelines.training.nodes import train_generator as t;"
         "s = KedroSession.create(env='smoke'); c = s.load_context().catalog;"
         "from kedro_dcgan.datasets import TrainedGeneratorDataset as D;"
-        f"*_, last = t(c.load('images'), c.load('params:training')); D('{tmp_path}/again').save(last[0])"
+        "from kedro_dcgan.checkpoint_files import CheckpointFolder as F; from pathlib import Path;"
+        f"*_, last = t(c.load('images'), F(Path('{tmp_path}')), c.load('params:training'));"
+        f"D('{tmp_path}/again').save(last[0])"
     )
     project.run("python", "-c", code)
     again = TrainedGeneratorDataset(tmp_path / "again").load()

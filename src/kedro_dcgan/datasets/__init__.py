@@ -5,6 +5,7 @@ Whatever they write appears whole or not at all: a temporary name, fsync, then a
 
 from kedro_dcgan.datasets.animation_dataset import AnimationDataset
 from kedro_dcgan.datasets.atomic_dataset import AtomicDataset
+from kedro_dcgan.datasets.checkpoints_dataset import CheckpointsDataset
 from kedro_dcgan.datasets.image_folder_dataset import ImageFolderDataset
 from kedro_dcgan.datasets.image_shards_dataset import ImageShardsDataset
 from kedro_dcgan.datasets.image_source_dataset import ImageSourceDataset
@@ -12,10 +13,12 @@ from kedro_dcgan.datasets.prepared_images_dataset import PreparedImagesDataset
 from kedro_dcgan.datasets.previewed_datasets import PageDataset, PictureDataset, TableDataset
 from kedro_dcgan.datasets.sample_frames_dataset import SampleFramesDataset
 from kedro_dcgan.datasets.trained_generator_dataset import TrainedGeneratorDataset
+from kedro_dcgan.datasets.video_dataset import VideoDataset
 
 __all__ = [
     "AnimationDataset",
     "AtomicDataset",
+    "CheckpointsDataset",
     "ImageFolderDataset",
     "ImageShardsDataset",
     "ImageSourceDataset",
@@ -25,4 +28,5 @@ __all__ = [
     "SampleFramesDataset",
     "TableDataset",
     "TrainedGeneratorDataset",
+    "VideoDataset",
 ]

@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 from kedro.io import AbstractDataset
 
 from kedro_dcgan.atomic import name_a_full_disk, replace_folder
-from kedro_dcgan.datasets.integrity import damaged, read_index, require_sha256
 from kedro_dcgan.datasets.shard_writer import Entry, ShardWriter, forget_resuming, number_shards
 from kedro_dcgan.errors import DiskFullError
 from kedro_dcgan.images.scan import Preparation
 from kedro_dcgan.images.shards import ImageShards, Scan, StoredShard
 from kedro_dcgan.images.transforms import Crop
+from kedro_dcgan.integrity import damaged, read_index, require_sha256
 
 logger = logging.getLogger(__name__)
 

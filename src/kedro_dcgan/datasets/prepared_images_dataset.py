@@ -13,9 +13,9 @@ from kedro.io import AbstractDataset
 
 from kedro_dcgan.atomic import atomic_folder
 from kedro_dcgan.datasets.image_shards_dataset import open_shard, read_shard_index, remake
-from kedro_dcgan.datasets.integrity import read_index
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.images.shards import PreparedImages
+from kedro_dcgan.integrity import read_index
 
 FORMAT = 2
 

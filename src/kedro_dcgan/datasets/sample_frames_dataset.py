@@ -1,5 +1,6 @@
-"""Sample grids over time: one PNG a tick, named by the images seen. They become the progress GIF."""
+"""Sample grids over time: a folder a training, a PNG a tick, named by the images seen. They become the progress GIF."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +9,22 @@ from kedro.io import AbstractDataset
 from PIL import Image
 
 from kedro_dcgan.atomic import atomic_file
-from kedro_dcgan.images.grid import SampleGrid
+from kedro_dcgan.images.grid import SampleFrames, SampleGrid
+
+_CURRENT = "current.json"
 
 
-class SampleFramesDataset(AbstractDataset[list[SampleGrid], list[SampleGrid]]):
-    """Adds frames with each save; loads them all, oldest first.
-
-    Time only goes forward: saving a frame removes those of the same and of later moments, so a
-    training that starts again leaves nothing of the one before.
+class SampleFramesDataset(AbstractDataset[SampleFrames, list[SampleGrid]]):
+    """Adds frames with each save; loads those of the training that was saved last, oldest first, up to where it is.
 
     Example:
         >>> import tempfile
         >>> dataset = SampleFramesDataset(path=tempfile.mkdtemp())
-        >>> for images_seen in (0, 640, 1280, 640):
-        ...     dataset.save([SampleGrid(images_seen, np.zeros((4, 4), dtype=np.uint8))])
+        >>> def save(training_id, images_seen):
+        ...     grid = SampleGrid(images_seen, np.zeros((4, 4), dtype=np.uint8))
+        ...     dataset.save(SampleFrames(training_id, images_seen, [grid]))
+        >>> for training_id, images_seen in (("a", 0), ("a", 640), ("a", 1280), ("b", 0), ("a", 640)):
+        ...     save(training_id, images_seen)
         >>> [frame.images_seen for frame in dataset.load()]
         [0, 640]
     """
@@ -29,24 +32,28 @@ class SampleFramesDataset(AbstractDataset[list[SampleGrid], list[SampleGrid]]):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def save(self, data: list[SampleGrid]) -> None:
+    def save(self, data: SampleFrames) -> None:
         """Write the frames."""
-        for frame in data:
-            for later in self._frames():
-                if int(later.stem) >= frame.images_seen:
-                    later.unlink()
-            with atomic_file(self.path / f"{frame.images_seen:012d}.png") as temporary:
-                Image.fromarray(frame.picture).save(temporary)
+        for grid in data.grids:
+            with atomic_file(self.path / data.training_id / f"{grid.images_seen:012d}.png") as temporary:
+                Image.fromarray(grid.picture).save(temporary)
+        current = {"training_id": data.training_id, "images_seen": data.images_seen}
+        with atomic_file(self.path / _CURRENT) as temporary:
+            temporary.write_text(json.dumps(current) + "\n", encoding="utf-8")
 
     def load(self) -> list[SampleGrid]:
-        """Read all frames."""
-        return [SampleGrid(int(file.stem), np.asarray(Image.open(file))) for file in self._frames()]
+        """Read the frames of the training that was saved last."""
+        current = json.loads((self.path / _CURRENT).read_text(encoding="utf-8"))
+        return self.of(current["training_id"], current["images_seen"])
 
-    def _frames(self) -> list[Path]:
-        return sorted(file for file in self.path.glob("*.png") if file.stem.isdigit())
+    def of(self, training_id: str, images_seen: int) -> list[SampleGrid]:
+        """Read the frames of a training up to a moment."""
+        files = sorted(self.path.glob(f"{training_id}/[0-9]*.png"))
+        frames = [SampleGrid(int(file.stem), np.asarray(Image.open(file))) for file in files]
+        return [frame for frame in frames if frame.images_seen <= images_seen]
 
     def _exists(self) -> bool:
-        return bool(self._frames())
+        return (self.path / _CURRENT).is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.path)}

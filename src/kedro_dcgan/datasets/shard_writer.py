@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kedro_dcgan.atomic import atomic_file
-from kedro_dcgan.datasets.integrity import sha256_of
 from kedro_dcgan.images.scan import ImageRecord, Preparation, ScannedBlock
 from kedro_dcgan.images.shards import join_fingerprints
 from kedro_dcgan.images.thumbnails import drop_surplus
+from kedro_dcgan.integrity import sha256_of
 
 _TEXT = ("path", "sha256", "format", "mode", "label", "box", "verdict", "reason", "detail")
 _NUMBERS = ("bytes", "width", "height", "row")

@@ -30,6 +30,8 @@ class LayerDescription:
 class NetworkDescription:
     """A network's layers in the order of the forward pass, and its totals.
 
+    `parameters` counts batch norm's running statistics, too, which are not trained.
+
     `training_bytes` is what training at `batch_size` needs at least, in float32: weights, gradients,
     Adam's moments, and the outputs of all layers that the backward pass goes by.
     """
@@ -56,19 +58,19 @@ def describe(spec: GeneratorSpec | DiscriminatorSpec, batch_size: int = 1) -> Ne
         for name, layer in network.layers.named_children():
             layer.register_forward_hook(_recorder(name, layers))
         output = network.eval()(inputs)
-    parameters = _count(network)
+    trainable = _trainable(network)
     kept = sum(prod(layer.output_shape) for layer in layers)
     # Real and fake images go through the discriminator in one step.
     passes = 1 if isinstance(spec, GeneratorSpec) else 2
     return NetworkDescription(
         name=type(network).__name__,
         layers=tuple(layers),
-        parameters=parameters,
-        trainable_parameters=sum(weight.numel() for weight in network.parameters() if weight.requires_grad),
+        parameters=_count(network),
+        trainable_parameters=trainable,
         output_shape=tuple(output.shape[1:]),
         flops=sum(layer.flops for layer in layers),
         batch_size=batch_size,
-        training_bytes=_FLOAT32 * (_COPIES_OF_A_WEIGHT * parameters + batch_size * passes * kept),
+        training_bytes=_FLOAT32 * (_COPIES_OF_A_WEIGHT * trainable + batch_size * passes * kept),
     )
 
 
@@ -93,4 +95,10 @@ def _flops(layer: nn.Module, inputs: Tensor, output: Tensor) -> int:
 
 
 def _count(module: nn.Module) -> int:
-    return sum(weight.numel() for weight in module.parameters())
+    # As Keras counts: what is learned, and batch norm's running means and variances.
+    statistics = (buffer for name, buffer in module.named_buffers() if name.rpartition(".")[2].startswith("running_"))
+    return _trainable(module) + sum(buffer.numel() for buffer in statistics)
+
+
+def _trainable(module: nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters() if weight.requires_grad)

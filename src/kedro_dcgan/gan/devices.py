@@ -1,8 +1,12 @@
 """Which device and which precision a training runs on, decided once and before it starts."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from kedro_dcgan.errors import ParameterError
 
@@ -42,6 +46,34 @@ def choose_compute(device: str, precision: str) -> Compute:
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"
     return Compute(torch.device(device), precision)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device, without waiting for the device where that is safe.
+
+    (On MPS a copy may read memory that has been given back: https://github.com/pytorch/pytorch/issues/139550.)
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """Let torch use only algorithms that give equal bits for equal inputs (some are slower); else the fastest.
+
+    On a CPU they all do, for an equal number of threads.
+    https://docs.pytorch.org/docs/stable/notes/randomness.html
+    """
+    if wanted:
+        # Read by cuBLAS when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.benchmark = not wanted
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
 
 
 def _has_bfloat16(device: str) -> bool:

@@ -1,11 +1,15 @@
-"""Whether the networks fit into memory, told before the work starts instead of by a killed process."""
+"""Whether the networks fit into memory: told before the work starts where possible, and in one line where not."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import torch
 
-from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.errors import ParameterError, TrainingError
 from kedro_dcgan.gan.describe import describe
 from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
+from kedro_dcgan.parameters import TrainingParameters
 
 
 def require_memory(
@@ -34,8 +38,40 @@ def require_memory(
 _LIGHT = ", or choose a lighter architecture, as simpsons200_light is to simpsons200"
 
 
+def checkpoint_bytes(generator: GeneratorSpec, discriminator: DiscriminatorSpec) -> int:
+    """Return about how large a checkpoint is: weights and Adam's moments, and G's average and best, in float32."""
+    of_generator, of_discriminator = (describe(spec).parameters for spec in (generator, discriminator))
+    return 4 * (3 * (of_generator + of_discriminator) + 2 * of_generator)
+
+
 def free_bytes(device: torch.device) -> int:
     """Return how many bytes may be allocated on a device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+# What the several allocators say. (Those of CUDA have an error of their own, but its libraries have not.)
+_SAID = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+
+
+@contextmanager
+def name_lack_of_memory(device: torch.device, training: TrainingParameters) -> Iterator[None]:
+    """Turn the several errors of a full memory into one line.
+
+    Raises:
+        TrainingError: with what would need less. Nothing is changed silently: another batch is another training.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(text in str(error) for text in _SAID):
+            raise
+        size, parts = training.batch_size, training.gradient_accumulation
+        more = next((n for n in range(parts + 1, size // 2 + 1) if size % n == 0), None)
+        remedy = f"training.gradient_accumulation={more}" if more else f"training.batch_size={max(2, size // 2)}"
+        raise TrainingError(
+            f"training must fit into the memory of {device.type} (it ran out of it, with `training.batch_size` {size} "
+            f"in {parts} part{'s' if parts > 1 else ''}). Pass --params {remedy}, and training.resume=force to go on "
+            "from what was saved before, which is as it was."
+        ) from error

@@ -63,7 +63,7 @@ def _build(shape: Shape, layers: Sequence[Layer]) -> nn.Sequential:
     modules: list[nn.Module] = []
     # Torch draws weights, and the vectors of spectral norm, from its global source: that is left as it is.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         for layer in layers:
             modules.append(_module(layer, shape))
             shape = output_shape(layer, shape)

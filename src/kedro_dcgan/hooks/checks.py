@@ -9,7 +9,9 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
+from kedro_dcgan.atomic import require_room
 from kedro_dcgan.errors import DataError, SourceError
+from kedro_dcgan.hooks.places import saved_at
 from kedro_dcgan.images.manifest import count_reasons, summarise
 from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED, Reason, meaning_of
 from kedro_dcgan.parameters import Parameters, read_parameters
@@ -36,7 +38,7 @@ class CheckHooks:
         self._outputs = pipeline.all_outputs()
         self._manifest = None
         if "generator" in self._outputs:
-            self._check_training()
+            self._check_training(catalog)
         if "manifest" in self._outputs:
             self._check_source(catalog)
         elif "image_shards" in pipeline.inputs() and self._asked_source:
@@ -101,16 +103,20 @@ class CheckHooks:
                 "Ingest it first: kedro run --pipelines=ingestion,preprocessing, with the same --params."
             )
 
-    def _check_training(self) -> None:
+    def _check_training(self, catalog: DataCatalog) -> None:
         # Here, because most commands do without torch, which takes seconds to import.
         from kedro_dcgan.gan.architectures import network_specs
         from kedro_dcgan.gan.devices import choose_compute
-        from kedro_dcgan.gan.memory import require_memory
+        from kedro_dcgan.gan.memory import checkpoint_bytes, require_memory
+        from kedro_dcgan.gan.training.penalties import require_no_batch_norm
 
         images, training = self._parameters.preprocessing, self._parameters.training
         specs = network_specs(images.image_size, images.channels, training)
+        require_no_batch_norm(specs[1], training)
         compute = choose_compute(training.device, training.precision)
         require_memory(*specs, training.batch_size, compute.device)
+        # A new one is written before an old one goes.
+        require_room(saved_at(catalog, "checkpoint"), 2 * checkpoint_bytes(*specs), "two checkpoints")
 
     def _check_source(self, catalog: DataCatalog) -> None:
         # Here, because it brings matplotlib with it, which only ingestion needs.

@@ -5,6 +5,7 @@ import logging
 import os
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +54,7 @@ class LockHooks:
 @contextlib.contextmanager
 def _locked(place: Path) -> Iterator[None]:
     locks = place.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
+    _require_writable(place, locks)
     lock, owner = FileLock(locks / f"{place.name}.lock", timeout=0), locks / f"{place.name}.owner"
     try:
         lock.acquire()
@@ -69,6 +70,18 @@ def _locked(place: Path) -> Iterator[None]:
     finally:
         owner.unlink(missing_ok=True)
         lock.release()
+
+
+def _require_writable(place: Path, locks: Path) -> None:
+    try:
+        for folder in (locks, place) if place.is_dir() else (locks,):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise DataError(
+            f"`{place}` must be where files can be written ({error.strerror}: {error.filename or place}). "
+            "Mend that, or name another place in conf/base/catalog.yml."
+        ) from None
 
 
 def _read(owner: Path) -> str:

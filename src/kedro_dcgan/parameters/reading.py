@@ -73,11 +73,10 @@ def _describe(fault: dict[str, Any]) -> str:
     remedy = "." if is_group or len(named) < len(keys) else f" or with --params {name}=VALUE."
     rule = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("must ")
     rule = "be a group of keys" if "instance of" in rule else rule
-    rule = rule if rule.startswith(("be ", "add ")) else f"be {rule}"
-    return (
-        f"`{'.'.join(named)}` must {rule} (got {fault['input']!r}). "
-        f"Change it in conf/*/parameters_{keys[0]}.yml{remedy}"
-    )
+    rule = rule if rule.startswith(("be ", "add ", "have ")) else f"be {rule}"
+    # A rule on several keys says itself what they are.
+    got = "" if fault["type"] == "value_error" and isinstance(fault["input"], dict) else f" (got {fault['input']!r})"
+    return f"`{'.'.join(named)}` must {rule}{got}. Change it in conf/*/parameters_{keys[0]}.yml{remedy}"
 
 
 def _unknown(name: str) -> str:

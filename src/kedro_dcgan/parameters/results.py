@@ -19,5 +19,5 @@ class ExportParameters(Group):
 
     samples: Annotated[int, Field(ge=1, description="PNG files")]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    gif_frames_per_second: Annotated[float, Field(gt=0, le=50)]
+    frames_per_second: Annotated[float, Field(gt=0, le=50)]
     registered_model: Annotated[str, Field(pattern=r"^[\w.-]+$", description="name in MLflow's registry")]

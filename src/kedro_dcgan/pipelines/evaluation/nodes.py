@@ -13,6 +13,7 @@ from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.metrics.efficientnet import DIMENSION, WEIGHTS_SHA256, EfficientNetLite0Features
 from kedro_dcgan.metrics.frechet import FeatureMoments, frechet_distance
+from kedro_dcgan.metrics.names import short_count
 from kedro_dcgan.parameters import EvaluationParameters
 from kedro_dcgan.progress import track
 
@@ -40,7 +41,7 @@ def evaluate_generator(
     test = _real_moments(extract, images, "test", np.arange(images.count("test")))
     samples = track(generate(generator.build(), latents, _BATCH), "evaluation", evaluation.samples)
     fakes = _moments(extract, samples)
-    key = f"fd_{extract.id}_{_short(evaluation.samples)}_test"
+    key = f"fd_{extract.id}_{short_count(evaluation.samples)}_test"
     metrics = {key: frechet_distance(fakes, test)}
     if images.count("train") >= evaluation.samples:
         drawn = np.random.default_rng(evaluation.seed).permutation(images.count("train"))[: evaluation.samples]
@@ -87,7 +88,3 @@ def _moments(extract: EfficientNetLite0Features, batches: Iterable[Tensor]) -> F
     for batch in batches:
         moments += FeatureMoments.of(extract(batch))
     return moments
-
-
-def _short(count: int) -> str:
-    return f"{count // 1000}k" if count % 1000 == 0 else str(count)

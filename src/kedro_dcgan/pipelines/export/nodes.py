@@ -32,9 +32,10 @@ def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tup
     return samples, Image.fromarray(make_grid(samples, scale=scale))
 
 
-def export_progress(sample_frames: list[SampleGrid], export: ExportParameters) -> Animation:
-    """Return the samples of the fixed latents over time."""
-    return Animation([frame.picture for frame in sample_frames], export.gif_frames_per_second)
+def export_progress(sample_frames: list[SampleGrid], export: ExportParameters) -> tuple[Animation, Animation]:
+    """Return the samples of the fixed latents over time, for an animated picture and for a video."""
+    progress = Animation([frame.picture for frame in sample_frames], export.frames_per_second)
+    return progress, progress
 
 
 def draw_training_curves(training_history: pd.DataFrame) -> Figure:
@@ -65,6 +66,6 @@ def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) ->
             "the evaluation must be that of the generator at hand (it is another's). "
             "Evaluate again: kedro run --pipelines=evaluation,export."
         )
-    logger.info("export        samples, progress GIF, curves, generator -> data/07_model_output, data/08_reporting")
+    logger.info("export        samples, progress, curves, generator -> data/07_model_output, data/08_reporting")
     measured = {key: evaluation[key] for key in ("metrics", "primary_metric", "protocol")}
     return replace(generator, facts={**generator.facts, **measured})

@@ -18,7 +18,7 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(
                 export_progress,
                 inputs=["sample_frames", "params:export"],
-                outputs="progress",
+                outputs=["progress", "progress_video"],
                 name="export_progress",
             ),
             Node(

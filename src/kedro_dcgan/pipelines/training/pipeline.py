@@ -11,8 +11,9 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 train_generator,
-                inputs=["images", "params:training"],
-                outputs=["generator", "training_history", "sample_frames"],
+                inputs=["images", "resume_checkpoint", "params:training"],
+                # The checkpoint comes last: what it says was done has been saved.
+                outputs=["generator", "training_history", "sample_frames", "checkpoint"],
                 name="train_generator",
             ),
         ]

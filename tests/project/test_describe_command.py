@@ -23,7 +23,7 @@ def test_describe_gives_programs_all_that_it_prints(project):
         assert sum(layer["parameters"] for layer in network["layers"]) == network["parameters"]
         assert sum(layer["flops"] for layer in network["layers"]) == network["flops"] > 2e8
         assert network["batch_size"] == 128
-        assert network["training_bytes"] > 16 * network["parameters"]
+        assert network["training_bytes"] > 16 * network["trainable_parameters"]
 
 
 def test_describe_prints_a_table(project):

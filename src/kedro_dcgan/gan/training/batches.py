@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kedro_dcgan.gan.devices import to_device
 from kedro_dcgan.images.shards import PreparedImages
 
 # The networks, their gradients and activations need the rest.
@@ -46,7 +47,7 @@ def resident(device: torch.device, images: PreparedImages, split: str) -> Batche
 
     def batches(indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
         for batch in indices:
-            yield everything.index_select(0, torch.from_numpy(batch).to(device, non_blocking=True))
+            yield everything.index_select(0, to_device(torch.from_numpy(batch), device))
 
     return batches
 
@@ -64,8 +65,8 @@ def streamed(device: torch.device, images: PreparedImages, split: str) -> Batche
             for batch in indices:
                 pending.append(thread.submit(gather, batch))
                 if len(pending) > _AHEAD:
-                    yield pending.popleft().result().to(device, non_blocking=True)
+                    yield to_device(pending.popleft().result(), device)
             while pending:
-                yield pending.popleft().result().to(device, non_blocking=True)
+                yield to_device(pending.popleft().result(), device)
 
     return batches

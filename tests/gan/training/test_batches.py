@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from kedro_dcgan.gan.batches import batches_on, resident, streamed
-from kedro_dcgan.gan.training import batch_indices
+from kedro_dcgan.gan.training.batches import batches_on, resident, streamed
+from kedro_dcgan.gan.training.order import batch_indices
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (300, 3, 16, 16), dtype=np.uint8)
@@ -16,7 +16,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 @pytest.mark.parametrize("how", [batches_on, resident, streamed])
 @pytest.mark.parametrize("device", DEVICES)
 def test_batches_are_the_images_at_the_indices_in_their_order_as_uint8(how, device):
-    indices = list(batch_indices(200, 32, 17, seed=3))
+    indices = list(batch_indices(200, 32, range(17), seed=3))
     batches = list(how(torch.device(device), IMAGES, "train")(indices))
     assert len(batches) == 17
     for batch, wanted in zip(batches, indices, strict=True):

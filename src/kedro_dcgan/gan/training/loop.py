@@ -1,0 +1,173 @@
+"""The training loop as an iterator of ticks. It holds no path, no file, no logger and no tracker."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.gan.devices import Compute
+from kedro_dcgan.gan.networks import Generator
+from kedro_dcgan.gan.sampling import generate_all, sample_latents
+from kedro_dcgan.gan.trained import snapshot_weights
+from kedro_dcgan.gan.training.ema import recalibrate
+from kedro_dcgan.gan.training.health import diagnose, diversity
+from kedro_dcgan.gan.training.losses import LOSSES
+from kedro_dcgan.gan.training.records import BestGenerator, TickRecord
+from kedro_dcgan.gan.training.state import TrainingState
+from kedro_dcgan.gan.training.step import Step
+from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.parameters import TrainingParameters
+
+# So many samples are compared with each other, if the grid has fewer.
+_COMPARED = 64
+# On a GPU a look at the losses makes the host wait for the device; elsewhere it costs nothing.
+_STEPS_BETWEEN_LOOKS = 64
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What training has to show at a moment.
+
+    There is no `record` before the first step, nor, without `samples`, where training was asked to stop
+    between two ticks. `samples` are uint8 `(grid_images, C, H, W)`, always of the same latents.
+    """
+
+    images_seen: int
+    record: TickRecord | None
+    samples: Tensor | None
+    is_checkpoint: bool
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What training is given and asked by whoever runs it.
+
+    `real_images` are uint8 images that the samples' diversity is compared with; `measure` gives the distance
+    of a generator to the validation split; `is_asked_to_stop` is looked at after each step.
+    """
+
+    real_images: Tensor
+    measure: Callable[[Generator], float] | None = None
+    is_asked_to_stop: Callable[[], bool] = lambda: False
+
+
+class Training:
+    """A training on its way: `ticks` goes on from where `state` is."""
+
+    def __init__(
+        self, state: TrainingState, training: TrainingParameters, compute: Compute, surroundings: Surroundings
+    ) -> None:
+        self._state, self._training, self._compute, self._around = state, training, compute, surroundings
+        spec = state.generator.spec
+        self._fixed_latents = sample_latents(max(training.grid_images, _COMPARED), spec, training.seed)
+        wanted = training.ema.recalibration if training.ema.half_life else 0
+        self._calibration_latents = sample_latents(wanted, spec, training.seed + 1) if wanted else None
+
+    def ticks(self, batches: Iterable[Tensor], total_images: int) -> Iterator[Tick]:
+        """Train on `batches` of uint8 images `(N, C, H, W)` on the device, the last of which makes `total_images`.
+
+        There is a tick before the first step, at each multiple of `images_per_tick`, and at the end.
+
+        Raises:
+            TrainingError: after a step with a loss that is not finite.
+        """
+        state, around, step = self._state, self._around, Step(self._state, self._training, self._compute)
+        if not state.images_seen:
+            yield Tick(0, None, self._samples()[: self._training.grid_images], is_checkpoint=False)
+        stopwatch = _Stopwatch(state)
+        for batch in batches:
+            state.means.add(step(to_model_range(batch)))
+            is_last, is_stopped = state.images_seen >= total_images, around.is_asked_to_stop()
+            is_tick = is_last or self._passes(self._training.images_per_tick)
+            if is_tick or is_stopped or self._may_look():
+                self._require_finite_losses()
+            if is_tick:
+                yield self._tick(stopwatch.images_per_second(), is_last, is_stopped)
+                stopwatch = _Stopwatch(state)
+            elif is_stopped:
+                self._settle()
+                yield Tick(state.images_seen, None, None, is_checkpoint=True)
+            if is_stopped:
+                return
+
+    def _tick(self, images_per_second: float, is_last: bool, is_stopped: bool) -> Tick:
+        state, training = self._state, self._training
+        self._settle()
+        samples = self._samples()
+        distance, is_best = self._validate(is_last)
+        is_checkpoint = is_last or is_stopped or is_best or self._is_due(training.images_per_checkpoint)
+        record = TickRecord(
+            images_seen=state.images_seen,
+            **state.means.take(),
+            diversity=diversity(samples, self._around.real_images),
+            validation=distance,
+            images_per_second=images_per_second,
+            health="",
+        )
+        health = diagnose([*state.records, record], is_critic=LOSSES[training.loss].boundary is None)
+        state.records.append(replace(record, health=health))
+        return Tick(state.images_seen, state.records[-1], samples[: training.grid_images], is_checkpoint)
+
+    def _validate(self, is_last: bool) -> tuple[float | None, bool]:
+        state, every = self._state, self._training.images_per_validation
+        if self._around.measure is None or every is None or not (is_last or self._is_due(every)):
+            return None, False
+        distance = self._around.measure(state.shown_generator)
+        is_best = state.best is None or distance < state.best.validation
+        if is_best:
+            state.best = BestGenerator(snapshot_weights(state.shown_generator), state.images_seen, distance)
+        return distance, is_best
+
+    def _settle(self) -> None:
+        # Nothing that is not finite is shown or kept, and no average with statistics that are not its own.
+        self._require_finite_weights()
+        state, parts = self._state, self._training.gradient_accumulation
+        if state.ema_generator and self._calibration_latents is not None:
+            recalibrate(state.ema_generator, self._calibration_latents, self._training.batch_size // parts)
+
+    def _samples(self) -> Tensor:
+        return generate_all(self._state.shown_generator, self._fixed_latents)
+
+    def _passes(self, every: int) -> bool:
+        # Whether the last batch has made or passed a multiple: it does not matter where training has begun.
+        return self._state.images_seen // every > (self._state.images_seen - self._training.batch_size) // every
+
+    def _is_due(self, every: int) -> bool:
+        # Whether a multiple has been passed since the last tick.
+        last = self._state.records[-1].images_seen if self._state.records else 0
+        return self._state.images_seen // every > last // every
+
+    def _may_look(self) -> bool:
+        return self._compute.device.type == "cpu" or self._state.means.unseen >= _STEPS_BETWEEN_LOOKS
+
+    def _require_finite_losses(self) -> None:
+        fault = self._state.means.look()
+        if fault:
+            steps_ago, network, value = fault
+            number = self._state.images_seen // self._training.batch_size - steps_ago
+            raise TrainingError(
+                f"the {network}'s loss must stay finite (got {value} in step {number:,}, at "
+                f"{number * self._training.batch_size / 1000:.1f} kimg). {_REMEDY}"
+            )
+
+    def _require_finite_weights(self) -> None:
+        network = self._state.find_not_finite()
+        if network:
+            kimg = self._state.images_seen / 1000
+            raise TrainingError(f"the {network}'s weights must stay finite (they do not at {kimg:.1f} kimg). {_REMEDY}")
+
+
+_REMEDY = (
+    "Lower `training.generator.learning_rate` and `training.discriminator.learning_rate`; what was saved before is "
+    "as it was."
+)
+
+
+class _Stopwatch:
+    def __init__(self, state: TrainingState) -> None:
+        self._state, self._since, self._started = state, state.images_seen, time.perf_counter()
+
+    def images_per_second(self) -> float:
+        return (self._state.images_seen - self._since) / (time.perf_counter() - self._started)

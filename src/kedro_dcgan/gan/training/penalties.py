@@ -1,0 +1,54 @@
+"""Penalties on the discriminator's gradients with respect to its images, `(N, C, H, W)` float32.
+
+Each is about one image at a time, and batch norm makes a logit depend on the whole batch: where there is a
+penalty, the discriminator must have none. They are computed in float32, whatever the precision.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.gan.devices import to_device
+from kedro_dcgan.gan.specs import BatchNorm, DiscriminatorSpec
+from kedro_dcgan.parameters import TrainingParameters
+
+
+def r1_penalty(discriminator: nn.Module, real_images: Tensor, gamma: float) -> Tensor:
+    """Return gamma / 2 * E[|grad D(x)|^2] at real images x (Mescheder et al. 2018, arXiv 1801.04406, equation 9)."""
+    return gamma / 2 * _gradients(discriminator, real_images).square().sum(dim=1).mean()
+
+
+def gradient_penalty(
+    discriminator: nn.Module, real_images: Tensor, fake_images: Tensor, weight: float, source: torch.Generator
+) -> Tensor:
+    """Return weight * E[(|grad D(x)| - 1)^2] at points x between real and fake images, drawn from `source`.
+
+    Gulrajani et al. 2017 (arXiv 1704.00028), equation 3.
+    """
+    share = to_device(torch.rand(len(real_images), 1, 1, 1, generator=source), real_images.device)
+    between = torch.lerp(fake_images.float(), real_images.float(), share)
+    return weight * (_gradients(discriminator, between).norm(dim=1) - 1).square().mean()
+
+
+def require_no_batch_norm(spec: DiscriminatorSpec, training: TrainingParameters) -> None:
+    """Refuse a penalty on a discriminator with batch norm.
+
+    Raises:
+        ParameterError: with what to change.
+    """
+    has_penalty = training.penalties.r1 > 0 or training.loss == "wgan_gp"
+    if has_penalty and any(isinstance(layer, BatchNorm) for layer in spec.layers):
+        which = "loss` wgan_gp" if training.loss == "wgan_gp" else "penalties.r1`"
+        raise ParameterError(
+            "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with "
+            f"`training.{which}). Pass --params training.discriminator.batch_norm=false."
+        )
+
+
+def _gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
+    # (N, C * H * W)
+    images = images.detach().float().requires_grad_(True)
+    with torch.autocast(images.device.type, enabled=False):
+        logits = discriminator(images)
+    (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradients.flatten(1)

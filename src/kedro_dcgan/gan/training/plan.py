@@ -1,0 +1,106 @@
+"""What a training is going to be, known before it starts: networks, device, length, and its fingerprint.
+
+Equal fingerprints mean the same training, moment by moment: how long it is, how often it is saved and on which
+kind of device it runs stand outside of it.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import torch
+
+from kedro_dcgan.gan.architectures import network_specs
+from kedro_dcgan.gan.devices import Compute, choose_compute
+from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec, spec_to_dict
+from kedro_dcgan.gan.training.penalties import require_no_batch_norm
+from kedro_dcgan.images.shards import PreparedImages
+from kedro_dcgan.parameters import TrainingParameters, flatten
+
+# These do not change what is trained up to a given moment. (What is said of the precision is what it came to.)
+_OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "precision"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that has been asked for."""
+
+    generator: GeneratorSpec
+    discriminator: DiscriminatorSpec
+    compute: Compute
+    total_batches: int
+    total_images: int
+    fingerprint: Mapping[str, Any]
+
+    @property
+    def training_id(self) -> str:
+        """A short name of the fingerprint."""
+        return _digest(dict(self.fingerprint))
+
+
+def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
+    """Work out what the parameters ask for on these images.
+
+    Raises:
+        ParameterError: if the networks do not take the size of the images, a penalty does not go with batch
+            norm, or the device is not there.
+        DataError: if the train split holds fewer images than a batch.
+    """
+    size = training.batch_size
+    images.require("train", size, f"one batch of `training.batch_size` {size}", "Lower it, or add images.")
+    generator, discriminator = network_specs(images.image_size, images.channels, training)
+    require_no_batch_norm(discriminator, training)
+    compute = choose_compute(training.device, training.precision)
+    batches = training.total_batches(images.count("train"))
+    parameters = {key: value for key, value in flatten(training).items() if key not in _OUTSIDE}
+    fingerprint = {
+        **{f"training.{key}": value for key, value in parameters.items()},
+        "training.precision": compute.precision,
+        "images": images.digest,
+        "generator": _digest(spec_to_dict(generator)),
+        "discriminator": _digest(spec_to_dict(discriminator)),
+        "code": _digest_of_code(),
+        "torch": torch.__version__,
+    }
+    # As it comes back from a file: lists for tuples.
+    plain = json.loads(json.dumps(fingerprint))
+    return Plan(generator, discriminator, compute, batches, batches * size, plain)
+
+
+def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Return in words where two fingerprints differ."""
+    changed = (key for key in {**stored, **asked} if stored.get(key) != asked.get(key))
+    return [f"{key} was {_plain(stored.get(key))}, is {_plain(asked.get(key))}" for key in changed]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def _digest_of_code() -> str:
+    hasher = hashlib.sha256()
+    # What trains, and what chooses the best generator.
+    for package in ("kedro_dcgan.gan", "kedro_dcgan.metrics"):
+        for file in _python_files(files(package)):
+            hasher.update(file.read_bytes())
+    return hasher.hexdigest()[:12]
+
+
+def _python_files(folder: Traversable) -> list[Traversable]:
+    found: list[Traversable] = []
+    for item in sorted(folder.iterdir(), key=lambda item: item.name):
+        if item.is_dir():
+            found += _python_files(item)
+        elif item.name.endswith(".py"):
+            found.append(item)
+    return found

@@ -1,0 +1,120 @@
+"""Everything that training changes, and how it is taken apart and put together again."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.gan.devices import Compute
+from kedro_dcgan.gan.networks import Discriminator, Generator, initialise
+from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
+from kedro_dcgan.gan.training.records import BestGenerator, StepMeans, TickRecord
+from kedro_dcgan.parameters import NetworkParameters, TrainingParameters
+
+
+@dataclass
+class TrainingState:
+    """The networks, their optimisers, the average of the generator (if there is one), and what has been seen so far."""
+
+    generator: Generator
+    discriminator: Discriminator
+    generator_optimiser: torch.optim.Optimizer
+    discriminator_optimiser: torch.optim.Optimizer
+    ema_generator: Generator | None
+    images_seen: int = 0
+    means: StepMeans = field(default_factory=StepMeans)
+    records: list[TickRecord] = field(default_factory=list)
+    best: BestGenerator | None = None
+
+    @property
+    def shown_generator(self) -> Generator:
+        """The generator that is shown, measured and exported."""
+        return self.ema_generator or self.generator
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all of it as tensors and plain values, on the CPU."""
+        return {
+            **{name: _on_cpu(part.state_dict()) for name, part in self._parts().items()},
+            "images_seen": self.images_seen,
+            "means": self.means.state_dict(),
+            "records": [record.as_dict() for record in self.records],
+            "best": self.best and self.best.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Become what `state_dict` was taken from, with the learning rates and betas that were asked for.
+
+        Raises:
+            TrainingError: if the networks are of other shapes.
+        """
+        rates = [(group, group["lr"], group["betas"]) for group in self._groups()]
+        try:
+            for name, part in self._parts().items():
+                # Where an average is new, it begins with the generator.
+                part.load_state_dict(state.get(name, state["generator"]))
+        except (RuntimeError, ValueError) as error:
+            fault = str(error).splitlines()[-1].strip()
+            raise TrainingError(
+                f"the networks must be those of the checkpoint ({fault}). Start anew: --params training.resume=never."
+            ) from None
+        for group, (_, rate, betas) in zip(self._groups(), rates, strict=True):
+            group["lr"], group["betas"] = rate, betas
+        self.images_seen = state["images_seen"]
+        self.means = StepMeans.from_state(state["means"])
+        self.records = [TickRecord(**record) for record in state["records"]]
+        self.best = BestGenerator(**state["best"]) if state["best"] else None
+
+    def find_not_finite(self) -> str | None:
+        """Return which network has weights that are NaN or infinite, if one has. Waits for the device."""
+        for name in ("discriminator", "generator"):
+            weights = getattr(self, name).parameters()
+            if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
+                return name
+        return None
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for one in (self.generator_optimiser, self.discriminator_optimiser) for group in one.param_groups]
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "generator_optimiser": self.generator_optimiser,
+            "discriminator_optimiser": self.discriminator_optimiser,
+        }
+        return {**parts, "ema_generator": self.ema_generator} if self.ema_generator else parts
+
+
+def start(
+    generator_spec: GeneratorSpec,
+    discriminator_spec: DiscriminatorSpec,
+    training: TrainingParameters,
+    compute: Compute,
+) -> TrainingState:
+    """Build both networks and their optimisers; every random draw follows from `training.seed`."""
+    source = torch.Generator().manual_seed(training.seed)
+    g, d = Generator(generator_spec), Discriminator(discriminator_spec)
+    for network in (g, d):
+        initialise(network, source)
+        network.to(compute.device).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(g).requires_grad_(False) if training.ema.half_life else None
+    return TrainingState(g, d, _adam(g, training.generator), _adam(d, training.discriminator), average)
+
+
+def _adam(network: torch.nn.Module, parameters: NetworkParameters) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, betas=parameters.betas)
+
+
+def _on_cpu(value: Any) -> Any:
+    match value:
+        case Tensor():
+            # Not a view of what training goes on to change; in its own memory format, as it is to go on.
+            return value.detach().cpu().clone()
+        case dict():
+            return {key: _on_cpu(item) for key, item in value.items()}
+        case list() | tuple():
+            return type(value)(_on_cpu(item) for item in value)
+    return value

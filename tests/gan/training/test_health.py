@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kedro_dcgan.gan.training.health import (
+    COLLAPSE,
+    HEALTHY,
+    OSCILLATION,
+    WINS,
+    advice_for,
+    diagnose,
+    diversity,
+    verdict,
+)
+from kedro_dcgan.gan.training.records import TickRecord
+
+GOOD = TickRecord(0, 0.7, 2.0, 0.9, 0.9, 0.8, 0.2, 0.9, None, 100.0, HEALTHY)
+
+
+def history(count, kimg_a_tick=5, **columns):
+    """So many ticks; each column is a list that ends at the last tick."""
+    records = [replace(GOOD, images_seen=1000 * kimg_a_tick * (n + 1)) for n in range(count)]
+    for name, values in columns.items():
+        for n, value in enumerate(values, start=count - len(values)):
+            records[n] = replace(records[n], **{name: value})
+    return records
+
+
+def health(records, is_critic=False):
+    return diagnose(records, is_critic)
+
+
+def test_a_good_training_is_healthy():
+    assert {health(history(count)) for count in (1, 2, 5, 20)} == {HEALTHY}
+
+
+def test_the_discriminator_wins_when_it_has_been_right_for_20_kimg():
+    sure = {"real_accuracy": [1.0] * 4, "fake_accuracy": [0.999] * 4}
+    assert health(history(6, **sure)) == WINS
+    assert health(history(6, real_accuracy=[1.0] * 4, fake_accuracy=[0.98, 1.0, 1.0, 1.0])) == HEALTHY
+    assert health(history(6, real_accuracy=[1.0] * 4)) == HEALTHY
+    assert health(history(6, kimg_a_tick=2, **sure)) == HEALTHY
+    assert health(history(6, kimg_a_tick=30, real_accuracy=[1.0] * 3, fake_accuracy=[1.0] * 3)) == HEALTHY
+    assert health(history(6, kimg_a_tick=30, **sure)) == WINS
+
+
+def test_a_critic_may_win():
+    assert health(history(6, real_accuracy=[1.0] * 4, fake_accuracy=[1.0] * 4), is_critic=True) == HEALTHY
+
+
+def test_modes_collapse_when_diversity_falls_below_half_of_its_highest_for_two_ticks():
+    assert health(history(8, diversity=[0.9, 0.44, 0.44])) == COLLAPSE
+    assert health(history(8, diversity=[0.44])) == HEALTHY
+    assert health(history(8, diversity=[0.44, 0.5])) == HEALTHY
+
+
+def test_modes_collapse_when_diversity_never_rises():
+    assert health(history(10, diversity=[0.1] * 10)) == COLLAPSE
+    assert health(history(10, diversity=[0.1] * 9 + [0.21])) == HEALTHY
+    # At the beginning the samples are all grey.
+    assert health(history(9, diversity=[0.1] * 9)) == HEALTHY
+
+
+def test_a_loss_that_swings_is_told():
+    assert health(history(8, generator_loss=[1.0, 3.0] * 4)) == OSCILLATION
+    assert health(history(8, generator_loss=[1.9, 2.1] * 4)) == HEALTHY
+    assert health(history(8, generator_loss=[1, 2, 3, 4, 5, 6, 7, 8])) == HEALTHY
+    assert health(history(7, generator_loss=[1.0, 3.0] * 3)) == HEALTHY
+
+
+@pytest.mark.parametrize("name", [WINS, COLLAPSE, OSCILLATION])
+def test_there_is_advice_for_each(name):
+    assert "`training." in advice_for(name)
+
+
+def test_the_verdict_says_since_when_or_what_has_passed():
+    assert verdict([]) == "not trained"
+    assert verdict(history(4)) == "healthy"
+    assert verdict(history(6, health=[COLLAPSE, HEALTHY, WINS, COLLAPSE, COLLAPSE])) == "mode collapse since 25.0 kimg"
+    assert verdict(history(2, health=[WINS, WINS])) == "discriminator wins since 5.0 kimg"
+    assert verdict(history(6, health=[COLLAPSE, HEALTHY, WINS, HEALTHY])) == (
+        "healthy again after discriminator wins and mode collapse"
+    )
+
+
+def test_diversity_is_one_for_real_images_and_falls_with_copies():
+    images = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert diversity(images, images) == pytest.approx(1)
+    assert diversity(images[:1].expand(64, -1, -1, -1), images) == 0
+    assert diversity(images[:8].repeat(8, 1, 1, 1), images) == 0
+    half = (images.float() / 2).to(torch.uint8)
+    assert diversity(half, images) == pytest.approx(0.5, abs=0.01)
+
+
+def test_diversity_compares_equally_many():
+    images = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert diversity(images, images[:10]) == pytest.approx(1)
+    assert diversity(images, images[:1]) != diversity(images, images[:1])  # NaN

@@ -1,0 +1,124 @@
+"""Killed at any moment and started again, a training ends in the same bits as one that was left alone."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from engine import CPU, REAL, a_run, batches, new_state, tensors_in
+from recipes import tiny_training
+
+from kedro_dcgan import atomic
+from kedro_dcgan.checkpoint_files import CheckpointFolder
+from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader, restore
+from kedro_dcgan.gan.training.plan import plan_training
+from kedro_dcgan.images.shards import PreparedImages, StoredShard
+
+KILLS = 20
+# Long enough to be killed in; for what is killed while it saves, as long as it takes to save twice.
+LONG, SHORT = 60, 10
+TRAINING = tiny_training(
+    discriminator__dropout=0.3,
+    ema__half_life=100,
+    images_per_validation=48,
+    checkpoints_kept=1,
+    deterministic=True,
+)
+IMAGES = PreparedImages(16, 1, "digest", [StoredShard("0", "", REAL.numpy())], {"train": torch.arange(64).numpy()})
+PLAN = plan_training(IMAGES, TRAINING)
+
+
+def train(folder, steps):
+    """What the node does, without Kedro: go on from what is there, save what is due, return the final state."""
+    stored, state = CheckpointFolder(folder), new_state(TRAINING)
+    before = restore(stored, PLAN, TRAINING)
+    if before:
+        state.load_state_dict(before)
+    done = state.images_seen // 8
+    run = a_run(state, TRAINING, CPU, measure=lambda generator: float(generator.layers[1].weight.abs().sum()))
+    for tick in run.ticks(batches(steps - done, done), 8 * steps):
+        if tick.is_checkpoint:
+            is_best = state.best is not None and state.best.images_seen == tick.images_seen
+            header = CheckpointHeader(PLAN.training_id, tick.images_seen, 8 * steps, is_best, PLAN.fingerprint)
+            stored.save(Checkpoint(header, state.state_dict(), TRAINING.checkpoints_kept))
+    return state
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The final states of trainings that were left alone, and how long the long one takes."""
+    started = time.perf_counter()
+    long = train(tmp_path_factory.mktemp("long"), LONG)
+    return {LONG: long, SHORT: train(tmp_path_factory.mktemp("short"), SHORT), "time": time.perf_counter() - started}
+
+
+def forked(folder, steps, prepare=lambda: None):
+    """Train in a process of its own, which has this one's imports."""
+    if pid := os.fork():
+        return pid
+    try:
+        prepare()
+        train(folder, steps)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def code_of(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def require_equal(folder, steps, undisturbed):
+    state, expected = train(folder, steps), undisturbed[steps]
+    assert state.images_seen == 8 * steps
+    # Whole checkpoints, and nothing else.
+    left = [path.name for path in (folder / PLAN.training_id).iterdir()]
+    assert all(name.isdigit() for name in left), left
+    pairs = zip(tensors_in(expected.state_dict()), tensors_in(state.state_dict()), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    for one, other in zip(expected.records, state.records, strict=True):
+        assert {**one.as_dict(), "images_per_second": 0} == {**other.as_dict(), "images_per_second": 0}
+
+
+def test_trainings_killed_at_20_random_moments_end_in_the_same_bits(undisturbed, tmp_path):
+    moments, kills, trainings = random.Random(0), 0, 0
+    while kills < KILLS:
+        pid = forked(tmp_path / str(trainings), LONG)
+        time.sleep(moments.uniform(0, undisturbed["time"] / 6))
+        os.kill(pid, signal.SIGKILL)
+        code = code_of(pid)
+        assert code in (0, -signal.SIGKILL)
+        if code == 0:
+            # It was done before its time.
+            require_equal(tmp_path / str(trainings), LONG, undisturbed)
+            trainings += 1
+        else:
+            kills += 1
+    require_equal(tmp_path / str(trainings), LONG, undisturbed)
+
+
+# Leftovers, the tensors, fsync of each file and folder, the renames, old ones; twice.
+@pytest.mark.parametrize("call", range(1, 19))
+def test_a_training_killed_while_it_saves_ends_in_the_same_bits(undisturbed, tmp_path, call):
+    def die_at_call():
+        calls = iter(range(1, 1000))
+
+        def dying(original):
+            def called(*arguments, **named):
+                if next(calls) == call:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(*arguments, **named)
+
+            return called
+
+        atomic._sync = dying(atomic._sync)
+        Path.rename = dying(Path.rename)
+        torch.save = dying(torch.save)
+        shutil.rmtree = dying(shutil.rmtree)
+
+    assert code_of(forked(tmp_path, SHORT, die_at_call)) == -signal.SIGKILL
+    require_equal(tmp_path, SHORT, undisturbed)

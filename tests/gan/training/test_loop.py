@@ -1,0 +1,155 @@
+import pytest
+import torch
+from engine import a_run, batches, new_state, tensors_in, ticks, weights_of
+from recipes import tiny_training
+
+from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.gan.devices import Compute, deterministic_algorithms
+from kedro_dcgan.gan.sampling import generate_all
+
+
+def test_there_is_a_tick_before_the_first_step_then_by_images_seen_then_at_the_end():
+    seen = ticks(new_state(), count=5)
+    assert [tick.images_seen for tick in seen] == [0, 16, 32, 40]
+    assert [tick.record is None for tick in seen] == [True, False, False, False]
+    assert [tick.is_checkpoint for tick in seen] == [False, False, True, True]
+    assert all(tick.samples.shape == (4, 1, 16, 16) for tick in seen)
+
+
+def test_ticks_are_at_multiples_whatever_the_batch_size():
+    training = tiny_training(images_per_tick=20)
+    assert [tick.images_seen for tick in ticks(new_state(training), 8, training)] == [0, 24, 40, 64]
+
+
+def test_training_is_lazy():
+    state = new_state()
+    running = a_run(state).ticks(batches(100), 800)
+    assert next(running).record is None
+    assert state.images_seen == 0
+    assert next(running).record.images_seen == state.images_seen == 16
+
+
+def test_training_learns_the_brightness_of_its_images():
+    state, training = new_state(), tiny_training(images_per_tick=10_000)
+    bright = [torch.full((8, 1, 16, 16), 200, dtype=torch.uint8)] * 150
+    last = list(a_run(state, training).ticks(bright, 1200))[-1]
+    assert abs(last.samples.float().mean() - 200) < 30
+
+
+def test_what_is_shown_is_the_average_if_there_is_one():
+    training = tiny_training(ema__half_life=100)
+    state = new_state(training)
+    last = ticks(state, 4, training)[-1]
+    run = a_run(state, training)
+    assert torch.equal(last.samples, generate_all(state.ema_generator, run._fixed_latents)[:4])
+    assert not torch.equal(last.samples, generate_all(state.generator, run._fixed_latents)[:4])
+
+
+@pytest.mark.parametrize("network", ["discriminator", "generator"])
+def test_a_loss_that_is_not_finite_stops_training_in_its_step_and_names_it(network):
+    state = new_state()
+    running = a_run(state, tiny_training(images_per_tick=800)).ticks(spoiled(state, network, after=3), 800)
+    next(running)
+    with pytest.raises(TrainingError, match=rf"the {network}'s loss must stay finite \(got nan in step 4, at 0.0"):
+        next(running)
+    assert state.images_seen == 32
+
+
+def spoiled(state, network, after):
+    for number, batch in enumerate(batches(100)):
+        if number == after:
+            with torch.no_grad():
+                next(getattr(state, network).parameters()).fill_(torch.nan)
+        yield batch
+
+
+def test_weights_that_are_not_finite_are_never_shown_or_kept():
+    state = new_state(tiny_training(images_per_tick=8))
+    original = state.generator_optimiser.step
+
+    def diverge():
+        original()
+        next(state.generator.parameters()).data.fill_(torch.inf)
+
+    state.generator_optimiser.step = diverge
+    running = a_run(state, tiny_training(images_per_tick=8)).ticks(batches(4), 32)
+    next(running)
+    with pytest.raises(TrainingError, match=r"the generator's weights must stay finite"):
+        next(running)
+
+
+def test_training_stops_after_the_step_when_asked_and_offers_a_checkpoint():
+    state = new_state()
+    running = a_run(state, tiny_training(images_per_tick=80), is_asked_to_stop=lambda: state.images_seen == 24)
+    seen = list(running.ticks(batches(100), 800))
+    assert [(tick.images_seen, tick.is_checkpoint) for tick in seen] == [(0, False), (24, True)]
+    assert seen[-1].record is None
+    assert state.means.state_dict()["steps"] == 3
+
+
+def test_training_asked_to_stop_at_a_tick_shows_it_and_offers_a_checkpoint():
+    state = new_state()
+    seen = list(a_run(state, is_asked_to_stop=lambda: state.images_seen == 16).ticks(batches(100), 800))
+    last = seen[-1]
+    assert (len(seen), last.images_seen, last.record.images_seen, last.is_checkpoint) == (2, 16, 16, True)
+
+
+def test_the_generator_with_the_smallest_distance_is_the_best():
+    distances = iter([5.0, 3.0, 4.0])
+    training = tiny_training(images_per_validation=16, images_per_checkpoint=10_000)
+    state = new_state(training)
+    seen = ticks(state, 6, training, measure=lambda generator: next(distances))
+    assert [tick.record and tick.record.validation for tick in seen] == [None, 5.0, 3.0, 4.0]
+    # A checkpoint where it is better than before, and at the end.
+    assert [tick.is_checkpoint for tick in seen] == [False, True, True, True]
+    assert (state.best.images_seen, state.best.validation) == (32, 3.0)
+    assert not torch.equal(state.best.weights["layers.1.weight"], state.generator.state_dict()["layers.1.weight"])
+
+
+def test_it_is_measured_at_the_cadence_and_at_the_end():
+    training = tiny_training(images_per_validation=32)
+    measured = []
+    ticks(new_state(training), 5, training, measure=lambda generator: measured.append(1) or 1.0)
+    assert len(measured) == 2
+
+
+def test_measuring_and_showing_do_not_change_what_is_trained():
+    plain, looked_at = new_state(), new_state()
+    ticks(plain, 6, tiny_training(images_per_tick=48))
+    training = tiny_training(images_per_tick=8, images_per_validation=8)
+    ticks(looked_at, 6, training, measure=lambda generator: float(torch.rand(1)))
+    expected = weights_of(looked_at)
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(plain).items())
+
+
+DUE = [(16, [16, 32, 48, 64, 80]), (24, [32, 48, 80]), (40, [48, 80]), (56, [64, 80])]
+
+
+@pytest.mark.parametrize(("every", "due"), DUE)
+def test_what_is_due_between_two_ticks_comes_with_the_next_one(every, due):
+    training = tiny_training(images_per_checkpoint=every, images_per_validation=every)
+    seen = ticks(new_state(training), 10, training, measure=lambda generator: 1.0)
+    assert [tick.images_seen for tick in seen if tick.is_checkpoint] == due
+    assert [tick.images_seen for tick in seen if tick.record and tick.record.validation] == due
+
+
+@pytest.mark.parametrize("changes", [{"ema__recalibration": 0}, {"ema__recalibration": 3}, {"ema__recalibration": 33}])
+def test_the_average_is_shown_with_any_recalibration(changes):
+    training = tiny_training(ema__half_life=100, **changes)
+    assert [tick.images_seen for tick in ticks(new_state(training), 2, training)] == [0, 16]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@pytest.mark.parametrize("changes", [{}, {"ema__half_life": 100}, {"discriminator__dropout": 0.3}])
+def test_a_gpu_trains_and_ends_in_the_same_bits_when_it_is_stopped(changes):
+    compute = Compute(torch.device("cuda"), "float32")
+    training = tiny_training(**changes, deterministic=True)
+    with deterministic_algorithms(True):
+        whole, first, second = (new_state(training, compute) for _ in range(3))
+        on_gpu = [batch.cuda() for batch in batches(8)]
+        list(a_run(whole, training, compute).ticks(on_gpu, 64))
+        list(a_run(first, training, compute).ticks(on_gpu[:3], 64))
+        second.load_state_dict(first.state_dict())
+        list(a_run(second, training, compute).ticks(on_gpu[3:], 64))
+    pairs = zip(tensors_in(whole.state_dict()), tensors_in(second.state_dict()), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)

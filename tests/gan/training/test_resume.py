@@ -1,0 +1,109 @@
+"""Stopped anywhere and gone on with, a training ends in the same bits."""
+
+import io
+
+import pytest
+import torch
+from engine import new_state, tensors_in, ticks
+from recipes import tiny_training
+
+from kedro_dcgan.errors import TrainingError
+
+STEPS = 12
+RECIPES = {
+    "plain": {},
+    "dropout and averaging": {"discriminator__dropout": 0.3, "ema__half_life": 100},
+    "spectral norm, hinge and R1": {
+        "discriminator__spectral_norm": True,
+        "discriminator__batch_norm": False,
+        "loss": "hinge",
+        "penalties__r1": 1.0,
+        "penalties__r1_every": 3,
+    },
+    "augmentation, turns and parts": {
+        "augmentation__flip": True,
+        "augmentation__differentiable": ["colour", "translation", "cutout"],
+        "discriminator__steps": 2,
+        "gradient_accumulation": 2,
+    },
+    "wgan_gp, uniform latents": {"loss": "wgan_gp", "latents": "uniform", "discriminator__batch_norm": False},
+}
+
+
+def measure(generator):
+    return float(next(generator.parameters()).detach().abs().sum())
+
+
+def through_a_file(state):
+    file = io.BytesIO()
+    torch.save(state.state_dict(), file)
+    return torch.load(io.BytesIO(file.getvalue()), weights_only=True)
+
+
+def without_times(state):
+    return [{**record.as_dict(), "images_per_second": 0} for record in state.records]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_training_stopped_after_any_step_ends_in_the_same_bits(recipe):
+    training = tiny_training(**RECIPES[recipe], images_per_validation=32)
+    whole = new_state(training)
+    ticks(whole, STEPS, training, measure=measure)
+    for stop in range(1, STEPS):
+        first = new_state(training)
+        torch.manual_seed(stop)  # what the process has drawn for itself does not matter
+        list(
+            ticks(
+                first, STEPS, training, measure=measure, is_asked_to_stop=lambda f=first, s=stop: f.images_seen == 8 * s
+            )
+        )
+        assert first.images_seen == 8 * stop
+        second = new_state(training)
+        second.load_state_dict(through_a_file(first))
+        ticks(second, STEPS - stop, training, measure=measure)
+        expected, got = whole.state_dict(), second.state_dict()
+        assert without_times(whole) == without_times(second)
+        assert len(tensors_in(expected)) == len(tensors_in(got)) > 30
+        assert all(torch.equal(one, other) for one, other in zip(tensors_in(expected), tensors_in(got), strict=True))
+
+
+def test_what_was_asked_for_anew_holds_after_a_change():
+    before = new_state()
+    ticks(before, 2)
+    changed = tiny_training(generator__learning_rate=1e-5, discriminator__betas=(0.0, 0.9), ema__half_life=50)
+    state = new_state(changed)
+    state.load_state_dict(through_a_file(before))
+    assert state.generator_optimiser.param_groups[0]["lr"] == 1e-5
+    assert state.discriminator_optimiser.param_groups[0]["betas"] == (0.0, 0.9)
+    moments = [tensors_in(one.generator_optimiser.state_dict()["state"]) for one in (before, state)]
+    assert all(torch.equal(old, new) for old, new in zip(*moments, strict=True))
+    # An average that is new begins with the generator.
+    averaged = state.ema_generator.state_dict()
+    assert all(torch.equal(value, averaged[name]) for name, value in before.generator.state_dict().items())
+
+
+def test_networks_of_other_shapes_are_refused_in_one_line():
+    state, said = new_state(tiny_training(generator__width=6)), r"^the networks must be those of the checkpoint \("
+    with pytest.raises(TrainingError, match=said) as caught:
+        state.load_state_dict(through_a_file(new_state()))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_gone_on_with_has_the_memory_format_that_it_had():
+    before, after = new_state(), new_state()
+    ticks(before, 1)
+    after.load_state_dict(through_a_file(before))
+    strides = [
+        [moment.stride() for record in one.discriminator_optimiser.state.values() for moment in record.values()]
+        for one in (before, after)
+    ]
+    assert strides[0] == strides[1]
+
+
+def test_a_state_taken_is_not_changed_by_what_is_trained_afterwards():
+    state = new_state()
+    ticks(state, 2)
+    taken = state.state_dict()
+    before = [tensor.clone() for tensor in tensors_in(taken)]
+    ticks(state, 2)
+    assert all(torch.equal(one, other) for one, other in zip(before, tensors_in(taken), strict=True))

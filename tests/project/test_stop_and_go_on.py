@@ -1,0 +1,175 @@
+"""`kedro run`, stopped and started again: the same results, in the same MLflow run, or a plain word."""
+
+import random
+import shutil
+import signal
+import time
+
+import mlflow
+import pandas as pd
+import pytest
+import torch
+from conftest import copy_project
+
+from kedro_dcgan.datasets import TrainedGeneratorDataset
+
+RECIPE = {
+    "training.kimg": 5,
+    "training.discriminator.dropout": 0.2,
+    "training.ema.half_life": 1000,
+    "training.images_per_tick": 500,
+    "training.images_per_validation": 2000,
+    "training.images_per_checkpoint": 500,
+    "training.validation_samples": 50,
+    "training.deterministic": "true",
+}
+
+
+def command(pipelines="training", **changes):
+    parameters = {**RECIPE, **{f"training.{key}": value for key, value in changes.items()}}
+    listed = ",".join(f"{key}={value}" for key, value in parameters.items())
+    return "run", "--env=smoke", f"--pipelines={pipelines}", "--params", listed
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    project = copy_project(tmp_path_factory.mktemp("undisturbed") / "kedro-dcgan")
+    project.kedro(*command("train"))
+    return project
+
+
+@pytest.fixture
+def project(tmp_path):
+    project = copy_project(tmp_path / "kedro-dcgan")
+    project.kedro(*command("ingestion,preprocessing"))
+    return project
+
+
+def checkpoints(project):
+    return sorted(path.name for path in project.path.glob("data/06_models/checkpoints/*/0*"))
+
+
+def stopped(project, number, after=1):
+    """Start training, send a signal once there is one checkpoint more than before, and return the result."""
+    there = set(checkpoints(project))
+    with project.start("kedro", *command()) as process:
+        while len(set(checkpoints(project)) - there) < after:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
+
+
+def runs(project):
+    mlflow.set_tracking_uri(f"sqlite:///{project.path}/mlflow.db")
+    return mlflow.search_runs(experiment_names=["dcgan"], order_by=["start_time"])
+
+
+def history_of(project):
+    return pd.read_json(project.path / "data/06_models/training_history.jsonl", lines=True)
+
+
+def require_same_results(project, undisturbed):
+    folders = [one.path / "data/06_models" for one in (undisturbed, project)]
+    first, second = (TrainedGeneratorDataset(folder / "generator").load() for folder in folders)
+    assert first.config() == second.config()
+    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
+    histories = [history_of(one) for one in (undisturbed, project)]
+    pd.testing.assert_frame_equal(*(history.drop(columns="images_per_second") for history in histories))
+    frames = [{p.name: p.read_bytes() for p in (folder / "sample_frames").glob("*/*.png")} for folder in folders]
+    assert frames[0] == frames[1]
+
+
+def test_a_training_that_is_stopped_by_signals_is_gone_on_with_in_its_run(project, undisturbed):
+    for number, code, killed in (("SIGTERM", 143, True), ("SIGINT", 130, True), ("SIGKILL", -9, False)):
+        returned, output, errors = stopped(project, getattr(signal, number))
+        assert returned == code, errors
+        if killed:
+            assert "stopped and saved at" in errors
+            assert "The same command goes on from here." in errors
+            assert "Traceback" not in output + errors
+            assert list(runs(project)["status"]) == ["KILLED"]
+    # How often it saves is no part of what is trained, but is a parameter of the run.
+    assert "goes on from" in project.kedro(*command(checkpoints_kept=3)).stdout
+    require_same_results(project, undisturbed)
+    assert list(runs(project)["status"]) == ["FINISHED"]
+    client = mlflow.MlflowClient()
+    steps = [metric.step for metric in client.get_metric_history(runs(project)["run_id"][0], "generator_loss")]
+    assert steps == list(history_of(project)["images_seen"])
+
+
+def test_a_training_stopped_before_its_first_tick_is_gone_on_with(project):
+    with project.start("kedro", *command(images_per_tick=4000)) as process:
+        # The run is opened right before the first step, the samples of which take a moment.
+        database = project.path / "mlflow.db"
+        while not database.exists() or not list((project.path / "mlartifacts").glob("*")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert "stopped and saved at" in errors
+    assert len(checkpoints(project)) == 1
+    assert len(history_of(project)) == 0
+    assert "goes on from" in project.kedro(*command(images_per_tick=4000)).stdout
+
+
+def test_a_changed_training_is_refused_a_finished_one_repeated_and_a_longer_one_gone_on_with(project, undisturbed):
+    stopped(project, signal.SIGTERM)
+    refused = project.kedro(*command(real_label=0.9), check=False)
+    assert refused.returncode == 1
+    assert "(training.real_label was 1.0, is 0.9). Restore that, or start anew" in refused.stderr
+    assert list(runs(project)["status"]) == ["KILLED"]
+
+    project.kedro(*command())
+    finished = checkpoints(project)
+    assert "nothing is left to do" in project.kedro(*command()).stdout
+    assert checkpoints(project) == finished
+    require_same_results(project, undisturbed)
+    assert len(runs(project)) == 1
+
+    longer = project.kedro(*command(kimg=6)).stdout
+    assert "goes on from 5.0 kimg" in longer
+    history = history_of(project)
+    assert history["images_seen"].max() == 6016
+    assert list(runs(project)["status"]) == ["FINISHED", "FINISHED"]
+    client = mlflow.MlflowClient()
+    run_id = runs(project)["run_id"][1]
+    steps = [metric.step for metric in client.get_metric_history(run_id, "generator_loss")]
+    assert steps == list(history["images_seen"])
+    pictures = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".png")]
+    assert len(pictures) == len(steps) + 1
+
+    # The other one has all it was to have, so a changed one may begin.
+    assert "goes on" not in project.kedro(*command(kimg=0.1, real_label=0.9)).stdout
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(project, undisturbed):
+    stopped(project, signal.SIGKILL, after=2)
+    newest = project.path / "data/06_models/checkpoints"
+    file = max(newest.glob("*/0*/state.pt"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    output = project.kedro(*command())
+    assert "is damaged (its SHA-256 is another): set aside" in output.stdout + output.stderr
+    require_same_results(project, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_20_random_moments_ends_in_the_same_bits(project, undisturbed):
+    moments, kills = random.Random(time.time_ns()), 0
+    while kills < 20:
+        with project.start("kedro", *command()) as process:
+            time.sleep(moments.uniform(4, 12))
+            process.kill()
+            process.communicate()
+        if process.returncode == 0:
+            # It was done before its time: once more from the beginning.
+            require_same_results(project, undisturbed)
+            shutil.rmtree(project.path / "data/06_models/checkpoints")
+        kills += process.returncode != 0
+    project.kedro(*command())
+    require_same_results(project, undisturbed)

@@ -1,0 +1,48 @@
+"""Training parameters for tests: those of conf/base, with what a test changes."""
+
+from pathlib import Path
+
+import yaml
+
+from kedro_dcgan.parameters import TrainingParameters
+
+BASE = Path(__file__).parents[1] / "conf/base/parameters_training.yml"
+
+# A network of some hundred weights, reported on every other batch of 8.
+TINY = {
+    "batch_size": 8,
+    "latent_dim": 6,
+    "generator.width": 4,
+    "generator.learning_rate": 2e-3,
+    "discriminator.width": 4,
+    "discriminator.learning_rate": 2e-3,
+    "ema.half_life": None,
+    "images_per_tick": 16,
+    "images_per_validation": None,
+    "images_per_checkpoint": 32,
+    "grid_images": 4,
+    "device": "cpu",
+    "precision": "float32",
+}
+
+
+def training_parameters(**changes):
+    """Return the parameters of conf/base changed at dotted keys, which stand with `__` for dots."""
+    return changed(yaml.safe_load(BASE.read_text())["training"], changes)
+
+
+def tiny_training(**changes):
+    """Return parameters of a tiny training, changed at dotted keys, which stand with `__` for dots."""
+    values = yaml.safe_load(BASE.read_text())["training"]
+    return changed(values, {**TINY, **{key.replace("__", "."): value for key, value in changes.items()}})
+
+
+def changed(values, changes):
+    for key, value in changes.items():
+        *groups, leaf = key.replace("__", ".").split(".")
+        place = values
+        for group in groups:
+            place = place[group]
+        assert leaf in place, key
+        place[leaf] = value
+    return TrainingParameters.model_validate(values)
