@@ -36,10 +36,10 @@ class Project:
         settings = {"cwd": cwd or self.path, "env": {**surroundings(), **environment}}
         return ended(subprocess.run(command, capture_output=True, text=True, check=False, **settings), check)
 
-    def start(self, *command):
+    def start(self, *command, **options):
         """Start a program of this environment in the project; return its process."""
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=self.path, env=surroundings(), **pipes)
+        return subprocess.Popen(command, cwd=self.path, env=surroundings(), **pipes, **options)
 
     def kedro(self, *arguments, cwd=None, check=True):
         """Run `kedro` as `run` does, without the seconds that its imports take."""

@@ -1,6 +1,9 @@
 """`dvc repro` walks the same road, runs what changed and nothing else, and makes one MLflow run a model."""
 
 import json
+import os
+import signal
+import time
 
 import mlflow
 import pytest
@@ -17,6 +20,20 @@ def no_tracking_uri():
 
 def ran(result):
     return [line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")]
+
+
+def stop_in_training(project):
+    """Press Ctrl-C in `dvc repro`, which every process of the terminal gets, once there is a new checkpoint."""
+    folder = project.path / "data/06_models/checkpoints"
+    finished = set(folder.glob("*/0*"))
+    with project.start("dvc", "repro", start_new_session=True) as process:
+        while set(folder.glob("*/0*")) <= finished:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode
+    assert "The same command goes on from here." in errors
 
 
 def test_repro_runs_all_then_nothing_then_what_a_parameter_changes(empty_project):
@@ -36,8 +53,12 @@ def test_repro_runs_all_then_nothing_then_what_a_parameter_changes(empty_project
     assert ran(project.run("dvc", "repro")) == []
 
     training = project.path / "conf/base/parameters_training.yml"
-    training.write_text(training.read_text().replace("seed: 0", "seed: 1"))
-    assert ran(project.run("dvc", "repro")) == ["training", "evaluation", "export"]
+    values = training.read_text().replace("seed: 0", "seed: 1").replace("epochs: 1", "epochs: 8")
+    training.write_text(values.replace("images_per_checkpoint: 10000", "images_per_checkpoint: 500"))
+    stop_in_training(project)
+    gone_on_with = project.run("dvc", "repro")
+    assert "goes on from" in gone_on_with.stdout
+    assert ran(gone_on_with) == ["training", "evaluation", "export"]
 
     mlflow.set_tracking_uri(f"sqlite:///{project.path}/mlflow.db")
     client = mlflow.MlflowClient()
