@@ -108,6 +108,18 @@ def test_r1_comes_every_so_many_steps_and_is_so_many_times_stronger():
     assert losses[1, 4.0][0] > losses[1, 0.0][0]
 
 
+@pytest.mark.parametrize("changes", [{"penalties__r1": 1.0, **NO_NORM}, {"loss": "wgan_gp", **NO_NORM}, {}])
+def test_the_discriminator_sees_no_image_that_is_not_augmented(monkeypatch, changes):
+    # Real ones and fakes, in its own update, in the generator's, and where its gradients are penalised.
+    monkeypatch.setattr("kedro_dcgan.gan.training.step.augment", lambda images, names, source: images * 0 + 0.5)
+    training = tiny_training(**changes)
+    state, seen = new_state(training), []
+    state.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    Step(state, training, CPU)(IMAGES)
+    assert len(seen) == (4 if changes else 3)
+    assert all((images == 0.5).all() for images in seen)
+
+
 def test_smoothed_labels_cost_a_tenth_of_the_logit():
     plain, smooth = (float(stepped(tiny_training(real_label=label))[1][0][0]) for label in (1.0, 0.9))
     logit = float(new_state().discriminator(IMAGES).detach().mean())
