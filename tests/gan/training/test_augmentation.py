@@ -69,6 +69,7 @@ def shifted(image, down, right):
 def test_cutout_takes_one_square_of_half_the_size(size):
     side = (size + 1) // 2
     after = cutout(torch.ones(400, 1, size, size), source())
+    tops, bottoms = set(), set()
     for image in after[:, 0]:
         gone = image == 0
         rows, columns = gone.any(dim=1).sum(), gone.any(dim=0).sum()
@@ -76,6 +77,11 @@ def test_cutout_takes_one_square_of_half_the_size(size):
         # Its centre is in the image: at most half of it is beyond the border.
         assert side // 2 <= rows <= side
         assert side // 2 <= columns <= side
+        tops.add(int(gone.any(dim=1).nonzero().min()))
+        bottoms.add(int(gone.any(dim=1).nonzero().max()))
+    # From where its upper half is beyond the border to where its lower half is.
+    assert min(bottoms) == side - side // 2 - 1
+    assert max(tops) == size - side // 2
     assert (after == 0).flatten(1).sum(dim=1).max() == side * side
     # Each place is as likely as its mirror image.
     share = (after == 0).float().mean(dim=(0, 1))
