@@ -4,6 +4,7 @@ from recipes import tiny_training
 
 from kedro_dcgan.errors import ParameterError, TrainingError
 from kedro_dcgan.gan.architectures import network_specs
+from kedro_dcgan.gan.describe import describe
 from kedro_dcgan.gan.memory import checkpoint_bytes, name_lack_of_memory, require_memory
 
 CPU = torch.device("cpu")
@@ -14,6 +15,17 @@ def test_networks_that_do_not_fit_are_refused_before_they_are_built():
     training = tiny_training(architecture="simpsons200", generator__width=32, discriminator__width=32)
     with pytest.raises(ParameterError, match=r"must fit into the memory of cpu: training needs at least .* GB"):
         require_memory(*network_specs(200, 3, training), 100_000, CPU)
+
+
+def test_the_copy_for_a_checkpoint_counts_where_it_is_in_the_same_memory(monkeypatch):
+    specs = network_specs(32, 1, tiny_training())
+    needed = sum(describe(spec, 8).training_bytes for spec in specs)
+    monkeypatch.setattr("kedro_dcgan.gan.memory.free_bytes", lambda _: needed)
+    require_memory(*specs, 8, torch.device("cuda"))
+    with pytest.raises(ParameterError, match="to copy a checkpoint from"):
+        require_memory(*specs, 8, CPU)
+    monkeypatch.setattr("kedro_dcgan.gan.memory.free_bytes", lambda _: needed + checkpoint_bytes(*specs))
+    require_memory(*specs, 8, CPU)
 
 
 def test_a_memory_that_runs_out_is_told_in_one_line():

@@ -17,20 +17,22 @@ def require_memory(
 ) -> None:
     """Refuse networks whose training needs more memory than the device has free.
 
-    What is counted (see `NetworkDescription.training_bytes`) is the least that they need.
+    What is counted is the least that they need (see `NetworkDescription.training_bytes`) and, in the memory that
+    holds it too, the copy that a checkpoint is written from.
 
     Raises:
         ParameterError: with what they need, what is free, and what would need less.
     """
     needs = {spec: describe(spec, batch_size).training_bytes for spec in (generator, discriminator)}
-    total, free = sum(needs.values()), free_bytes(device)
+    copied = checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0
+    total, free = sum(needs.values()) + copied, free_bytes(device)
     if total > free:
         network = "generator" if needs[generator] > needs[discriminator] else "discriminator"
         raise ParameterError(
             f"`training.architecture` must fit into the memory of {device.type}: training needs at least "
-            f"{total / 1e9:.1f} GB, {needs[discriminator] / 1e9:.1f} of it for the discriminator (got "
-            f"{free / 1e9:.1f} GB free). Lower `training.batch_size` or `training.{network}.width`"
-            f"{_LIGHT if network == 'discriminator' else ''}."
+            f"{total / 1e9:.1f} GB, {needs[discriminator] / 1e9:.1f} of it for the discriminator"
+            f"{f' and {copied / 1e9:.1f} to copy a checkpoint from' if copied else ''} (got {free / 1e9:.1f} GB free). "
+            f"Lower `training.batch_size` or `training.{network}.width`{_LIGHT if network == 'discriminator' else ''}."
         )
 
 

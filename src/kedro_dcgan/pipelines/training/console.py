@@ -64,9 +64,10 @@ class Console:
 
 
 def _numbers(record: TickRecord) -> str:
+    speed = f"{record.images_per_second:,.{0 if record.images_per_second >= 10 else 1}f}"
     distance = "" if record.validation is None else f"fd {record.validation:.0f}  "
     return (
         f"{record.images_seen / 1000:6.1f} kimg  D {record.discriminator_loss:.2f}  G {record.generator_loss:.2f}  "
         f"D right on {record.real_accuracy:4.0%} real {record.fake_accuracy:4.0%} fake  "
-        f"diversity {record.diversity:.2f}  {distance}{record.images_per_second:,.0f} images/s"
+        f"diversity {record.diversity:.2f}  {distance}{speed} images/s"
     )
