@@ -106,6 +106,18 @@ def test_the_generator_with_the_smallest_distance_is_the_best():
     assert not torch.equal(state.best.weights["layers.1.weight"], state.generator.state_dict()["layers.1.weight"])
 
 
+def test_a_generator_whose_samples_are_alike_is_not_the_best_if_there_is_another(monkeypatch):
+    # (A black picture may be nearer to white digits than digits that are not good yet.)
+    diversities = iter([0.1, 0.05, 0.5, 0.3, 0.1])
+    monkeypatch.setattr("kedro_dcgan.gan.training.loop.diversity", lambda *_: next(diversities))
+    distances, best = iter([1.0, 0.5, 9.0, 8.0, 0.1]), []
+    training = tiny_training(images_per_validation=16)
+    state = new_state(training)
+    for tick in a_run(state, training, measure=lambda generator: next(distances)).ticks(batches(10), 80):
+        best += [state.best.images_seen] if tick.images_seen else []
+    assert best == [16, 32, 48, 64, 64]
+
+
 def test_it_is_measured_at_the_cadence_and_at_the_end():
     training = tiny_training(images_per_validation=32)
     measured = []

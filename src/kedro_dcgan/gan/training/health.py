@@ -48,6 +48,11 @@ def diversity(samples: Tensor, real_images: Tensor) -> float:
     return _nearest_distance(samples[:count]) / _nearest_distance(real_images[:count]) if count > 1 else math.nan
 
 
+def are_alike(spread: float) -> bool:
+    """Tell whether samples of this diversity show one thing."""
+    return spread < _LOW
+
+
 def diagnose(history: Sequence[TickRecord], is_critic: bool) -> str:
     """Return the health after these records, whose own `health` is not looked at."""
     if not is_critic and _discriminator_wins(history):
@@ -79,7 +84,7 @@ def _collapses(history: Sequence[TickRecord]) -> bool:
     least = _FALL * max(record.diversity for record in history)
     has_fallen = len(history) > 1 and all(record.diversity < least for record in history[-2:])
     last = _last(history, _LOW_IMAGES, 2)
-    return has_fallen or (bool(last) and all(record.diversity < _LOW for record in last))
+    return has_fallen or (bool(last) and all(are_alike(record.diversity) for record in last))
 
 
 def _last(history: Sequence[TickRecord], images: int, ticks: int) -> Sequence[TickRecord]:

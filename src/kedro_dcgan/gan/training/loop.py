@@ -12,7 +12,7 @@ from kedro_dcgan.gan.networks import Generator
 from kedro_dcgan.gan.sampling import generate_all, sample_latents
 from kedro_dcgan.gan.trained import snapshot_weights
 from kedro_dcgan.gan.training.ema import recalibrate
-from kedro_dcgan.gan.training.health import diagnose, diversity
+from kedro_dcgan.gan.training.health import are_alike, diagnose, diversity
 from kedro_dcgan.gan.training.losses import LOSSES
 from kedro_dcgan.gan.training.records import BestGenerator, TickRecord
 from kedro_dcgan.gan.training.state import TrainingState
@@ -96,12 +96,13 @@ class Training:
         state, training = self._state, self._training
         self._settle()
         samples = self._samples()
-        distance, is_best = self._validate(is_last)
+        spread = diversity(samples, self._around.real_images)
+        distance, is_best = self._validate(is_last, are_alike(spread))
         is_checkpoint = is_last or is_stopped or is_best or self._is_due(training.images_per_checkpoint)
         record = TickRecord(
             images_seen=state.images_seen,
             **state.means.take(),
-            diversity=diversity(samples, self._around.real_images),
+            diversity=spread,
             validation=distance,
             images_per_second=images_per_second,
             health="",
@@ -110,14 +111,15 @@ class Training:
         state.records.append(replace(record, health=health))
         return Tick(state.images_seen, state.records[-1], samples[: training.grid_images], is_checkpoint)
 
-    def _validate(self, is_last: bool) -> tuple[float | None, bool]:
+    def _validate(self, is_last: bool, is_collapsed: bool) -> tuple[float | None, bool]:
         state, every = self._state, self._training.images_per_validation
         if self._around.measure is None or every is None or not (is_last or self._is_due(every)):
             return None, False
         distance = self._around.measure(state.shown_generator)
-        is_best = state.best is None or distance < state.best.validation
+        is_best = state.best is None or state.best.is_worse_than(distance, is_collapsed)
         if is_best:
-            state.best = BestGenerator(snapshot_weights(state.shown_generator), state.images_seen, distance)
+            weights = snapshot_weights(state.shown_generator)
+            state.best = BestGenerator(weights, state.images_seen, distance, is_collapsed)
         return distance, is_best
 
     def _settle(self) -> None:
