@@ -6,12 +6,26 @@ The project's own package is not imported before: each command imports that of i
 import functools
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-HEAVY = "imagecodecs", "kedro.framework.cli.cli", "kedro_mlflow", "matplotlib.figure", "mlflow", "pandas", "torch"
+HEAVY = (
+    "av",
+    "efficientnet_lite_pytorch",
+    "imagecodecs",
+    "kedro.framework.cli.cli",
+    "kedro.runner",
+    "kedro_mlflow.config.kedro_mlflow_config",
+    "matplotlib.figure",
+    "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pandas",
+    "torch._dynamo",  # which every optimiser imports
+    "torchvision",
+)
 
 
 class PreloadedKedro:
@@ -24,18 +38,47 @@ class PreloadedKedro:
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # whether there is an answer is asked of the pipe
             # Read when torch is imported: before a command says how many threads it wants.
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
     def run(self, *arguments, cwd, env):
         """Run `kedro` with these arguments; return its result with output and errors as text."""
+        started = self.start(*arguments, cwd=cwd, env=env)
+        return subprocess.CompletedProcess(arguments, started.wait(), *started.outputs())
+
+    def start(self, *arguments, cwd, env):
+        """Start `kedro` with these arguments; it must have ended before the next one begins."""
         request = {"arguments": arguments, "cwd": str(cwd), "env": env, "outputs": list(map(str, self._outputs))}
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
-        return subprocess.CompletedProcess(arguments, code, *(path.read_text() for path in self._outputs))
+        self._process.stdin.write(f"{json.dumps(request)}\n".encode())
+        return Started(int(self._process.stdout.readline()), self._process.stdout, self._outputs)
+
+
+class Started:
+    """A command under way."""
+
+    def __init__(self, pid, answers, outputs):
+        self.pid, self._answers, self._outputs = pid, answers, outputs
+        self._code = None
+
+    def poll(self):
+        """Return the exit code, or nothing as long as there is none."""
+        return self.wait() if select.select([self._answers], [], [], 0)[0] else self._code
+
+    def wait(self):
+        """Return the exit code when it is there."""
+        if self._code is None:
+            self._code = int(self._answers.readline())
+        return self._code
+
+    def send_signal(self, number):
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def outputs(self):
+        """Return what it has said so far on standard output and on standard error."""
+        return [path.read_text() for path in self._outputs]
 
 
 @functools.cache
@@ -45,10 +88,11 @@ def preloaded_kedro():
 
 
 def serve():
-    """Fork for each line of the input, and answer with the exit code; return in the fork what it is to run."""
+    """Fork for each line of the input; answer with the process and the exit code; return in the fork what is to run."""
     for line in sys.stdin:
         if not (pid := os.fork()):
             return json.loads(line)
+        print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
     return None
 

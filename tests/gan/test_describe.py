@@ -59,7 +59,7 @@ def test_networks_that_do_not_fit_into_memory_are_refused_with_what_would(monkey
     )
     monkeypatch.setattr(memory, "free_bytes", lambda device: 10**10)
     with pytest.raises(
-        ParameterError, match=r"at least 1\d\.\d GB, 1\d\.\d of it for .* \(got 10\.0 GB free\).*_light"
+        ParameterError, match=r"at least \d+\.\d GB, 1\d\.\d of it for .* \(got 10\.0 GB free\).*_light"
     ):
         memory.require_memory(*specs, 128, torch.device("cpu"))
     light = specs[0], ARCHITECTURES["simpsons200_light"].discriminator(200, 3, 32)

@@ -18,54 +18,64 @@ def no_tracking_uri():
     mlflow.set_tracking_uri(None)
 
 
-def ran(result):
-    return [line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")]
+def ran(output):
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
 
 def stop_in_training(project):
-    """Press Ctrl-C in `dvc repro`, which every process of the terminal gets, once there is a new checkpoint."""
-    folder = project.path / "data/06_models/checkpoints"
-    finished = set(folder.glob("*/0*"))
+    """Press Ctrl-C in `dvc repro`, which every process of the terminal gets, once there is a checkpoint."""
     with project.start("dvc", "repro", start_new_session=True) as process:
-        while set(folder.glob("*/0*")) <= finished:
+        while not list(project.path.glob("data/06_models/checkpoints/*/0*")):
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=60)
     assert process.returncode
     assert "The same command goes on from here." in errors
+    return output
 
 
-def test_repro_runs_all_then_nothing_then_what_a_parameter_changes(empty_project):
-    project = empty_project
-    for file in (project.path / "conf/smoke").iterdir():
-        base = project.path / "conf/base" / file.name
-        merged = OmegaConf.merge(OmegaConf.load(base), OmegaConf.load(file))
-        OmegaConf.save(merged, base)
-    project.run("git", "init", "-q")
-    project.run("dvc", "init", "-q")
+@pytest.fixture
+def project(empty_project):
+    """A DVC project whose stages, which run on `base`, take seconds."""
+    for file in (empty_project.path / "conf/smoke").iterdir():
+        base = empty_project.path / "conf/base" / file.name
+        OmegaConf.save(OmegaConf.merge(OmegaConf.load(base), OmegaConf.load(file)), base)
+    set_training(empty_project, epochs=8, images_per_checkpoint=500)
+    empty_project.run("git", "init", "-q")
+    empty_project.run("dvc", "init", "-q")
+    return empty_project
 
-    first = project.run("dvc", "repro")
-    assert ran(first) == ["digits", "ingestion", "preprocessing", "training", "evaluation", "export"]
-    assert len(list((project.path / "data/07_model_output/samples").glob("*.png"))) == 16
-    run_id = json.loads((project.path / "data/06_models/training_run.json").read_text())["mlflow_run_id"]
 
-    assert ran(project.run("dvc", "repro")) == []
+def set_training(project, **values):
+    file = project.path / "conf/base/parameters_training.yml"
+    OmegaConf.save(OmegaConf.merge(OmegaConf.load(file), {"training": values}), file)
 
-    training = project.path / "conf/base/parameters_training.yml"
-    values = training.read_text().replace("seed: 0", "seed: 1").replace("epochs: 1", "epochs: 8")
-    training.write_text(values.replace("images_per_checkpoint: 10000", "images_per_checkpoint: 500"))
-    stop_in_training(project)
-    gone_on_with = project.run("dvc", "repro")
-    assert "goes on from" in gone_on_with.stdout
+
+def test_repro_goes_on_after_ctrl_c_then_has_nothing_to_do_until_a_parameter_changes(project):
+    assert ran(stop_in_training(project)) == ["digits", "ingestion", "preprocessing", "training"]
+    gone_on_with = project.run("dvc", "repro").stdout
+    assert "goes on from" in gone_on_with
     assert ran(gone_on_with) == ["training", "evaluation", "export"]
+    assert len(list((project.path / "data/07_model_output/samples").glob("*.png"))) == 16
+    assert ran(project.run("dvc", "repro").stdout) == []
+    first = run_of_generator(project)
 
     mlflow.set_tracking_uri(f"sqlite:///{project.path}/mlflow.db")
     client = mlflow.MlflowClient()
-    runs = client.search_runs([client.get_experiment_by_name("dcgan").experiment_id])
-    assert len(runs) == 2
-    assert {run.data.params["training.seed"] for run in runs} == {"0", "1"}
-    assert all("fd_efflite0_64_100_test" in run.data.metrics for run in runs)
-    versions = {version.run_id for version in client.search_model_versions("name='dcgan-generator-smoke'")}
-    assert versions == {run.info.run_id for run in runs}
-    assert run_id in versions
+    (run,) = client.search_runs([client.get_experiment_by_name("dcgan").experiment_id])
+    assert (run.info.run_id, run.info.status) == (first, "FINISHED")
+    assert "fd_efflite0_64_100_test" in run.data.metrics
+    (version,) = client.search_model_versions("name='dcgan-generator-smoke'")
+    assert version.run_id == first
+
+    set_training(project, seed=1, epochs=1)
+    assert ran(project.run("dvc", "repro", "training").stdout) == ["training"]
+    assert run_of_generator(project) != first
+    assert len(client.search_runs([run.info.experiment_id])) == 2
+    changed = json.loads(project.run("dvc", "status", "--json").stdout)
+    assert set(changed) == {"evaluation", "export"}
+
+
+def run_of_generator(project):
+    return json.loads((project.path / "data/06_models/training_run.json").read_text())["mlflow_run_id"]

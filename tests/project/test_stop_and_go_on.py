@@ -52,13 +52,12 @@ def checkpoints(project):
 def stopped(project, number, after=1):
     """Start training, send a signal once there is one checkpoint more than before, and return the result."""
     there = set(checkpoints(project))
-    with project.start("kedro", *command()) as process:
-        while len(set(checkpoints(project)) - there) < after:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=60)
-    return process.returncode, output, errors
+    process = project.start_kedro(*command())
+    while len(set(checkpoints(project)) - there) < after:
+        assert process.poll() is None, process.outputs()
+        time.sleep(0.02)
+    process.send_signal(number)
+    return process.wait(), *process.outputs()
 
 
 def runs(project):
@@ -100,16 +99,16 @@ def test_a_training_that_is_stopped_by_signals_is_gone_on_with_in_its_run(projec
 
 
 def test_a_training_stopped_before_its_first_tick_is_gone_on_with(project):
-    with project.start("kedro", *command(images_per_tick=4000)) as process:
-        # The run is opened right before the first step, the samples of which take a moment.
-        database = project.path / "mlflow.db"
-        while not database.exists() or not list((project.path / "mlartifacts").glob("*")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
-        time.sleep(1)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143, errors
+    process = project.start_kedro(*command(images_per_tick=4000))
+    # The run is opened right before the first step, the samples of which take a moment.
+    database = project.path / "mlflow.db"
+    while not database.exists() or not list((project.path / "mlartifacts").glob("*")):
+        assert process.poll() is None, process.outputs()
+        time.sleep(0.02)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    returned, (_, errors) = process.wait(), process.outputs()
+    assert returned == 143, errors
     assert "stopped and saved at" in errors
     assert len(checkpoints(project)) == 1
     assert len(history_of(project)) == 0
