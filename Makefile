@@ -29,7 +29,7 @@ test: $(READY)
 	@echo "next          make run · make check"
 
 test-slow: $(READY)
-	@echo "tests         about 8 minutes on 2 cores"
+	@echo "tests         about 5 minutes on 2 cores"
 	@pytest -m slow
 
 check: $(READY)
