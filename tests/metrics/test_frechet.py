@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from kedro_dcgan.metrics.frechet import FeatureMoments, frechet_distance
+from kedro_dcgan.metrics.frechet import FeatureMoments, FrechetReference, frechet_distance
 
 
 def moments(mean, covariance, count=1000):
@@ -66,3 +66,18 @@ def test_streamed_moments_equal_those_of_all_vectors_at_once():
 def test_one_vector_has_no_covariance():
     with pytest.raises(ValueError, match="at least 2"):
         _ = FeatureMoments.of(torch.zeros(1, 5)).covariance
+    with pytest.raises(ValueError, match="at least 2"):
+        FrechetReference(torch.zeros(1, 5))
+    with pytest.raises(ValueError, match="at least 2"):
+        FrechetReference(torch.zeros(9, 5)).distance_of(torch.zeros(1, 5))
+
+
+@pytest.mark.parametrize("reference", [7, 12, 90])
+@pytest.mark.parametrize("others", [7, 12, 90])
+def test_a_reference_gives_the_distance_of_the_moments_for_few_and_for_many_vectors(reference, others):
+    source = torch.Generator().manual_seed(0)
+    a = torch.randn(reference, 12, generator=source)
+    b = 2 * torch.randn(others, 12, generator=source) + 1
+    expected = frechet_distance(FeatureMoments.of(b), FeatureMoments.of(a))
+    assert math.isclose(FrechetReference(a).distance_of(b), expected, rel_tol=1e-7)
+    assert 0 <= FrechetReference(a).distance_of(a) < 1e-6

@@ -1,18 +1,15 @@
 """A video: H.264 in MP4, which browsers and telephones play."""
 
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
-from kedro.io import AbstractDataset
 
 from kedro_dcgan.atomic import atomic_file
-from kedro_dcgan.errors import DataError
+from kedro_dcgan.datasets.animation_dataset import AnimationDataset
 from kedro_dcgan.images.grid import Animation
 
 
-class VideoDataset(AbstractDataset[Animation, Any]):
+class VideoDataset(AnimationDataset):
     """Writes pictures as an MP4 that rests on its last picture.
 
     Example:
@@ -25,11 +22,6 @@ class VideoDataset(AbstractDataset[Animation, Any]):
         ...     sum(1 for _ in video.decode(video=0))  # the last one rests for 1.5 seconds
         6
     """
-
-    REST_SECONDS = 1.5
-
-    def __init__(self, filepath: str | Path) -> None:
-        self.path = Path(filepath)
 
     def save(self, data: Animation) -> None:
         """Write the file."""
@@ -46,16 +38,6 @@ class VideoDataset(AbstractDataset[Animation, Any]):
             for picture in [*data.pictures, *rest]:
                 video.mux(stream.encode(av.VideoFrame.from_ndarray(_even(picture), format="rgb24")))
             video.mux(stream.encode(None))
-
-    def load(self) -> NoReturn:
-        """Refuse: it is made to be looked at."""
-        raise DataError(f"`{self.path}` is only written. Load `sample_frames` for the pictures.")
-
-    def _exists(self) -> bool:
-        return self.path.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.path)}
 
 
 def _even(picture: np.ndarray) -> np.ndarray:

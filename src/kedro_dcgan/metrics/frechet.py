@@ -44,33 +44,55 @@ class FeatureMoments:
         Raises:
             ValueError: if there are fewer than two vectors.
         """
-        if self.count < 2:
-            raise ValueError(f"a covariance must have at least 2 feature vectors (got {self.count}). Use more images.")
+        _require_two(self.count)
         return (self.outer - torch.outer(self.total, self.mean)) / (self.count - 1)
+
+
+@dataclass(frozen=True)
+class _Gaussian:
+    # A mean (D,) and a factor F of the covariance (D, R), which is F F^T; float64.
+    mean: Tensor
+    factor: Tensor
+
+    @classmethod
+    def of_moments(cls, moments: FeatureMoments) -> "_Gaussian":
+        values, vectors = torch.linalg.eigh(moments.covariance)
+        return cls(moments.mean, vectors * values.clamp(min=0).sqrt())
+
+    @classmethod
+    def of_few(cls, features: Tensor) -> "_Gaussian":
+        # Fewer vectors than dimensions are, centred, a factor themselves: no D x D matrix is taken apart.
+        _require_two(len(features))
+        vectors = features.to("cpu", torch.float64)
+        mean = vectors.mean(dim=0)
+        return cls(mean, (vectors - mean).T / (len(vectors) - 1) ** 0.5)
+
+    @classmethod
+    def of(cls, features: Tensor) -> "_Gaussian":
+        is_wide = len(features) < features.shape[1]
+        return cls.of_few(features) if is_wide else cls.of_moments(FeatureMoments.of(features))
+
+    def distance_to(self, other: "_Gaussian") -> float:
+        cross = torch.linalg.svdvals(self.factor.T @ other.factor).sum()
+        traces = self.factor.square().sum() + other.factor.square().sum()
+        distance = float((self.mean - other.mean).square().sum() + traces - 2 * cross)
+        # Rounding may leave a tiny negative number where the distance is 0.
+        return max(distance, 0.0) if abs(distance) < 1e-8 * float(traces) else distance
 
 
 class FrechetReference:
     """Some images' features `(N, D)`, to which the distances of others are measured again and again.
-
-    For samples of few vectors: `frechet_distance` on the vectors themselves, whose covariance is F F^T with
-    F the centred vectors over sqrt(N - 1). No matrix of D x D is taken apart but the reference's own, once.
 
     Raises:
         ValueError: if there are fewer than two vectors, here or in `distance_of`.
     """
 
     def __init__(self, features: Tensor) -> None:
-        moments = FeatureMoments.of(features)
-        self._mean, self._trace = moments.mean, moments.covariance.trace()
-        is_wide = len(features) < features.shape[1]
-        self._factor = _centred(features) if is_wide else _factor(moments.covariance)
+        self._gaussian = _Gaussian.of(features)
 
     def distance_of(self, features: Tensor) -> float:
         """Return the Fréchet distance of features `(M, D)` to the reference."""
-        factor = _centred(features)
-        cross = torch.linalg.svdvals(factor.T @ self._factor).sum()
-        means = (features.to("cpu", torch.float64).mean(dim=0) - self._mean).square().sum()
-        return float(means + factor.square().sum() + self._trace - 2 * cross)
+        return _Gaussian.of(features).distance_to(self._gaussian)
 
 
 def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
@@ -82,22 +104,9 @@ def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     Raises:
         ValueError: if either side has fewer than two vectors.
     """
-    cov_a, cov_b = a.covariance, b.covariance
-    cross = torch.linalg.svdvals(_factor(cov_a).T @ _factor(cov_b)).sum()
-    traces = cov_a.trace() + cov_b.trace()
-    distance = float((a.mean - b.mean).square().sum() + traces - 2 * cross)
-    # Rounding may leave a tiny negative number where the distance is 0.
-    return max(distance, 0.0) if abs(distance) < 1e-8 * float(traces) else distance
+    return _Gaussian.of_moments(a).distance_to(_Gaussian.of_moments(b))
 
 
-def _centred(features: Tensor) -> Tensor:
-    # (D, N): times its own transpose it is the covariance.
-    if len(features) < 2:
-        raise ValueError(f"a covariance must have at least 2 feature vectors (got {len(features)}). Use more images.")
-    vectors = features.to("cpu", torch.float64)
-    return (vectors - vectors.mean(dim=0)).T / (len(vectors) - 1) ** 0.5
-
-
-def _factor(covariance: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(covariance)
-    return vectors * values.clamp(min=0).sqrt()
+def _require_two(count: int) -> None:
+    if count < 2:
+        raise ValueError(f"a covariance must have at least 2 feature vectors (got {count}). Use more images.")

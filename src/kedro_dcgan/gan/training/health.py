@@ -24,6 +24,9 @@ _WIN_ACCURACY, _WIN_IMAGES, _WIN_TICKS = 0.99, 20_000, 4
 _FALL, _LOW, _LOW_IMAGES = 0.5, 0.2, 50_000
 _SWING, _TURNS, _SWING_TICKS = 0.5, 5, 8
 
+# So many samples, and as many real images, are compared with each other.
+COMPARED = 64
+
 _ADVICE = {
     WINS: "lower `training.discriminator.learning_rate`, or set `training.discriminator.spectral_norm` or "
     "`training.augmentation.differentiable`",

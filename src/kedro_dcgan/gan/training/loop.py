@@ -12,7 +12,7 @@ from kedro_dcgan.gan.networks import Generator
 from kedro_dcgan.gan.sampling import generate_all, sample_latents
 from kedro_dcgan.gan.trained import snapshot_weights
 from kedro_dcgan.gan.training.ema import recalibrate
-from kedro_dcgan.gan.training.health import are_alike, diagnose, diversity
+from kedro_dcgan.gan.training.health import COMPARED, are_alike, diagnose, diversity
 from kedro_dcgan.gan.training.losses import LOSSES
 from kedro_dcgan.gan.training.records import BestGenerator, TickRecord
 from kedro_dcgan.gan.training.state import TrainingState
@@ -20,8 +20,6 @@ from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
 from kedro_dcgan.parameters import TrainingParameters
 
-# So many samples are compared with each other, if the grid has fewer.
-_COMPARED = 64
 # On a GPU a look at the losses makes the host wait for the device; elsewhere it costs nothing.
 _STEPS_BETWEEN_LOOKS = 64
 
@@ -61,7 +59,7 @@ class Training:
     ) -> None:
         self._state, self._training, self._compute, self._around = state, training, compute, surroundings
         spec = state.generator.spec
-        self._fixed_latents = sample_latents(max(training.grid_images, _COMPARED), spec, training.seed)
+        self._fixed_latents = sample_latents(max(training.grid_images, COMPARED), spec, training.seed)
         wanted = training.ema.recalibration if training.ema.half_life else 0
         self._calibration_latents = sample_latents(wanted, spec, training.seed + 1) if wanted else None
 

@@ -14,7 +14,7 @@ from kedro_dcgan.gan.memory import name_lack_of_memory
 from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
 from kedro_dcgan.gan.training.batches import batches_on
 from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader, restore
-from kedro_dcgan.gan.training.health import verdict
+from kedro_dcgan.gan.training.health import COMPARED, verdict
 from kedro_dcgan.gan.training.loop import Surroundings, Tick, Training
 from kedro_dcgan.gan.training.order import batch_indices
 from kedro_dcgan.gan.training.plan import Plan, plan_training
@@ -27,9 +27,6 @@ from kedro_dcgan.parameters import TrainingParameters
 from kedro_dcgan.pipelines.training.console import Console
 from kedro_dcgan.pipelines.training.validation import Validation
 from kedro_dcgan.progress import track
-
-# Real images whose differences are compared with those of the samples.
-_COMPARED = 64
 
 TickResults = tuple[TrainedGenerator, pd.DataFrame, SampleFrames, list[Checkpoint]]
 
@@ -132,4 +129,4 @@ def _checkpoints(
 
 
 def _some_images(images: PreparedImages) -> torch.Tensor:
-    return torch.from_numpy(images.take("train", np.arange(min(_COMPARED, images.count("train")))))
+    return torch.from_numpy(images.take("train", np.arange(min(COMPARED, images.count("train")))))
