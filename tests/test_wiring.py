@@ -18,8 +18,8 @@ PIPELINES = register_pipelines()
 FIVE = ("ingestion", "preprocessing", "training", "evaluation", "export")
 # Written by the hooks, beside the generator.
 BY_HOOKS = {"training_run": "training"}
-# One place with two names, and unknown to DVC, which would remove it before a training goes on.
-CHECKPOINTS = {"resume_checkpoint", "checkpoint"}
+# Places that are filled over time, and unknown to DVC, which would remove them before a stage starts.
+KEPT = {"resume_checkpoint", "checkpoint", "reference_features"}
 
 
 def datasets(names):
@@ -73,7 +73,7 @@ def test_there_is_a_dvc_stage_a_pipeline():
 
 @pytest.mark.parametrize("name", FIVE)
 def test_dvc_outs_are_the_pipelines_outputs(name):
-    expected = datasets(PIPELINES[name].all_outputs()) - CHECKPOINTS | {
+    expected = datasets(PIPELINES[name].all_outputs()) - KEPT | {
         key for key, owner in BY_HOOKS.items() if owner == name
     }
     stage = STAGES[name]
@@ -82,7 +82,7 @@ def test_dvc_outs_are_the_pipelines_outputs(name):
 
 @pytest.mark.parametrize("name", FIVE)
 def test_dvc_deps_are_the_pipelines_inputs(name):
-    inputs = datasets(PIPELINES[name].inputs()) - CHECKPOINTS
+    inputs = datasets(PIPELINES[name].inputs()) - KEPT
     expected = paths(inputs - {"raw_images"}) | ({"${ingestion.source}"} if "raw_images" in inputs else set())
     deps = {dep for dep in STAGES[name]["deps"] if not dep.startswith("src/")}
     assert deps == expected

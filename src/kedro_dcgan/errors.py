@@ -43,3 +43,7 @@ class TrainingError(DcganError):
 
 class ModelError(DcganError):
     """A generator cannot be found or read."""
+
+
+class ComparisonError(DcganError):
+    """Two results were not measured in the same way."""

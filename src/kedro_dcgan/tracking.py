@@ -7,6 +7,7 @@ Metrics are logged at `step = images_seen`.
 
 import contextlib
 import io
+import json
 import logging
 import warnings
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def register_generator(folder: Path, trained: "TrainedGenerator", name: str) -> 
     """Register the generator in `folder` as a new version of a model that turns latents into images.
 
     `candidate` always moves to the new version. `champion` moves if there is none yet, or if the new
-    version is better by the same metric on the same images.
+    version is better by the same metric, measured in the same way on the same images.
     """
     metric = trained.facts["primary_metric"]
     version = _log_new_version(folder, trained, name)
@@ -128,6 +129,7 @@ def register_generator(folder: Path, trained: "TrainedGenerator", name: str) -> 
         "metric": metric,
         "value": repr(trained.facts["metrics"][metric]),
         "dataset_digest": trained.dataset_digest,
+        "protocol": json.dumps(trained.facts["protocol"], sort_keys=True),
     }
     for key, text in tags.items():
         client.set_model_version_tag(name, version, key, text)
@@ -177,9 +179,12 @@ def fetch_generator(model: str) -> Path:
 def _beats_champion(client: mlflow.MlflowClient, name: str, tags: dict[str, str]) -> bool:
     try:
         champion = client.get_model_version_by_alias(name, "champion")
-    except MlflowException:
-        return True
-    comparable = all(champion.tags.get(key) == tags[key] for key in ("metric", "dataset_digest"))
+    except MlflowException as error:
+        # There is none; MLflow has two codes for that. A server that cannot be asked is another matter.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return True
+        raise
+    comparable = all(champion.tags.get(key) == tags[key] for key in ("metric", "dataset_digest", "protocol"))
     return comparable and float(tags["value"]) < float(champion.tags["value"])
 
 

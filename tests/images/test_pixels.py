@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from kedro_dcgan.errors import DataError
 from kedro_dcgan.images.pixels import to_model_range, to_uint8
 
 LEVELS = np.arange(256, dtype=np.uint8)
@@ -28,7 +29,7 @@ def test_to_uint8_clamps_and_never_wraps():
 
 
 def test_to_uint8_refuses_nan():
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(DataError, match="NaN"):
         to_uint8(torch.tensor([0.0, torch.nan]))
 
 

@@ -110,9 +110,17 @@ def test_the_evaluation_states_its_protocol_and_is_never_called_fid(trained_proj
     text = (trained_project.path / "data/08_reporting/evaluation.json").read_text()
     evaluation = json.loads(text)
     assert evaluation["primary_metric"] in evaluation["metrics"]
-    assert all(key.startswith("fd_efflite0_64_100_test") for key in evaluation["metrics"])
+    assert evaluation["primary_metric"] == "fd_efflite0_64_100_test"
+    assert not [key for key in evaluation["metrics"] if "fid" in key or "kid" in key]
     assert evaluation["metrics"]["fd_efflite0_64_100_test_floor"] < evaluation["metrics"]["fd_efflite0_64_100_test"]
-    assert evaluation["protocol"]["real"] == 373
+    protocols = {protocol["name"]: protocol for protocol in evaluation["protocols"]}
+    for number in evaluation["numbers"]:
+        if number["metric"] != "classes_covered":
+            assert number["low"] <= number["value"] <= number["high"], number["name"]
+        assert protocols[number["protocol"]]["real"] == (373 if number["split"] == "test" else 1251)
+    names = {number["metric"] for number in evaluation["numbers"] if number["split"] == "test"}
+    assert names == {"fd", "kd", "precision", "recall", "density", "coverage", "classes_covered", "class_divergence"}
+    assert evaluation["classes"]["classifier_accuracy_test"] > 0.9
     assert "not FID" in evaluation["title"]
 
 
@@ -125,6 +133,7 @@ def test_there_is_one_mlflow_run_with_flat_parameters(client, run):
     assert not {"training", "ingestion", "preprocessing"} & set(run.data.params)
     assert run.data.tags["preset"] == "smoke"
     assert run.data.tags["verdict"] == "healthy"
+    assert "classes" in run.data.tags["quality"]
 
 
 def test_the_run_has_live_losses_grids_and_the_evaluation(trained_project, client, run):

@@ -11,6 +11,7 @@ from kedro_dcgan.datasets.image_shards_dataset import ImageShardsDataset
 from kedro_dcgan.datasets.image_source_dataset import ImageSourceDataset
 from kedro_dcgan.datasets.prepared_images_dataset import PreparedImagesDataset
 from kedro_dcgan.datasets.previewed_datasets import PageDataset, PictureDataset, TableDataset
+from kedro_dcgan.datasets.reference_features_dataset import ReferenceFeaturesDataset
 from kedro_dcgan.datasets.sample_frames_dataset import SampleFramesDataset
 from kedro_dcgan.datasets.trained_generator_dataset import TrainedGeneratorDataset
 from kedro_dcgan.datasets.video_dataset import VideoDataset
@@ -25,6 +26,7 @@ __all__ = [
     "PageDataset",
     "PictureDataset",
     "PreparedImagesDataset",
+    "ReferenceFeaturesDataset",
     "SampleFramesDataset",
     "TableDataset",
     "TrainedGeneratorDataset",

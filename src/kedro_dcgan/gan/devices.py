@@ -29,8 +29,10 @@ class Compute:
         return f"{self.precision} on {where}"
 
 
-def choose_compute(device: str, precision: str) -> Compute:
+def choose_compute(device: str, precision: str, parameter: str = "training.device") -> Compute:
     """Resolve `auto`: the fastest device that is there, and bfloat16 where its hardware has it.
+
+    `parameter` is where the device was asked for.
 
     Raises:
         ParameterError: if a device is asked for by name and is not there.
@@ -41,7 +43,7 @@ def choose_compute(device: str, precision: str) -> Compute:
     if not there[device]:
         present = ", ".join(name for name, is_there in there.items() if is_there)
         raise ParameterError(
-            f"`training.device` must be a device of this machine (got {device!r}). Use auto, or one of: {present}."
+            f"`{parameter}` must be a device of this machine (got {device!r}). Use auto, or one of: {present}."
         )
     if precision == "auto":
         precision = "bfloat16" if _has_bfloat16(device) else "float32"

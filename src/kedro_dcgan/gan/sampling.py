@@ -35,7 +35,7 @@ def generate(generator: Generator, latents: Tensor, batch_size: int = 64) -> Ite
     generator is left in the mode that it was found in.
 
     Raises:
-        ValueError: if the generator gives NaN.
+        DataError: if the generator gives NaN.
     """
     device = next(generator.parameters()).device
     with _eval_mode(generator), torch.inference_mode():

@@ -159,6 +159,7 @@ class TrackingHooks:
 
     def _report_evaluation(self, name: str, evaluation: dict[str, Any]) -> None:
         tracking.log_metrics(evaluation["metrics"], evaluation["images_seen"])
+        tracking.log_parameters({}, {"quality": evaluation["verdict"]})
         self._report_file(name, evaluation)
 
     def _report_file(self, name: str, _: Any) -> None:
@@ -185,15 +186,13 @@ def _checkpoint_to_go_on_from(inputs: dict[str, Any]) -> "tuple[CheckpointHeader
 
 _OF_A_TICK = {"generator", "training_history", "sample_frames"}
 
-# What is reported of which dataset.
+# What is reported of which dataset: these files as they are.
+_FILES = ("evaluation_page", "evaluation_table", "compared_samples", "sample_grid", "training_curves")
 _REPORTED: dict[str, Callable[[TrackingHooks, str, Any], None]] = {
     "generator": TrackingHooks._report_generator,
     "training_history": TrackingHooks._report_history,
     "sample_frames": TrackingHooks._report_frames,
     "evaluation": TrackingHooks._report_evaluation,
-    "sample_grid": TrackingHooks._report_file,
-    "training_curves": TrackingHooks._report_file,
-    "progress": TrackingHooks._report_file,
-    "progress_video": TrackingHooks._report_file,
     "exported_generator": TrackingHooks._report_exported_generator,
+    **dict.fromkeys((*_FILES, "progress", "progress_video"), TrackingHooks._report_file),
 }

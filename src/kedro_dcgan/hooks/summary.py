@@ -24,7 +24,7 @@ class SummaryHooks:
         "manifest",
         "dataset_report",
         "generator",
-        "evaluation",
+        "evaluation_page",
         "sample_grid",
         "progress",
         "progress_video",

@@ -93,6 +93,13 @@ def count_reasons(manifest: pd.DataFrame) -> dict[str, int]:
     return {str(reason): int(count) for reason, count in manifest["reason"].value_counts().items()}
 
 
+def labels_of(manifest: pd.DataFrame, rows: np.ndarray) -> list[str] | None:
+    """Return the labels of images by row number; nothing if one of them has none, or all have the same."""
+    by_row = manifest.loc[manifest["row"].notna() & (manifest["verdict"] == ACCEPTED)].set_index("row")["label"]
+    labels = by_row.reindex(rows)
+    return None if labels.isna().any() or labels.nunique() < 2 else labels.astype(str).tolist()
+
+
 def count_look_alikes(manifest: pd.DataFrame) -> int:
     """Return how many accepted images look like another one and share its split."""
     return int(manifest.loc[manifest["verdict"] == ACCEPTED, "detail"].notna().sum())

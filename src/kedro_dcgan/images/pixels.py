@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kedro_dcgan.errors import DataError
+
 
 def to_model_range(images: np.ndarray | Tensor) -> Tensor:
     """Map uint8 0..255 to float32 [-1, 1]: 0 becomes -1.0 and 255 becomes 1.0, exactly.
@@ -19,8 +21,8 @@ def to_uint8(images: Tensor) -> Tensor:
     The shape is kept. Values outside [-1, 1] are clamped, never wrapped.
 
     Raises:
-        ValueError: if a value is NaN, which no grey level stands for.
+        DataError: if a value is NaN, which no grey level stands for.
     """
     if torch.isnan(images).any():
-        raise ValueError("`images` must hold numbers (got NaN). The generator that made them has diverged.")
+        raise DataError("`images` must hold numbers (got NaN). The generator that made them has diverged.")
     return images.to(torch.float32).mul(127.5).add_(128.0).clamp_(0, 255).to(torch.uint8)

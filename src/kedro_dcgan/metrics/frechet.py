@@ -1,18 +1,22 @@
-"""The Fréchet distance between two Gaussians, from streamed float64 moments.
+"""The Fréchet distance between two Gaussians, each fitted to features of images, in float64.
 
 Dowson and Landau 1982; used on features of a network by Heusel et al. 2017 (arXiv 1706.08500).
 It is called FID only when the features are those of Inception-v3 (2015-12-05), which these need not be.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+
+from kedro_dcgan.metrics.estimates import Estimate, jackknife
 
 
 @dataclass(frozen=True)
 class FeatureMoments:
-    """Count, sum `(D,)` and sum of outer products `(D, D)` of feature vectors, float64. Adding two merges them."""
+    """Count, sum `(D,)` and sum of outer products `(D, D)` of feature vectors, float64. Adding merges two of them."""
 
     count: int
     total: Tensor
@@ -32,6 +36,19 @@ class FeatureMoments:
     def __add__(self, other: "FeatureMoments") -> "FeatureMoments":
         return FeatureMoments(self.count + other.count, self.total + other.total, self.outer + other.outer)
 
+    def __sub__(self, part: "FeatureMoments") -> "FeatureMoments":
+        return FeatureMoments(self.count - part.count, self.total - part.total, self.outer - part.outer)
+
+    def over_all_ranks(self) -> "FeatureMoments":
+        """Return the moments of what all processes of torch.distributed have seen together, on each of them.
+
+        Call it everywhere, with a backend for tensors on the CPU (gloo).
+        """
+        count, total, outer = torch.tensor(self.count), self.total.clone(), self.outer.clone()
+        for part in (count, total, outer):
+            distributed.all_reduce(part)
+        return FeatureMoments(int(count), total, outer)
+
     @property
     def mean(self) -> Tensor:
         """The mean vector `(D,)`."""
@@ -49,62 +66,88 @@ class FeatureMoments:
 
 
 @dataclass(frozen=True)
-class _Gaussian:
-    # A mean (D,) and a factor F of the covariance (D, R), which is F F^T; float64.
+class Gaussian:
+    """A mean `(D,)` and a factor `(D, R)` of the covariance, which is F F^T; float64.
+
+    Raises:
+        ValueError: if it is made of fewer than two vectors.
+    """
+
     mean: Tensor
     factor: Tensor
 
     @classmethod
-    def of_moments(cls, moments: FeatureMoments) -> "_Gaussian":
-        values, vectors = torch.linalg.eigh(moments.covariance)
-        return cls(moments.mean, vectors * values.clamp(min=0).sqrt())
+    def of_moments(cls, moments: FeatureMoments) -> "Gaussian":
+        """Fit moments."""
+        return cls(moments.mean, _factor_of(moments.covariance))
 
     @classmethod
-    def of_few(cls, features: Tensor) -> "_Gaussian":
-        # Fewer vectors than dimensions are, centred, a factor themselves: no D x D matrix is taken apart.
+    def of_features(cls, features: Tensor) -> "Gaussian":
+        """Fit features `(N, D)`. Where there are fewer than D, the centred vectors themselves are the factor."""
+        if len(features) > features.shape[1]:
+            return cls.of_moments(FeatureMoments.of(features))
         _require_two(len(features))
         vectors = features.to("cpu", torch.float64)
         mean = vectors.mean(dim=0)
-        return cls(mean, (vectors - mean).T / (len(vectors) - 1) ** 0.5)
-
-    @classmethod
-    def of(cls, features: Tensor) -> "_Gaussian":
-        is_wide = len(features) < features.shape[1]
-        return cls.of_few(features) if is_wide else cls.of_moments(FeatureMoments.of(features))
-
-    def distance_to(self, other: "_Gaussian") -> float:
-        cross = torch.linalg.svdvals(self.factor.T @ other.factor).sum()
-        traces = self.factor.square().sum() + other.factor.square().sum()
-        distance = float((self.mean - other.mean).square().sum() + traces - 2 * cross)
-        # Rounding may leave a tiny negative number where the distance is 0.
-        return max(distance, 0.0) if abs(distance) < 1e-8 * float(traces) else distance
+        return cls(mean, (vectors - mean).T / math.sqrt(len(vectors) - 1))
 
 
-class FrechetReference:
-    """Some images' features `(N, D)`, to which the distances of others are measured again and again.
-
-    Raises:
-        ValueError: if there are fewer than two vectors, here or in `distance_of`.
-    """
-
-    def __init__(self, features: Tensor) -> None:
-        self._gaussian = _Gaussian.of(features)
-
-    def distance_of(self, features: Tensor) -> float:
-        """Return the Fréchet distance of features `(M, D)` to the reference."""
-        return _Gaussian.of(features).distance_to(self._gaussian)
+def _factor_of(covariance: Tensor) -> Tensor:
+    # Cholesky's in a tenth of the time; a singular matrix has V sqrt(lambda), without what is rounding only.
+    rounding = len(covariance) * torch.finfo(covariance.dtype).eps
+    lower, failed = torch.linalg.cholesky_ex(covariance)
+    pivots = lower.diagonal().square()
+    if not failed and pivots.min() > rounding * pivots.max():
+        return lower
+    values, vectors = _eigen(covariance)
+    kept = values > rounding * values.max()
+    return vectors[:, kept] * values[kept].sqrt()
 
 
-def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
+def _eigen(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    # Of a few images nearly all eigenvalues are 0, and the fast algorithm may not converge; singular values do.
+    try:
+        values, vectors = torch.linalg.eigh(covariance)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # It is documented, and not exported to mypy.
+        vectors, values, _ = torch.linalg.svd(covariance)
+    return values, vectors
+
+
+def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """Return |mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr((A B)^(1/2)), A and B the covariances.
 
-    The last trace is the nuclear norm of F_a^T F_b with A = F_a F_a^T: it needs no matrix square root,
-    no epsilon and no complex numbers, and is exact for singular covariances (fewer vectors than dimensions).
-
-    Raises:
-        ValueError: if either side has fewer than two vectors.
+    The last trace is the nuclear norm of F_a^T F_b: it needs no matrix square root, no epsilon and no complex
+    numbers, and is exact for singular covariances (fewer vectors than dimensions).
     """
-    return _Gaussian.of_moments(a).distance_to(_Gaussian.of_moments(b))
+    cross = torch.linalg.svdvals(a.factor.T @ b.factor).sum()
+    traces = a.factor.square().sum() + b.factor.square().sum()
+    distance = float((a.mean - b.mean).square().sum() + traces - 2 * cross)
+    # Rounding may leave a tiny negative number where the distance is 0.
+    return max(distance, 0.0) if abs(distance) < 1e-8 * float(traces) else distance
+
+
+def _quick_distance(moments: FeatureMoments, reference: Gaussian) -> float:
+    # As above, with the nuclear norm from the eigenvalues of F^T A F: in a fraction of the time, and to half the
+    # digits, which are plenty for how far the distance moves.
+    covariance = moments.covariance
+    squares = torch.linalg.eigvalsh(reference.factor.T @ covariance @ reference.factor)
+    traces = covariance.trace() + reference.factor.square().sum()
+    means = (moments.mean - reference.mean).square().sum()
+    return float(means + traces - 2 * squares.clamp(min=0).sqrt().sum())
+
+
+def frechet_estimate(blocks: Sequence[FeatureMoments], reference: Gaussian) -> Estimate:
+    """Return the distance of the images whose moments come in `blocks` to a reference, with its interval.
+
+    The interval is the jackknife's over the blocks: how far the distance moves with other images from where these
+    come from, to the same reference. It does not say how far the distance is off because images are few, which
+    makes it too large: that is what the floor is for. (Where a block has not two images the interval is infinite.)
+    """
+    whole = sum(blocks[1:], blocks[0])
+    distance = frechet_distance(Gaussian.of_moments(whole), reference)
+    if min(block.count for block in blocks) < 2:
+        return Estimate.around(distance, math.inf)
+    return jackknife(blocks, distance, lambda number: _quick_distance(whole - blocks[number], reference))
 
 
 def _require_two(count: int) -> None:

@@ -1,10 +1,11 @@
 """The parameters of evaluation and export."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from kedro_dcgan.parameters.group import Group
+from kedro_dcgan.parameters.training import DeviceName
 
 
 class EvaluationParameters(Group):
@@ -12,6 +13,12 @@ class EvaluationParameters(Group):
 
     samples: Annotated[int, Field(ge=2, description="generated images")]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    input_size: Annotated[int, Field(ge=32, le=512, description="pixels that images are resized to for EfficientNet")]
+    real_images: Annotated[int, Field(ge=2)] | None
+    device: DeviceName
+    precision: Literal["float32", "bfloat16"]
+    inception_weights: Annotated[str, Field(min_length=1)] | None
+    inception_companions: bool
 
 
 class ExportParameters(Group):

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from kedro_dcgan.parameters.group import Group
 
 ArchitectureName = Literal["dcgan", "digits28", "notebook28", "simpsons200", "simpsons200_light"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 LossName = Literal["non_saturating", "hinge", "least_squares", "wgan_gp"]
 AugmentationName = Literal["colour", "translation", "cutout"]
 
@@ -79,7 +80,7 @@ class TrainingParameters(Group):
     resume: Literal["auto", "never", "force"]
     grid_images: Annotated[int, Field(ge=1, le=1024, description="samples in the grid of a tick")]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    device: Literal["auto", "cpu", "cuda", "mps"]
+    device: DeviceName
     precision: Literal["auto", "float32", "bfloat16"]
     deterministic: Annotated[bool, Field(description="on a GPU, too: equal runs give equal bits")]
 

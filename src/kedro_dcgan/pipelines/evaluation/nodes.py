@@ -1,90 +1,123 @@
-"""Measure the generator against images that it has not seen."""
+"""Measure the generator against images that it has not seen, and against those that it has."""
 
 import logging
-from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+import pandas as pd
+from PIL import Image
 
+from kedro_dcgan.gan.devices import choose_compute
 from kedro_dcgan.gan.sampling import generate, sample_latents
 from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.images.shards import PreparedImages
-from kedro_dcgan.metrics.efficientnet import DIMENSION, WEIGHTS_SHA256, EfficientNetLite0Features
-from kedro_dcgan.metrics.frechet import FeatureMoments, frechet_distance
-from kedro_dcgan.metrics.names import short_count
+from kedro_dcgan.metrics.choice import choose_extractors
+from kedro_dcgan.metrics.extractors import Collector
+from kedro_dcgan.metrics.number import Number, as_json
+from kedro_dcgan.metrics.protocol import INCEPTION
+from kedro_dcgan.metrics.verdict import Findings, verdict
 from kedro_dcgan.parameters import EvaluationParameters
+from kedro_dcgan.pipelines.evaluation.classes import look_for_classes
+from kedro_dcgan.pipelines.evaluation.measuring import Measurement, show_to_all
+from kedro_dcgan.pipelines.evaluation.pictures import choose
+from kedro_dcgan.pipelines.evaluation.references import References
 from kedro_dcgan.progress import track
+from kedro_dcgan.reference_files import ReferenceFolder
+from kedro_dcgan.reports.evaluation import write_page, write_table
+from kedro_dcgan.reports.sheets import draw_extremes, draw_neighbours, draw_samples
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 50
+_BATCH = 100
+_SPLITS = ("test", "train")
 
 
 def evaluate_generator(
-    generator: TrainedGenerator, images: PreparedImages, evaluation: EvaluationParameters
-) -> dict[str, Any]:
-    """Return the Fréchet distance of generated images to the test split, with its protocol.
+    generator: TrainedGenerator,
+    images: PreparedImages,
+    manifest: pd.DataFrame,
+    reference_features: ReferenceFolder,
+    evaluation: EvaluationParameters,
+) -> tuple[dict[str, Any], Image.Image, Image.Image, Image.Image]:
+    """Return the numbers of generated images against the test and the train split, and pictures of them.
 
-    Beside it stands the floor: the distance of as many real images, drawn from the train split, to
-    the same test split. No generator that is not copying gets far below it. Where the train split
-    is too small for that, the floor is absent.
+    The pictures: samples beside real images, samples with their nearest training images, the best and the worst.
+    Beside each number stands its floor, what as many real images have: no generator that is not copying gets far
+    below it. Where there are not as many, it is absent.
 
     Raises:
         DataError: if the generator was trained on other images, or the test split has fewer than 2.
+        ModelError: if weights of an extractor are missing or wrong.
     """
     images.require_digest(generator.dataset_digest)
     images.require("test", 2, "a distance", "Add images, or give it a larger share of `ingestion.splits`.")
-    extract = EfficientNetLite0Features(input_size=64)
+    device = choose_compute(evaluation.device, "float32", "evaluation.device").device
+    network = generator.build().to(device)
+    measurements = [
+        Measurement(References(reference_features, images, evaluation, extract), Collector(extract))
+        for extract in choose_extractors(
+            evaluation.input_size,
+            evaluation.inception_weights,
+            device,
+            evaluation.precision,
+            evaluation.inception_companions,
+        )
+    ]
     latents = sample_latents(evaluation.samples, generator.spec, evaluation.seed)
-    test = _real_moments(extract, images, "test", np.arange(images.count("test")))
-    samples = track(generate(generator.build(), latents, _BATCH), "evaluation", evaluation.samples)
-    fakes = _moments(extract, samples)
-    key = f"fd_{extract.id}_{short_count(evaluation.samples)}_test"
-    metrics = {key: frechet_distance(fakes, test)}
-    if images.count("train") >= evaluation.samples:
-        drawn = np.random.default_rng(evaluation.seed).permutation(images.count("train"))[: evaluation.samples]
-        metrics[f"{key}_floor"] = frechet_distance(_real_moments(extract, images, "train", drawn), test)
-    logger.info("evaluation    %s", "  ".join(f"{name} {value:.1f}" for name, value in metrics.items()))
-    return {
+    samples = track(generate(network, latents, _BATCH), "evaluation", evaluation.samples)
+    show_to_all(samples, [measurement.collected for measurement in measurements])
+    numbers = [number for measurement in measurements for number in measurement.numbers(_SPLITS)]
+    of_classes, classes = look_for_classes(measurements[0], images, manifest)
+    pictures = choose(measurements[0], images, network, latents)
+    result = {
         "title": "Fréchet distance, EfficientNet-Lite0 features (not FID)",
-        "metrics": metrics,
-        "primary_metric": key,
-        "protocol": _protocol(extract, images, evaluation),
+        "primary_metric": numbers[0].name,
+        "verdict": verdict(_findings(numbers, classes)),
+        **as_json(numbers + of_classes),
+        "classes": classes,
         "generator": generator.fingerprint(),
         "images_seen": generator.images_seen,
+        "libraries": [f"{name} {version(name)}" for name in ("torch", "numpy")],
     }
+    _say(numbers, result["verdict"])
+    return result, draw_samples(pictures), draw_neighbours(pictures), draw_extremes(pictures)
 
 
-def _protocol(
-    extract: EfficientNetLite0Features, images: PreparedImages, evaluation: EvaluationParameters
-) -> dict[str, Any]:
-    # Two results may be compared where all of this is equal.
-    return {
-        "extractor": extract.id,
-        "weights_sha256": WEIGHTS_SHA256,
-        "feature_dimension": DIMENSION,
-        "resize": "bicubic, antialiased, from uint8",
-        "generated": evaluation.samples,
-        "real": images.count("test"),
-        "split": "test",
-        "seed": evaluation.seed,
-        "dataset_digest": images.digest,
-        "torch": torch.__version__,
-    }
+def report_evaluation(
+    evaluation: dict[str, Any], compared_samples: Image.Image, nearest_images: Image.Image, extreme_samples: Image.Image
+) -> tuple[str, str]:
+    """Return a page for people and a table for a README."""
+    pictures = {"samples": compared_samples, "neighbours": nearest_images, "extremes": extreme_samples}
+    return write_page(evaluation, pictures), write_table(evaluation)
 
 
-def _real_moments(
-    extract: EfficientNetLite0Features, images: PreparedImages, split: str, indices: np.ndarray
-) -> FeatureMoments:
-    batches = (indices[start : start + _BATCH] for start in range(0, len(indices), _BATCH))
-    pixels = (torch.from_numpy(images.take(split, batch)) for batch in batches)
-    return _moments(extract, track(pixels, f"  {split} images", len(indices)))
+def _findings(numbers: list[Number], classes: dict[str, Any]) -> Findings:
+    # Of the primary extractor, against the test split, and for copies against the train split.
+    ours = [number for number in numbers if number.protocol.extractor == numbers[0].protocol.extractor]
+    chosen = [number for number in ours if (number.protocol.split == "test") != (number.metric == "authenticity")]
+    return Findings(
+        {number.metric: number.estimate.value for number in chosen},
+        {number.metric: number.floor.value for number in chosen if number.floor},
+        (classes["covered"], len(classes["shares"])) if classes else None,
+    )
 
 
-def _moments(extract: EfficientNetLite0Features, batches: Iterable[Tensor]) -> FeatureMoments:
-    moments = FeatureMoments.empty(DIMENSION)
-    for batch in batches:
-        moments += FeatureMoments.of(extract(batch))
-    return moments
+def _say(numbers: list[Number], said: str) -> None:
+    of_test = [number for number in numbers if number.protocol.split == "test"]
+    for number in of_test:
+        if number.metric == "fd":
+            is_fid = number.protocol.extractor == INCEPTION
+            logger.info("evaluation    %s %s%s", number.name, _with_interval(number), "" if is_fid else "  (not FID)")
+    by_metric = {number.metric: number for number in reversed(of_test)}
+    shares = [
+        f"{name} {by_metric[name].estimate.value:.2f}"
+        for name in ("precision", "recall", "coverage")
+        if name in by_metric
+    ]
+    logger.info("              %s", " · ".join([*shares, said]))
+
+
+def _with_interval(number: Number) -> str:
+    estimate = number.estimate
+    floor = f"  floor {number.floor.value:.1f}" if number.floor else ""
+    return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]{floor}"

@@ -1,19 +1,26 @@
-"""Generator and held-out images -> metrics with their protocol."""
+"""Generator, held-out and training images -> metrics with their protocol, pictures and a page."""
 
 from kedro.pipeline import Node, Pipeline
 
-from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator
+from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation
 
 
 def create_pipeline(**_: object) -> Pipeline:
     """Return the evaluation pipeline."""
+    pictures = ["compared_samples", "nearest_images", "extreme_samples"]
     return Pipeline(
         [
             Node(
                 evaluate_generator,
-                inputs=["generator", "images", "params:evaluation"],
-                outputs="evaluation",
+                inputs=["generator", "images", "manifest", "reference_features", "params:evaluation"],
+                outputs=["evaluation", *pictures],
                 name="evaluate_generator",
+            ),
+            Node(
+                report_evaluation,
+                inputs=["evaluation", *pictures],
+                outputs=["evaluation_page", "evaluation_table"],
+                name="report_evaluation",
             ),
         ]
     )

@@ -14,8 +14,8 @@ from kedro_dcgan.gan.sampling import generate, sample_latents
 from kedro_dcgan.gan.training.plan import Plan
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.metrics.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.metrics.frechet import FrechetReference
-from kedro_dcgan.metrics.names import short_count
+from kedro_dcgan.metrics.frechet import Gaussian, frechet_distance
+from kedro_dcgan.metrics.protocol import short_count
 from kedro_dcgan.parameters import TrainingParameters
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Validation:
 
     name: str
     _extract: EfficientNetLite0Features
-    _reference: FrechetReference
+    _reference: Gaussian
     _latents: Tensor
     seconds: float = field(default=0.0)
 
@@ -48,12 +48,13 @@ class Validation:
         real = _features(extract, torch.from_numpy(images.take("validation", np.arange(count))).split(_BATCH))
         name = f"fd_{extract.id}_{short_count(training.validation_samples)}_validation"
         latents = sample_latents(training.validation_samples, plan.generator, training.seed)
-        return cls(name, extract, FrechetReference(real), latents)
+        return cls(name, extract, Gaussian.of_features(real), latents)
 
     def measure(self, generator: Generator) -> float:
         """Return the Fréchet distance of the generator's images to the validation split."""
         started = time.perf_counter()
-        distance = self._reference.distance_of(_features(self._extract, generate(generator, self._latents, _BATCH)))
+        features = _features(self._extract, generate(generator, self._latents, _BATCH))
+        distance = frechet_distance(Gaussian.of_features(features), self._reference)
         self.seconds += time.perf_counter() - started
         return distance
 

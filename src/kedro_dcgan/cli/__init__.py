@@ -1,0 +1,29 @@
+"""The command line: `kedro run` with errors in one line, and the product's own verbs, `kedro dcgan …`."""
+
+import copy
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+
+from kedro_dcgan.cli.endings import errors_in_one_line, interruptible
+from kedro_dcgan.cli.generators import describe, sample
+from kedro_dcgan.cli.images import compare, digits, evaluate_images, fetch_weights
+
+
+@click.group()
+def cli() -> None:
+    """Commands of this project."""
+
+
+run = copy.copy(kedro_run)
+run.callback = interruptible(errors_in_one_line(kedro_run.callback))  # type: ignore[arg-type]  # a command of click has one
+cli.add_command(run)
+
+
+@cli.group()
+def dcgan() -> None:
+    """Sample from generators, look at networks, compare images."""
+
+
+for verb in (sample, describe, digits, evaluate_images, compare, fetch_weights):
+    dcgan.add_command(verb)

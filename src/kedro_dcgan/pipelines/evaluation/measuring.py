@@ -1,0 +1,58 @@
+"""One pass over the generated images, through every extractor; then what each of them says."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from kedro_dcgan.metrics.estimates import Estimate
+from kedro_dcgan.metrics.extractors import Collector
+from kedro_dcgan.metrics.feature_set import Comparison, FeatureSet
+from kedro_dcgan.metrics.inception import InceptionFeatures
+from kedro_dcgan.metrics.inception_score import SPLITS, inception_score
+from kedro_dcgan.metrics.number import Number
+from kedro_dcgan.metrics.reference import feature_set
+from kedro_dcgan.pipelines.evaluation.references import References
+
+
+@dataclass
+class Measurement:
+    """What an extractor has seen of the generated images, and what it knows of the real ones."""
+
+    references: References
+    collected: Collector
+    images: FeatureSet | None = field(default=None)
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+
+    def numbers(self, splits: Sequence[str]) -> list[Number]:
+        """Return every number against every one of these splits."""
+        self.images = feature_set(self.collected)
+        return [number for split in splits for number in self._against(split)] + self._score(splits[0])
+
+    def _score(self, split: str) -> list[Number]:
+        # It looks at no real image, so it has no floor; few images have no splits.
+        extract = self.collected.extract
+        if not isinstance(extract, InceptionFeatures) or not self.images or len(self.images.features) < SPLITS:
+            return []
+        score = inception_score(extract.probabilities(self.images.features))
+        return [Number("inception_score", self.references.protocol(split), score)]
+
+    def _against(self, split: str) -> list[Number]:
+        reference, protocol = self.references.of(split), self.references.protocol(split)
+        floors, comparison = self.references.floor(split), reference.compare(self.images)
+        found: dict[str, Estimate] = reference.measure(self.collected, comparison)
+        if comparison:
+            self.comparisons[split] = comparison
+        if comparison and split == "test":
+            found |= comparison.of_subsets()
+        if comparison and split == "train":
+            found["authenticity"] = comparison.authenticity()
+            floors = floors | self.references.held_out_authenticity()
+        return [Number(name, protocol, estimate, floors.get(name)) for name, estimate in found.items()]
+
+
+def show_to_all(batches: Iterable[Tensor], collectors: Sequence[Collector]) -> None:
+    """Show every batch to every extractor."""
+    for batch in batches:
+        for collector in collectors:
+            collector.add(batch)

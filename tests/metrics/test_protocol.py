@@ -1,0 +1,27 @@
+from dataclasses import replace
+
+import pytest
+
+from kedro_dcgan.errors import ComparisonError
+from kedro_dcgan.metrics.protocol import MeasurementProtocol, require_comparable, short_count
+
+PROTOCOL = MeasurementProtocol("efflite0_128", "57", 1280, "bicubic", "float32", 10_000, 373, "test", 0, "digest")
+
+
+def test_what_decides_a_number_stands_in_its_name_and_only_inceptions_is_called_fid():
+    assert PROTOCOL.name_of("fd") == "fd_efflite0_128_10k_test"
+    assert PROTOCOL.name_of("recall") == "recall_efflite0_128_10k_test"
+    on_inception = replace(PROTOCOL, extractor="inception", split="train")
+    assert on_inception.name_of("fd") == "fid10k_train"
+    assert (short_count(373), short_count(2000)) == ("373", "2k")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"generated": 500}, {"dataset_digest": "other"}, {"weights_sha256": "58"}, {"resize": "tf1"}, {"seed": 1}],
+)
+def test_results_of_different_protocols_are_not_compared(change):
+    require_comparable(PROTOCOL, replace(PROTOCOL))
+    (name,) = change
+    with pytest.raises(ComparisonError, match=rf"they differ: {name} .* and {change[name]}\)"):
+        require_comparable(PROTOCOL, replace(PROTOCOL, **change))

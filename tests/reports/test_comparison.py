@@ -1,0 +1,72 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from kedro_dcgan.errors import ComparisonError
+from kedro_dcgan.metrics.estimates import Estimate
+from kedro_dcgan.metrics.number import Number, as_json
+from kedro_dcgan.metrics.protocol import MeasurementProtocol
+from kedro_dcgan.reports.comparison import compare, read_evaluation
+
+PROTOCOL = MeasurementProtocol("efflite0_128", "57", 1280, "bicubic", "float32", 2000, 373, "test", 0, "digest")
+
+
+def evaluation(distance, recall, protocol=PROTOCOL):
+    numbers = [
+        Number("fd", protocol, Estimate(distance, distance - 2, distance + 2)),
+        Number("recall", protocol, Estimate(recall, recall - 0.1, recall + 0.1)),
+    ]
+    return {**as_json(numbers), "verdict": "sharp"}
+
+
+def test_the_best_stands_out_where_intervals_do_not_overlap():
+    lines = compare({"a": evaluation(40.0, 0.5), "b": evaluation(30.0, 0.55)}).splitlines()
+    assert lines[0] == "| | a | b |"
+    assert lines[2] == "| `fd_efflite0_128_2k_test` | 40 [38, 42] | **30 [28, 32]** |"
+    assert "**" not in lines[3]
+    assert lines[-1] == "| verdict | sharp | sharp |"
+
+
+@pytest.mark.parametrize("change", [{"generated": 1000}, {"dataset_digest": "other"}, {"seed": 1}, {"real": 100}])
+def test_what_was_measured_otherwise_is_refused_with_the_field(change):
+    (name,) = change
+    with pytest.raises(ComparisonError, match=name):
+        compare({"a": evaluation(40.0, 0.5), "b": evaluation(30.0, 0.5, replace(PROTOCOL, **change))})
+
+
+def test_nothing_in_common_is_refused():
+    on_inception = replace(PROTOCOL, extractor="inception")
+    other = as_json([Number("fd", on_inception, Estimate(3.0, 2.0, 4.0))])
+    with pytest.raises(ComparisonError, match="one extractor"):
+        compare({"a": evaluation(40.0, 0.5), "b": other})
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"numbers": [], "protocols": []}', '{"numbers": [{}], "protocols": [{"seed": 0}]}', "\0"],
+)
+def test_a_file_that_is_no_evaluation_is_refused(tmp_path, content):
+    file = tmp_path / "metrics.json"
+    file.write_text(content)
+    with pytest.raises(ComparisonError, match=r"metrics\.json must be an evaluation"):
+        read_evaluation(file)
+
+
+@pytest.mark.parametrize("change", [{"value": "x"}, {"value": None}, {"low": "x"}, {"metric": "other"}, {"name": 3}])
+def test_a_damaged_number_is_refused(tmp_path, change):
+    file, damaged = tmp_path / "metrics.json", evaluation(40.0, 0.5)
+    damaged["numbers"][1] |= change
+    file.write_text(json.dumps(damaged))
+    with pytest.raises(ComparisonError, match="must be an evaluation"):
+        read_evaluation(file)
+
+
+def test_one_alone_is_not_the_best():
+    assert "**" not in compare({"a": evaluation(40.0, 0.5)})
+
+
+def test_an_evaluation_comes_back_from_its_file(tmp_path):
+    file = tmp_path / "evaluation.json"
+    file.write_text(json.dumps(evaluation(40.0, 0.5)))
+    assert compare({"a": read_evaluation(file)}) == compare({"a": evaluation(40.0, 0.5)})
