@@ -42,6 +42,8 @@ bench: $(READY)
 	@python benchmarks/training_step.py
 	@python benchmarks/ingestion.py
 	@python benchmarks/reading.py
+	@python benchmarks/evaluation.py
+	@python benchmarks/evaluation_scale.py
 
 ui: $(READY)
 	@kedro mlflow ui
