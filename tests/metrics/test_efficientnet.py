@@ -79,13 +79,13 @@ def damages(images, labels):
 def measured(extract, digits):
     """Other real images, their labels, and the distance of any images to real ones."""
     order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(0))
-    labels = torch.tensor([int(name[0]) for name, _ in embedded_digits()])[order[300:600]]
+    labels = torch.tensor([int(name[0]) for name, _ in embedded_digits()])[order[200:400]]
 
     def fit(images):
         return Gaussian.of_features(torch.cat([extract(batch) for batch in images.split(50)]))
 
-    real = fit(digits[order[:300]])
-    return digits[order[300:600]], labels, lambda images: frechet_distance(fit(images), real)
+    real = fit(digits[order[:200]])
+    return digits[order[200:400]], labels, lambda images: frechet_distance(fit(images), real)
 
 
 @pytest.mark.parametrize("way", ["blur", "noise", "classes", "collapse"])

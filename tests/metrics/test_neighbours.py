@@ -46,13 +46,16 @@ def distances(features, others):
 
 def test_distances_are_those_of_all_pairs_in_however_many_blocks(monkeypatch):
     a, b = drawn(150, shift=10.0), drawn(70, seed=1, shift=10.0)
-    whole = distances(a, b)
+    whole, balls = distances(a, b), compared(a, b, 5).neighbourhoods
     assert torch.allclose(whole, torch.cdist(a.double(), b.double()), rtol=1e-9)
     assert distances(b, b).diagonal().max() < 1e-6
     monkeypatch.setattr("kedro_dcgan.metrics.pairs._PAIRS", 500)
     assert len(list(pairs(a, b))) == 22
     assert torch.allclose(distances(a, b), whole, rtol=1e-12)
     assert values(a, b) == pytest.approx(by_the_definitions(a, b, 5))
+    again = compared(a, b, 5).neighbourhoods
+    assert torch.equal(again.is_in_generated_ball, balls.is_in_generated_ball)
+    assert torch.allclose(again.nearest_generated, balls.nearest_generated, rtol=1e-9)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])
@@ -105,8 +108,10 @@ def test_authenticity_is_0_on_copies_and_1_far_away():
     training = drawn(300)
     assert authenticity(training[:100], training) == 0
     assert authenticity(training[:100] + 30, training) == 1
-    # 0.9 is nearer to 1 than 1 to its nearest, 0; 3 is not.
-    assert authenticity(torch.tensor([[0.9], [3.0]]), torch.tensor([[0.0], [1.0]])) == 0.5
+    # 0.9 is nearer to 1 than 1 to its nearest, 0; 3 is not; 7 is nearer to 10 than 10 to its nearest.
+    assert authenticity(torch.tensor([[0.9], [3.0], [7.0]]), torch.tensor([[0.0], [1.0], [10.0]])) == pytest.approx(
+        1 / 3
+    )
 
 
 def test_the_nearest_are_found_in_their_order():
