@@ -16,8 +16,10 @@ from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
 from kedro_dcgan.images.digits import embedded_digits
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
 from kedro_dcgan.metrics import inception
+from kedro_dcgan.metrics.efficientnet import EfficientNetLite0Features
 from kedro_dcgan.parameters import EvaluationParameters
 from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation
+from kedro_dcgan.pipelines.evaluation.references import References
 from kedro_dcgan.reference_files import ReferenceFolder
 
 COUNTS = {"train": 200, "test": 60}
@@ -114,6 +116,14 @@ def test_real_images_are_looked_at_once(evaluated, digits, monkeypatch):
     monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes.choose", lambda *_: None)
     again, *_ = evaluate_generator(trained(), *digits, folder, parameters())
     assert again == before
+
+
+def test_two_splits_of_one_size_have_two_references(digits, tmp_path):
+    images, _ = digits
+    halves = PreparedImages(16, 1, "digest", images.shards, {"train": np.arange(30), "test": np.arange(30, 60)})
+    of_splits = References(ReferenceFolder(tmp_path), halves, parameters(), EfficientNetLite0Features(32))
+    train, test = (of_splits.of(split).gaussian.mean for split in ("train", "test"))
+    assert not torch.equal(train, test)
 
 
 def test_the_batch_of_the_generator_changes_nothing(evaluated, digits, monkeypatch):
