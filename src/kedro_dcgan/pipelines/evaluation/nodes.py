@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
+import torch
 from PIL import Image
 
 from kedro_dcgan.gan.devices import choose_compute
@@ -53,16 +54,7 @@ def evaluate_generator(
     images.require("test", 2, "a distance", "Add images, or give it a larger share of `ingestion.splits`.")
     device = choose_compute(evaluation.device, "float32", "evaluation.device").device
     network = generator.build().to(device)
-    measurements = [
-        Measurement(References(reference_features, images, evaluation, extract), Collector(extract))
-        for extract in choose_extractors(
-            evaluation.input_size,
-            evaluation.inception_weights,
-            device,
-            evaluation.precision,
-            evaluation.inception_companions,
-        )
-    ]
+    measurements = _measurements(reference_features, images, evaluation, device)
     latents = sample_latents(evaluation.samples, generator.spec, evaluation.seed)
     samples = track(generate(network, latents, _BATCH), "evaluation", evaluation.samples)
     show_to_all(samples, [measurement.collected for measurement in measurements])
@@ -81,6 +73,19 @@ def evaluate_generator(
     }
     _say(numbers, result["verdict"])
     return result, draw_samples(pictures), draw_neighbours(pictures), draw_extremes(pictures)
+
+
+def _measurements(
+    stored: ReferenceFolder, images: PreparedImages, evaluation: EvaluationParameters, device: torch.device
+) -> list[Measurement]:
+    extractors = choose_extractors(
+        evaluation.input_size,
+        evaluation.inception_weights,
+        device,
+        evaluation.precision,
+        evaluation.inception_companions,
+    )
+    return [Measurement(References(stored, images, evaluation, one), Collector(one)) for one in extractors]
 
 
 def report_evaluation(
