@@ -9,13 +9,13 @@ import pytest
 import torch
 from recipes import tiny_training
 
+from kedro_dcgan import inception_weights
 from kedro_dcgan.errors import DataError, ModelError
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.networks import Generator
 from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
 from kedro_dcgan.images.digits import embedded_digits
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
-from kedro_dcgan.metrics import inception
 from kedro_dcgan.metrics.efficientnet import EfficientNetLite0Features
 from kedro_dcgan.parameters import EvaluationParameters
 from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation
@@ -176,23 +176,23 @@ def test_companions_asked_for_later_are_not_missing_because_of_what_is_stored(di
 
 def test_auto_finds_weights_where_torch_hub_keeps_them_and_nowhere_else(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
-    assert inception.find_weights("auto") is None
-    assert inception.find_weights(None) is None
-    file = tmp_path / "checkpoints" / inception.WEIGHTS_NAME
+    assert inception_weights.find_weights("auto") is None
+    assert inception_weights.find_weights(None) is None
+    file = tmp_path / "checkpoints" / inception_weights.WEIGHTS_NAME
     file.parent.mkdir()
     file.touch()
-    assert inception.find_weights("auto") == file
+    assert inception_weights.find_weights("auto") == file
 
 
 def test_auto_without_inceptions_network_is_without_fid_and_fetching_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / inception.WEIGHTS_NAME).touch()
+    (tmp_path / "checkpoints" / inception_weights.WEIGHTS_NAME).touch()
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    monkeypatch.setattr(inception, "find_spec", lambda _: None)
-    assert inception.find_weights("auto") is None
+    monkeypatch.setattr(inception_weights, "find_spec", lambda _: None)
+    assert inception_weights.find_weights("auto") is None
     with pytest.raises(ModelError, match="Run pip install torch-fidelity"):
-        inception.fetch()
+        inception_weights.fetch_weights()
 
 
 def test_subsets_are_told_where_there_are_images_enough(evaluated, digits, monkeypatch, tmp_path):

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from kedro_dcgan import inception_weights
 from kedro_dcgan.errors import DataError, ModelError, SourceError
-from kedro_dcgan.metrics import inception
 from kedro_dcgan.pipelines.evaluation import folders as folders_module
 from kedro_dcgan.pipelines.evaluation.folders import compare_sources
 from kedro_dcgan.reports.evaluation import write_table
@@ -117,15 +117,15 @@ def hub(tmp_path, monkeypatch):
 
 
 def test_fetched_weights_are_checked_and_found(server, hub, monkeypatch):
-    monkeypatch.setattr(inception, "WEIGHTS_PREFIX", hashlib.sha256(b"weights" * 1000).hexdigest()[:8])
-    place = inception.fetch(server)
-    assert place == inception.find_weights("auto") == hub / inception.WEIGHTS_NAME
+    monkeypatch.setattr(inception_weights, "WEIGHTS_PREFIX", hashlib.sha256(b"weights" * 1000).hexdigest()[:8])
+    place = inception_weights.fetch_weights(server)
+    assert place == inception_weights.find_weights("auto") == hub / inception_weights.WEIGHTS_NAME
 
 
 @pytest.mark.parametrize("address", ["foo", "http://127.0.0.1:1/a b", "file:///etc/hostname", "http://127.0.0.1:1/x"])
 def test_an_address_that_is_none_is_refused_in_one_line(hub, address):
     with pytest.raises(ModelError, match="must be downloaded from"):
-        inception.fetch(address)
+        inception_weights.fetch_weights(address)
     assert not hub.exists() or not list(hub.iterdir())
 
 
@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "file"))
     with pytest.raises(ModelError, match="must be downloaded from"):
-        inception.fetch("http://127.0.0.1:1/x")
+        inception_weights.fetch_weights("http://127.0.0.1:1/x")
 
 
 def test_large_photos_are_not_held_all_at_once():
@@ -145,5 +145,5 @@ def test_large_photos_are_not_held_all_at_once():
 @pytest.mark.parametrize("wrong", ["", "x"])
 def test_other_weights_and_none_leave_nothing_behind(server, hub, wrong):
     with pytest.raises(ModelError, match="must be downloaded from http"):
-        inception.fetch(server + wrong)
+        inception_weights.fetch_weights(server + wrong)
     assert not list(hub.iterdir())

@@ -32,12 +32,13 @@ def evaluate_images(
 ) -> None:
     """Print how far generated images are from real ones, of any origin, with intervals and protocol."""
     from kedro_dcgan.gan.devices import choose_compute
+    from kedro_dcgan.inception_weights import find_weights
     from kedro_dcgan.metrics.choice import choose_extractors
     from kedro_dcgan.pipelines.evaluation.folders import compare_sources
     from kedro_dcgan.reports.evaluation import write_table
 
     where = choose_compute(device, "float32", "--device").device
-    weights = None if inception_weights == "none" else inception_weights
+    weights = find_weights(None if inception_weights == "none" else inception_weights)
     # As everywhere on a command line, relative paths begin where the user is.
     result = compare_sources(real, generated, Path.cwd(), choose_extractors(input_size, weights, where, precision))
     click.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else write_table(result))
@@ -61,6 +62,6 @@ def compare(evaluations: tuple[Path, ...]) -> None:
 @errors_in_one_line
 def fetch_weights(url: str | None) -> None:
     """Fetch Inception's weights for FID (91 MB) to where torch hub keeps such files."""
-    from kedro_dcgan.metrics.inception import fetch
+    from kedro_dcgan.inception_weights import fetch_weights as fetch
 
     click.echo(f"{fetch(url)} is there: evaluations report FID from now on.")

@@ -10,6 +10,9 @@ from torch import Tensor
 
 Part = TypeVar("Part")
 
+# So many parts a jackknife leaves out, one after the other.
+BLOCKS = 10
+
 # 97.5 % of the standard normal distribution.
 _NORMAL = 1.959964
 

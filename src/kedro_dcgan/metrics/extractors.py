@@ -7,10 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from kedro_dcgan.metrics.estimates import BLOCKS
 from kedro_dcgan.metrics.frechet import FeatureMoments
 
-# So many parts a jackknife leaves out, one after the other.
-_BLOCKS = 10
 # Moments are large: they are added up for many images at once.
 _ROWS = 2000
 
@@ -35,7 +34,7 @@ class FeatureExtractor(Protocol):
 
 
 def id_of(name: str, precision: str) -> str:
-    """Return an extractor's id: in bfloat16 its features are others, about 1 % in the distance, and so is its name."""
+    """Return an extractor's id: in bfloat16 its features are others, and so is its name."""
     return name if precision == "float32" else f"{name}_bf16"
 
 
@@ -62,7 +61,7 @@ class Collector:
 
     def __init__(self, extract: FeatureExtractor) -> None:
         self.extract = extract
-        self._blocks = [FeatureMoments.empty(extract.dimension) for _ in range(_BLOCKS)]
+        self._blocks = [FeatureMoments.empty(extract.dimension) for _ in range(BLOCKS)]
         self._kept: list[Tensor] = []
         self._pending: list[Tensor] = []
         self._counted = 0
@@ -104,6 +103,6 @@ class Collector:
         if not self._pending:
             return
         features, self._pending = torch.cat(self._pending), []
-        for number in range(_BLOCKS):
-            self._blocks[number] += FeatureMoments.of(features[(number - self._counted) % _BLOCKS :: _BLOCKS])
+        for number in range(BLOCKS):
+            self._blocks[number] += FeatureMoments.of(features[(number - self._counted) % BLOCKS :: BLOCKS])
         self._counted += len(features)

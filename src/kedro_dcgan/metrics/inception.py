@@ -1,19 +1,15 @@
 """Features of Inception-v3 as it was released on 2015-12-05: the only ones on which a Fréchet distance is FID.
 
 Heusel et al. 2017 (arXiv 1706.08500). The blocks are torch-fidelity's (Apache-2.0), checked there against the
-TensorFlow graph; weights are a file that somebody put there, and never fetched from here. Batch norm is folded
+TensorFlow graph; weights are a file that is there already (`inception_weights.py`). Batch norm is folded
 into the convolutions and memory is channels-last, which changes the features by about 1e-6.
 """
 
 import hashlib
 import io
-import os
 from collections import OrderedDict
-from http.client import HTTPException
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
@@ -28,36 +24,6 @@ WEIGHTS_NAME, WEIGHTS_PREFIX = "weights-inception-2015-12-05-6726825d.pth", "672
 
 _SIZE = 299
 _CPU = torch.device("cpu")
-
-
-def fetch(url: str | None = None) -> Path:
-    """Download the weights to where torch hub keeps such files, with a bar, and return the file; it is checked.
-
-    Raises:
-        ModelError: if they cannot be had, or are others.
-    """
-    url = url or _blocks().URL_INCEPTION_V3
-    place = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
-    try:
-        if not urlparse(url).hostname:
-            raise ValueError("no address")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(place), hash_prefix=WEIGHTS_PREFIX)
-    except (OSError, RuntimeError, ValueError, HTTPException) as error:
-        raise ModelError(
-            f"the weights must be downloaded from {url} (fault: {error}). Try again, name another "
-            f"place with --url, or put the file into {place.parent} yourself."
-        ) from None
-    return place
-
-
-def find_weights(wanted: str | None) -> Path | None:
-    """Return the weights' file: `auto` is where torch hub keeps it, if FID can be measured at all. Or nothing."""
-    if wanted != "auto":
-        # Path's own `expanduser` fails for a user that there is not.
-        return Path(os.path.expanduser(wanted)) if wanted else None  # noqa: PTH111
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
-    return cached if cached.is_file() and find_spec("torch_fidelity") else None
 
 
 class InceptionFeatures:
@@ -115,7 +81,7 @@ def build_network() -> nn.Sequential:
     Raises:
         ModelError: if torch-fidelity is not installed.
     """
-    blocks = _blocks()
+    blocks = torch_fidelity_blocks()
     conv = blocks.BasicConv2d
     layers: list[tuple[str, nn.Module]] = [
         ("Conv2d_1a_3x3", conv(3, 32, kernel_size=3, stride=2)),
@@ -143,7 +109,12 @@ def build_network() -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def _blocks() -> ModuleType:
+def torch_fidelity_blocks() -> ModuleType:
+    """Return torch-fidelity's module of the network's blocks.
+
+    Raises:
+        ModelError: if torch-fidelity is not installed.
+    """
     try:
         from torch_fidelity import feature_extractor_inceptionv3
     except ImportError:

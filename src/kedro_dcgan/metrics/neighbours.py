@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kedro_dcgan.metrics.estimates import BLOCKS
 from kedro_dcgan.metrics.pairs import PairBlock, pairs
-
-BLOCKS = 10
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from kedro_dcgan.metrics.estimates import Estimate
@@ -25,7 +26,9 @@ class Number:
 
 
 def as_json(numbers: Sequence[Number]) -> dict[str, Any]:
-    """Return values and floors by name (`metrics`), all that is known of each (`numbers`), and the `protocols`.
+    """Return the record of a measurement, of which the first number is the primary metric.
+
+    `metrics`: values and floors by name; `numbers`: all that is known of each; `protocols`: how they were measured.
 
     What is not known is null: a floor, or an end of an interval. (Lists, because DVC makes a column of every number
     that is not in a list.)
@@ -34,9 +37,12 @@ def as_json(numbers: Sequence[Number]) -> dict[str, Any]:
     floors = {f"{number.name}_floor": number.floor.value for number in numbers if number.floor}
     protocols = {number.protocol.name: number.protocol for number in numbers}
     return {
+        "title": "Fréchet distance, EfficientNet-Lite0 features (not FID)",
+        "primary_metric": numbers[0].name,
         "metrics": values | floors,
         "numbers": [_record(number) for number in numbers],
         "protocols": [protocol.as_dict() for protocol in protocols.values()],
+        "libraries": [f"{name} {version(name)}" for name in ("torch", "numpy")],
     }
 
 

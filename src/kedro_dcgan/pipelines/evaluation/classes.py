@@ -8,11 +8,9 @@ import torch
 from kedro_dcgan.images.manifest import labels_of
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.metrics.classes import ClassProbe, chance_divergence, covered, divergence
-from kedro_dcgan.metrics.estimates import Estimate, jackknife
+from kedro_dcgan.metrics.estimates import BLOCKS, Estimate, jackknife
 from kedro_dcgan.metrics.number import Number
 from kedro_dcgan.pipelines.evaluation.measuring import Measurement
-
-_BLOCKS = 10
 
 
 def look_for_classes(
@@ -28,7 +26,7 @@ def look_for_classes(
     generated, real = probe.shares(measured.images.features), probe.shares(test.features)
     is_covered = covered(generated, real)
     protocol, known = references.protocol("test"), float(len(probe.classes))
-    blocks = measured.images.features.tensor_split(_BLOCKS)
+    blocks = measured.images.features.tensor_split(BLOCKS)
     divergences = jackknife(
         blocks,
         divergence(generated, real),

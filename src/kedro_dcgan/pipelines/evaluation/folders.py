@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +58,9 @@ def compare_sources(real: str, generated: str, project: Path, extractors: Sequen
             found |= comparison.of_subsets()
         numbers += [Number(name, protocol, estimate) for name, estimate in found.items()]
     return {
-        "title": "Fréchet distance, EfficientNet-Lite0 features (not FID)",
-        "primary_metric": numbers[0].name,
         **as_json(numbers),
         "skipped": {name: side.skipped for name, side in sides.items()},
         "sizes": {name: sorted(side.sizes) for name, side in sides.items()},
-        "libraries": [f"{name} {version(name)}" for name in ("torch", "numpy")],
     }
 
 

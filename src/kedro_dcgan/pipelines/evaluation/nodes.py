@@ -1,7 +1,6 @@
 """Measure the generator against images that it has not seen, and against those that it has."""
 
 import logging
-from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ from kedro_dcgan.gan.devices import choose_compute
 from kedro_dcgan.gan.sampling import generate, sample_latents
 from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.images.shards import PreparedImages
+from kedro_dcgan.inception_weights import find_weights
 from kedro_dcgan.metrics.choice import choose_extractors
 from kedro_dcgan.metrics.extractors import Collector
 from kedro_dcgan.metrics.number import Number, as_json
@@ -62,14 +62,11 @@ def evaluate_generator(
     of_classes, classes = look_for_classes(measurements[0], images, manifest)
     pictures = choose(measurements[0], images, network, latents)
     result = {
-        "title": "Fréchet distance, EfficientNet-Lite0 features (not FID)",
-        "primary_metric": numbers[0].name,
         "verdict": verdict(_findings(numbers, classes)),
         **as_json(numbers + of_classes),
         "classes": classes,
         "generator": generator.fingerprint(),
         "images_seen": generator.images_seen,
-        "libraries": [f"{name} {version(name)}" for name in ("torch", "numpy")],
     }
     _say(numbers, result["verdict"])
     return result, draw_samples(pictures), draw_neighbours(pictures), draw_extremes(pictures)
@@ -80,7 +77,7 @@ def _measurements(
 ) -> list[Measurement]:
     extractors = choose_extractors(
         evaluation.input_size,
-        evaluation.inception_weights,
+        find_weights(evaluation.inception_weights),
         device,
         evaluation.precision,
         evaluation.inception_companions,
