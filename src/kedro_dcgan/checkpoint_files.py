@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE, HEADER = "state.pt", "checkpoint.json"
-FORMAT = 1
+FORMAT = 2
 _DAMAGED = "damaged-"
 
 

@@ -64,6 +64,15 @@ CASES = {
         "run --env=simpsons200 --params training.batch_size=100000",
         "`training.architecture` must fit into the memory of cpu: training needs at least",
     ),
+    "more devices than there are": (
+        "run --params training.devices=800,training.batch_size=1600",
+        "`training.devices` must be at most",
+    ),
+    "a batch that the devices cannot share": (
+        "run --params training.devices=2,training.batch_size=33",
+        "`training.batch_size` must be a multiple, twofold at least, of the 2 parts that 2 devices and "
+        "`training.gradient_accumulation` 1 make of it (got 33). Pass --params training.batch_size=32.",
+    ),
     "a device that is not there": (
         "run --params training.device=mps",
         "`training.device` must be a device of this machine (got 'mps')",

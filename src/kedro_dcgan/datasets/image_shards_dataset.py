@@ -7,7 +7,6 @@ index.json      {"format": 3, "source": "…", "preparation": {…}, "shards": [
 
 import functools
 import logging
-import shlex
 import shutil
 from collections.abc import Sequence
 from itertools import groupby
@@ -15,7 +14,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,13 +23,12 @@ from kedro_dcgan.atomic import name_a_full_disk, replace_folder
 from kedro_dcgan.datasets.shard_writer import Entry, ShardWriter, forget_resuming, number_shards
 from kedro_dcgan.errors import DiskFullError
 from kedro_dcgan.images.scan import Preparation
-from kedro_dcgan.images.shards import ImageShards, Scan, StoredShard
+from kedro_dcgan.images.shards import ImageShards, Scan
 from kedro_dcgan.images.transforms import Crop
-from kedro_dcgan.integrity import damaged, read_index, require_sha256
+from kedro_dcgan.integrity import require_sha256
+from kedro_dcgan.prepared_files import SHARDS_FORMAT, open_shard, read_shard_index, remake
 
 logger = logging.getLogger(__name__)
-
-FORMAT = 3
 
 
 class ImageShardsDataset(AbstractDataset[Scan, ImageShards]):
@@ -97,39 +94,6 @@ class ImageShardsDataset(AbstractDataset[Scan, ImageShards]):
         return {"path": str(self.path)}
 
 
-def read_shard_index(folder: Path) -> dict[str, Any]:
-    """Read the index of a folder of shards.
-
-    Raises:
-        DataError: if it is not there, damaged or of another format.
-    """
-    return read_index(folder / "index.json", FORMAT, "Make the shards: kedro run --pipelines=ingestion,preprocessing.")
-
-
-def open_shard(folder: Path, name: str, sha256: str, remedy: str, check: bool = False) -> StoredShard:
-    """Map a shard, after a check of its hash where that is asked for.
-
-    Raises:
-        DataError: if it is missing or damaged.
-    """
-    # The index is data: only a plain name may be opened, never a path out of the folder.
-    file = folder / Path(name).name
-    if check:
-        require_sha256(file, sha256, remedy)
-    try:
-        return StoredShard(file.name, sha256, _map(file))
-    except FileNotFoundError:
-        raise damaged(file, remedy, "missing") from None
-    except (ValueError, EOFError, OSError):
-        raise damaged(file, remedy) from None
-
-
-def remake(source: str) -> str:
-    """Return what to do where shards are damaged."""
-    command = f"kedro run --pipelines=ingestion,preprocessing --params {shlex.quote(f'ingestion.source={source}')}"
-    return f"Make the shards anew, with the other options of the first time: {command}"
-
-
 def _write(folder: Path, scan: Scan) -> None:
     writer = ShardWriter(folder, scan.source, scan.preparation, scan.inputs_per_shard)
     entries = writer.finished()
@@ -140,7 +104,7 @@ def _write(folder: Path, scan: Scan) -> None:
     numbered = number_shards(blocks, holding, scan.inputs_per_shard)
     for number, of_shard in groupby(numbered, key=itemgetter(0)):
         entries.append(writer.write(number, (block for _, block in of_shard)))
-    writer.write_index(FORMAT, entries)
+    writer.write_index(SHARDS_FORMAT, entries)
 
 
 def _warn_of_a_full_disk(folder: Path, scan: Scan) -> None:
@@ -149,14 +113,6 @@ def _warn_of_a_full_disk(folder: Path, scan: Scan) -> None:
     free = shutil.disk_usage(folder).free
     if most > free:
         logger.warning("The images may take %.1f GB, and there are %.1f GB left.", most / 1e9, free / 1e9)
-
-
-def _map(file: Path) -> np.ndarray:
-    try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except ValueError:
-        # An empty shard cannot be mapped, only read.
-        return np.load(file, allow_pickle=False)
 
 
 def _read_records(

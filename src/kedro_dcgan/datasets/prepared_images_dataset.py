@@ -1,8 +1,4 @@
-"""The dataset that training sees: which rows of the shards are in which split, and the shards' hashes.
-
-index.json    {"format": 2, "digest": "…", "shards": [{"file": "00000.npy", "sha256": "…"}], "splits": {"train": "train.npy", …}}
-train.npy …   int64 (N,): row numbers, counted over all shards, in the order of the images' content hashes
-"""  # noqa: E501  (the index is shown as it is)
+"""The dataset that training sees: which rows of the shards are in which split (`prepared_files` has the format)."""
 
 import json
 from pathlib import Path
@@ -12,12 +8,8 @@ import numpy as np
 from kedro.io import AbstractDataset
 
 from kedro_dcgan.atomic import atomic_folder
-from kedro_dcgan.datasets.image_shards_dataset import open_shard, read_shard_index, remake
-from kedro_dcgan.errors import DataError
 from kedro_dcgan.images.shards import PreparedImages
-from kedro_dcgan.integrity import read_index
-
-FORMAT = 2
+from kedro_dcgan.prepared_files import IMAGES_FORMAT, read_prepared_images
 
 
 class PreparedImagesDataset(AbstractDataset[PreparedImages, PreparedImages]):
@@ -41,7 +33,7 @@ class PreparedImagesDataset(AbstractDataset[PreparedImages, PreparedImages]):
             for split, rows in data.rows.items():
                 np.save(folder / f"{split}.npy", rows.astype(np.int64), allow_pickle=False)
             index = {
-                "format": FORMAT,
+                "format": IMAGES_FORMAT,
                 "image_size": data.image_size,
                 "channels": data.channels,
                 "digest": data.digest,
@@ -56,25 +48,10 @@ class PreparedImagesDataset(AbstractDataset[PreparedImages, PreparedImages]):
         Raises:
             DataError: if a shard is missing, damaged or another one, or the index is of another format.
         """
-        index = read_index(self.path / "index.json", FORMAT, _REMEDY)
-        stored = read_shard_index(self.shards)
-        hashes = {entry["file"]: entry["sha256"] for entry in stored["shards"]}
-        if any(hashes.get(entry["file"]) != entry["sha256"] for entry in index["shards"]):
-            raise DataError(
-                f"`{self.path}` must be of the shards at hand (it is of others). "
-                "Select anew: kedro run --pipelines=preprocessing."
-            )
-        remedy = remake(stored["source"])
-        shards = [open_shard(self.shards, file, sha256, remedy, check=True) for file, sha256 in hashes.items()]
-        # As with shards, only a plain name may be opened.
-        rows = {split: np.load(self.path / Path(file).name) for split, file in index["splits"].items()}
-        return PreparedImages(index["image_size"], index["channels"], index["digest"], shards, rows, stored["source"])
+        return read_prepared_images(self.path, self.shards)
 
     def _exists(self) -> bool:
         return (self.path / "index.json").is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.path), "shards": str(self.shards)}
-
-
-_REMEDY = "Make them: kedro run --pipelines=ingestion,preprocessing."

@@ -1,26 +1,44 @@
 """Which device and which precision a training runs on, decided once and before it starts."""
 
+import ctypes
 import os
+import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.gan.ranks import ALONE, Ranks
+
+# From malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and the number format of the networks' arithmetic; everything else is float32."""
+    """A device, the number format of the networks' arithmetic (everything else is float32), and who works with it."""
 
     device: torch.device
     precision: str
+    ranks: Ranks = ALONE
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the networks run."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        return self._context(enabled=True)
+
+    def weights_cast_once(self) -> AbstractContextManager[Any]:
+        """Return a context around several of `autocast` between which no weight changes."""
+        # What was cast is kept until the outermost context ends.
+        return self._context(enabled=False)
+
+    def _context(self, enabled: bool) -> AbstractContextManager[Any]:
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled)
 
     def __str__(self) -> str:
         if self.device.type == "cuda":
@@ -35,7 +53,7 @@ def choose_compute(device: str, precision: str, parameter: str = "training.devic
     `parameter` is where the device was asked for.
 
     Raises:
-        ParameterError: if a device is asked for by name and is not there.
+        ParameterError: if a device is asked for by name and is not there, or a precision that it has no hardware for.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
@@ -45,9 +63,39 @@ def choose_compute(device: str, precision: str, parameter: str = "training.devic
         raise ParameterError(
             f"`{parameter}` must be a device of this machine (got {device!r}). Use auto, or one of: {present}."
         )
+    has_bfloat16 = _has_bfloat16(device)
+    if precision == "bfloat16" and not has_bfloat16:
+        raise ParameterError(
+            f"`training.precision` must be float32 on this {device.upper()}, whose hardware has no bfloat16 (got "
+            "bfloat16, which it would only imitate, slowly). Use auto."
+        )
     if precision == "auto":
-        precision = "bfloat16" if _has_bfloat16(device) else "float32"
+        precision = "bfloat16" if has_bfloat16 else "float32"
     return Compute(torch.device(device), precision)
+
+
+def require_devices(count: int, device: torch.device, cores: int) -> None:
+    """Check that there are so many devices of a kind, or on a CPU so many cores.
+
+    Raises:
+        ParameterError: if there are not.
+    """
+    there = {"cuda": torch.cuda.device_count(), "cpu": cores}.get(device.type, 1)
+    if count > there:
+        what = "cores of this machine" if device.type == "cpu" else f"{device.type.upper()} devices of this machine"
+        raise ParameterError(f"`training.devices` must be at most {there}, the {what} (got {count}). Lower it.")
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed for what is allocated next, in this process, from now on.
+
+    Else each step gives its activations back to the system and gets them anew, page by page (mallopt(3)). Only GNU's
+    has the setting; others are left as they are.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_MAX, 0)
+        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -106,15 +106,16 @@ class CheckHooks:
     def _check_training(self, catalog: DataCatalog) -> None:
         # Here, because most commands do without torch, which takes seconds to import.
         from kedro_dcgan.gan.architectures import network_specs
-        from kedro_dcgan.gan.devices import choose_compute
         from kedro_dcgan.gan.memory import checkpoint_bytes, require_memory
         from kedro_dcgan.gan.training.penalties import require_no_batch_norm
+        from kedro_dcgan.gan.training.plan import compute_of
 
         images, training = self._parameters.preprocessing, self._parameters.training
         specs = network_specs(images.image_size, images.channels, training)
         require_no_batch_norm(specs[1], training)
-        compute = choose_compute(training.device, training.precision)
-        require_memory(*specs, training.batch_size, compute.device)
+        compute = compute_of(training)
+        if isinstance(training.devices, int):
+            require_memory(*specs, training.batch_size // training.devices, compute.device)
         # A new one is written before an old one goes.
         require_room(saved_at(catalog, "checkpoint"), 2 * checkpoint_bytes(*specs), "two checkpoints")
 

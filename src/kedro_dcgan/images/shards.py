@@ -89,7 +89,8 @@ class PreparedImages:
     """The dataset: for each split, which rows of the shards, in the order of the content hashes.
 
     `digest` names the content: equal digests mean equal images in equal splits and order, from
-    whatever files in whatever folders. `source` is what the user called the source of these.
+    whatever files in whatever folders. `source` is what the user called the source of these, `place` from where
+    another process can read them (`prepared_files.read_prepared_images`).
     """
 
     image_size: int
@@ -98,6 +99,7 @@ class PreparedImages:
     shards: Sequence[StoredShard]
     rows: Mapping[str, np.ndarray]
     source: str = ""
+    place: tuple[str, str] | None = None
 
     def count(self, split: str) -> int:
         """Return how many images a split holds."""

@@ -81,6 +81,11 @@ class TrainingParameters(Group):
     grid_images: Annotated[int, Field(ge=1, le=1024, description="samples in the grid of a tick")]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: DeviceName
+    devices: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["external"],
+        Field(description="processes that train together; external: those that a torchrun elsewhere starts"),
+    ]
+    sync_batch_norm: Annotated[bool, Field(description="common statistics of what several devices work on")]
     precision: Literal["auto", "float32", "bfloat16"]
     deterministic: Annotated[bool, Field(description="on a GPU, too: equal runs give equal bits")]
 

@@ -5,8 +5,9 @@ from recipes import tiny_training
 
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import Compute
-from kedro_dcgan.gan.training.loop import Surroundings, Training
+from kedro_dcgan.gan.training.loop import Training
 from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.tick import Surroundings
 
 # The networks are tiny: more than one thread only makes them wait for each other.
 torch.set_num_threads(1)

@@ -1,22 +1,24 @@
 import pytest
 import torch
+from engine import CPU
 
 from kedro_dcgan.gan.training.augmentation import augment, colour, cutout, flip, translation
+from kedro_dcgan.gan.training.randomness import Draws
 
 NAMES = ("colour", "translation", "cutout")
 
 
-def source(seed=0):
-    return torch.Generator().manual_seed(seed)
+def draws(seed=0):
+    return Draws(torch.Generator().manual_seed(seed), CPU)
 
 
 def images(count=200, size=16, channels=3):
-    return torch.rand(count, channels, size, size, generator=source(1)) * 2 - 1
+    return torch.rand(count, channels, size, size, generator=draws(1).source) * 2 - 1
 
 
 def test_flip_mirrors_half_of_the_images_and_leaves_the_others():
     before = images()
-    after = flip(before, source())
+    after = flip(before, draws())
     mirrored = (after == before.flip(3)).flatten(1).all(dim=1)
     same = (after == before).flatten(1).all(dim=1)
     assert (mirrored ^ same).all()
@@ -26,28 +28,28 @@ def test_flip_mirrors_half_of_the_images_and_leaves_the_others():
 @pytest.mark.parametrize("name", NAMES)
 def test_equal_sources_augment_equally_and_each_image_for_itself(name):
     before = images()
-    after = augment(before, [name], source())
-    assert torch.equal(after, augment(before, [name], source()))
-    assert not torch.equal(after, augment(before, [name], source(5)))
-    same = augment(before[:1].expand(200, -1, -1, -1), [name], source())
+    after = augment(before, [name], draws())
+    assert torch.equal(after, augment(before, [name], draws()))
+    assert not torch.equal(after, augment(before, [name], draws(5)))
+    same = augment(before[:1].expand(200, -1, -1, -1), [name], draws())
     assert len({tuple(image.flatten().tolist()) for image in same}) > 20
 
 
 def test_nothing_is_done_without_a_name():
     before = images()
-    assert augment(before, [], source()) is before
+    assert augment(before, [], draws()) is before
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_the_images(name):
     before = images().requires_grad_(True)
-    augment(before, [name], source()).square().sum().backward()
+    augment(before, [name], draws()).square().sum().backward()
     assert (before.grad != 0).flatten(1).any(dim=1).all()
 
 
 def test_translation_moves_whole_images_by_at_most_an_eighth_and_fills_with_zero():
     before = images(count=100, size=16)
-    after = translation(before, source())
+    after = translation(before, draws())
     seen = set()
     for one, moved in zip(before, after, strict=True):
         shifts = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if torch.equal(shifted(one, dy, dx), moved)]
@@ -68,7 +70,7 @@ def shifted(image, down, right):
 @pytest.mark.parametrize("size", [16, 28, 15])
 def test_cutout_takes_one_square_of_half_the_size(size):
     side = (size + 1) // 2
-    after = cutout(torch.ones(400, 1, size, size), source())
+    after = cutout(torch.ones(400, 1, size, size), draws())
     tops, bottoms = set(), set()
     for image in after[:, 0]:
         gone = image == 0
@@ -92,7 +94,7 @@ def test_cutout_takes_one_square_of_half_the_size(size):
 def test_colour_keeps_what_a_grey_image_has_no_share_in():
     # Without colour saturation changes nothing; brightness moves the mean by at most a half.
     grey = images(channels=1)
-    after = colour(grey, source())
+    after = colour(grey, draws())
     moved = (after - grey).mean(dim=(1, 2, 3))
     assert moved.abs().max() <= 0.5
     contrast = after.flatten(1).std(dim=1) / grey.flatten(1).std(dim=1)

@@ -15,7 +15,7 @@ from kedro_dcgan.gan.training.health import (
 )
 from kedro_dcgan.gan.training.records import TickRecord
 
-GOOD = TickRecord(0, 0.7, 2.0, 0.9, 0.9, 0.8, 0.2, 0.9, None, 100.0, HEALTHY)
+GOOD = TickRecord(0, 0.7, 2.0, 0.9, 0.9, 0.8, 0.2, 0.9, None, 100.0, 1.0, HEALTHY)
 
 
 def history(count, kimg_a_tick=5, **columns):

@@ -12,7 +12,7 @@ def test_there_is_a_tick_before_the_first_step_then_by_images_seen_then_at_the_e
     seen = ticks(new_state(), count=5)
     assert [tick.images_seen for tick in seen] == [0, 16, 32, 40]
     assert [tick.record is None for tick in seen] == [True, False, False, False]
-    assert [tick.is_checkpoint for tick in seen] == [False, False, True, True]
+    assert [tick.checkpoint is not None for tick in seen] == [False, False, True, True]
     assert all(tick.samples.shape == (4, 1, 16, 16) for tick in seen)
 
 
@@ -82,7 +82,7 @@ def test_training_stops_after_the_step_when_asked_and_offers_a_checkpoint():
     state = new_state()
     running = a_run(state, tiny_training(images_per_tick=80), is_asked_to_stop=lambda: state.images_seen == 24)
     seen = list(running.ticks(batches(100), 800))
-    assert [(tick.images_seen, tick.is_checkpoint) for tick in seen] == [(0, False), (24, True)]
+    assert [(tick.images_seen, tick.checkpoint is not None) for tick in seen] == [(0, False), (24, True)]
     assert seen[-1].record is None
     assert state.means.state_dict()["steps"] == 3
 
@@ -91,7 +91,7 @@ def test_training_asked_to_stop_at_a_tick_shows_it_and_offers_a_checkpoint():
     state = new_state()
     seen = list(a_run(state, is_asked_to_stop=lambda: state.images_seen == 16).ticks(batches(100), 800))
     last = seen[-1]
-    assert (len(seen), last.images_seen, last.record.images_seen, last.is_checkpoint) == (2, 16, 16, True)
+    assert (len(seen), last.images_seen, last.record.images_seen, last.checkpoint is not None) == (2, 16, 16, True)
 
 
 def test_the_generator_with_the_smallest_distance_is_the_best():
@@ -101,7 +101,7 @@ def test_the_generator_with_the_smallest_distance_is_the_best():
     seen = ticks(state, 6, training, measure=lambda generator: next(distances))
     assert [tick.record and tick.record.validation for tick in seen] == [None, 5.0, 3.0, 4.0]
     # A checkpoint where it is better than before, and at the end.
-    assert [tick.is_checkpoint for tick in seen] == [False, True, True, True]
+    assert [tick.checkpoint is not None for tick in seen] == [False, True, True, True]
     assert (state.best.images_seen, state.best.validation) == (32, 3.0)
     assert not torch.equal(state.best.weights["layers.1.weight"], state.generator.state_dict()["layers.1.weight"])
 
@@ -141,7 +141,7 @@ DUE = [(16, [16, 32, 48, 64, 80]), (24, [32, 48, 80]), (40, [48, 80]), (56, [64,
 def test_what_is_due_between_two_ticks_comes_with_the_next_one(every, due):
     training = tiny_training(images_per_checkpoint=every, images_per_validation=every)
     seen = ticks(new_state(training), 10, training, measure=lambda generator: 1.0)
-    assert [tick.images_seen for tick in seen if tick.is_checkpoint] == due
+    assert [tick.images_seen for tick in seen if tick.checkpoint] == due
     assert [tick.images_seen for tick in seen if tick.record and tick.record.validation] == due
 
 

@@ -1,11 +1,13 @@
 import pytest
 import torch
+from engine import CPU
 from recipes import tiny_training
 from torch import nn
 
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.training.penalties import gradient_penalty, r1_penalty, require_no_batch_norm
+from kedro_dcgan.gan.training.randomness import Draws
 
 IMAGES = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -46,8 +48,8 @@ def test_r1_can_be_learned_from():
 
 @pytest.mark.parametrize(("norm", "expected"), [(1.0, 0.0), (3.0, 40.0), (0.0, 10.0)])
 def test_the_gradient_penalty_wants_a_norm_of_one(norm, expected):
-    source = torch.Generator().manual_seed(0)
-    penalty = gradient_penalty(Linear(norm), IMAGES, -IMAGES, 10.0, source)
+    draws = Draws(torch.Generator().manual_seed(0), CPU)
+    penalty = gradient_penalty(Linear(norm), IMAGES, -IMAGES, 10.0, draws)
     assert penalty.item() == pytest.approx(expected, abs=1e-5)
 
 
@@ -55,8 +57,8 @@ def test_the_gradient_penalty_is_taken_between_real_and_fake_images():
     # On the way from 0 to x the gradient of |x|^2 / 2 has the norm share * |x|.
     share = torch.rand(5, 1, 1, 1, generator=torch.Generator().manual_seed(7)).flatten()
     expected = (share * IMAGES.flatten(1).norm(dim=1) - 1).square().mean().item()
-    source = torch.Generator().manual_seed(7)
-    penalty = gradient_penalty(Quadratic(), IMAGES, torch.zeros_like(IMAGES), 1.0, source)
+    draws = Draws(torch.Generator().manual_seed(7), CPU)
+    penalty = gradient_penalty(Quadratic(), IMAGES, torch.zeros_like(IMAGES), 1.0, draws)
     assert penalty.item() == pytest.approx(expected, rel=1e-5)
 
 

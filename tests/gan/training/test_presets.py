@@ -9,9 +9,10 @@ import yaml
 from engine import CPU
 from kedro.config import OmegaConfigLoader
 
-from kedro_dcgan.gan.training.loop import Surroundings, Training
+from kedro_dcgan.gan.training.loop import Training
 from kedro_dcgan.gan.training.plan import plan_training
 from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.tick import Surroundings
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
 from kedro_dcgan.parameters import read_parameters
 from kedro_dcgan.settings import CONFIG_LOADER_ARGS

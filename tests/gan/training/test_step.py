@@ -8,7 +8,7 @@ from recipes import tiny_training
 from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.sampling import draw_latents
 from kedro_dcgan.gan.training.losses import LOSSES
-from kedro_dcgan.gan.training.randomness import source_at
+from kedro_dcgan.gan.training.randomness import Draws, source_at
 from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
 
@@ -88,10 +88,10 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(changes):
     for parts in (1, 4):
         training = tiny_training(**NO_NORM, **changes, gradient_accumulation=parts)
         step = Step(new_state(training), training, CPU)
-        step._update_discriminator(IMAGES.chunk(parts), fakes.chunk(parts), source_at(0, 0))
+        step._update_discriminator(IMAGES.chunk(parts), fakes.chunk(parts), Draws(source_at(0, 0), CPU))
         of_discriminator.append([weight.grad for weight in step._state.discriminator.parameters()])
         images = fakes.clone().requires_grad_(True)
-        Step(new_state(training), training, CPU)._update_generator(images.chunk(parts), source_at(0, 0))
+        Step(new_state(training), training, CPU)._update_generator(images.chunk(parts), Draws(source_at(0, 0), CPU))
         of_generators_images.append(images.grad)
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*of_discriminator, strict=True))
     assert all(gradient.abs().max() > 1e-5 for gradient in of_discriminator[0])
@@ -111,7 +111,7 @@ def test_r1_comes_every_so_many_steps_and_is_so_many_times_stronger():
 @pytest.mark.parametrize("changes", [{"penalties__r1": 1.0, **NO_NORM}, {"loss": "wgan_gp", **NO_NORM}, {}])
 def test_the_discriminator_sees_no_image_that_is_not_augmented(monkeypatch, changes):
     # Real ones and fakes, in its own update, in the generator's, and where its gradients are penalised.
-    monkeypatch.setattr("kedro_dcgan.gan.training.step.augment", lambda images, names, source: images * 0 + 0.5)
+    monkeypatch.setattr("kedro_dcgan.gan.training.step.augment", lambda images, names, draws: images * 0 + 0.5)
     training = tiny_training(**changes)
     state, seen = new_state(training), []
     state.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))

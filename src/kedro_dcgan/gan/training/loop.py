@@ -1,22 +1,23 @@
 """The training loop as an iterator of ticks. It holds no path, no file, no logger and no tracker."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from torch import Tensor
 
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.gan.devices import Compute
-from kedro_dcgan.gan.networks import Generator
 from kedro_dcgan.gan.sampling import generate_all, sample_latents
 from kedro_dcgan.gan.trained import snapshot_weights
+from kedro_dcgan.gan.training.arithmetic import flops_per_image
 from kedro_dcgan.gan.training.ema import recalibrate
 from kedro_dcgan.gan.training.health import COMPARED, are_alike, diagnose, diversity
 from kedro_dcgan.gan.training.losses import LOSSES
-from kedro_dcgan.gan.training.records import BestGenerator, TickRecord
+from kedro_dcgan.gan.training.records import KeptGenerator, TickRecord
 from kedro_dcgan.gan.training.state import TrainingState
 from kedro_dcgan.gan.training.step import Step
+from kedro_dcgan.gan.training.tick import Surroundings, Tick
 from kedro_dcgan.images.pixels import to_model_range
 from kedro_dcgan.parameters import TrainingParameters
 
@@ -24,35 +25,11 @@ from kedro_dcgan.parameters import TrainingParameters
 _STEPS_BETWEEN_LOOKS = 64
 
 
-@dataclass(frozen=True)
-class Tick:
-    """What training has to show at a moment.
-
-    There is no `record` before the first step, nor, without `samples`, where training was asked to stop
-    between two ticks. `samples` are uint8 `(grid_images, C, H, W)`, always of the same latents.
-    """
-
-    images_seen: int
-    record: TickRecord | None
-    samples: Tensor | None
-    is_checkpoint: bool
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What training is given and asked by whoever runs it.
-
-    `real_images` are uint8 images that the samples' diversity is compared with; `measure` gives the distance
-    of a generator to the validation split; `is_asked_to_stop` is looked at after each step.
-    """
-
-    real_images: Tensor
-    measure: Callable[[Generator], float] | None = None
-    is_asked_to_stop: Callable[[], bool] = lambda: False
-
-
 class Training:
-    """A training on its way: `ticks` goes on from where `state` is."""
+    """A training on its way: `ticks` goes on from where `state` is.
+
+    Of several ranks all take the steps; the first one measures, and has the ticks.
+    """
 
     def __init__(
         self, state: TrainingState, training: TrainingParameters, compute: Compute, surroundings: Surroundings
@@ -62,31 +39,40 @@ class Training:
         self._fixed_latents = sample_latents(max(training.grid_images, COMPARED), spec, training.seed)
         wanted = training.ema.recalibration if training.ema.half_life else 0
         self._calibration_latents = sample_latents(wanted, spec, training.seed + 1) if wanted else None
+        self._validation_seconds = 0.0
+        self._flops = flops_per_image(spec, state.discriminator.spec, training)
 
     def ticks(self, batches: Iterable[Tensor], total_images: int) -> Iterator[Tick]:
         """Train on `batches` of uint8 images `(N, C, H, W)` on the device, the last of which makes `total_images`.
 
-        There is a tick before the first step, at each multiple of `images_per_tick`, and at the end.
+        There is a tick before the first step, at each multiple of `images_per_tick`, and at the end; one where nothing
+        is left to do.
 
         Raises:
             TrainingError: after a step with a loss that is not finite.
         """
-        state, around, step = self._state, self._around, Step(self._state, self._training, self._compute)
-        if not state.images_seen:
-            yield Tick(0, None, self._samples()[: self._training.grid_images], is_checkpoint=False)
+        state, is_first = self._state, self._compute.ranks.is_first
+        step = Step(state, self._training, self._compute)
+        if is_first and not 0 < state.images_seen < total_images:
+            yield self._moment(None if state.images_seen else self._samples(), is_checkpoint=False)
         stopwatch = _Stopwatch(state)
         for batch in batches:
             state.means.add(step(to_model_range(batch)))
-            is_last, is_stopped = state.images_seen >= total_images, around.is_asked_to_stop()
+            is_last = state.images_seen >= total_images
             is_tick = is_last or self._passes(self._training.images_per_tick)
-            if is_tick or is_stopped or self._may_look():
+            may_look = is_tick or self._may_look()
+            is_stopped = self._is_stopped(may_look)
+            if may_look or is_stopped:
                 self._require_finite_losses()
             if is_tick:
-                yield self._tick(stopwatch.images_per_second(), is_last, is_stopped)
+                if is_first:
+                    yield self._tick(stopwatch.images_per_second(), is_last, is_stopped)
+                else:
+                    state.means.take()
                 stopwatch = _Stopwatch(state)
-            elif is_stopped:
+            elif is_stopped and is_first:
                 self._settle()
-                yield Tick(state.images_seen, None, None, is_checkpoint=True)
+                yield self._moment(None, is_checkpoint=True)
             if is_stopped:
                 return
 
@@ -103,21 +89,35 @@ class Training:
             diversity=spread,
             validation=distance,
             images_per_second=images_per_second,
+            gigaflops_per_second=images_per_second * self._flops / 1e9,
             health="",
         )
         health = diagnose([*state.records, record], is_critic=LOSSES[training.loss].boundary is None)
         state.records.append(replace(record, health=health))
-        return Tick(state.images_seen, state.records[-1], samples[: training.grid_images], is_checkpoint)
+        return self._moment(samples, is_checkpoint)
+
+    def _moment(self, samples: Tensor | None, is_checkpoint: bool) -> Tick:
+        state = self._state
+        return Tick(
+            state.images_seen,
+            tuple(state.records),
+            None if samples is None else samples[: self._training.grid_images],
+            state.best or KeptGenerator(snapshot_weights(state.shown_generator), state.images_seen),
+            state.state_dict() if is_checkpoint else None,
+            self._validation_seconds,
+        )
 
     def _validate(self, is_last: bool, is_collapsed: bool) -> tuple[float | None, bool]:
         state, every = self._state, self._training.images_per_validation
         if self._around.measure is None or every is None or not (is_last or self._is_due(every)):
             return None, False
+        started = time.perf_counter()
         distance = self._around.measure(state.shown_generator)
+        self._validation_seconds += time.perf_counter() - started
         is_best = state.best is None or state.best.is_worse_than(distance, is_collapsed)
         if is_best:
             weights = snapshot_weights(state.shown_generator)
-            state.best = BestGenerator(weights, state.images_seen, distance, is_collapsed)
+            state.best = KeptGenerator(weights, state.images_seen, distance, is_collapsed)
         return distance, is_best
 
     def _settle(self) -> None:
@@ -141,6 +141,11 @@ class Training:
 
     def _may_look(self) -> bool:
         return self._compute.device.type == "cpu" or self._state.means.unseen >= _STEPS_BETWEEN_LOOKS
+
+    def _is_stopped(self, may_look: bool) -> bool:
+        # Several ranks have to ask each other, and that is a look.
+        ranks, is_asked = self._compute.ranks, self._around.is_asked_to_stop()
+        return (may_look or ranks.count == 1) and ranks.any(is_asked, self._compute.device)
 
     def _require_finite_losses(self) -> None:
         fault = self._state.means.look()

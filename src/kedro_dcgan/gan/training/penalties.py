@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.gan.devices import to_device
 from kedro_dcgan.gan.specs import BatchNorm, DiscriminatorSpec
+from kedro_dcgan.gan.training.randomness import Draws
 from kedro_dcgan.parameters import TrainingParameters
 
 
@@ -19,14 +19,13 @@ def r1_penalty(discriminator: nn.Module, real_images: Tensor, gamma: float) -> T
 
 
 def gradient_penalty(
-    discriminator: nn.Module, real_images: Tensor, fake_images: Tensor, weight: float, source: torch.Generator
+    discriminator: nn.Module, real_images: Tensor, fake_images: Tensor, weight: float, draws: Draws
 ) -> Tensor:
-    """Return weight * E[(|grad D(x)| - 1)^2] at points x between real and fake images, drawn from `source`.
+    """Return weight * E[(|grad D(x)| - 1)^2] at points x between real and fake images, one a pair.
 
     Gulrajani et al. 2017 (arXiv 1704.00028), equation 3.
     """
-    share = to_device(torch.rand(len(real_images), 1, 1, 1, generator=source), real_images.device)
-    between = torch.lerp(fake_images.float(), real_images.float(), share)
+    between = torch.lerp(fake_images.float(), real_images.float(), draws.uniform(len(real_images)))
     return weight * (_gradients(discriminator, between).norm(dim=1) - 1).square().mean()
 
 

@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 
+from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import Compute, choose_compute
+from kedro_dcgan.gan.devices import Compute, choose_compute, require_devices
 from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec, spec_to_dict
 from kedro_dcgan.gan.training.penalties import require_no_batch_norm
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.parameters import TrainingParameters, flatten
+from kedro_dcgan.workers import usable_cores
 
 # These do not change what is trained up to a given moment. (What is said of the precision is what it came to.)
 _OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "precision"}
@@ -48,16 +50,17 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
 
     Raises:
         ParameterError: if the networks do not take the size of the images, a penalty does not go with batch
-            norm, or the device is not there.
+            norm, a device is not there, or they cannot share a batch.
         DataError: if the train split holds fewer images than a batch.
     """
     size = training.batch_size
     images.require("train", size, f"one batch of `training.batch_size` {size}", "Lower it, or add images.")
     generator, discriminator = network_specs(images.image_size, images.channels, training)
     require_no_batch_norm(discriminator, training)
-    compute = choose_compute(training.device, training.precision)
+    compute = compute_of(training)
     batches = training.total_batches(images.count("train"))
-    parameters = {key: value for key, value in flatten(training).items() if key not in _OUTSIDE}
+    outside = _OUTSIDE | {"devices"} if training.sync_batch_norm else _OUTSIDE
+    parameters = {key: value for key, value in flatten(training).items() if key not in outside}
     fingerprint = {
         **{f"training.{key}": value for key, value in parameters.items()},
         "training.precision": compute.precision,
@@ -70,6 +73,35 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     # As it comes back from a file: lists for tuples.
     plain = json.loads(json.dumps(fingerprint))
     return Plan(generator, discriminator, compute, batches, batches * size, plain)
+
+
+def compute_of(training: TrainingParameters) -> Compute:
+    """Return what each of the devices that are asked for trains with.
+
+    Raises:
+        ParameterError: if they are not there, lack the precision, or cannot share a batch.
+    """
+    compute = choose_compute(training.device, training.precision)
+    if isinstance(training.devices, int):
+        require_devices(training.devices, compute.device, usable_cores())
+        require_shares(training, training.devices)
+    return compute
+
+
+def require_shares(training: TrainingParameters, ranks: int) -> None:
+    """Check that a batch can be shared among so many ranks.
+
+    Raises:
+        ParameterError: with a batch size that can.
+    """
+    parts = ranks * training.gradient_accumulation
+    share, rest = divmod(training.batch_size, parts)
+    if rest or share < 2:
+        raise ParameterError(
+            f"`training.batch_size` must be a multiple, twofold at least, of the {parts} parts that {ranks} devices "
+            f"and `training.gradient_accumulation` {training.gradient_accumulation} make of it (got "
+            f"{training.batch_size}). Pass --params training.batch_size={parts * max(2, share)}."
+        )
 
 
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -2,15 +2,48 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from kedro_dcgan.gan.devices import Compute, to_device
+from kedro_dcgan.gan.sampling import draw_latents
+from kedro_dcgan.gan.specs import GeneratorSpec
 
 
 def source_at(seed: int, images_seen: int) -> torch.Generator:
     """Return the CPU generator that everything random of the step at this moment is drawn from."""
     state = np.random.SeedSequence((seed, images_seen)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a step draws from a CPU generator, so that it depends neither on the device nor on the number of ranks.
+
+    Each method draws for the rows of all ranks and returns `rows` of them, this rank's, on the device.
+    """
+
+    source: torch.Generator
+    compute: Compute
+
+    def latents(self, rows: int, spec: GeneratorSpec) -> Tensor:
+        """Return latents `(rows, latent_dim)`."""
+        return self._own(draw_latents(rows * self.compute.ranks.count, spec, self.source))
+
+    def uniform(self, rows: int) -> Tensor:
+        """Return numbers from 0 to 1, one for each image, `(rows, 1, 1, 1)`."""
+        return self._own(torch.rand(rows * self.compute.ranks.count, 1, 1, 1, generator=self.source))
+
+    def integers(self, rows: int, low: int, high: int) -> Tensor:
+        """Return whole numbers from `low` to `high`, one for each image, `(rows, 1, 1, 1)`."""
+        shape = (rows * self.compute.ranks.count, 1, 1, 1)
+        return self._own(torch.randint(low, high + 1, shape, generator=self.source))
+
+    def _own(self, of_all: Tensor) -> Tensor:
+        return to_device(self.compute.ranks.rows_of(of_all), self.compute.device)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What training writes down: the means of a tick, and the best generator so far."""
+"""What training writes down: the means of a tick, and the generator that is kept."""
 
 import math
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ class TickRecord:
     Accuracies and probabilities are the discriminator's, on real and on fake images; `real_probability` and
     `fake_probability` are what it takes both for. `diversity` is 1 where the samples are as different from each
     other as real images. `validation` is the distance to the validation split, if it was measured then.
+    `gigaflops_per_second` is the arithmetic of the networks (`arithmetic.flops_per_image`), 10^9 operations.
     """
 
     images_seen: int
@@ -28,6 +29,7 @@ class TickRecord:
     diversity: float
     validation: float | None
     images_per_second: float
+    gigaflops_per_second: float
     health: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,8 +96,8 @@ def _at_fault(values: Mapping[str, float]) -> str | None:
 
 
 @dataclass(frozen=True)
-class BestGenerator:
-    """The weights with the smallest distance to the validation split, and when that was.
+class KeptGenerator:
+    """The weights of a moment: those with the smallest distance to the validation split, if that is measured.
 
     One whose samples are not all alike is better than any whose are: on features of photos a black picture may be
     nearer to white digits than digits that are not good yet.
@@ -103,11 +105,11 @@ class BestGenerator:
 
     weights: dict[str, Tensor]
     images_seen: int
-    validation: float
-    is_collapsed: bool
+    validation: float | None = None
+    is_collapsed: bool = False
 
     def is_worse_than(self, validation: float, is_collapsed: bool) -> bool:
-        """Tell whether a generator that was measured is better than this one."""
+        """Tell whether a generator that was measured is better than this one, which was measured, too."""
         return (is_collapsed, validation) < (self.is_collapsed, self.validation)
 
     def state_dict(self) -> dict[str, Any]:

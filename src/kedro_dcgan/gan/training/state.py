@@ -11,7 +11,8 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.networks import Discriminator, Generator, initialise
 from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
-from kedro_dcgan.gan.training.records import BestGenerator, StepMeans, TickRecord
+from kedro_dcgan.gan.training.records import KeptGenerator, StepMeans, TickRecord
+from kedro_dcgan.gan.training.spread import spread
 from kedro_dcgan.parameters import NetworkParameters, TrainingParameters
 
 
@@ -27,7 +28,7 @@ class TrainingState:
     images_seen: int = 0
     means: StepMeans = field(default_factory=StepMeans)
     records: list[TickRecord] = field(default_factory=list)
-    best: BestGenerator | None = None
+    best: KeptGenerator | None = None
 
     @property
     def shown_generator(self) -> Generator:
@@ -65,7 +66,7 @@ class TrainingState:
         self.images_seen = state["images_seen"]
         self.means = StepMeans.from_state(state["means"])
         self.records = [TickRecord(**record) for record in state["records"]]
-        self.best = BestGenerator(**state["best"]) if state["best"] else None
+        self.best = KeptGenerator(**state["best"]) if state["best"] else None
 
     def find_not_finite(self) -> str | None:
         """Return which network has weights that are NaN or infinite, if one has. Waits for the device."""
@@ -101,11 +102,17 @@ def start(
         initialise(network, source)
         network.to(compute.device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(g).requires_grad_(False) if training.ema.half_life else None
-    return TrainingState(g, d, _adam(g, training.generator), _adam(d, training.discriminator), average)
+    if compute.ranks.count > 1:
+        for network in (g, d):
+            spread(network, compute.ranks, training.sync_batch_norm)
+    of_generator, of_discriminator = _adam(g, training.generator), _adam(d, training.discriminator)
+    return TrainingState(g, d, of_generator, of_discriminator, average)
 
 
 def _adam(network: torch.nn.Module, parameters: NetworkParameters) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, betas=parameters.betas)
+    # One kernel for all weights. (Those of CUDA and CPUs; on MPS torch's own choice.)
+    fused = all(weight.device.type in ("cpu", "cuda") for weight in network.parameters()) or None
+    return torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, betas=parameters.betas, fused=fused)
 
 
 def _on_cpu(value: Any) -> Any:

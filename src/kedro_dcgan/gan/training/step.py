@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import sigmoid
+from torch.profiler import record_function
 
-from kedro_dcgan.gan.devices import Compute, to_device
-from kedro_dcgan.gan.sampling import draw_latents
+from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.training.augmentation import augment, flip
 from kedro_dcgan.gan.training.ema import decay_of, update_average
 from kedro_dcgan.gan.training.losses import LOSSES, accuracies
 from kedro_dcgan.gan.training.penalties import gradient_penalty, r1_penalty
-from kedro_dcgan.gan.training.randomness import seeded, source_at
+from kedro_dcgan.gan.training.randomness import Draws, seeded, source_at
 from kedro_dcgan.gan.training.state import TrainingState
 from kedro_dcgan.parameters import TrainingParameters
 
@@ -21,10 +21,10 @@ _UPDATES = {"together": (("real", "fake"),), "separately": (("real",), ("fake",)
 
 
 class Step:
-    """Called with a batch of real images in [-1, 1] on the device, it updates D, and G if it is its turn.
+    """Called with this rank's real images in [-1, 1] on the device, it updates D, and G if it is its turn.
 
     Returns `(6,)` float32 on the device: the losses of D and G, then D's accuracy and mean probability on
-    real and fake images (see `TickRecord`), all from before the update that they lead to.
+    real and fake images (see `TickRecord`), all from before the update that they lead to, and of all ranks.
     """
 
     def __init__(self, state: TrainingState, training: TrainingParameters, compute: Compute) -> None:
@@ -35,73 +35,82 @@ class Step:
         """Take one step."""
         source = source_at(self._training.seed, self._state.images_seen)
         with seeded(source, self._compute.device):
-            values = self._step(real_images.contiguous(memory_format=torch.channels_last), source)
-        self._state.images_seen += len(real_images)
+            values = self._step(real_images.contiguous(memory_format=torch.channels_last), Draws(source, self._compute))
+        self._state.images_seen += self._training.batch_size
         return values
 
-    def _step(self, real_images: Tensor, source: torch.Generator) -> Tensor:
-        parts = self._training.gradient_accumulation
+    def _step(self, real_images: Tensor, draws: Draws) -> Tensor:
+        parts = real_images.chunk(self._training.gradient_accumulation)
         is_generators_turn = (self._number() + 1) % self._training.discriminator.steps == 0
 
         # Draw latents and make fakes. G learns from the same ones, unless they are too many to keep.
-        latents = to_device(draw_latents(len(real_images), self._state.generator.spec, source), self._compute.device)
-        keep = is_generators_turn and parts == 1
-        fakes = [self._generate(part, keep) for part in latents.chunk(parts)]
+        latents = [draws.latents(len(part), self._state.generator.spec) for part in parts]
+        keep = is_generators_turn and len(parts) == 1
+        with record_function("fakes"):
+            fakes = [self._generate(part, keep) for part in latents]
 
         # Update D: real up, fake down.
-        reals = (flip(real_images, source) if self._training.augmentation.flip else real_images).chunk(parts)
-        d_loss, real_logits, fake_logits = self._update_discriminator(reals, fakes, source)
+        reals = [flip(part, draws) for part in parts] if self._training.augmentation.flip else parts
+        with record_function("discriminator"):
+            d_loss, real_logits, fake_logits = self._update_discriminator(reals, fakes, draws)
 
         # Update G against the new D.
         if is_generators_turn:
-            again = fakes if keep else (self._generate(part, with_graph=True) for part in latents.chunk(parts))
-            g_loss = self._update_generator(again, source)
+            again = fakes if keep else (self._generate(part, with_graph=True) for part in latents)
+            with record_function("generator"):
+                g_loss = self._update_generator(again, draws)
             self._average()
         else:
             g_loss = self._loss.generator(fake_logits)
-
-        right = accuracies(self._loss, real_logits, fake_logits)
-        return torch.stack([d_loss, g_loss, *right, sigmoid(real_logits).mean(), sigmoid(fake_logits).mean()])
+        return self._of_all_ranks(torch.stack([d_loss, g_loss]), real_logits, fake_logits)
 
     def _update_discriminator(
-        self, reals: Sequence[Tensor], fakes: Sequence[Tensor], source: torch.Generator
+        self, reals: Sequence[Tensor], fakes: Sequence[Tensor], draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor]:
         losses: list[Tensor] = []
         logits: dict[str, list[Tensor]] = {"real": [], "fake": []}
         for sides in _UPDATES[self._training.discriminator.update]:
             self._state.discriminator_optimiser.zero_grad(set_to_none=True)
-            for real, fake in zip(reals, fakes, strict=True):
-                images = {"real": self._augment(real, source), "fake": self._augment(fake.detach(), source)}
-                # A pass for each side, so that batch norm cannot tell them apart by their mixture.
-                for side in sides:
-                    judged = self._judge(images[side])
-                    loss = self._side_loss(side, judged) + self._penalty(side, images, source)
-                    (loss / len(reals)).backward()
-                    losses.append(loss.detach() / len(reals))
-                    logits[side].append(judged.detach())
-            self._state.discriminator_optimiser.step()
+            with self._compute.weights_cast_once():
+                for real, fake in zip(reals, fakes, strict=True):
+                    images = {"real": self._augment(real, draws), "fake": self._augment(fake.detach(), draws)}
+                    # A pass for each side, so that batch norm cannot tell them apart by their mixture.
+                    for side in sides:
+                        judged = self._judge(images[side])
+                        loss = self._side_loss(side, judged) + self._penalty(side, images, draws)
+                        (loss / len(reals)).backward()
+                        losses.append(loss.detach() / len(reals))
+                        logits[side].append(judged.detach())
+            self._descend(self._state.discriminator, self._state.discriminator_optimiser)
         return torch.stack(losses).sum(), torch.cat(logits["real"]), torch.cat(logits["fake"])
 
-    def _update_generator(self, fakes: Iterable[Tensor], source: torch.Generator) -> Tensor:
+    def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:
         losses = []
         # Its gradients with respect to the images are needed, those with respect to its weights are not.
         self._state.discriminator.requires_grad_(False)
         self._state.generator_optimiser.zero_grad(set_to_none=True)
-        for fake in fakes:
-            loss = self._loss.generator(self._judge(self._augment(fake, source)))
-            (loss / self._training.gradient_accumulation).backward()
-            losses.append(loss.detach())
-        self._state.generator_optimiser.step()
+        with self._compute.weights_cast_once():
+            for fake in fakes:
+                loss = self._loss.generator(self._judge(self._augment(fake, draws)))
+                (loss / self._training.gradient_accumulation).backward()
+                losses.append(loss.detach())
+        self._descend(self._state.generator, self._state.generator_optimiser)
         self._state.discriminator.requires_grad_(True)
         return torch.stack(losses).mean()
+
+    def _descend(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+        self._compute.ranks.average(gradients)
+        with record_function("optimisers"):
+            optimiser.step()
 
     def _side_loss(self, side: str, logits: Tensor) -> Tensor:
         return self._loss.fake(logits) if side == "fake" else self._loss.real(logits, self._training.real_label)
 
-    def _penalty(self, side: str, images: dict[str, Tensor], source: torch.Generator) -> Tensor | float:
+    def _penalty(self, side: str, images: dict[str, Tensor], draws: Draws) -> Tensor | float:
         penalties, network = self._training.penalties, self._state.discriminator
         if side == "fake" and self._training.loss == "wgan_gp":
-            return gradient_penalty(network, images["real"], images["fake"], penalties.gradient, source)
+            return gradient_penalty(network, images["real"], images["fake"], penalties.gradient, draws)
         if side == "real" and penalties.r1 and self._number() % penalties.r1_every == 0:
             # So many times stronger, because it is so many times rarer (Karras et al. 2020, arXiv 1912.04958).
             return penalties.r1_every * r1_penalty(network, images["real"], penalties.r1)
@@ -111,20 +120,28 @@ class Step:
         with torch.set_grad_enabled(with_graph), self._compute.autocast():
             return self._state.generator(latents)
 
-    def _augment(self, images: Tensor, source: torch.Generator) -> Tensor:
-        return augment(images, self._training.augmentation.differentiable, source)
+    def _augment(self, images: Tensor, draws: Draws) -> Tensor:
+        return augment(images, self._training.augmentation.differentiable, draws)
 
     def _judge(self, images: Tensor) -> Tensor:
         # Logits, (N,) float32: losses are computed in full precision.
         with self._compute.autocast():
             return self._state.discriminator(images).float()
 
+    def _of_all_ranks(self, losses: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        of_all = self._compute.ranks.gather(torch.cat([losses, real_logits, fake_logits]))
+        real_logits, fake_logits = (logits.flatten() for logits in of_all[:, 2:].chunk(2, dim=1))
+        right = accuracies(self._loss, real_logits, fake_logits)
+        probabilities = sigmoid(real_logits).mean(), sigmoid(fake_logits).mean()
+        return torch.cat([of_all[:, :2].mean(dim=0), torch.stack([*right, *probabilities])])
+
     def _average(self) -> None:
         state, half_life = self._state, self._training.ema.half_life
         if state.ema_generator is not None and half_life:
             # All the images since the generator's last turn.
             images = self._training.batch_size * self._training.discriminator.steps
-            update_average(state.ema_generator, state.generator, decay_of(images, state.images_seen, half_life))
+            with record_function("average"):
+                update_average(state.ema_generator, state.generator, decay_of(images, state.images_seen, half_life))
 
     def _number(self) -> int:
         return self._state.images_seen // self._training.batch_size

@@ -4,12 +4,11 @@ import logging
 import time
 
 from kedro_dcgan.gan.training.health import HEALTHY, advice_for, verdict
-from kedro_dcgan.gan.training.loop import Tick
 from kedro_dcgan.gan.training.plan import Plan
 from kedro_dcgan.gan.training.records import TickRecord
-from kedro_dcgan.gan.training.state import TrainingState
+from kedro_dcgan.gan.training.tick import Tick
 from kedro_dcgan.parameters import TrainingParameters
-from kedro_dcgan.pipelines.training.validation import Validation
+from kedro_dcgan.progress import operations
 
 logger = logging.getLogger(__name__)
 
@@ -17,13 +16,17 @@ logger = logging.getLogger(__name__)
 class Console:
     """Knows when it started, and so how long it is going to take."""
 
-    def __init__(self, plan: Plan, training: TrainingParameters, begin: int) -> None:
+    def __init__(self, plan: Plan, training: TrainingParameters, begin: int, distance: str | None) -> None:
         self._plan, self._begin, self._started, self._health = plan, begin, time.perf_counter(), HEALTHY
-        self._resume = training.resume
+        self._resume, self._distance = training.resume, distance
+        self._last: Tick | None = None
+        if training.images_per_validation and not distance:
+            logger.warning("The validation split has no two images: the last generator is kept, not the best.")
         length = f"{plan.total_images / 1000:.1f} kimg"
         if training.kimg is None:
             length = f"{length}, {training.epochs:g} epochs"
-        logger.info("training      %s · %s", plan.compute, length)
+        devices = "" if training.devices == 1 else f" · {training.devices} processes"
+        logger.info("training      %s%s · %s", plan.compute, devices, length)
         if begin >= plan.total_images:
             logger.info("  this very training is finished: nothing is left to do (training.resume=never does it again)")
         elif begin:
@@ -31,7 +34,8 @@ class Console:
 
     def show(self, tick: Tick) -> None:
         """Print the line of a tick; warn where the health has changed for the worse."""
-        if tick.record is None:
+        self._last = tick
+        if tick.record is None or tick.images_seen <= self._begin:
             return
         health = tick.record.health
         logger.info("  %s  %s left  %s", _numbers(tick.record), self._time_left(tick.images_seen), health)
@@ -39,19 +43,21 @@ class Console:
             logger.warning("  %s: %s. The best generator so far is kept.", health, advice_for(health))
         self._health = health
 
-    def goodbye(self, state: TrainingState) -> str:
+    def goodbye(self) -> str:
         """Return what is said after a signal."""
         how = "The same command" if self._resume != "never" else "The same command without training.resume=never"
-        return f"stopped and saved at {state.images_seen / 1000:.1f} kimg. {how} goes on from here."
+        kimg = (self._last.images_seen if self._last else self._begin) / 1000
+        return f"stopped and saved at {kimg:.1f} kimg. {how} goes on from here."
 
-    def sum_up(self, state: TrainingState, validation: Validation | None) -> None:
+    def sum_up(self) -> None:
         """Print what has come of it."""
-        said = [f"{state.images_seen / 1000:.1f} kimg", verdict(state.records)]
-        if state.best and validation:
-            best = f"{validation.name} {state.best.validation:.1f}"
-            said.append(f"best at {state.best.images_seen / 1000:.1f} kimg with {best}")
-        if validation and validation.seconds:
-            share = validation.seconds / (time.perf_counter() - self._started)
+        if not self._last:
+            return
+        said, kept = [f"{self._last.images_seen / 1000:.1f} kimg", verdict(self._last.records)], self._last.kept
+        if kept.validation is not None:
+            said.append(f"best at {kept.images_seen / 1000:.1f} kimg with {self._distance} {kept.validation:.1f}")
+        if self._last.validation_seconds:
+            share = self._last.validation_seconds / (time.perf_counter() - self._started)
             said.append(f"{share:.0%} of the time for validation")
         logger.info("trained       %s", " · ".join(said))
 
@@ -69,5 +75,6 @@ def _numbers(record: TickRecord) -> str:
     return (
         f"{record.images_seen / 1000:6.1f} kimg  D {record.discriminator_loss:.2f}  G {record.generator_loss:.2f}  "
         f"D right on {record.real_accuracy:4.0%} real {record.fake_accuracy:4.0%} fake  "
-        f"diversity {record.diversity:.2f}  {distance}{speed} images/s"
+        f"diversity {record.diversity:.2f}  {distance}{speed} images/s  "
+        f"{operations(record.gigaflops_per_second * 1e9)}"
     )

@@ -1,0 +1,79 @@
+"""A training in this process, which may be one rank of several."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import distributed
+
+from kedro_dcgan.checkpoint_files import CheckpointFolder
+from kedro_dcgan.gan.devices import deterministic_algorithms, keep_freed_memory
+from kedro_dcgan.gan.memory import name_lack_of_memory
+from kedro_dcgan.gan.training.batches import batches_on
+from kedro_dcgan.gan.training.checkpoints import restore
+from kedro_dcgan.gan.training.health import COMPARED
+from kedro_dcgan.gan.training.loop import Training
+from kedro_dcgan.gan.training.order import batch_indices
+from kedro_dcgan.gan.training.plan import Plan
+from kedro_dcgan.gan.training.state import TrainingState, start
+from kedro_dcgan.gan.training.tick import Surroundings, Tick
+from kedro_dcgan.images.shards import PreparedImages
+from kedro_dcgan.launch.validation import Validation
+from kedro_dcgan.parameters import TrainingParameters
+
+# Wraps the batches' indices, of which the first so many images' have been trained on before.
+Follow = Callable[[Iterator[np.ndarray], int], Iterator[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that goes on from `begin` images; its ticks come while it trains."""
+
+    begin: int
+    ticks: Iterator[Tick]
+
+
+@contextmanager
+def training_here(
+    images: PreparedImages,
+    stored: CheckpointFolder,
+    training: TrainingParameters,
+    plan: Plan,
+    is_asked_to_stop: Callable[[], bool],
+    follow: Follow,
+) -> Iterator[Run]:
+    """Train in this process, from the newest checkpoint of the same training.
+
+    Raises:
+        TrainingError: if another training is not finished, a loss is not finite, or memory runs out.
+    """
+    device, ranks = plan.compute.device, plan.compute.ranks
+    if device.type == "cpu":
+        keep_freed_memory()
+    with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
+        state = _restored(stored, training, plan)
+        validation = Validation.of(images, training, plan) if ranks.is_first else None
+        shown = torch.from_numpy(images.take("train", np.arange(min(COMPARED, images.count("train")))))
+        around = Surroundings(shown, validation.measure if validation else None, is_asked_to_stop)
+        numbers = range(state.images_seen // training.batch_size, plan.total_batches)
+        indices = follow(
+            batch_indices(images.count("train"), training.batch_size, numbers, training.seed), state.images_seen
+        )
+        own = (ranks.rows_of_batch(batch, training.gradient_accumulation) for batch in indices)
+        batches = batches_on(device, images, "train")(own)
+        yield Run(state.images_seen, Training(state, training, plan.compute, around).ticks(batches, plan.total_images))
+
+
+def _restored(stored: CheckpointFolder, training: TrainingParameters, plan: Plan) -> TrainingState:
+    state, ranks = start(plan.generator, plan.discriminator, training, plan.compute), plan.compute.ranks
+    # The first rank comes before the others: it sets aside what is damaged.
+    if not ranks.is_first:
+        distributed.barrier()
+    before = restore(stored, plan, training)
+    if ranks.count > 1 and ranks.is_first:
+        distributed.barrier()
+    if before:
+        state.load_state_dict(dict(before))
+    return state

@@ -1,0 +1,37 @@
+import pytest
+import torch
+from engine import CPU
+from recipes import tiny_training, training_parameters
+from torch.utils.flop_counter import FlopCounterMode
+
+from kedro_dcgan.gan.architectures import network_specs
+from kedro_dcgan.gan.training.arithmetic import flops_per_image
+from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.step import Step
+
+
+def test_the_standard_step_takes_2_275_gigaflops_an_image():
+    # Its multiply-adds, layer by layer, without D's gradients in G's turn and with the fakes used twice.
+    training = training_parameters(generator__width=64, discriminator__width=64)
+    assert flops_per_image(*network_specs(64, 3, training), training) == pytest.approx(2 * 1137.3e6, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "changes"),
+    [
+        (16, {}),
+        (16, {"discriminator__steps": 2}),
+        (16, {"gradient_accumulation": 2}),
+        (16, {"discriminator__update": "separately", "discriminator__batch_norm": False}),
+        (28, {"architecture": "digits28"}),
+        (28, {"architecture": "notebook28"}),
+    ],
+)
+def test_torch_counts_as_much_in_real_steps(size, changes):
+    training = tiny_training(**changes)
+    specs = network_specs(size, 1, training)
+    step = Step(start(*specs, training, CPU), training, CPU)
+    with FlopCounterMode(display=False) as counted:
+        for _ in range(2):
+            step(torch.zeros(8, 1, size, size))
+    assert counted.get_total_flops() / 16 == pytest.approx(flops_per_image(*specs, training), rel=1e-9)
