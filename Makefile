@@ -40,6 +40,7 @@ check: $(READY)
 
 bench: $(READY)
 	@python benchmarks/training_step.py
+	@python benchmarks/kedro_run.py
 	@python benchmarks/ingestion.py
 	@python benchmarks/reading.py
 	@python benchmarks/evaluation.py

@@ -8,6 +8,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro_dcgan.cli.endings import errors_in_one_line, interruptible
 from kedro_dcgan.cli.generators import describe, sample
 from kedro_dcgan.cli.images import compare, digits, evaluate_images, fetch_weights
+from kedro_dcgan.cli.speed import profile
 
 
 @click.group()
@@ -22,8 +23,8 @@ cli.add_command(run)
 
 @cli.group()
 def dcgan() -> None:
-    """Sample from generators, look at networks, compare images."""
+    """Sample from generators, look at networks and their speed, compare images."""
 
 
-for verb in (sample, describe, digits, evaluate_images, compare, fetch_weights):
+for verb in (sample, describe, digits, evaluate_images, compare, fetch_weights, profile):
     dcgan.add_command(verb)

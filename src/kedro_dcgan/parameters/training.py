@@ -87,6 +87,7 @@ class TrainingParameters(Group):
     ]
     sync_batch_norm: Annotated[bool, Field(description="common statistics of what several devices work on")]
     precision: Literal["auto", "float32", "bfloat16"]
+    compile: Annotated[bool | Literal["auto"], Field(description="auto: if that is faster here, and worth a minute")]
     deterministic: Annotated[bool, Field(description="on a GPU, too: equal runs give equal bits")]
 
     @model_validator(mode="after")

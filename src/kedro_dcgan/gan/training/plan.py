@@ -25,7 +25,7 @@ from kedro_dcgan.parameters import TrainingParameters, flatten
 from kedro_dcgan.workers import usable_cores
 
 # These do not change what is trained up to a given moment. (What is said of the precision is what it came to.)
-_OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "precision"}
+_OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "precision", "compile"}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
 from kedro_dcgan.gan.training.records import KeptGenerator, StepMeans, TickRecord
 from kedro_dcgan.gan.training.spread import spread
 from kedro_dcgan.parameters import NetworkParameters, TrainingParameters
+
+Execution = Literal["eager", "compiled"]
 
 
 @dataclass
@@ -29,6 +31,7 @@ class TrainingState:
     means: StepMeans = field(default_factory=StepMeans)
     records: list[TickRecord] = field(default_factory=list)
     best: KeptGenerator | None = None
+    execution: Execution = "eager"
 
     @property
     def shown_generator(self) -> Generator:
@@ -43,6 +46,7 @@ class TrainingState:
             "means": self.means.state_dict(),
             "records": [record.as_dict() for record in self.records],
             "best": self.best and self.best.state_dict(),
+            "execution": self.execution,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

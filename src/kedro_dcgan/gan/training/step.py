@@ -20,6 +20,10 @@ from kedro_dcgan.parameters import TrainingParameters
 _UPDATES = {"together": (("real", "fake"),), "separately": (("real",), ("fake",))}
 
 
+# What a step's time goes to, as torch's profiler shows it.
+PARTS = ("fakes", "discriminator", "generator", "ranks", "optimisers", "average")
+
+
 class Step:
     """Called with this rank's real images in [-1, 1] on the device, it updates D, and G if it is its turn.
 
@@ -51,14 +55,12 @@ class Step:
 
         # Update D: real up, fake down.
         reals = [flip(part, draws) for part in parts] if self._training.augmentation.flip else parts
-        with record_function("discriminator"):
-            d_loss, real_logits, fake_logits = self._update_discriminator(reals, fakes, draws)
+        d_loss, real_logits, fake_logits = self._update_discriminator(reals, fakes, draws)
 
         # Update G against the new D.
         if is_generators_turn:
             again = fakes if keep else (self._generate(part, with_graph=True) for part in latents)
-            with record_function("generator"):
-                g_loss = self._update_generator(again, draws)
+            g_loss = self._update_generator(again, draws)
             self._average()
         else:
             g_loss = self._loss.generator(fake_logits)
@@ -71,7 +73,7 @@ class Step:
         logits: dict[str, list[Tensor]] = {"real": [], "fake": []}
         for sides in _UPDATES[self._training.discriminator.update]:
             self._state.discriminator_optimiser.zero_grad(set_to_none=True)
-            with self._compute.weights_cast_once():
+            with record_function("discriminator"), self._compute.weights_cast_once():
                 for real, fake in zip(reals, fakes, strict=True):
                     images = {"real": self._augment(real, draws), "fake": self._augment(fake.detach(), draws)}
                     # A pass for each side, so that batch norm cannot tell them apart by their mixture.
@@ -89,7 +91,7 @@ class Step:
         # Its gradients with respect to the images are needed, those with respect to its weights are not.
         self._state.discriminator.requires_grad_(False)
         self._state.generator_optimiser.zero_grad(set_to_none=True)
-        with self._compute.weights_cast_once():
+        with record_function("generator"), self._compute.weights_cast_once():
             for fake in fakes:
                 loss = self._loss.generator(self._judge(self._augment(fake, draws)))
                 (loss / self._training.gradient_accumulation).backward()
@@ -100,7 +102,8 @@ class Step:
 
     def _descend(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
-        self._compute.ranks.average(gradients)
+        with record_function("ranks"):
+            self._compute.ranks.average(gradients)
         with record_function("optimisers"):
             optimiser.step()
 

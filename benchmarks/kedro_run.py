@@ -1,0 +1,81 @@
+"""What Kedro, MLflow, checkpoints and reports cost: `kedro run` against the bare loop of steps, both in one run.
+
+Speed is of the images between a short and a longer training of the base preset: starting counts on neither side.
+
+    python benchmarks/kedro_run.py
+"""
+
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from sides import preset_values
+
+from kedro_dcgan.gan.architectures import network_specs
+from kedro_dcgan.gan.devices import choose_compute, keep_freed_memory
+from kedro_dcgan.gan.training.batches import batches_on
+from kedro_dcgan.gan.training.order import batch_indices
+from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.step import Step
+from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.parameters import TrainingParameters
+from kedro_dcgan.prepared_files import read_prepared_images
+
+ROUNDS, SHORT, LONG = 3, 5, 35  # thousand images
+ROOT = Path(__file__).parents[1]
+
+
+def kedro(project: Path, *arguments: str) -> float:
+    """Run `kedro run` and return how many seconds it took."""
+    started = time.perf_counter()
+    subprocess.run(["kedro", "run", *arguments], cwd=project, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def tracked(project: Path) -> float:
+    """Return the images a second of `kedro run`, with everything that it does."""
+    seconds = {
+        kimg: kedro(project, "--pipelines=training", "--params", f"training.kimg={kimg},training.resume=never")
+        for kimg in (SHORT, LONG)
+    }
+    return 1000 * (LONG - SHORT) / (seconds[LONG] - seconds[SHORT])
+
+
+def bare(project: Path) -> float:
+    """Return the images a second of the same steps alone."""
+    images = read_prepared_images(project / "data/03_primary/images", project / "data/03_primary/shards")
+    training = TrainingParameters.model_validate(preset_values("base"))
+    compute = choose_compute(training.device, training.precision)
+    step = Step(
+        start(*network_specs(images.image_size, images.channels, training), training, compute), training, compute
+    )
+    count = 1000 * (LONG - SHORT) // training.batch_size
+    indices = batch_indices(images.count("train"), training.batch_size, range(count), 0)
+    started = time.perf_counter()
+    for batch in batches_on(compute.device, images, "train")(indices):
+        step(to_model_range(batch))
+    return count * training.batch_size / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Print one line."""
+    keep_freed_memory()
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "kedro-dcgan"
+        project.mkdir()
+        for name in ("conf", "src"):
+            shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("local", "__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", project)
+        (project / "conf/local").mkdir()
+        kedro(project, "--pipelines=ingestion,preprocessing")
+        speeds = [(tracked(project), bare(project)) for _ in range(ROUNDS)]
+    share = statistics.median(with_all / alone for with_all, alone in speeds)
+    with_all, alone = (statistics.median(side) for side in zip(*speeds, strict=True))
+    print(f"kedro run: {share:.0%} of the bare loop ({with_all:,.0f} against {alone:,.0f} images/s)")
+
+
+if __name__ == "__main__":
+    main()

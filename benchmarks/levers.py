@@ -1,0 +1,101 @@
+"""What each lever of the training step gives: the step as it is, against the same step without it, in one run.
+
+python benchmarks/levers.py
+"""
+
+import statistics
+from collections.abc import Callable
+
+import torch
+from sides import Case, Side, parameters
+from torch import Tensor
+
+from kedro_dcgan.gan.architectures import network_specs
+from kedro_dcgan.gan.devices import choose_compute, keep_freed_memory
+from kedro_dcgan.gan.training.execution import execute
+from kedro_dcgan.gan.training.randomness import Draws, source_at
+from kedro_dcgan.gan.training.state import TrainingState, start
+from kedro_dcgan.gan.training.step import Step
+
+ROUNDS = 5
+StepFunction = Callable[[Tensor], object]
+
+
+def with_everything(case: Case) -> StepFunction:
+    """Make the step as it is."""
+    keep_freed_memory()
+    return Step(started(case), case.training, case.compute)
+
+
+def memory_given_back(case: Case) -> StepFunction:
+    """Leave the C library's memory as it is."""
+    return Step(started(case), case.training, case.compute)
+
+
+def adam_by_operations(case: Case) -> StepFunction:
+    """Take torch's default Adam for CPUs: a loop over weights and operations."""
+    keep_freed_memory()
+    state = started(case)
+    for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
+        for group in optimiser.param_groups:
+            group["fused"] = False
+    return Step(state, case.training, case.compute)
+
+
+def channels_first(case: Case) -> StepFunction:
+    """Leave images and weights in the order of NCHW."""
+    keep_freed_memory()
+    state = started(case)
+    for network in (state.generator, state.discriminator):
+        network.to(memory_format=torch.contiguous_format)
+    step = Step(state, case.training, case.compute)
+    return lambda images: step._step(images, Draws(source_at(0, 0), case.compute))
+
+
+def gradients_thrown_away(case: Case) -> StepFunction:
+    """Compute the discriminator's gradients in the generator's turn, too."""
+    keep_freed_memory()
+    state = started(case)
+    state.discriminator.requires_grad_ = lambda *_: state.discriminator  # type: ignore[method-assign]
+    return Step(state, case.training, case.compute)
+
+
+def compiled(case: Case) -> StepFunction:
+    """Let torch compile the networks: what `training.compile: auto` tries on long trainings."""
+    keep_freed_memory()
+    state = started(case)
+    execute(state, "compiled")
+    return Step(state, case.training, case.compute)
+
+
+def started(case: Case) -> TrainingState:
+    """Return a new training."""
+    return start(*network_specs(case.size, case.channels, case.training), case.training, case.compute)
+
+
+VARIANTS = (memory_given_back, adam_by_operations, channels_first, gradients_thrown_away, compiled)
+
+
+def compare(case: Case) -> None:
+    """Print a line a lever."""
+    print(f"{case.size}x{case.size}x{case.channels} batch {case.training.batch_size} {case.compute}", flush=True)
+    whole = Side(with_everything, case)
+    for variant in VARIANTS:
+        side = Side(variant, case)
+        ratios = [side.images_per_second() / whole.images_per_second() for _ in range(ROUNDS)]
+        side.end()
+        print(
+            f"  {variant.__name__.replace('_', ' '):<24} {statistics.median(ratios):.2f}x the step as it is", flush=True
+        )
+    whole.end()
+
+
+def main() -> None:
+    """Print a table for small and for large networks."""
+    compute = choose_compute("auto", "auto")
+    compare(Case(32, 1, parameters("base"), compute))
+    compare(Case(64, 3, parameters("faces64"), compute))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""What a recipe gives for the images, and for the time, that pytorch/examples' recipe (`peer.py`) takes.
+
+Both sides train networks of the same sizes on the train split of a prepared dataset and are measured by the same code,
+5,000 samples against the test split, in features of the named size of input. Ours is shown as users get it: averaged,
+with the statistics of its batch norm measured anew.
+
+    kedro run --env=faces64 --pipelines=ingestion,preprocessing --params ingestion.source=sprites.zip
+    python benchmarks/quality.py data/03_primary --env=images64 --kimg 100 --seeds 3
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from peer import BATCH, Peer
+from PIL import Image
+from sides import merge, preset_values
+from torch import Tensor
+
+from kedro_dcgan.gan.architectures import network_specs
+from kedro_dcgan.gan.devices import choose_compute, keep_freed_memory
+from kedro_dcgan.gan.sampling import generate, sample_latents
+from kedro_dcgan.gan.training.batches import batches_on
+from kedro_dcgan.gan.training.loop import Training
+from kedro_dcgan.gan.training.order import batch_indices
+from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.tick import Surroundings
+from kedro_dcgan.images.grid import make_grid
+from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.images.shards import PreparedImages
+from kedro_dcgan.metrics.efficientnet import EfficientNetLite0Features
+from kedro_dcgan.metrics.extractors import Collector
+from kedro_dcgan.metrics.reference import Reference, feature_set
+from kedro_dcgan.parameters import TrainingParameters
+from kedro_dcgan.prepared_files import read_prepared_images
+
+SAMPLES = 5000
+
+
+class Judge:
+    """Measures samples against the test split, and writes down what it finds."""
+
+    def __init__(self, images: PreparedImages, input_size: int, device: torch.device, output: Path) -> None:
+        self._extract, self._output = EfficientNetLite0Features(input_size, device), output
+        count = min(SAMPLES, images.count("test"))
+        real = torch.from_numpy(images.take("test", np.arange(count)))
+        self._reference = Reference.of(Collector(self._extract).add_all(real.split(50)))
+
+    def __call__(self, side: str, seed: int, kimg: float, seconds: float, samples: Iterator[Tensor]) -> dict:
+        """Return the numbers of one moment of one training."""
+        images = torch.cat(list(samples))
+        collected = Collector(self._extract).add_all(images.split(50))
+        found = self._reference.measure(collected, self._reference.compare(feature_set(collected)))
+        numbers = {name: round(float(found[name].value), 4) for name in ("fd", "precision", "recall", "coverage")}
+        row = {"side": side, "seed": seed, "kimg": kimg, "seconds": round(seconds, 1), **numbers}
+        print(json.dumps(row), flush=True)
+        with (self._output / "quality.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        Image.fromarray(make_grid(images[:64].numpy())).save(self._output / f"{side}-{seed}-{kimg:g}.png")
+        return row
+
+
+def ours(images: PreparedImages, training: TrainingParameters, total: int, judge: Judge) -> list[dict]:
+    """Train with our loop; measure at each tick."""
+    compute = choose_compute(training.device, training.precision)
+    specs = network_specs(images.image_size, images.channels, training)
+    state = start(*specs, training, compute)
+    batches = batches_of(images, training.batch_size, total, training.seed, compute.device)
+    latents = sample_latents(SAMPLES, specs[0], training.seed + 1)
+    rows, paused, started = [], 0.0, time.perf_counter()
+    run = Training(state, training, compute, Surroundings(torch.from_numpy(images.take("train", np.arange(64)))))
+    for tick in run.ticks(batches, total // training.batch_size * training.batch_size):
+        moment = time.perf_counter()
+        if tick.record:
+            drawn = generate(state.shown_generator, latents, 50)
+            rows.append(judge("ours", training.seed, tick.images_seen / 1000, moment - started - paused, drawn))
+        paused += time.perf_counter() - moment
+    return rows
+
+
+def peer(images: PreparedImages, training: TrainingParameters, total: int, judge: Judge) -> list[dict]:
+    """Train with the peer's loop and recipe; measure as often."""
+    device = choose_compute(training.device, training.precision).device
+    recipe = training.model_copy(update={"architecture": "dcgan", "latents": "normal"})
+    plain = recipe.discriminator.model_copy(update={"batch_norm": True, "spectral_norm": False, "dropout": None})
+    specs = network_specs(images.image_size, images.channels, recipe.model_copy(update={"discriminator": plain}))
+    torch.manual_seed(training.seed)
+    step, seen, due = Peer(specs, device, training.seed), 0, training.images_per_tick
+    rows, paused, started = [], 0.0, time.perf_counter()
+    for batch in batches_of(images, BATCH, total, training.seed, device):
+        step(to_model_range(batch))
+        seen += BATCH
+        if seen >= due or seen + BATCH > total:
+            due += training.images_per_tick
+            moment = time.perf_counter()
+            drawn = step.samples(SAMPLES, training.seed + 1)
+            rows.append(judge("peer", training.seed, seen / 1000, moment - started - paused, drawn))
+            paused += time.perf_counter() - moment
+    return rows
+
+
+def batches_of(images: PreparedImages, size: int, total: int, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield the batches that both sides train on."""
+    indices = batch_indices(images.count("train"), size, range(total // size), seed)
+    return batches_on(device, images, "train")(indices)
+
+
+def report(rows: list[list[dict]], peers: list[list[dict]]) -> None:
+    """Print medians over seeds: at equal images, and at the time that the peer has taken."""
+    last, of_peer = [run[-1] for run in rows], [run[-1] for run in peers]
+    at_time = [
+        min(run, key=lambda row, end=end: abs(row["seconds"] - end["seconds"]))
+        for run, end in zip(rows, of_peer, strict=True)
+    ]
+    bar = statistics.median(row["fd"] for row in of_peer)
+    for name, found in (("equal images", last), ("equal time", at_time)):
+        middle = statistics.median(row["fd"] for row in found)
+        recall = statistics.median(row["recall"] for row in found)
+        print(f"{name}: fd {middle:,.0f} against {bar:,.0f} ({middle / bar - 1:+.0%}), recall {recall:.3f}")
+
+
+def read_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("primary", type=Path, help="data/03_primary of a project")
+    parser.add_argument("--env", default="base", help="preset of ours")
+    parser.add_argument("--kimg", type=float, default=100)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sides", default="peer,ours")
+    parser.add_argument("--input-size", type=int, default=64)
+    parser.add_argument("--output", type=Path, default=Path("quality"))
+    parser.add_argument("changes", nargs="*", help="training's parameters: ema.half_life=10000")
+    return parser.parse_args()
+
+
+def recipe_of(env: str, changes: list[str], total: int) -> TrainingParameters:
+    """Return a preset's parameters with changes, and a tick every fifth of the training."""
+    values = preset_values(env)
+    for change in changes:
+        key, value = change.split("=", 1)
+        nested = yaml.safe_load(value)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        merge(values, nested)
+    return TrainingParameters.model_validate({**values, "images_per_tick": max(1, total // 5)})
+
+
+def main() -> None:
+    """Train both sides with several seeds."""
+    asked = read_arguments()
+    keep_freed_memory()
+    total = round(asked.kimg * 1000)
+    images = read_prepared_images(asked.primary / "images", asked.primary / "shards")
+    recipe = recipe_of(asked.env, asked.changes, total)
+    asked.output.mkdir(exist_ok=True, parents=True)
+    device = choose_compute(recipe.device, recipe.precision).device
+    judge = Judge(images, asked.input_size, device, asked.output)
+    found: dict[str, list[list[dict]]] = {"ours": [], "peer": []}
+    for seed in range(asked.seeds):
+        training = recipe.model_copy(update={"seed": seed})
+        for side, train in (("peer", peer), ("ours", ours)):
+            if side in asked.sides.split(","):
+                found[side].append(train(images, training, total, judge))
+    if all(found.values()):
+        report(found["ours"], found["peer"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Two or more ways to take a training step, each in a process of its own and timed by turns.
+
+Processes, because how one way has its memory kept is not to help the other.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from kedro_dcgan.gan.devices import Compute
+from kedro_dcgan.parameters import TrainingParameters
+
+SECONDS = 2.0
+CONF = Path(__file__).parents[1] / "conf"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained: images of a size, with these parameters."""
+
+    size: int
+    channels: int
+    training: TrainingParameters
+    compute: Compute
+
+
+# Makes what takes a step on real images in [-1, 1].
+Build = Callable[[Case], Callable[[Tensor], object]]
+
+
+class Side:
+    """A way to take a step, ready to be timed."""
+
+    def __init__(self, build: Build, case: Case) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other_end = context.Pipe()
+        context.Process(target=_answer, args=(other_end, build, case), daemon=True).start()
+        # To warm up, and to know how many steps make a round.
+        self.images_per_second(3)
+        self._steps = max(2, round(SECONDS * self.images_per_second(2) / case.training.batch_size))
+
+    def images_per_second(self, steps: int | None = None) -> float:
+        """Return the speed of so many steps, or of a round."""
+        self._pipe.send(steps or self._steps)
+        return float(self._pipe.recv())
+
+    def end(self) -> None:
+        """End the process."""
+        self._pipe.send(0)
+
+
+def _answer(pipe: Connection, build: Build, case: Case) -> None:
+    shape = case.training.batch_size, case.channels, case.size, case.size
+    images, step = torch.rand(shape, device=case.compute.device) * 2 - 1, build(case)
+    while steps := pipe.recv():
+        started = time.perf_counter()
+        for _ in range(steps):
+            step(images)
+        if case.compute.device.type == "cuda":
+            torch.cuda.synchronize()
+        pipe.send(steps * len(images) / (time.perf_counter() - started))
+
+
+def parameters(preset: str, **changes: Any) -> TrainingParameters:
+    """Return a preset's parameters with the peer's learning rates and without an average."""
+    values = preset_values(preset)
+    for name in ("generator", "discriminator"):
+        values[name]["learning_rate"] = 2e-4
+    values["ema"]["half_life"] = None
+    return TrainingParameters.model_validate({**values, **changes})
+
+
+def preset_values(preset: str) -> dict[str, Any]:
+    """Return a preset's training parameters as they stand in conf/."""
+    values: dict[str, Any] = yaml.safe_load((CONF / "base/parameters_training.yml").read_text())["training"]
+    if preset != "base":
+        merge(values, yaml.safe_load((CONF / preset / "parameters_training.yml").read_text())["training"])
+    return values
+
+
+def merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Change nested values."""
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            merge(values[key], value)
+        else:
+            values[key] = value

@@ -1,0 +1,66 @@
+"""Verb for speed: where the time of a training step goes."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from kedro.framework.project import settings
+
+from kedro_dcgan.cli.endings import errors_in_one_line, project_folder
+
+if TYPE_CHECKING:
+    from kedro_dcgan.gan.training.profile import StepProfile
+
+
+@click.command()
+@click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+@click.option("--batch-size", type=click.IntRange(min=2), default=None, help="Images; else training.batch_size.")
+@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps that are watched.")
+@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), default=None, help="JSON file for it.")
+@errors_in_one_line
+def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | None) -> None:
+    """Print where a training step's time goes, on noise in the place of images; write a trace of every operation."""
+    # Torch's profiler tells of itself what concerns nobody.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    import torch
+
+    from kedro_dcgan.atomic import atomic_file
+    from kedro_dcgan.gan.architectures import network_specs
+    from kedro_dcgan.gan.devices import keep_freed_memory
+    from kedro_dcgan.gan.training.plan import compute_of
+    from kedro_dcgan.gan.training.profile import profile_step
+    from kedro_dcgan.gan.training.state import start
+    from kedro_dcgan.parameters import read_parameters
+
+    loader = settings.CONFIG_LOADER_CLASS(str(project_folder() / "conf"), env=env, **settings.CONFIG_LOADER_ARGS)
+    parameters = read_parameters(loader["parameters"], {})
+    sizes = parameters.preprocessing.image_size, parameters.preprocessing.channels
+    training = parameters.training.model_copy(update={"batch_size": batch_size} if batch_size else {})
+    compute = compute_of(training)
+    if compute.device.type == "cpu":
+        keep_freed_memory()
+    specs = network_specs(*sizes, training)
+    shape = (training.batch_size, sizes[1], sizes[0], sizes[0])
+    noise = torch.randint(0, 256, shape, dtype=torch.uint8).to(compute.device)
+    found = profile_step(start(*specs, training, compute), training, compute, iter(lambda: noise, None), steps)
+    click.echo(f"{sizes[0]}x{sizes[0]}x{sizes[1]} · batches of {training.batch_size} · {compute} · {steps} steps")
+    click.echo("\n".join(_lines(found)))
+    if trace:
+        with atomic_file(trace) as file:
+            found.trace.export_chrome_trace(str(file))
+        click.echo(f"trace -> {trace}   (open it in ui.perfetto.dev or chrome://tracing)")
+
+
+def _lines(found: "StepProfile") -> list[str]:
+    from kedro_dcgan.progress import operations
+
+    whole = sum(found.milliseconds.values())
+    lines = [f"  {part:<16} {value:9.2f} ms {value / whole:6.1%}" for part, value in found.milliseconds.items()]
+    share = found.flops_per_second / found.matrix_flops_per_second
+    return [
+        *lines,
+        f"  {'a watched step':<16} {whole:9.2f} ms",
+        f"{found.images_per_second:,.0f} images/s · {operations(found.flops_per_second)}, {share:.0%} of what matrix "
+        f"products reach here ({operations(found.matrix_flops_per_second)})",
+    ]

@@ -1,0 +1,100 @@
+"""Where the time of a training step goes, and how near to the hardware's limit it is."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from kedro_dcgan.gan.devices import Compute
+from kedro_dcgan.gan.training.arithmetic import flops_per_image
+from kedro_dcgan.gan.training.state import TrainingState
+from kedro_dcgan.gan.training.step import PARTS, Step
+from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.parameters import TrainingParameters
+
+_WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """Milliseconds of a step by part, its speed in images and FLOPs, and that of the device's matrix products.
+
+    Parts are timed on the device. Speeds are of steps that nobody watched: watching takes time.
+    """
+
+    milliseconds: dict[str, float]
+    images_per_second: float
+    flops_per_second: float
+    matrix_flops_per_second: float
+    trace: profile
+
+
+def profile_step(
+    state: TrainingState, training: TrainingParameters, compute: Compute, batches: Iterable[Tensor], steps: int
+) -> StepProfile:
+    """Train on `2 * steps + 3` batches of uint8 images: to warm up, to be timed, and watched by torch's profiler."""
+    run = _Run(state, training, compute, batches)
+    run.take(_WARM_UP)
+    seconds = run.take(steps)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if compute.device.type == "cuda" else [])]
+    with profile(activities=activities) as trace:
+        watched = run.take(steps)
+    of_parts = _milliseconds(trace, compute, steps)
+    images_per_second = steps * training.batch_size / seconds
+    flops = flops_per_image(state.generator.spec, state.discriminator.spec, training)
+    return StepProfile(
+        {**of_parts, "the rest": max(0.0, 1000 * watched / steps - sum(of_parts.values()))},
+        images_per_second,
+        images_per_second * flops,
+        matrix_rate(compute),
+        trace,
+    )
+
+
+def matrix_rate(compute: Compute, size: int = 2048, seconds: float = 1.0) -> float:
+    """Return the FLOP/s of products of square matrices in the precision of `compute`, the wall of all convolutions."""
+    dtype = torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
+    matrix = torch.randn(size, size).to(compute.device, dtype)
+    matrix @ matrix
+    _wait(compute)
+    started, products = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        for _ in range(8):
+            matrix @ matrix
+        _wait(compute)
+        products += 8
+    return 2 * size**3 * products / (time.perf_counter() - started)
+
+
+class _Run:
+    def __init__(
+        self, state: TrainingState, training: TrainingParameters, compute: Compute, batches: Iterable[Tensor]
+    ) -> None:
+        self._means, self._compute = state.means, compute
+        self._step, self._batches = Step(state, training, compute), iter(batches)
+
+    def take(self, steps: int) -> float:
+        """Take steps as the loop does, and return how many seconds they took."""
+        started = time.perf_counter()
+        for _ in range(steps):
+            with record_function("data"):
+                images = to_model_range(next(self._batches))
+            self._means.add(self._step(images))
+        with record_function("logging"):
+            self._means.look()
+        _wait(self._compute)
+        return time.perf_counter() - started
+
+
+def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, float]:
+    attribute = "device_time_total" if compute.device.type == "cuda" else "cpu_time_total"
+    totals = {event.key: getattr(event, attribute) / 1000 / steps for event in trace.key_averages()}
+    return {part: totals[part] for part in ("data", *PARTS, "logging") if totals.get(part)}
+
+
+def _wait(compute: Compute) -> None:
+    if compute.device.type == "cuda":
+        torch.cuda.synchronize(compute.device)

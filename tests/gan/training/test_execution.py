@@ -1,0 +1,94 @@
+"""Compiled or as written: by measurement, never by force, and a training goes on as it was begun."""
+
+import logging
+
+import pytest
+import torch
+from engine import CPU, REAL, batches, new_state, ticks, weights_of
+from recipes import tiny_training
+
+from kedro_dcgan.gan.training import execution
+from kedro_dcgan.gan.training.execution import choose_execution, execute
+from kedro_dcgan.gan.training.plan import plan_training
+from kedro_dcgan.gan.training.step import Step
+from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.images.shards import PreparedImages, StoredShard
+
+IMAGES = PreparedImages(16, 1, "digest", [StoredShard("0", "", REAL.numpy())], {"train": torch.arange(64).numpy()})
+
+
+def chosen(**changes):
+    training = tiny_training(**changes)
+    return choose_execution(plan_training(IMAGES, training), training)
+
+
+@pytest.fixture
+def speeds(monkeypatch):
+    """Speeds of both executions, as if they were measured; none: it must not be."""
+    found = {}
+    monkeypatch.setattr(execution, "_images_per_second", lambda plan, training, name: found[name])
+    return found
+
+
+def test_a_short_training_is_not_compiled(speeds):
+    speeds["eager"] = 1000.0
+    assert chosen(kimg=1000) == "eager"
+
+
+@pytest.mark.parametrize(("compiled", "expected"), [(1.02, "eager"), (1.04, "compiled")])
+def test_a_long_training_is_compiled_if_that_is_faster_and_both_speeds_are_said(speeds, caplog, compiled, expected):
+    speeds |= {"eager": 1000.0, "compiled": 1000.0 * compiled}
+    with caplog.at_level(logging.INFO):
+        assert chosen(kimg=10_000) == expected
+    assert f"calibration: 1000 images/s eager, {1000 * compiled:.0f} compiled: {expected}" in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"compile": False}, {"deterministic": True}])
+def test_nothing_is_measured_where_the_answer_is_known(speeds, changes):
+    assert chosen(kimg=10_000, **changes) == "eager"
+
+
+def test_where_memory_does_not_hold_a_copy_nothing_is_measured(speeds, monkeypatch):
+    monkeypatch.setattr("kedro_dcgan.gan.memory.free_bytes", lambda device: 1000)
+    assert chosen(kimg=10_000, compile=True) == "eager"
+
+
+def test_a_compiler_that_fails_is_said_once_and_survived(monkeypatch, caplog):
+    def fail(*_, **__):
+        raise RuntimeError("no C++ compiler\nfound anywhere")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: setattr(self, "_compiled_call_impl", fail))
+    assert chosen(compile=True) == "eager"
+    assert [record.message for record in caplog.records] == [
+        "  the networks cannot be compiled here, and are not (no C++ compiler)"
+    ]
+
+
+def test_the_execution_is_part_of_the_state():
+    state = new_state()
+    state.execution = "compiled"
+    assert state.state_dict()["execution"] == "compiled"
+
+
+def test_measuring_leaves_the_training_as_it_is(monkeypatch):
+    monkeypatch.setattr(execution, "_LEAST_SECONDS", 1e9)
+    plain, measured = new_state(), new_state()
+    ticks(plain, 3)
+    assert chosen(kimg=10_000) == "eager"
+    ticks(measured, 3)
+    expected = weights_of(plain)
+    assert all(torch.equal(weight, expected[name]) for name, weight in weights_of(measured).items())
+
+
+@pytest.mark.slow
+def test_compiled_networks_train_what_eager_ones_train():
+    training, states = tiny_training(ema__half_life=100), []
+    for name in ("eager", "compiled"):
+        state = new_state(training)
+        execute(state, name)
+        step = Step(state, training, CPU)
+        for batch in batches(4):
+            step(to_model_range(batch))
+        states.append(weights_of(state))
+    for name, weight in states[0].items():
+        assert torch.allclose(weight.float(), states[1][name].float(), rtol=1e-3, atol=1e-4), name
