@@ -5,7 +5,7 @@ Both sides train networks of the same sizes on the train split of a prepared dat
 with the statistics of its batch norm measured anew.
 
     kedro run --env=faces64 --pipelines=ingestion,preprocessing --params ingestion.source=sprites.zip
-    python benchmarks/quality.py data/03_primary --env=images64 --kimg 100 --seeds 3
+    python benchmarks/quality.py data/03_primary --env=faces64 --kimg 100 --seeds 3
 """
 
 import argparse
