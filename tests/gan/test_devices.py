@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.gan.devices import Compute, choose_compute, deterministic_algorithms
+from kedro_dcgan.gan.devices import Compute, choose_compute, deterministic_algorithms, require_devices
 
 CPU = Compute(torch.device("cpu"), "float32")
 
@@ -40,3 +43,44 @@ def test_deterministic_algorithms_are_those_of_a_training_and_then_as_before(wan
         assert torch.are_deterministic_algorithms_enabled() == wanted
         assert torch.backends.cudnn.benchmark != wanted
     assert before == (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark)
+
+
+def test_bfloat16_is_refused_where_it_would_only_be_imitated(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    with pytest.raises(ParameterError, match=r"`training.precision` must be float32 on this CPU, .* \(got bfloat16"):
+        choose_compute("cpu", "bfloat16")
+
+
+@pytest.mark.parametrize(("kind", "there"), [("cpu", 4), ("cuda", 2), ("mps", 1)])
+def test_there_must_be_as_many_devices_as_are_asked_for(monkeypatch, kind, there):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    require_devices(there, torch.device(kind), cores=4)
+    with pytest.raises(ParameterError, match=rf"`training.devices` must be at most {there}, .* \(got {there + 1}\)"):
+        require_devices(there + 1, torch.device(kind), cores=4)
+
+
+FAULTS = """
+import resource, sys, torch
+from kedro_dcgan.gan.devices import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def pages_of_a_step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        torch.zeros(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+for _ in range(4):
+    pages_of_a_step()
+print(pages_of_a_step())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of GNU's C library")
+def test_memory_that_is_kept_is_not_cleared_again():
+    # 64 MB four times: 16,384 pages of 4 KB each.
+    command = [sys.executable, "-c", FAULTS]
+    given_back, kept = (
+        int(subprocess.run([*command, how], capture_output=True, check=True).stdout) for how in ("leave", "keep")
+    )
+    assert kept < 10
+    assert given_back > 1000
