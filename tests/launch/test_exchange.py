@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.launch import exchange
 from kedro_dcgan.launch import spec as spec_module
 from kedro_dcgan.launch.exchange import Exchange
 from kedro_dcgan.launch.spec import LaunchSpec
@@ -38,6 +39,14 @@ def test_a_sender_waits_while_four_messages_are_unread(tmp_path):
     messages = receiver.messages(wait=lambda: None)
     assert [next(messages)["number"] for _ in range(6)] == list(range(6))
     sending.join()
+
+
+def test_a_sender_that_nobody_reads_gives_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(exchange, "MOST_SECONDS_UNREAD", 0.1)
+    sender = Exchange(tmp_path)
+    with pytest.raises(TrainingError, match="must be read by the kedro run that has written it"):
+        for number in range(5):
+            sender.send({"number": number})
 
 
 def test_a_receiver_waits_until_there_is_something(tmp_path):

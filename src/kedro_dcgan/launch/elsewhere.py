@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +100,9 @@ def _ranks(file: Path, count: int | str) -> Iterator[Callable[[Exchange], None]]
 
     try:
         yield require
-        child.wait(_SECONDS_TO_END)
+        _wait_for(child)
     finally:
-        if child.poll() is None:
-            _end(child)
+        _end(child)
 
 
 class _Heartbeat:
@@ -123,12 +122,15 @@ class _Heartbeat:
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    os.killpg(child.pid, signal.SIGTERM)
-    try:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is None:
+            os.killpg(child.pid, number)
+            _wait_for(child)
+
+
+def _wait_for(child: "subprocess.Popen[bytes]") -> None:
+    with suppress(subprocess.TimeoutExpired):
         child.wait(_SECONDS_TO_END)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
 
 
 def _without_faults(

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 
 from kedro_dcgan.atomic import atomic_file
+from kedro_dcgan.errors import TrainingError
 
 _POLL_SECONDS = 0.05
 _PROGRESS_SECONDS = 0.2
 ALIVE_SECONDS = 5
-# Messages that nobody has read yet: then a rank waits, so as not to fill the disk.
-_MOST_UNREAD = 4
+# Messages that nobody has read yet: then a rank waits, so as not to fill the disk, but not for ever.
+_MOST_UNREAD, MOST_SECONDS_UNREAD = 4, 600
 
 
 class Exchange:
@@ -30,8 +31,18 @@ class Exchange:
         self._folder, self._sent, self._said = folder, 0, 0.0
 
     def send(self, content: Mapping[str, Any]) -> None:
-        """Leave a message, when there are few unread ones."""
+        """Leave a message, when there are few unread ones.
+
+        Raises:
+            TrainingError: if nobody has read one for ten minutes.
+        """
+        until = time.monotonic() + MOST_SECONDS_UNREAD
         while len(self._unread()) >= _MOST_UNREAD:
+            if time.monotonic() > until:
+                raise TrainingError(
+                    f"`{self._folder}` must be read by the kedro run that has written it (it is not any more). Start "
+                    "both again: training goes on from the last checkpoint."
+                )
             time.sleep(_POLL_SECONDS)
         self._sent += 1
         with atomic_file(self._folder / f"{self._sent:06d}.pt") as file:

@@ -3,7 +3,6 @@
 The first rank sends what training has to show to whoever has written the file; nothing else is written.
 """
 
-import logging
 import os
 import sys
 import threading
@@ -29,8 +28,6 @@ from kedro_dcgan.launch.exchange import Exchange
 from kedro_dcgan.launch.here import training_here
 from kedro_dcgan.launch.spec import LaunchSpec
 from kedro_dcgan.prepared_files import read_prepared_images
-
-logger = logging.getLogger(__name__)
 
 
 def main(file: Path) -> None:
