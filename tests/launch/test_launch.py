@@ -84,10 +84,25 @@ def require_equal_ticks(ones, others):
         assert list(one.kept.weights) == list(other.kept.weights)
 
 
-def addresses(process):
-    """Return where a process and its children listen."""
-    found = chain.from_iterable(one.net_connections("inet") for one in [process, *process.children(recursive=True)])
-    return {connection.laddr.ip for connection in found if connection.status == psutil.CONN_LISTEN}
+def ranks():
+    """Return the ranks that this process has started, among what else it has."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "kedro_dcgan.launch.worker" in seen(child.cmdline)]
+
+
+def addresses():
+    """Return where this process and its children listen."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    connections = chain.from_iterable(seen(process.net_connections, "inet") for process in processes)
+    return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
+def seen(look, *arguments):
+    """Return what a process shows, nothing if it has just ended."""
+    try:
+        return look(*arguments)
+    except psutil.Error:
+        return []
 
 
 def test_two_processes_train_what_one_trains_and_listen_to_this_machine_alone(images, stored, tmp_path):
@@ -95,7 +110,7 @@ def test_two_processes_train_what_one_trains_and_listen_to_this_machine_alone(im
 
     def look(seen):
         progress.append(seen)
-        heard.update(addresses(psutil.Process()))
+        heard.update(addresses())
 
     begin, ticks = trained_elsewhere(images, stored, recipe(devices=2), show_progress=look)
     assert begin == 0
@@ -112,15 +127,14 @@ def test_a_rank_that_dies_ends_training_in_one_line_and_training_goes_on_from_th
 
     def kill_second(seen):
         if seen > 160 and not killed:
-            children = psutil.Process().children(recursive=True)
-            killed.append([child for child in children if "kedro_dcgan.launch.worker" in child.cmdline()][-1])
+            killed.append(ranks()[-1])
             killed[0].kill()
 
     training = recipe(devices=2, **LONG)
     with pytest.raises(TrainingError, match=r"all of `training.devices` 2 ranks .*\(rank . has ended: SIGKILL\)"):
         trained_elsewhere(images, stored, training, show_progress=kill_second)
     assert "exitcode: -9" in (tmp_path / "ranks" / LOG).read_text()
-    assert not psutil.Process().children(recursive=True)
+    assert not ranks()
 
     # What the first rank finds wrong is said as by one process.
     with pytest.raises(TrainingError, match=r"the training that was stopped at .* \(training.seed was 0, is 1\)"):

@@ -18,14 +18,14 @@ from kedro_dcgan.parameters import TrainingParameters
 logger = logging.getLogger(__name__)
 
 _WARM_UP, _TIMED = 2, 4
-# Compiling takes a minute or so, and is asked to win more than what times vary by.
-_LEAST_SECONDS, _LEAST_GAIN = 1200, 1.03
+# Compiling takes a minute or two, and is asked to win more than what times vary by.
+_LEAST_SECONDS, _LEAST_GAIN = 3600, 1.03
 
 
 def choose_execution(plan: Plan, training: TrainingParameters) -> Execution:
     """Return what is asked for or, for `auto`, what is faster for this training, by a few steps of a copy of it.
 
-    Nothing is compiled for a training of less than 20 minutes, nor where equal bits are asked for, nor for several
+    Nothing is compiled for a training of less than an hour, nor where equal bits are asked for, nor for several
     ranks, nor where memory does not hold the copy. Where compiling fails, a warning says so once.
     """
     wanted, ranks = training.compile, plan.compute.ranks.count
