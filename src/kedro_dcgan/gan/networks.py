@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from kedro_dcgan.gan import specs
+from kedro_dcgan.gan.convolutions import Conv2d, ConvTranspose2d
+from kedro_dcgan.gan.dropout import Dropout
 from kedro_dcgan.gan.same_padding import SameConv2d, SameConvTranspose2d
 from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec, Layer
 
@@ -104,7 +106,7 @@ def _module(layer: Layer, shape: Shape) -> nn.Module:
         case specs.LeakyRelu(slope):
             return nn.LeakyReLU(slope, inplace=True)
         case specs.Dropout(rate):
-            return nn.Dropout(rate)
+            return Dropout(rate)
         case specs.Reshape(channels, height, width):
             return nn.Unflatten(1, (channels, height, width))
     return {specs.Relu: nn.ReLU(inplace=True), specs.Tanh: nn.Tanh(), specs.Flatten: nn.Flatten()}[type(layer)]
@@ -114,7 +116,7 @@ def _convolution(layer: specs.Conv | specs.ConvTranspose, channels: int) -> nn.M
     is_same = layer.padding == "same"
     common = (channels, layer.channels, layer.kernel, layer.stride, 0 if layer.padding == "same" else layer.padding)
     if isinstance(layer, specs.ConvTranspose):
-        transposed = SameConvTranspose2d if is_same else nn.ConvTranspose2d
+        transposed = SameConvTranspose2d if is_same else ConvTranspose2d
         return transposed(*common, output_padding=layer.output_padding, bias=layer.bias)
-    convolution = (SameConv2d if is_same else nn.Conv2d)(*common, bias=layer.bias)
+    convolution = (SameConv2d if is_same else Conv2d)(*common, bias=layer.bias)
     return spectral_norm(convolution) if layer.spectral_norm else convolution

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.functional import batch_norm
 
+from kedro_dcgan.gan.dropout import Dropout
 from kedro_dcgan.gan.ranks import Ranks
 
 
@@ -17,8 +18,8 @@ def spread(network: nn.Module, ranks: Ranks, common_statistics: bool) -> None:
     for name, layer in network.named_children():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and common_statistics:
             setattr(network, name, _CommonBatchNorm(layer, ranks))
-        elif isinstance(layer, nn.Dropout):
-            setattr(network, name, _CommonDropout(layer.p, ranks))
+        elif isinstance(layer, Dropout):
+            setattr(network, name, Dropout(layer.rate, ranks))
         else:
             spread(layer, ranks, common_statistics)
 
@@ -83,21 +84,3 @@ def _summed(summand: Tensor) -> Tensor:
     total = summand.clone()
     distributed.all_reduce(total)
     return total
-
-
-class _CommonDropout(nn.Module):
-    """Dropout whose mask is drawn for all ranks' rows, from equal random states, so that each has rows of its own."""
-
-    def __init__(self, rate: float, ranks: Ranks) -> None:
-        super().__init__()
-        self._rate, self._ranks = rate, ranks
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        if not self.training:
-            return inputs
-        # A mask is drawn in the order of the memory.
-        is_image = inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last)
-        order = torch.channels_last if is_image else torch.contiguous_format
-        shape = (self._ranks.count * len(inputs), *inputs.shape[1:])
-        of_all = torch.empty(shape, dtype=inputs.dtype, device=inputs.device, memory_format=order)
-        return inputs * self._ranks.rows_of(of_all.bernoulli_(1 - self._rate)) / (1 - self._rate)
