@@ -1,12 +1,14 @@
 """Compiled or as written: by measurement, never by force, and a training goes on as it was begun."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
 from engine import CPU, REAL, batches, new_state, ticks, weights_of
 from recipes import tiny_training
 
+from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.training import execution
 from kedro_dcgan.gan.training.execution import choose_execution, execute
 from kedro_dcgan.gan.training.plan import plan_training
@@ -40,7 +42,33 @@ def test_a_long_training_is_compiled_if_that_is_faster_and_both_speeds_are_said(
     speeds |= {"eager": 1000.0, "compiled": 1000.0 * compiled}
     with caplog.at_level(logging.INFO):
         assert chosen(kimg=10_000) == expected
-    assert f"calibration: 1000 images/s eager, {1000 * compiled:.0f} compiled: {expected}" in caplog.text
+    assert f"calibration, images/s: 1000 eager, {1000 * compiled:.0f} compiled · chosen: {expected}" in caplog.text
+
+
+def on_cuda(**changes):
+    training = tiny_training(**changes)
+    plan = replace(plan_training(IMAGES, training), compute=Compute(torch.device("cuda"), "float32"))
+    return choose_execution(plan, training)
+
+
+@pytest.fixture
+def roomy_cuda(monkeypatch):
+    monkeypatch.setattr("kedro_dcgan.gan.memory.free_bytes", lambda device: 2**40)
+
+
+def test_on_a_gpu_a_training_of_minutes_is_recorded_and_one_of_hours_compiled_too(speeds, roomy_cuda):
+    speeds |= {"eager": 1000.0, "graphed": 2000.0, "compiled and graphed": 2500.0}
+    # 30 seconds, 10 minutes and 2 hours as it is.
+    assert [on_cuda(kimg=kimg) for kimg in (30, 600, 7200)] == ["eager", "graphed", "compiled and graphed"]
+    assert on_cuda(kimg=7200, compile=True) == "compiled and graphed"
+    assert on_cuda(kimg=7200, compile=False) == "eager"
+
+
+def test_what_fails_on_a_gpu_leaves_the_fastest_of_the_others(speeds, roomy_cuda, caplog):
+    speeds |= {"eager": 1000.0, "graphed": 2000.0}
+    assert on_cuda(kimg=7200) == "graphed"
+    (warning,) = caplog.records
+    assert warning.message == "  steps cannot be compiled and graphed here, and are not ('compiled and graphed')"
 
 
 @pytest.mark.parametrize("changes", [{"compile": False}, {"deterministic": True}])
@@ -60,7 +88,7 @@ def test_a_compiler_that_fails_is_said_once_and_survived(monkeypatch, caplog):
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: setattr(self, "_compiled_call_impl", fail))
     assert chosen(compile=True) == "eager"
     assert [record.message for record in caplog.records] == [
-        "  the networks cannot be compiled here, and are not (no C++ compiler)"
+        "  steps cannot be compiled here, and are not (no C++ compiler)"
     ]
 
 
@@ -71,7 +99,7 @@ def test_the_execution_is_part_of_the_state():
 
 
 def test_measuring_leaves_the_training_as_it_is(monkeypatch):
-    monkeypatch.setattr(execution, "_LEAST_SECONDS", 1e9)
+    monkeypatch.setitem(execution._OTHERS, "cpu", {"compiled": 1e9})
     plain, measured = new_state(), new_state()
     ticks(plain, 3)
     assert chosen(kimg=10_000) == "eager"

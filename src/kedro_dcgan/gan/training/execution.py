@@ -1,6 +1,7 @@
-"""How the networks are executed: as they are written, or compiled. Which is faster is found out on the machine.
+"""How steps are executed: as they are written, or recorded (on a GPU), with networks as they are written, or compiled.
 
-It does not change what is computed, but the order of sums: a training goes on as it was begun.
+Which is faster is found out on the machine. It does not change what is computed, but the order of sums: a training
+goes on as it was begun.
 """
 
 import logging
@@ -10,6 +11,7 @@ import torch
 
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.gan.memory import require_memory
+from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
 from kedro_dcgan.gan.training.plan import Plan
 from kedro_dcgan.gan.training.state import Execution, TrainingState, start
 from kedro_dcgan.gan.training.step import Step
@@ -17,42 +19,59 @@ from kedro_dcgan.parameters import TrainingParameters
 
 logger = logging.getLogger(__name__)
 
-_WARM_UP, _TIMED = 2, 4
-# Compiling takes a minute or two, and is asked to win more than what times vary by.
-_LEAST_SECONDS, _LEAST_GAIN = 3600, 1.03
+_WARM_UP, _TIMED = STEPS_BEFORE + 1, 4
+# Other ways than the plain one, and how many seconds a training must take for them to be tried: recording takes a
+# second, compiling a minute or two. They are asked to win more than what times vary by.
+_OTHERS: dict[str, dict[Execution, float]] = {
+    "cuda": {"graphed": 60, "compiled and graphed": 3600},
+    "cpu": {"compiled": 3600},
+    "mps": {},
+}
+_LEAST_GAIN = 1.03
 
 
 def choose_execution(plan: Plan, training: TrainingParameters) -> Execution:
-    """Return what is asked for or, for `auto`, what is faster for this training, by a few steps of a copy of it.
+    """Return what is asked for or, for `auto`, what is fastest for this training, by a few steps of copies of it.
 
-    Nothing is compiled for a training of less than an hour, nor where equal bits are asked for, nor for several
-    ranks, nor where memory does not hold the copy. Where compiling fails, a warning says so once.
+    Nothing but the plain way is taken where equal bits are asked for, for several ranks, where memory does not hold a
+    copy, and for trainings so short that trying takes longer than it can win. Where compiling fails, a warning says so
+    once.
     """
-    wanted, ranks = training.compile, plan.compute.ranks.count
-    if not wanted or ranks > 1 or (wanted == "auto" and training.deterministic) or not _has_room(plan, training):
+    wanted, others = training.compile, _OTHERS[plan.compute.device.type]
+    is_plain = not wanted or plan.compute.ranks.count > 1 or (wanted == "auto" and training.deterministic)
+    if is_plain or not others or not _has_room(plan, training):
         return "eager"
-    eager = _images_per_second(plan, training, "eager") if wanted == "auto" else None
-    if eager and plan.total_images / eager < _LEAST_SECONDS:
-        return "eager"
-    try:
-        compiled = _images_per_second(plan, training, "compiled")
-    except Exception as error:  # Compilers fail in many ways, and all of them are survived.
-        fault = (str(error).strip() or type(error).__name__).splitlines()[0]
-        logger.warning("  the networks cannot be compiled here, and are not (%s)", fault[:120])
-        return "eager"
-    if not eager:
-        return "compiled"
-    chosen: Execution = "compiled" if compiled > _LEAST_GAIN * eager else "eager"
-    logger.info("  calibration: %.0f images/s eager, %.0f compiled: %s", eager, compiled, chosen)
+    if wanted != "auto":
+        wanted_way = list(others)[-1]
+        return wanted_way if _speed(plan, training, wanted_way) else "eager"
+    speeds: dict[Execution, float] = {"eager": _images_per_second(plan, training, "eager")}
+    seconds = plan.total_images / speeds["eager"]
+    for way, least_seconds in others.items():
+        speed = _speed(plan, training, way) if seconds >= least_seconds else None
+        if speed:
+            speeds[way] = speed
+    chosen = max(speeds, key=lambda way: speeds[way] if way == "eager" else speeds[way] / _LEAST_GAIN)
+    if len(speeds) > 1:
+        found = ", ".join(f"{speed:.0f} {way}" for way, speed in speeds.items())
+        logger.info("  calibration, images/s: %s · chosen: %s", found, chosen)
     return chosen
 
 
 def execute(state: TrainingState, execution: Execution) -> None:
-    """Let the networks of a state be executed so, from now on."""
+    """Let the steps of a state be executed so, from now on."""
     state.execution = execution
-    if execution == "compiled":
+    if "compiled" in execution:
         state.generator.compile()
         state.discriminator.compile()
+
+
+def _speed(plan: Plan, training: TrainingParameters, execution: Execution) -> float | None:
+    try:
+        return _images_per_second(plan, training, execution)
+    except Exception as error:  # Compilers fail in many ways, and all of them are survived.
+        fault = (str(error).strip() or type(error).__name__).splitlines()[0]
+        logger.warning("  steps cannot be %s here, and are not (%s)", execution, fault[:120])
+        return None
 
 
 def _has_room(plan: Plan, training: TrainingParameters) -> bool:

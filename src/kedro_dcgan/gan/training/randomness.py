@@ -1,8 +1,9 @@
 """Random numbers as a function of the seed and of the moment: there is no random state that could be lost."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ def source_at(seed: int, images_seen: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
+Draw = Callable[[torch.Generator], Tensor]
+
+
 @dataclass(frozen=True)
 class Draws:
     """What a step draws from a CPU generator, so that it depends neither on the device nor on the number of ranks.
@@ -31,19 +35,20 @@ class Draws:
 
     def latents(self, rows: int, spec: GeneratorSpec) -> Tensor:
         """Return latents `(rows, latent_dim)`."""
-        return self._own(draw_latents(rows * self.compute.ranks.count, spec, self.source))
+        return self._own(partial(draw_latents, rows * self.compute.ranks.count, spec))
 
     def uniform(self, rows: int) -> Tensor:
         """Return numbers from 0 to 1, one for each image, `(rows, 1, 1, 1)`."""
-        return self._own(torch.rand(rows * self.compute.ranks.count, 1, 1, 1, generator=self.source))
+        shape = (rows * self.compute.ranks.count, 1, 1, 1)
+        return self._own(lambda source: torch.rand(shape, generator=source))
 
     def integers(self, rows: int, low: int, high: int) -> Tensor:
         """Return whole numbers from `low` to `high`, one for each image, `(rows, 1, 1, 1)`."""
         shape = (rows * self.compute.ranks.count, 1, 1, 1)
-        return self._own(torch.randint(low, high + 1, shape, generator=self.source))
+        return self._own(lambda source: torch.randint(low, high + 1, shape, generator=source))
 
-    def _own(self, of_all: Tensor) -> Tensor:
-        return to_device(self.compute.ranks.rows_of(of_all), self.compute.device)
+    def _own(self, draw: Draw) -> Tensor:
+        return to_device(self.compute.ranks.rows_of(draw(self.source)), self.compute.device)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from kedro_dcgan.gan.training.records import KeptGenerator, StepMeans, TickRecor
 from kedro_dcgan.gan.training.spread import spread
 from kedro_dcgan.parameters import NetworkParameters, TrainingParameters
 
-Execution = Literal["eager", "compiled"]
+Execution = Literal["eager", "graphed", "compiled", "compiled and graphed"]
 
 
 @dataclass
@@ -114,9 +114,13 @@ def start(
 
 
 def _adam(network: torch.nn.Module, parameters: NetworkParameters) -> torch.optim.Adam:
-    # One kernel for all weights. (Those of CUDA and CPUs; on MPS torch's own choice.)
-    fused = all(weight.device.type in ("cpu", "cuda") for weight in network.parameters()) or None
-    return torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, betas=parameters.betas, fused=fused)
+    weights = list(network.parameters())
+    device = weights[0].device.type
+    # One kernel for all weights. (Those of CUDA and CPUs; on MPS torch's own choice.) `capturable`: may be recorded.
+    fused = device in ("cpu", "cuda") or None
+    return torch.optim.Adam(
+        weights, lr=parameters.learning_rate, betas=parameters.betas, fused=fused, capturable=device == "cuda"
+    )
 
 
 def _on_cpu(value: Any) -> Any:

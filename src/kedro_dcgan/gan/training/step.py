@@ -1,6 +1,8 @@
 """One step: algorithm 1 of Goodfellow et al. 2014 (arXiv 1406.2661) with all its options."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from torch.profiler import record_function
 from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.training.augmentation import augment, flip
 from kedro_dcgan.gan.training.ema import decay_of, update_average
+from kedro_dcgan.gan.training.graphs import RecordedSteps
 from kedro_dcgan.gan.training.losses import LOSSES, accuracies
 from kedro_dcgan.gan.training.penalties import gradient_penalty, r1_penalty
 from kedro_dcgan.gan.training.randomness import Draws, seeded, source_at
@@ -34,18 +37,32 @@ class Step:
     def __init__(self, state: TrainingState, training: TrainingParameters, compute: Compute) -> None:
         self._state, self._training, self._compute = state, training, compute
         self._loss = LOSSES[training.loss]
+        self._recorded = RecordedSteps(self._step, compute) if "graphed" in state.execution else None
 
     def __call__(self, real_images: Tensor) -> Tensor:
         """Take one step."""
-        source = source_at(self._training.seed, self._state.images_seen)
+        source, turns = source_at(self._training.seed, self._state.images_seen), self._turns()
+        real_images = real_images.contiguous(memory_format=torch.channels_last)
         with seeded(source, self._compute.device):
-            values = self._step(real_images.contiguous(memory_format=torch.channels_last), Draws(source, self._compute))
+            if self._recorded:
+                values = self._recorded(turns, real_images, source)
+            else:
+                values = self._step(real_images, Draws(source, self._compute))
+        if turns.generator:
+            self._average()
         self._state.images_seen += self._training.batch_size
         return values
 
+    def _turns(self) -> "_Turns":
+        number = self._state.images_seen // self._training.batch_size
+        penalties = self._training.penalties
+        return _Turns(
+            generator=(number + 1) % self._training.discriminator.steps == 0,
+            r1=penalties.r1 > 0 and number % penalties.r1_every == 0,
+        )
+
     def _step(self, real_images: Tensor, draws: Draws) -> Tensor:
-        parts = real_images.chunk(self._training.gradient_accumulation)
-        is_generators_turn = (self._number() + 1) % self._training.discriminator.steps == 0
+        parts, is_generators_turn = real_images.chunk(self._training.gradient_accumulation), self._turns().generator
 
         # Draw latents and make fakes. G learns from the same ones, unless they are too many to keep.
         latents = [draws.latents(len(part), self._state.generator.spec) for part in parts]
@@ -61,7 +78,6 @@ class Step:
         if is_generators_turn:
             again = fakes if keep else (self._generate(part, with_graph=True) for part in latents)
             g_loss = self._update_generator(again, draws)
-            self._average()
         else:
             g_loss = self._loss.generator(fake_logits)
         return self._of_all_ranks(torch.stack([d_loss, g_loss]), real_logits, fake_logits)
@@ -88,16 +104,13 @@ class Step:
 
     def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:
         losses = []
-        # Its gradients with respect to the images are needed, those with respect to its weights are not.
-        self._state.discriminator.requires_grad_(False)
         self._state.generator_optimiser.zero_grad(set_to_none=True)
-        with record_function("generator"), self._compute.weights_cast_once():
+        with _frozen(self._state.discriminator), record_function("generator"), self._compute.weights_cast_once():
             for fake in fakes:
                 loss = self._loss.generator(self._judge(self._augment(fake, draws)))
                 (loss / self._training.gradient_accumulation).backward()
                 losses.append(loss.detach())
         self._descend(self._state.generator, self._state.generator_optimiser)
-        self._state.discriminator.requires_grad_(True)
         return torch.stack(losses).mean()
 
     def _descend(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
@@ -114,7 +127,7 @@ class Step:
         penalties, network = self._training.penalties, self._state.discriminator
         if side == "fake" and self._training.loss == "wgan_gp":
             return gradient_penalty(network, images["real"], images["fake"], penalties.gradient, draws)
-        if side == "real" and penalties.r1 and self._number() % penalties.r1_every == 0:
+        if side == "real" and self._turns().r1:
             # So many times stronger, because it is so many times rarer (Karras et al. 2020, arXiv 1912.04958).
             return penalties.r1_every * r1_penalty(network, images["real"], penalties.r1)
         return 0.0
@@ -146,5 +159,19 @@ class Step:
             with record_function("average"):
                 update_average(state.ema_generator, state.generator, decay_of(images, state.images_seen, half_life))
 
-    def _number(self) -> int:
-        return self._state.images_seen // self._training.batch_size
+
+class _Turns(NamedTuple):
+    """Whose turn it is in a step: all else is the same in all steps."""
+
+    generator: bool
+    r1: bool
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    # Its gradients with respect to the images are needed, those with respect to its weights are not.
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
