@@ -10,6 +10,7 @@ import torch
 from sides import Case, Side, parameters
 from torch import Tensor
 
+from kedro_dcgan.gan import convolutions
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import choose_compute, keep_freed_memory
 from kedro_dcgan.gan.training.execution import execute
@@ -52,6 +53,13 @@ def channels_first(case: Case) -> StepFunction:
     return lambda images: step._step(images, Draws(source_at(0, 0), case.compute))
 
 
+def convolutions_of_torch(case: Case) -> StepFunction:
+    """Take torch's convolutions for small images, too."""
+    keep_freed_memory()
+    convolutions._has_products = lambda *_: False
+    return Step(started(case), case.training, case.compute)
+
+
 def gradients_thrown_away(case: Case) -> StepFunction:
     """Compute the discriminator's gradients in the generator's turn, too."""
     keep_freed_memory()
@@ -73,7 +81,14 @@ def started(case: Case) -> TrainingState:
     return start(*network_specs(case.size, case.channels, case.training), case.training, case.compute)
 
 
-VARIANTS = (memory_given_back, adam_by_operations, channels_first, gradients_thrown_away, compiled)
+VARIANTS = (
+    convolutions_of_torch,
+    memory_given_back,
+    adam_by_operations,
+    channels_first,
+    gradients_thrown_away,
+    compiled,
+)
 
 
 def compare(case: Case) -> None:

@@ -171,3 +171,11 @@ def test_bfloat16_keeps_weights_losses_averages_and_moments_in_float32():
         assert {tensor.dtype for tensor in module.state_dict().values()} <= {torch.float32, torch.int64}
     moments = [moment for record in state.generator_optimiser.state.values() for moment in record.values()]
     assert {moment.dtype for moment in moments} == {torch.float32}
+
+
+def test_the_average_moves_in_the_generators_turns_alone():
+    training = tiny_training(discriminator__steps=2, ema__half_life=100)
+    averages = [copy.deepcopy(stepped(training, steps)[0].ema_generator.state_dict()) for steps in (2, 3, 4)]
+    first, between, second = (average["layers.1.weight"] for average in averages)
+    assert torch.equal(first, between)
+    assert not torch.equal(between, second)
