@@ -4,8 +4,8 @@ Both sides train networks of the same sizes on the train split of a prepared dat
 5,000 samples against the test split, in features of the named size of input. Ours is shown as users get it: averaged,
 with the statistics of its batch norm measured anew.
 
-    kedro run --env=faces64 --pipelines=ingestion,preprocessing --params ingestion.source=sprites.zip
-    python benchmarks/quality.py data/03_primary --env=faces64 --kimg 100 --seeds 3
+    kedro run --env=images64 --pipelines=ingestion,preprocessing --params ingestion.source=sprites.zip
+    python benchmarks/quality.py data/03_primary --env=images64 --kimg 100 --seeds 3
 """
 
 import argparse

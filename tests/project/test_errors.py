@@ -25,18 +25,18 @@ CASES = {
     ),
     "fewer images than a batch": (
         "run --params ingestion.source=few",
-        "must hold at least one batch of `training.batch_size` 32 images (got 3 files in few). Add images",
+        "must hold at least one batch of `training.batch_size` 16 images (got 3 files in few). Add images",
     ),
     "unknown parameter": ("run --params training.batchsize=8", "Did you mean `training.batch_size`?"),
     "misspelt top-level key": ("run --params trainng.epochs=3", "Did you mean `training`?"),
     "out of range": ("run --params training.epochs=-1", "`training.epochs` must be greater than 0 (got -1). Change it"),
     "wrong preset": (
         "run --env=faces46",
-        "There are: base, digits28, experiment64, faces64, notebook28, simpsons200, smoke.",
+        "There are: base, digits28, experiment64, faces64, images64, notebook28, paper, simpsons200, smoke.",
     ),
     "wrong preset of describe": (
         "dcgan describe --env=faces46",
-        "There are: base, digits28, experiment64, faces64, notebook28, simpsons200, smoke.",
+        "There are: base, digits28, experiment64, faces64, images64, notebook28, paper, simpsons200, smoke.",
     ),
     "misspelt pipeline": ("run --pipelines=evalute", "Did you mean one of these instead? evaluate"),
     "no generator yet": ("run --pipelines=evaluate", "must hold a trained generator (it does not). Train one"),
@@ -49,8 +49,13 @@ CASES = {
         "`preprocessing.image_size` must be 28 for `training.architecture` notebook28 (got 32). Pass",
     ),
     "a penalty with batch norm": (
+        "run --params training.discriminator.batch_norm=true",
+        "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with "
+        "`training.penalties.r1` 4). Pass --params training.discriminator.batch_norm=false, or training.penalties.",
+    ),
+    "two penalties": (
         "run --params training.loss=wgan_gp",
-        "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with",
+        "must have a `penalties.r1` of 0 with the loss wgan_gp, which has a penalty of its own (got 4)",
     ),
     "labels for a loss that has none": (
         "run --params training.loss=hinge,training.real_label=0.9",
@@ -69,9 +74,9 @@ CASES = {
         "`training.devices` must be at most",
     ),
     "a batch that the devices cannot share": (
-        "run --params training.devices=2,training.batch_size=33",
+        "run --params training.devices=2,training.batch_size=17",
         "`training.batch_size` must be a multiple, twofold at least, of the 2 parts that 2 devices and "
-        "`training.gradient_accumulation` 1 make of it (got 33). Pass --params training.batch_size=32.",
+        "`training.gradient_accumulation` 1 make of it (got 17). Pass --params training.batch_size=16.",
     ),
     "a device that is not there": (
         "run --params training.device=mps",
@@ -161,4 +166,4 @@ def test_one_image_is_refused(tmp_path):
     (project.path / "one/1.png").write_bytes(hostile.png(1))
     result = project.kedro("run", "--env=smoke", "--params", "ingestion.source=one", check=False)
     assert result.returncode == 1
-    assert "must hold at least one batch of `training.batch_size` 32 images (got 1 files in one)" in result.stderr
+    assert "must hold at least one batch of `training.batch_size` 16 images (got 1 files in one)" in result.stderr

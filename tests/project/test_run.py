@@ -99,7 +99,7 @@ def test_the_pictures_are_there_and_open(trained_project):
 def test_the_history_is_complete_and_its_clock_goes_forward(trained_project):
     history = pd.read_json(trained_project.path / "data/06_models/training_history.jsonl", lines=True)
     assert history["images_seen"].is_monotonic_increasing
-    assert history["images_seen"].iloc[-1] == 1251 // 32 * 32
+    assert history["images_seen"].iloc[-1] == 1251 // 16 * 16
     assert np.isfinite(history.select_dtypes("number").dropna(axis="columns").to_numpy()).all()
     # It was measured once, at the end.
     assert history["fd_efflite0_64_50_validation"].notna().tolist() == [False] * (len(history) - 1) + [True]
@@ -129,7 +129,7 @@ def test_there_is_one_mlflow_run_with_flat_parameters(client, run):
     assert len(client.search_runs([experiment.experiment_id])) == 1
     assert run.info.status == "FINISHED"
     assert run.data.params["training.generator.learning_rate"] == "0.0002"
-    assert run.data.params["training.batch_size"] == "32"
+    assert run.data.params["training.batch_size"] == "16"
     assert not {"training", "ingestion", "preprocessing"} & set(run.data.params)
     assert run.data.tags["preset"] == "smoke"
     assert run.data.tags["verdict"] == "healthy"

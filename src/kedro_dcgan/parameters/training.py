@@ -109,6 +109,15 @@ class TrainingParameters(Group):
             )
         return self
 
+    @model_validator(mode="after")
+    def _penalise_once(self) -> Self:
+        if self.loss == "wgan_gp" and self.penalties.r1:
+            raise ValueError(
+                "must have a `penalties.r1` of 0 with the loss wgan_gp, which has a penalty of its own "
+                f"(got {self.penalties.r1:g})"
+            )
+        return self
+
     def total_batches(self, count: int) -> int:
         """Return how many batches are trained on in all, of a train split of `count` images."""
         if self.kimg is not None:

@@ -37,10 +37,12 @@ def require_no_batch_norm(spec: DiscriminatorSpec, training: TrainingParameters)
     """
     has_penalty = training.penalties.r1 > 0 or training.loss == "wgan_gp"
     if has_penalty and any(isinstance(layer, BatchNorm) for layer in spec.layers):
-        which = "loss` wgan_gp" if training.loss == "wgan_gp" else "penalties.r1`"
+        which, other = "loss` wgan_gp", "training.loss=non_saturating"
+        if training.penalties.r1:
+            which, other = f"penalties.r1` {training.penalties.r1:g}", "training.penalties.r1=0"
         raise ParameterError(
             "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with "
-            f"`training.{which}). Pass --params training.discriminator.batch_norm=false."
+            f"`training.{which}). Pass --params training.discriminator.batch_norm=false, or {other}."
         )
 
 
