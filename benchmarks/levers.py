@@ -108,7 +108,7 @@ def compare(case: Case) -> None:
 def main() -> None:
     """Print a table for small and for large networks."""
     compute = choose_compute("auto", "auto")
-    compare(Case(32, 1, parameters("base"), compute))
+    compare(Case(32, 1, parameters("paper", batch_size=32), compute))
     compare(Case(64, 3, parameters("faces64"), compute))
 
 

@@ -51,7 +51,8 @@ CASES = {
     "a penalty with batch norm": (
         "run --params training.discriminator.batch_norm=true",
         "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with "
-        "`training.penalties.r1` 4). Pass --params training.discriminator.batch_norm=false, or training.penalties.",
+        "`training.penalties.r1` 4). Pass --params training.discriminator.batch_norm=false, or "
+        "training.penalties.r1=0.",
     ),
     "two penalties": (
         "run --params training.loss=wgan_gp",

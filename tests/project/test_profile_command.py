@@ -9,7 +9,7 @@ def test_profile_prints_the_parts_of_a_step_and_writes_a_trace(tmp_path):
     project = copy_project(tmp_path / "kedro-dcgan")
     result = project.kedro("dcgan", "profile", "--env=smoke", "--steps=2", "--trace=trace.json")
     lines = result.stdout.splitlines()
-    assert lines[0] == "32x32x1 · batches of 16 · float32 on CPU (1 threads) · 2 steps" or "float32 on CPU" in lines[0]
+    assert lines[0].startswith("32x32x1 · batches of 16 · float32 on CPU (")
     assert {"data", "fakes", "discriminator", "generator", "optimisers", "logging"} <= {
         line.split()[0] for line in lines
     }

@@ -1,6 +1,7 @@
 """Compiled or as written: by measurement, never by force, and a training goes on as it was begun."""
 
 import logging
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from recipes import tiny_training
 from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.training import execution
 from kedro_dcgan.gan.training.execution import choose_execution, execute
+from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
 from kedro_dcgan.gan.training.plan import plan_training
 from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
@@ -108,9 +110,37 @@ def test_measuring_leaves_the_training_as_it_is(monkeypatch):
     assert all(torch.equal(weight, expected[name]) for name, weight in weights_of(measured).items())
 
 
+@pytest.mark.parametrize("way", ["eager", "graphed"])
+def test_whole_cycles_are_timed_when_every_kind_of_step_is_warm(monkeypatch, way):
+    training = tiny_training(penalties__r1=1.0, penalties__r1_every=6, discriminator__batch_norm=False)
+    training = training.model_copy(update={"discriminator": training.discriminator.model_copy(update={"steps": 2})})
+    events = []
+
+    class Watched(Step):
+        def _step(self, real_images, draws):
+            events.append(self._turns())
+            return super()._step(real_images, draws)
+
+        def __init__(self, state, *others):
+            super().__init__(state, *others)
+            self._recorded = None  # there is no GPU
+
+    monkeypatch.setattr(execution, "Step", Watched)
+    monkeypatch.setattr(execution, "_now", lambda device: events.append("clock") or len(events))
+    execution._images_per_second(plan_training(IMAGES, training), training, way)
+    begin, end = (place for place, event in enumerate(events) if event == "clock")
+    kinds, before, timed = set(events) - {"clock"}, Counter(events[:begin]), Counter(events[begin + 1 : end])
+    assert len(kinds) == 3
+    least = STEPS_BEFORE + 1 if way == "graphed" else 1
+    assert all(before[kind] >= least for kind in kinds)
+    # Each as often as in training: penalties fall on turns of D alone.
+    assert sorted(timed.values()) == [1, 2, 3]
+
+
 @pytest.mark.slow
-def test_compiled_networks_train_what_eager_ones_train():
-    training, states = tiny_training(ema__half_life=100), []
+@pytest.mark.parametrize("penalty", [{}, {"penalties__r1": 4.0, "penalties__r1_every": 2}])
+def test_compiled_networks_train_what_eager_ones_train(penalty):
+    training, states = tiny_training(ema__half_life=100, discriminator__batch_norm=not penalty, **penalty), []
     for name in ("eager", "compiled"):
         state = new_state(training)
         execute(state, name)

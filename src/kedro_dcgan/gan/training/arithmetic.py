@@ -11,7 +11,7 @@ def flops_per_image(generator: GeneratorSpec, discriminator: DiscriminatorSpec, 
     A backward pass costs twice a forward pass, once for the gradients of the weights and once for those of the
     inputs, which the first layer's have none of. D learns from a real and a fake image; G's turn, one in
     `discriminator.steps`, needs no gradients of D's weights. A penalty on D's gradients takes about six forward
-    passes (within 4 per cent): one, its gradient, and the gradients of both, each with respect to weights and inputs.
+    passes: one, its gradient, and the gradients of both, each with respect to weights and inputs.
     """
     g, g_first = _forward(generator)
     d, d_first = _forward(discriminator)

@@ -5,6 +5,7 @@ goes on as it was begun.
 """
 
 import logging
+import math
 import time
 
 import torch
@@ -14,12 +15,12 @@ from kedro_dcgan.gan.memory import require_memory
 from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
 from kedro_dcgan.gan.training.plan import Plan
 from kedro_dcgan.gan.training.state import Execution, TrainingState, start
-from kedro_dcgan.gan.training.step import Step
+from kedro_dcgan.gan.training.step import Step, cycle_of
 from kedro_dcgan.parameters import TrainingParameters
 
 logger = logging.getLogger(__name__)
 
-_WARM_UP, _TIMED = STEPS_BEFORE + 1, 4
+_LEAST_TIMED = 4
 # Other ways than the plain one, and how many seconds a training must take for them to be tried: recording takes a
 # second, compiling a minute or two. They are asked to win more than what times vary by.
 _OTHERS: dict[str, dict[Execution, float]] = {
@@ -88,11 +89,16 @@ def _images_per_second(plan: Plan, training: TrainingParameters, execution: Exec
     step, device = Step(state, training, plan.compute), plan.compute.device
     shape = (training.batch_size, plan.generator.channels, plan.generator.image_size, plan.generator.image_size)
     images = torch.zeros(shape, device=device)
-    for number in range(_WARM_UP + _TIMED):
-        if number == _WARM_UP:
-            started = _now(device)
+    # Whole cycles, for steps with a penalty take longer, after steps enough of each kind for it to be recorded.
+    cycle = cycle_of(training)
+    timed = cycle * math.ceil(_LEAST_TIMED / cycle)
+    warm_up = cycle * (STEPS_BEFORE + 1) if "graphed" in execution else timed
+    for _ in range(warm_up):
         step(images)
-    return _TIMED * training.batch_size / (_now(device) - started)
+    started = _now(device)
+    for _ in range(timed):
+        step(images)
+    return timed * training.batch_size / (_now(device) - started)
 
 
 def _now(device: torch.device) -> float:

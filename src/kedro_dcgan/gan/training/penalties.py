@@ -37,19 +37,21 @@ def require_no_batch_norm(spec: DiscriminatorSpec, training: TrainingParameters)
     """
     has_penalty = training.penalties.r1 > 0 or training.loss == "wgan_gp"
     if has_penalty and any(isinstance(layer, BatchNorm) for layer in spec.layers):
-        which, other = "loss` wgan_gp", "training.loss=non_saturating"
-        if training.penalties.r1:
-            which, other = f"penalties.r1` {training.penalties.r1:g}", "training.penalties.r1=0"
+        if training.loss == "wgan_gp":
+            which, other = "loss` wgan_gp", "loss=non_saturating"
+        else:
+            which, other = f"penalties.r1` {training.penalties.r1:g}", "penalties.r1=0"
         raise ParameterError(
             "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with "
-            f"`training.{which}). Pass --params training.discriminator.batch_norm=false, or {other}."
+            f"`training.{which}). Pass --params training.discriminator.batch_norm=false, or training.{other}."
         )
 
 
 def _gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
     # (N, C * H * W)
     images = images.detach().float().requires_grad_(True)
-    with torch.autocast(images.device.type, enabled=False):
+    # As the network is written: what torch has compiled cannot be differentiated twice.
+    with torch.autocast(images.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         logits = discriminator(images)
     (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradients.flatten(1)

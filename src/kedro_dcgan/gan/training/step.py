@@ -1,5 +1,6 @@
 """One step: algorithm 1 of Goodfellow et al. 2014 (arXiv 1406.2661) with all its options."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -21,6 +22,12 @@ from kedro_dcgan.parameters import TrainingParameters
 
 # Which images D learns from in one update.
 _UPDATES = {"together": (("real", "fake"),), "separately": (("real",), ("fake",))}
+
+
+def cycle_of(training: TrainingParameters) -> int:
+    """Return after how many steps it begins anew whose turn it is."""
+    penalties = training.penalties
+    return math.lcm(training.discriminator.steps, penalties.r1_every if penalties.r1 else 1)
 
 
 # What a step's time goes to, as torch's profiler shows it.
