@@ -47,7 +47,7 @@ bench: $(READY)
 	@python benchmarks/evaluation_scale.py
 
 ui: $(READY)
-	@kedro mlflow ui
+	@kedro dcgan ui
 
 lock: $(READY)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --upgrade --universal --generate-hashes --extra dev --no-emit-index-url pyproject.toml -o requirements.lock

@@ -1,5 +1,6 @@
 """A copy of the project in a temporary folder, so that tests run the real commands and touch nothing of the user's."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -44,6 +45,11 @@ class Project:
     def start_kedro(self, *arguments):
         """Start `kedro` as `kedro` does; it must have ended before the next one begins."""
         return preloaded_kedro().start(*arguments, cwd=self.path, env=surroundings())
+
+    def mlflow_run(self):
+        """Return the id of the MLflow run of the generator that is there."""
+        key = json.loads((self.path / "data/06_models/training_run.json").read_text())["run"]
+        return json.loads((self.path / "data/09_tracking" / key / "sent.json").read_text())["run_id"]
 
     def kedro(self, *arguments, cwd=None, check=True):
         """Run `kedro` as `run` does, without the seconds that its imports take."""

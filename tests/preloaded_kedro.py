@@ -18,7 +18,6 @@ HEAVY = (
     "imagecodecs",
     "kedro.framework.cli.cli",
     "kedro.runner",
-    "kedro_mlflow.config.kedro_mlflow_config",
     "matplotlib.figure",
     "mlflow",
     "mlflow.store.tracking.sqlalchemy_store",

@@ -28,7 +28,7 @@ class Plan:
 
 
 def checkpoint(images_seen, training_id="aaa", total_images=100, is_best=False, keep=2, must_be_saved=False):
-    header = CheckpointHeader(training_id, images_seen, total_images, is_best, FINGERPRINT, {"mlflow_run_id": "r"})
+    header = CheckpointHeader(training_id, images_seen, total_images, is_best, FINGERPRINT, {"run": "r"})
     state = {"weights": torch.full((1000,), float(images_seen)), "images_seen": images_seen}
     return Checkpoint(header, state, keep, must_be_saved)
 

@@ -47,3 +47,7 @@ class ModelError(DcganError):
 
 class ComparisonError(DcganError):
     """Two results were not measured in the same way."""
+
+
+class TrackingError(DcganError):
+    """The tracking server does not do what is asked of it."""

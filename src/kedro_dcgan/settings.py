@@ -1,7 +1,5 @@
 """Kedro's settings for this project."""
 
-import contextlib
-import io
 import os
 import sys
 from pathlib import Path
@@ -12,7 +10,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# `kedro mlflow ui` would start seven workers for evaluating language models.
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+# Whoever sends records tries again by itself (tracking/sender.py).
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+# `kedro dcgan ui` would start seven workers for evaluating language models.
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
 # So does Arrow. Its usual allocator keeps memory that tables need no more: with many files, more than they need.
@@ -21,10 +22,6 @@ if sys.platform == "linux":
     import pyarrow
 
     pyarrow.jemalloc_set_decay_ms(0)
-
-# The plugin warns, at every command, about a model class of its own that this project does not use.
-with contextlib.redirect_stderr(io.StringIO()):
-    import kedro_mlflow.mlflow  # noqa: F401
 
 from kedro.utils import find_kedro_project
 
@@ -35,12 +32,19 @@ _PROJECT = find_kedro_project(Path(__file__).resolve().parent) or find_kedro_pro
 
 def _tracking_uri() -> str:
     # An address relative to the working directory would make a second database for each folder one works in.
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_PROJECT.as_posix()}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_home().as_posix()}/mlflow.db"
+
+
+def _home() -> Path:
+    # DVC runs queued experiments in a copy of the project that it throws away: what they track is to stay.
+    parts = _PROJECT.parts
+    inside = next((i for i in range(len(parts) - 2) if parts[i : i + 3] == (".dvc", "tmp", "exps")), None)
+    return _PROJECT if inside is None else Path(*parts[:inside])
 
 
 def _artifact_location() -> str | None:
     # A server decides for itself where artifacts lie.
-    return f"{_PROJECT.as_posix()}/mlartifacts" if _tracking_uri().startswith("sqlite:") else None
+    return f"{_home().as_posix()}/mlartifacts" if _tracking_uri().startswith("sqlite:") else None
 
 
 # Kedro calls the last one first: nothing is opened before everything is checked and locked.
@@ -50,5 +54,10 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # A preset, and `--params`, say only what differs: the rest of a key stays as it is in base.
     "merge_strategy": {"parameters": "soft"},
-    "custom_resolvers": {"tracking_uri": _tracking_uri, "artifact_location": _artifact_location},
+    "config_patterns": {"tracking": ["tracking*"]},
+    "custom_resolvers": {
+        "tracking_uri": _tracking_uri,
+        "artifact_location": _artifact_location,
+        "journals": lambda: f"{_home().as_posix()}/data/09_tracking",
+    },
 }

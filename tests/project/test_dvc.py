@@ -59,7 +59,7 @@ def test_repro_goes_on_after_ctrl_c_then_has_nothing_to_do_until_a_parameter_cha
     assert ran(gone_on_with) == ["training", "evaluation", "export"]
     assert len(list((project.path / "data/07_model_output/samples").glob("*.png"))) == 16
     assert ran(project.run("dvc", "repro").stdout) == []
-    first = run_of_generator(project)
+    first = project.mlflow_run()
 
     mlflow.set_tracking_uri(f"sqlite:///{project.path}/mlflow.db")
     client = mlflow.MlflowClient()
@@ -71,11 +71,7 @@ def test_repro_goes_on_after_ctrl_c_then_has_nothing_to_do_until_a_parameter_cha
 
     set_training(project, seed=1, epochs=1)
     assert ran(project.run("dvc", "repro", "training").stdout) == ["training"]
-    assert run_of_generator(project) != first
+    assert project.mlflow_run() != first
     assert len(client.search_runs([run.info.experiment_id])) == 2
     changed = json.loads(project.run("dvc", "status", "--json").stdout)
     assert set(changed) == {"evaluation", "export"}
-
-
-def run_of_generator(project):
-    return json.loads((project.path / "data/06_models/training_run.json").read_text())["mlflow_run_id"]

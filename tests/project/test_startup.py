@@ -21,12 +21,12 @@ def imported(project, command, code):
 def test_ingestion_and_preprocessing_do_without_torch(project):
     packages = imported(project, "run --pipelines=ingestion,preprocessing", 0)
     assert {"kedro_dcgan", "imagecodecs", "matplotlib"} <= packages
-    assert "torch" not in packages
+    assert not {"torch", "mlflow"} & packages
     assert (project.path / "data/03_primary/images/index.json").is_file()
 
 
 @pytest.mark.parametrize(("command", "code"), [("dcgan --help", 0), ("run --params training.epochs=-1", 1)])
-def test_help_and_the_check_of_parameters_do_without_torch_and_matplotlib(project, command, code):
+def test_help_and_the_check_of_parameters_do_without_torch_matplotlib_and_mlflow(project, command, code):
     packages = imported(project, command, code)
     assert "kedro_dcgan" in packages
-    assert not {"torch", "matplotlib"} & packages
+    assert not {"torch", "matplotlib", "mlflow"} & packages

@@ -8,6 +8,8 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro_dcgan.cli.endings import errors_in_one_line, interruptible
 from kedro_dcgan.cli.generators import describe, sample
 from kedro_dcgan.cli.images import compare, digits, evaluate_images, fetch_weights
+from kedro_dcgan.cli.models import promote, rollback, serve
+from kedro_dcgan.cli.server import sync, ui
 from kedro_dcgan.cli.speed import profile
 
 
@@ -23,8 +25,22 @@ cli.add_command(run)
 
 @cli.group()
 def dcgan() -> None:
-    """Sample from generators, look at networks and their speed, compare images."""
+    """Compare, promote, serve and sample generators; look at networks, their speed, and images."""
 
 
-for verb in (sample, describe, digits, evaluate_images, compare, fetch_weights, profile):
+_VERBS = (
+    ui,
+    sync,
+    compare,
+    promote,
+    rollback,
+    serve,
+    sample,
+    describe,
+    profile,
+    digits,
+    evaluate_images,
+    fetch_weights,
+)
+for verb in _VERBS:
     dcgan.add_command(verb)

@@ -10,9 +10,9 @@ import click
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
-from kedro_dcgan import tracking
 from kedro_dcgan.errors import DcganError, ParameterError
 from kedro_dcgan.interrupts import Interrupted, interrupted_by_signal
+from kedro_dcgan.tracking.run import close_open_run
 
 
 def project_folder() -> Path:
@@ -46,7 +46,7 @@ def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
             with interrupted_by_signal():
                 return command(*args, **kwargs)
         except Interrupted as interruption:
-            tracking.close_run("KILLED")
+            close_open_run("KILLED")
             click.echo(str(interruption) or "stopped", err=True)
             sys.exit(interruption.exit_code)
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 from kedro.framework.project import settings
-from kedro.framework.session import KedroSession
 
-from kedro_dcgan import tracking
 from kedro_dcgan.cli.endings import errors_in_one_line, project_folder
+from kedro_dcgan.cli.server import connected
 from kedro_dcgan.errors import ParameterError
 
 
@@ -28,14 +27,15 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
     from kedro_dcgan.gan.sampling import generate, sample_latents
     from kedro_dcgan.generator_files import read_generator
     from kedro_dcgan.progress import track
+    from kedro_dcgan.tracking.registry import fetch_generator
 
     if output.exists() and any(output.iterdir()):
         raise ParameterError(
             f"`--output` must be a new or an empty folder (got {output}, which has files). Name another."
         )
-    with KedroSession.create(project_path=project_folder()) as session:
-        session.load_context()  # type: ignore[attr-defined]  # kedro-mlflow connects MLflow to the project's database.
-    trained = read_generator(tracking.fetch_generator(model))
+    with connected():
+        folder = fetch_generator(model)
+    trained = read_generator(folder)
     latents = sample_latents(count, trained.spec, seed)
     batches = track(generate(trained.build(), latents), "samples", count)
     ImageFolderDataset(output).save(torch.cat(list(batches)).numpy())

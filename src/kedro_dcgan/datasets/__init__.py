@@ -5,6 +5,7 @@ Whatever they write appears whole or not at all: a temporary name, fsync, then a
 
 from kedro_dcgan.datasets.animation_dataset import AnimationDataset
 from kedro_dcgan.datasets.atomic_dataset import AtomicDataset
+from kedro_dcgan.datasets.bytes_dataset import BytesDataset
 from kedro_dcgan.datasets.checkpoints_dataset import CheckpointsDataset
 from kedro_dcgan.datasets.image_folder_dataset import ImageFolderDataset
 from kedro_dcgan.datasets.image_shards_dataset import ImageShardsDataset
@@ -19,6 +20,7 @@ from kedro_dcgan.datasets.video_dataset import VideoDataset
 __all__ = [
     "AnimationDataset",
     "AtomicDataset",
+    "BytesDataset",
     "CheckpointsDataset",
     "ImageFolderDataset",
     "ImageShardsDataset",

@@ -35,7 +35,7 @@ class SampleFramesDataset(AbstractDataset[SampleFrames, list[SampleGrid]]):
     def save(self, data: SampleFrames) -> None:
         """Write the frames."""
         for grid in data.grids:
-            with atomic_file(self.path / data.training_id / f"{grid.images_seen:012d}.png") as temporary:
+            with atomic_file(self.file_of(data.training_id, grid.images_seen)) as temporary:
                 Image.fromarray(grid.picture).save(temporary)
         current = {"training_id": data.training_id, "images_seen": data.images_seen}
         with atomic_file(self.path / _CURRENT) as temporary:
@@ -45,6 +45,10 @@ class SampleFramesDataset(AbstractDataset[SampleFrames, list[SampleGrid]]):
         """Read the frames of the training that was saved last."""
         current = json.loads((self.path / _CURRENT).read_text(encoding="utf-8"))
         return self.of(current["training_id"], current["images_seen"])
+
+    def file_of(self, training_id: str, images_seen: int) -> Path:
+        """Return where a frame is."""
+        return self.path / training_id / f"{images_seen:012d}.png"
 
     def of(self, training_id: str, images_seen: int) -> list[SampleGrid]:
         """Read the frames of a training up to a moment."""

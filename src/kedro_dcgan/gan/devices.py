@@ -6,8 +6,10 @@ import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -39,6 +41,13 @@ class Compute:
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
+
+    @property
+    def hardware(self) -> str:
+        """The names of what there is: the GPU, if one is used, processor, cores, memory."""
+        gpu = f"{torch.cuda.get_device_name(self.device)}, " if self.device.type == "cuda" else ""
+        gigabytes = psutil.virtual_memory().total / 1e9
+        return f"{gpu}{_processor()}, {os.cpu_count()} cores, {gigabytes:.0f} GB"
 
     def __str__(self) -> str:
         if self.device.type == "cuda":
@@ -131,3 +140,11 @@ def _has_bfloat16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities() if device == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _processor() -> str:
+    # Python's own platform.processor() says nothing on Linux.
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

@@ -1,8 +1,12 @@
-"""What DVC knows of the data of this project: read from its small files, without a call of DVC."""
+"""Where a run comes from: the commit of its code, and what DVC knows of its data.
+
+DVC's small files are read without a call of DVC.
+"""
 
 import hashlib
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,30 @@ from typing import Any
 import yaml
 
 _SMALL = 100_000_000
+
+
+def code_tags(project: Path) -> dict[str, str]:
+    """Return the commit that the project is at, whether files differ from it, and DVC's experiment, as tags."""
+    commit, changed = _git(project, "rev-parse", "HEAD"), _git(project, "status", "--porcelain")
+    tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME"), "git_commit": commit, "mlflow.source.git.commit": commit}
+    if commit:
+        # (DVC runs an experiment on changed files that it commits afterwards.)
+        tags["git_dirty"] = str(bool(changed)).lower()
+    return {name: text for name, text in tags.items() if text}
+
+
+def _git(project: Path, *arguments: str) -> str | None:
+    try:
+        found = subprocess.run(  # noqa: S603  (no part of it comes from data)
+            ["git", "-C", str(project), *arguments],  # noqa: S607  (the git that the user uses)
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
 
 
 def dvc_hash(project: Path, path: str | Path) -> str | None:

@@ -57,7 +57,7 @@ class SummaryHooks:
         if last_made == "exported_generator":
             model = checked_parameters(self._context).export.registered_model
             sample = f"kedro dcgan sample --count 16 --seed 0 --output samples --model {model}@candidate"
-            return f"kedro mlflow ui · {sample}"
+            return f"kedro dcgan ui · {sample}"
         env = f" --env={self._context.env}" if self._context.env else ""
         following = {
             "dataset_report": "--pipelines=preprocessing,training,evaluation,export",

@@ -16,6 +16,7 @@ from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.images.grid import Animation, SampleGrid, make_grid
 from kedro_dcgan.parameters import ExportParameters
 from kedro_dcgan.progress import track
+from kedro_dcgan.runtimes import exported_program, require_same_images, to_onnx, to_pt2
 
 logger = logging.getLogger(__name__)
 
@@ -72,3 +73,16 @@ def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) ->
     protocols = {protocol["name"]: protocol for protocol in evaluation["protocols"]}
     measured |= {"protocol": protocols[of_primary["protocol"]], "quality": evaluation["verdict"]}
     return replace(generator, facts={**generator.facts, **measured})
+
+
+def export_runtimes(generator: TrainedGenerator) -> tuple[bytes, bytes]:
+    """Return the generator as ONNX, checked against PyTorch, and as a program of torch.export.
+
+    Raises:
+        ModelError: if ONNX Runtime draws other images.
+    """
+    network = generator.build()
+    program = exported_program(network)
+    onnx_model = to_onnx(program, generator)
+    require_same_images(network, onnx_model)
+    return onnx_model, to_pt2(program)

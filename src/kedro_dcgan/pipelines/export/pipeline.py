@@ -2,7 +2,13 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from kedro_dcgan.pipelines.export.nodes import draw_training_curves, export_generator, export_progress, export_samples
+from kedro_dcgan.pipelines.export.nodes import (
+    draw_training_curves,
+    export_generator,
+    export_progress,
+    export_runtimes,
+    export_samples,
+)
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -32,6 +38,12 @@ def create_pipeline(**_: object) -> Pipeline:
                 inputs=["generator", "evaluation"],
                 outputs="exported_generator",
                 name="export_generator",
+            ),
+            Node(
+                export_runtimes,
+                inputs="generator",
+                outputs=["onnx_generator", "exported_program"],
+                name="export_runtimes",
             ),
         ]
     )

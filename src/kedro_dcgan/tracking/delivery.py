@@ -1,0 +1,285 @@
+"""A journal's records, sent to an MLflow server. Sent twice they do no harm.
+
+| kind | what it has | why twice is once |
+|---|---|---|
+| `parameters`, `tags` | `values` | what a run says already stays |
+| `metrics` | `values`, `step` | MLflow keeps one of what has the same name, step, time and value |
+| `dataset` | `name`, `digest`, `source`, `tags` | a run has an input once |
+| `picture` | `file`, `key`, `step` | the file's name follows from step and time |
+| `file` | `file`, `folder` | it takes its own place |
+| `generator` | `file`, `name` | it is looked for in the registry first |
+| `status` | `status` | the last one counts |
+"""
+
+import dataclasses
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGES
+from PIL import Image
+
+from kedro_dcgan.errors import TrackingError
+from kedro_dcgan.tracking.journal import Journal, Record, Sent
+from kedro_dcgan.tracking.registry import register_generator
+from kedro_dcgan.tracking.settings import TrackingSettings, masked
+
+logger = logging.getLogger(__name__)
+
+# Tells runs of ours from each other, before MLflow has given them an id that we know.
+KEY_TAG = "kedro_dcgan.run"
+
+# MLflow takes so many at once.
+_METRICS_AT_ONCE = 1000
+# Requests that may be answered in another way tomorrow: by a server that was restarted, or with the right password.
+_PASSING = (401, 403, 408, 409, 429)
+
+
+class Delivery:
+    """Sends one journal; whoever uses it holds the journal's right to be sent."""
+
+    def __init__(self, journal: Journal, settings: TrackingSettings) -> None:
+        self._journal, self._settings = journal, settings
+        self._client = mlflow.MlflowClient(settings.server)
+        self._sent = journal.sent(settings.shown_server)
+        self._run: Run | None = None
+        # A run that the server had before this journal: which of its steps it needs no more.
+        self._known_until = 0
+
+    def send_next(self) -> int:
+        """Send the next record, or all metrics up to the next one that is something else; return how many these were.
+
+        What the server refuses is left out, with a warning.
+
+        Raises:
+            Exception: what the server, or the way to it, answers today and may not answer tomorrow.
+        """
+        records, end = self._next()
+        if not records:
+            return 0
+        answers: list[str] = []
+        try:
+            if self._find_run():
+                answers = self._deliver(records)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            self._warn(records[0], error)
+        self._note(offset=end, answers=(*self._sent.answers, *answers))
+        for record in records:
+            if "file" in record:
+                self._journal.drop(record["file"])
+        return len(records)
+
+    def _next(self) -> tuple[list[Record], int]:
+        found: list[Record] = []
+        numbers, end = 0, self._sent.offset
+        for record, behind in self._journal.records(end):
+            numbers += len(record["values"]) if record["kind"] == "metrics" else 0
+            if found and (record["kind"] != "metrics" or numbers > _METRICS_AT_ONCE):
+                break
+            found.append(record)
+            end = behind
+            if record["kind"] != "metrics":
+                break
+        return found, end
+
+    def _deliver(self, records: list[Record]) -> list[str]:
+        if records[0]["kind"] == "metrics":
+            self._send_metrics(records)
+            return []
+        answer = _SEND[records[0]["kind"]](self, records[0])
+        return [answer] if answer else []
+
+    def _find_run(self) -> bool:
+        # Once for a delivery: it may have been deleted, or its database with it.
+        if self._run is None:
+            self._run = self._former_run() or self._tagged_run()
+            if self._run is None and not self._journal.identity.must_exist:
+                self._run = self._new_run()
+            if self._run is None:
+                logger.warning("The MLflow run that trained this generator is not at %s.", self._settings.shown_server)
+                return False
+            self._note(run_id=self._run.info.run_id)
+        return True
+
+    def _former_run(self) -> Run | None:
+        if self._sent.run_id is None:
+            return None
+        try:
+            run = self._client.get_run(self._sent.run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            # Another database has taken the place of the one that had it: it gets everything.
+            self._sent = Sent(self._sent.server)
+            return None
+        return run
+
+    def _tagged_run(self) -> Run | None:
+        experiment = self._client.get_experiment_by_name(self._journal.identity.experiment)
+        if experiment is None:
+            return None
+        sought = f"tags.`{KEY_TAG}` = '{self._journal.identity.key}'"
+        runs = self._client.search_runs([experiment.experiment_id], sought, max_results=1)
+        if runs:
+            history = self._client.get_metric_history(runs[0].info.run_id, "discriminator_loss")
+            self._known_until = max((metric.step for metric in history), default=0)
+        return runs[0] if runs else None
+
+    def _new_run(self) -> Run:
+        identity = self._journal.identity
+        tags = {KEY_TAG: identity.key, "mlflow.source.name": "kedro-dcgan", "mlflow.source.type": "PROJECT"}
+        return self._client.create_run(self._experiment_id(), identity.created, tags, identity.name)
+
+    def _experiment_id(self) -> str:
+        name = self._journal.identity.experiment
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is not None:
+            if experiment.lifecycle_stage == "deleted":
+                self._client.restore_experiment(experiment.experiment_id)
+            return str(experiment.experiment_id)
+        # The UI shows model training first, not language models.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        try:
+            return str(self._client.create_experiment(name, self._settings.artifact_location, kind))
+        except MlflowException:
+            # Another run was faster.
+            experiment = self._client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+            return str(experiment.experiment_id)
+
+    @property
+    def _run_id(self) -> str:
+        assert self._run is not None  # noqa: S101  (nothing is delivered before it is found)
+        return str(self._run.info.run_id)
+
+    def _send_metrics(self, records: list[Record]) -> None:
+        new = [one for one in records if not one.get("is_history") or one["step"] > self._known_until]
+        metrics = [
+            Metric(name, value, record["time"], record["step"])
+            for record in new
+            for name, value in record["values"].items()
+        ]
+        if metrics:
+            self._client.log_batch(self._run_id, metrics=metrics)
+
+    def _send_parameters(self, record: Record) -> None:
+        # MLflow does not let them change: where a training is gone on with, what its run says stays.
+        known = self._client.get_run(self._run_id).data.params
+        new = [Param(name, str(value)) for name, value in record["values"].items() if name not in known]
+        for start in range(0, len(new), 100):
+            self._client.log_batch(self._run_id, params=new[start : start + 100])
+
+    def _send_tags(self, record: Record) -> None:
+        self._client.log_batch(self._run_id, tags=[RunTag(name, str(text)) for name, text in record["values"].items()])
+
+    def _send_dataset(self, record: Record) -> None:
+        # MLflow warns that a plain path could also be something else.
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                place = resolve_dataset_source(record["source"])
+            except MlflowException:
+                # torchvision's datasets are no place that MLflow knows.
+                place = CodeDatasetSource(tags={"source": record["source"]})
+        dataset = MetaDataset(place, name=record["name"], digest=record["digest"])  # type: ignore[abstract]
+        tags = {MLFLOW_DATASET_CONTEXT: "training", **record["tags"]}
+        listed = [InputTag(name, text) for name, text in tags.items()]
+        self._client.log_inputs(self._run_id, [DatasetInput(dataset._to_mlflow_entity(), listed)])
+
+    def _send_picture(self, record: Record) -> None:
+        # As MLflow's own log_image names them, but for the last part, which follows from the others: the UI reads it.
+        name = f"{record['key']}+step+{record['step']}+timestamp+{record['time']}+{self._journal.identity.key[:8]}"
+        with tempfile.TemporaryDirectory() as folder, Image.open(self._journal.kept_file(record["file"])) as picture:
+            picture.save(Path(folder, f"{name}.png"))
+            picture.thumbnail((256, 256))
+            picture.save(Path(folder, f"{name}+compressed.webp"))
+            self._client.log_artifacts(self._run_id, folder, "images")
+        self._client.set_tag(self._run_id, MLFLOW_LOGGED_IMAGES, True)
+
+    def _send_file(self, record: Record) -> None:
+        self._client.log_artifact(self._run_id, str(self._journal.kept_file(record["file"])), record["folder"])
+
+    def _send_generator(self, record: Record) -> str:
+        folder = self._journal.kept(record["file"])
+        return f"registered    {register_generator(self._client, self._run_id, folder, record['name'])}"
+
+    def _send_status(self, record: Record) -> None:
+        if record["status"] == "RUNNING":
+            self._client.update_run(self._run_id, "RUNNING")
+        else:
+            self._client.set_terminated(self._run_id, record["status"], record["time"])
+
+    def _note(self, **changes: Any) -> None:
+        self._sent = dataclasses.replace(self._sent, **changes)
+        self._journal.note_sent(self._sent)
+
+    def _warn(self, record: Record, error: Exception) -> None:
+        said = masked(" ".join(str(error).split()))
+        place = self._journal.folder / "journal.jsonl"
+        logger.warning("MLflow refuses a record of kind %s (%s). It stays in %s.", record["kind"], said, place)
+
+
+_SEND: dict[str, Callable[[Delivery, Record], str | None]] = {
+    "parameters": Delivery._send_parameters,
+    "tags": Delivery._send_tags,
+    "dataset": Delivery._send_dataset,
+    "picture": Delivery._send_picture,
+    "file": Delivery._send_file,
+    "generator": Delivery._send_generator,
+    "status": Delivery._send_status,
+}
+
+
+def connect(settings: TrackingSettings) -> None:
+    """Let MLflow's own functions use the server of the project."""
+    mlflow.set_tracking_uri(settings.server)
+    mlflow.set_registry_uri(settings.server)
+
+
+@contextmanager
+def reachable(settings: TrackingSettings) -> Iterator[None]:
+    """Say in one line that the server did not answer.
+
+    Raises:
+        TrackingError: if it did not.
+    """
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        said = masked(" ".join(str(error).split())[:300])
+        raise TrackingError(
+            f"`{settings.shown_server}` must answer (it does not: {said}). Start it, or set MLFLOW_TRACKING_URI."
+        ) from None
+
+
+def send_all(journal: Journal, settings: TrackingSettings) -> Iterator[int]:
+    """Send what is left of a journal; yield how many records went each time. None do if another process is at it.
+
+    Raises:
+        Exception: as `Delivery.send_next`.
+    """
+    with journal.being_sent() as is_free:
+        delivery = Delivery(journal, settings)
+        while is_free and (count := delivery.send_next()):
+            yield count
+
+
+def _is_refusal(error: Exception) -> bool:
+    if isinstance(error, MlflowException):
+        # (Of a server on this disk, too: MLflow says it as it would over HTTP.)
+        status = error.get_http_status_code()
+        return 400 <= status < 500 and status not in _PASSING and error.error_code != "ENDPOINT_NOT_FOUND"
+    # A server that does not answer, a disk that is full. But a file that is gone does not come back.
+    return isinstance(error, FileNotFoundError) or not isinstance(error, OSError)

@@ -1,0 +1,53 @@
+"""Where runs are tracked, from `conf/*/tracking.yml`; no address is shown with its password."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.parameters.group import Group
+
+
+class TrackingSettings(Group):
+    """What `tracking.yml` says.
+
+    `server` is what MLflow takes as tracking URI; `artifact_location` is where a new experiment keeps its files
+    (nothing: the server decides); `journals` is the folder of the runs' own records.
+    """
+
+    server: str = Field(min_length=1)
+    artifact_location: str | None
+    journals: Path
+    experiment: str = Field(min_length=1)
+    run_name: str | None
+    system_metrics_seconds: float = Field(ge=0)
+    ui_port: int = Field(ge=1, le=65535)
+
+    @property
+    def shown_server(self) -> str:
+        """The address as it may be shown."""
+        return masked(self.server)
+
+
+def masked(text: str) -> str:
+    """Return a text with the passwords of all addresses in it replaced by `***`."""
+    return re.sub(r"(\w[\w+.-]*://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
+
+
+def read_settings(loaded: Mapping[str, Any]) -> TrackingSettings:
+    """Check what the files say.
+
+    Raises:
+        ParameterError: in one line, the first fault.
+    """
+    try:
+        return TrackingSettings.model_validate(dict(loaded))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = ".".join(map(str, fault["loc"]))
+        raise ParameterError(
+            f"`{name}` of tracking.yml is not valid ({fault['msg']}). Mend it in conf/*/tracking.yml."
+        ) from None

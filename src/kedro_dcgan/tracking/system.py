@@ -1,0 +1,62 @@
+"""How busy the machine is, written into the journal now and then, under the names that MLflow gives: `system/…`.
+
+MLflow's own monitor stops for good when the server is away once; its probes are used here.
+"""
+
+import logging
+import threading
+
+from kedro_dcgan.tracking.journal import Journal
+
+logger = logging.getLogger(__name__)
+
+
+class SystemMetrics:
+    """Takes a sample every so many seconds, and one at the end. A step is a sample, as MLflow counts."""
+
+    def __init__(self, journal: Journal, seconds: float) -> None:
+        self._journal, self._seconds = journal, seconds
+        self._is_ending = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="system-metrics", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Take the last sample and end."""
+        self._is_ending.set()
+        self._thread.join(5)
+
+    def _work(self) -> None:
+        monitors = _monitors()
+        step = 1 + max((one["step"] for one, _ in self._journal.records() if one.get("is_of_system")), default=-1)
+        is_last = False
+        while not is_last:
+            is_last = self._is_ending.wait(self._seconds)
+            values: dict[str, float] = {}
+            for monitor in monitors:
+                try:
+                    monitor.collect_metrics()
+                    values |= monitor.aggregate_metrics()
+                    monitor.clear_metrics()
+                except Exception as error:
+                    logger.debug("a probe fails: %s", error)
+            self._journal.add(
+                "metrics", step=step, values={f"system/{name}": v for name, v in values.items()}, is_of_system=True
+            )
+            step += 1
+
+
+def _monitors() -> list:  # type: ignore[type-arg]  # mlflow's base class is no part of what it documents
+    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+    monitors = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+    try:
+        monitors.append(GPUMonitor())
+    except (ImportError, RuntimeError) as error:
+        logger.debug("no GPU to be watched: %s", error)
+    return monitors

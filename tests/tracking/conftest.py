@@ -1,0 +1,35 @@
+import pytest
+from servers import MlflowServer
+
+from kedro_dcgan.tracking.journal import RunIdentity, milliseconds, new_key
+from kedro_dcgan.tracking.settings import TrackingSettings
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A database in a file."""
+    return settings_of(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+
+
+def settings_of(server, folder):
+    return TrackingSettings(
+        server=server,
+        artifact_location=str(folder / "artifacts") if server.startswith("sqlite") else None,
+        journals=folder / "journals",
+        experiment="tests",
+        run_name=None,
+        system_metrics_seconds=0.1,
+        ui_port=5000,
+    )
+
+
+@pytest.fixture
+def identity():
+    return RunIdentity(new_key(), "tests", "a run", milliseconds())
+
+
+@pytest.fixture
+def server(tmp_path):
+    made = MlflowServer(tmp_path)
+    yield made
+    made.kill()

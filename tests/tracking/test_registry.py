@@ -1,0 +1,169 @@
+"""The registered generator: versions, aliases and what a version carries, in MLflow's own registry."""
+
+import base64
+import io
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from PIL import Image
+
+from kedro_dcgan.errors import ModelError
+from kedro_dcgan.gan.architectures import dcgan
+from kedro_dcgan.gan.networks import Generator
+from kedro_dcgan.gan.sampling import generate_all, sample_latents
+from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
+from kedro_dcgan.generator_files import write_generator
+from kedro_dcgan.tracking import registry
+from kedro_dcgan.tracking.delivery import connect, send_all
+from kedro_dcgan.tracking.journal import Journal
+
+NAME = "fd_efflite0_64_100_test"
+
+
+def evaluated(value, half=1.0, digest="0123"):
+    generator = Generator(dcgan.generator(image_size=16, channels=1, latent_dim=3, width=1))
+    number = {"name": NAME, "metric": "fd", "value": value, "low": value - half, "high": value + half}
+    facts = {"primary_metric": NAME, "numbers": [number], "protocol": {"seed": 0}, "quality": "sharp and varied"}
+    return TrainedGenerator(generator.spec, snapshot_weights(generator), digest, 64, facts)
+
+
+@pytest.fixture
+def registered(settings, identity, tmp_path):
+    """Register a generator with a distance, and return what was said."""
+    connect(settings)
+    journal = Journal.of(settings.journals, identity.key)
+    journal.begin(identity)
+    journal.add("metrics", step=64, values={NAME: 3.0})
+
+    def register(trained):
+        folder = tmp_path / "generator"
+        folder.mkdir(exist_ok=True)
+        write_generator(folder, trained)
+        Image.new("L", (8, 8)).save(tmp_path / "sample_grid.png")
+        (tmp_path / "generator.onnx").write_bytes(b"onnx")
+        kept = journal.keep(folder, tmp_path / "sample_grid.png", tmp_path / "generator.onnx")
+        journal.add("generator", file=kept, name="faces")
+        sum(send_all(journal, settings))
+        return journal.take_answers(settings.shown_server)
+
+    register.journal, register.settings = journal, settings
+    yield register
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+
+
+@pytest.fixture
+def client(registered):
+    return mlflow.MlflowClient()
+
+
+def test_candidate_moves_always_and_champion_by_more_than_the_uncertainty(registered, client):
+    assert registered(evaluated(50.0)) == ("registered    faces v1 (candidate, champion)",)
+    assert registered(evaluated(49.0)) == ("registered    faces v2 (candidate)",)
+    assert "not below the champion's 50.0" in client.get_model_version("faces", "2").tags["not_champion"]
+    assert registered(evaluated(40.0)) == ("registered    faces v3 (candidate, champion)",)
+    assert registered(evaluated(10.0, digest="another")) == ("registered    faces v4 (candidate)",)
+    assert "another dataset" in client.get_model_version("faces", "4").tags["not_champion"]
+    aliases = client.get_registered_model("faces").aliases
+    assert {alias: str(number) for alias, number in aliases.items()} == {"candidate": "4", "champion": "3"}
+
+
+def test_promote_and_roll_back_say_what_they_did(registered, client):
+    for value in (50.0, 49.0):
+        registered(evaluated(value))
+    with pytest.raises(ModelError, match="must have had a champion before"):
+        registry.roll_back("faces")
+    version, former = registry.promote("faces", "candidate")
+    assert (str(version), former) == ("faces v2 (candidate, champion)", "1")
+    with pytest.raises(ModelError, match="v2 is the champion already"):
+        registry.promote("faces", "2")
+    version, left = registry.roll_back("faces")
+    assert (version.version, left) == ("1", "2")
+    assert str(client.get_registered_model("faces").aliases["champion"]) == "1"
+    with pytest.raises(ModelError, match="must have a version or an alias 7"):
+        registry.promote("faces", "7")
+    with pytest.raises(ModelError, match="must have a version or an alias"):
+        registry.promote("nobody", "1")
+
+
+def test_a_version_carries_its_numbers_images_and_files(registered, client):
+    registered(evaluated(50.0))
+    version = client.get_model_version("faces", "1")
+    assert (version.tags["value"], version.tags["low"], version.tags["high"]) == ("50.0", "49.0", "51.0")
+    assert version.tags["dataset_digest"] == "0123"
+    assert f"| `{NAME}` | 50 | 49 to 51 |" in version.description
+    model_id = version.source.removeprefix("models:/")
+    model = client.get_logged_model(model_id)
+    assert model.source_run_id == version.run_id
+    assert {metric.key: metric.value for metric in model.metrics} == {NAME: 3.0}
+    files = {file.path for file in client.list_logged_model_artifacts(model_id, "artifacts")}
+    assert files == {f"artifacts/{name}" for name in ("generator", "generator.onnx", "sample_grid.png")}
+
+
+def test_registering_that_is_cut_short_is_finished_by_the_next_attempt(registered, client, monkeypatch):
+    def fail(*arguments, **options):
+        raise MlflowException("the server went away")
+
+    # First when the model is logged, then between logging and registering.
+    monkeypatch.setattr("kedro_dcgan.tracking.model.Model.log", fail)
+    with pytest.raises(MlflowException, match="went away"):
+        registered(evaluated(50.0))
+    monkeypatch.undo()
+    monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", fail)
+    with pytest.raises(MlflowException, match="went away"):
+        sum(send_all(registered.journal, registered.settings))
+    monkeypatch.undo()
+    sum(send_all(registered.journal, registered.settings))
+    assert [str(one.version) for one in client.search_model_versions("name = 'faces'")] == ["1"]
+    run = client.get_run(client.get_model_version("faces", "1").run_id)
+    models = client.search_logged_models([run.info.experiment_id])
+    assert len(models) == 1
+    assert sum(send_all(registered.journal, registered.settings)) == 0
+
+
+def test_the_model_draws_from_seeds_and_from_latents_and_names_what_is_wrong(registered):
+    trained = evaluated(50.0)
+    registered(trained)
+    model = mlflow.pyfunc.load_model("models:/faces@champion")
+    answers = model.predict(pd.DataFrame({"seed": [7, 8], "count": [3, 1]}))
+    assert list(zip(answers["row"], answers["index"], strict=True)) == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    latents = sample_latents(3, trained.spec, 7)
+    expected = generate_all(trained.build(), latents)[:, 0].numpy()
+    drawn = [np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) for png in answers["png"]]
+    assert np.array_equal(drawn[:3], expected)
+    by_latents = model.predict(pd.DataFrame({"latents": [row.tolist() for row in latents]}))
+    assert list(by_latents["png"]) == list(answers["png"][:3])
+    for faulty, message in (
+        ({"seed": [-1]}, "`seed` of row 0 must be from 0"),
+        ({"seed": [1], "count": [0]}, "`count` of row 0 must be from 1 to 1024"),
+        ({"seed": [1, 2], "count": [1000, 1000]}, "1 to 1024 images in all"),
+        ({"latents": [[0.0, 1.0]]}, "must be 3 finite numbers"),
+        ({"latents": [[0.0, 1.0, float("nan")]]}, "must be 3 finite numbers"),
+        ({"count": [1]}, "either `seed` or `latents`"),
+        ({"other": [1]}, "must have `seed` or `latents`"),
+    ):
+        with pytest.raises(MlflowException, match=message):
+            model.predict(pd.DataFrame(faulty))
+
+
+def test_a_generator_is_fetched_by_its_alias(registered):
+    registered(evaluated(50.0))
+    assert (registry.fetch_generator("faces@champion") / "generator.json").is_file()
+    with pytest.raises(ModelError, match="must be a registered NAME@ALIAS"):
+        registry.fetch_generator("faces@nobody")
+
+
+def test_no_champion_is_moved_where_the_server_cannot_be_asked(registered, client, monkeypatch):
+    registered(evaluated(50.0))
+
+    def fail(*arguments):
+        raise MlflowException("API request failed")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", fail)
+    with pytest.raises(MlflowException, match="API request failed"):
+        registered(evaluated(1.0))
+    monkeypatch.undo()
+    assert str(client.get_registered_model("faces").aliases["champion"]) == "1"

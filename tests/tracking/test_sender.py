@@ -1,0 +1,173 @@
+"""Nothing waits for the server: it is away, is slow or fails, and gets what it has missed once it is back."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import mlflow
+import pytest
+from servers import FaultyServer, free_port, wait_until
+
+from kedro_dcgan.tracking.delivery import send_all
+from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds
+from kedro_dcgan.tracking.run import TrackedRun
+from kedro_dcgan.tracking.settings import TrackingSettings
+
+STEPS = 40
+
+
+@pytest.fixture(autouse=True)
+def few_retries(monkeypatch):
+    # As the project's settings have it.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+
+def settings_at(address, folder):
+    return TrackingSettings(
+        server=address,
+        artifact_location=None,
+        journals=folder / "journals",
+        experiment="tests",
+        run_name=None,
+        system_metrics_seconds=0,
+        ui_port=5000,
+    )
+
+
+def steps_at(address, run_id):
+    history = mlflow.MlflowClient(address).get_metric_history(run_id, "discriminator_loss")
+    return [metric.step for metric in history]
+
+
+def log_steps(run, steps):
+    """Log so many steps; return how long the longest took, in seconds."""
+    longest = 0.0
+    for step in steps:
+        started = time.perf_counter()
+        run.log_history({"discriminator_loss": 1 / step, "generator_loss": 2 / step}, step)
+        longest = max(longest, time.perf_counter() - started)
+    return longest
+
+
+def test_a_server_that_is_killed_and_started_again_has_everything_once(server, tmp_path, identity, caplog):
+    server.start()
+    settings = settings_at(server.address, tmp_path)
+    run = TrackedRun(settings, identity)
+    journal = Journal.of(settings.journals, identity.key)
+    log_steps(run, range(1, STEPS))
+    wait_until(lambda: journal.sent(settings.shown_server).offset > 0, 30)
+    server.kill()
+    with caplog.at_level(logging.WARNING, "kedro_dcgan"):
+        assert log_steps(run, range(STEPS, 2 * STEPS)) < 1.0
+        wait_until(lambda: "takes no records" in caplog.text, 30)
+    server.start()
+    log_steps(run, range(2 * STEPS, 3 * STEPS))
+    run.close("FINISHED")
+    run_id = journal.sent(settings.shown_server).run_id
+    assert steps_at(server.address, run_id) == list(range(1, 3 * STEPS))
+    assert mlflow.MlflowClient(server.address).get_run(run_id).info.status == "FINISHED"
+    # One warning for all that went wrong.
+    assert caplog.text.count("takes no records") == 1
+
+
+def test_a_server_that_was_away_all_the_time_gets_the_run_from_the_next_one(server, tmp_path, identity, caplog):
+    settings = settings_at(server.address, tmp_path)
+    first = TrackedRun(settings, identity)
+    log_steps(first, range(1, STEPS))
+    started = time.monotonic()
+    first.close("FINISHED")
+    assert time.monotonic() - started < 30
+    assert "send them with kedro dcgan sync" in caplog.text
+    server.start()
+    second = TrackedRun(settings, RunIdentity("b" * 32, "tests", "the next", milliseconds()))
+    log_steps(second, [5])
+    second.close("FAILED")
+    client = mlflow.MlflowClient(server.address)
+    runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    assert {run.info.run_name: run.info.status for run in runs} == {"a run": "FINISHED", "the next": "FAILED"}
+    ids = {run.info.run_name: run.info.run_id for run in runs}
+    assert steps_at(server.address, ids["a run"]) == list(range(1, STEPS))
+    assert all(one.is_all_sent(settings.shown_server) for one in Journal.all_in(settings.journals))
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(500, 0), (503, 0), (401, 0), (507, 0), (200, 30)])
+def test_a_server_that_fails_or_is_slow_holds_nothing_up_and_loses_nothing(
+    status, seconds, tmp_path, identity, monkeypatch
+):
+    monkeypatch.setattr("kedro_dcgan.tracking.sender._PATIENCE", 2.0)
+    faulty = FaultyServer(status, seconds)
+    settings = settings_at(faulty.address, tmp_path)
+    run = TrackedRun(settings, identity)
+    assert log_steps(run, range(1, STEPS)) < 1.0
+    started = time.monotonic()
+    run.close("FINISHED")
+    assert time.monotonic() - started < 20
+    journal = Journal.of(settings.journals, identity.key)
+    assert not journal.is_all_sent(settings.shown_server)
+    history = [record["step"] for record, _ in journal.records() if record["kind"] == "metrics"]
+    assert history == list(range(1, STEPS))
+    if seconds:
+        # The slow request is still under way, and nobody else may send meanwhile.
+        return
+    # To another server, all of it.
+    working = settings_at(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    sum(send_all(journal, working))
+    assert steps_at(working.server, journal.sent(working.shown_server).run_id) == list(range(1, STEPS))
+    faulty.stop()
+
+
+def test_a_run_that_is_killed_is_shown_as_killed_and_gone_on_with(tmp_path, settings, identity):
+    code = (
+        "import sys, time\n"
+        "from kedro_dcgan.tracking.journal import RunIdentity\n"
+        "from kedro_dcgan.tracking.run import TrackedRun\n"
+        "from kedro_dcgan.tracking.settings import TrackingSettings\n"
+        f"settings = TrackingSettings.model_validate_json({settings.model_dump_json()!r})\n"
+        f"run = TrackedRun(settings, RunIdentity({identity.key!r}, 'tests', 'a run', {identity.created}))\n"
+        "for step in range(1, 1000):\n"
+        "    run.log_history({'discriminator_loss': 1 / step}, step)\n"
+        "    print(step, flush=True)\n"
+        "    time.sleep(0.01)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        for _ in range(30):
+            other.stdout.readline()
+        os.kill(other.pid, signal.SIGKILL)
+    journal = Journal.of(settings.journals, identity.key)
+    done = journal.last_step()
+    assert done >= 30
+    # The next run of anything says so.
+    TrackedRun(settings, RunIdentity("b" * 32, "tests", "the next", milliseconds())).close("FINISHED")
+    client = mlflow.MlflowClient(settings.server)
+    run_id = journal.sent(settings.shown_server).run_id
+    assert client.get_run(run_id).info.status == "KILLED"
+    again = TrackedRun(settings, identity)
+    assert again.last_step == done
+    # What was there before the checkpoint is not logged again.
+    log_steps(again, range(done - 5, done + 10))
+    again.close("FINISHED")
+    assert steps_at(settings.server, run_id) == list(range(1, done + 10))
+    assert client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_how_busy_the_machine_is_is_sampled_while_it_trains(tmp_path, settings, identity):
+    run = TrackedRun(settings, identity, watch_system=True)
+    journal = Journal.of(settings.journals, identity.key)
+    wait_until(lambda: len([one for one, _ in journal.records() if one.get("is_of_system")]) > 2, 60)
+    run.close("FINISHED")
+    client = mlflow.MlflowClient(settings.server)
+    run_id = journal.sent(settings.shown_server).run_id
+    history = client.get_metric_history(run_id, "system/cpu_utilization_percentage")
+    assert [metric.step for metric in history] == list(range(len(history)))
+    assert "system/system_memory_usage_megabytes" in client.get_run(run_id).data.metrics
+
+
+def test_nothing_answers_at_all(tmp_path, identity):
+    settings = settings_at(f"http://127.0.0.1:{free_port()}", tmp_path)
+    started = time.monotonic()
+    TrackedRun(settings, identity).close("KILLED")
+    assert time.monotonic() - started < 30
