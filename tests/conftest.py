@@ -37,10 +37,10 @@ class Project:
         settings = {"cwd": cwd or self.path, "env": {**surroundings(), **environment}}
         return ended(subprocess.run(command, capture_output=True, text=True, check=False, **settings), check)
 
-    def start(self, *command, **options):
+    def start(self, *command, env=None, **options):
         """Start a program of this environment in the project; return its process."""
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=self.path, env=surroundings(), **pipes, **options)
+        return subprocess.Popen(command, cwd=self.path, env=env or surroundings(), **pipes, **options)
 
     def start_kedro(self, *arguments):
         """Start `kedro` as `kedro` does; it must have ended before the next one begins."""
@@ -54,6 +54,12 @@ class Project:
     def kedro(self, *arguments, cwd=None, check=True):
         """Run `kedro` as `run` does, without the seconds that its imports take."""
         return ended(preloaded_kedro().run(*arguments, cwd=cwd or self.path, env=surroundings()), check)
+
+
+def required(what, is_there):
+    """Mark tests that take a program of the system: where all must be there, as in CI, they fail without it."""
+    is_left_out = not is_there and "REQUIRE_ALL" not in os.environ
+    return pytest.mark.skipif(is_left_out, reason=f"{what} is not installed (CONTRIBUTING.md says how)")
 
 
 def surroundings():

@@ -1,6 +1,5 @@
 """Every mistake that a user can make ends with one line, before any work starts, and a code that is not 0."""
 
-
 import hostile
 import pytest
 from conftest import copy_project

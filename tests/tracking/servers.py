@@ -1,14 +1,18 @@
 """Real servers, started by the tests and ended with them."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote
 
 
 def free_port():
@@ -89,3 +93,40 @@ def wait_until(holds, seconds):
             pass
         time.sleep(0.1)
     raise TimeoutError(f"it did not hold within {seconds} s")
+
+
+class PostgresServer:
+    """A PostgreSQL of Debian's packages over a new folder, with a password, for this machine alone."""
+
+    PASSWORD = "not:a@secret"
+
+    def __init__(self):
+        self._programs = max(Path("/usr/lib/postgresql").glob("*/bin"))
+        self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self.port = free_port()
+        self.address = f"postgresql+psycopg://postgres:{quote(self.PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres"
+
+    def start(self):
+        """Make a database and start it."""
+        password = self._folder / "password"
+        password.write_text(self.PASSWORD)
+        if os.geteuid() == 0:
+            # It refuses to run as root.
+            shutil.chown(self._folder, "postgres")
+            shutil.chown(password, "postgres")
+        options = ["--auth=scram-sha-256", "--username=postgres", f"--pwfile={password}"]
+        self._run("initdb", *options, "-D", self._folder / "data")
+        where = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1"
+        self._run("pg_ctl", "start", "-w", "-D", self._folder / "data", "-l", self._folder / "log", "-o", where)
+        return self
+
+    def stop(self):
+        """End it and remove it."""
+        self._run("pg_ctl", "stop", "-m", "immediate", "-D", self._folder / "data")
+        shutil.rmtree(self._folder)
+
+    def _run(self, program, *arguments):
+        as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        command = [*as_postgres, self._programs / program, *arguments]
+        # (Not to a pipe: the server would hold it open.)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")

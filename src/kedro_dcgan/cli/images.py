@@ -1,4 +1,4 @@
-"""Verbs for images: the embedded digits, and how two folders of images compare."""
+"""Verbs for images: the embedded digits, how two folders of images compare, and what that takes."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from kedro_dcgan.cli.endings import errors_in_one_line, project_folder
-from kedro_dcgan.errors import ComparisonError
 
 
 @click.command()
@@ -42,19 +41,6 @@ def evaluate_images(
     # As everywhere on a command line, relative paths begin where the user is.
     result = compare_sources(real, generated, Path.cwd(), choose_extractors(input_size, weights, where, precision))
     click.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else write_table(result))
-
-
-@click.command()
-@click.argument("evaluations", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@errors_in_one_line
-def compare(evaluations: tuple[Path, ...]) -> None:
-    """Print evaluations (their JSON files) side by side, if they were measured in the same way."""
-    from kedro_dcgan.reports.comparison import compare as compare_evaluations
-    from kedro_dcgan.reports.comparison import read_evaluation
-
-    if len(set(evaluations)) < 2:
-        raise ComparisonError("there must be at least two different files to compare (got one). Name another.")
-    click.echo(compare_evaluations({str(path): read_evaluation(path) for path in evaluations}))
 
 
 @click.command("fetch-weights")

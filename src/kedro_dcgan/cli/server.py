@@ -24,16 +24,19 @@ _HERE = "127.0.0.1"
 @errors_in_one_line
 def ui(port: int | None, env: str | None) -> None:
     """Serve MLflow's pages for the project's runs, to this machine alone."""
-    tracked = tracking_settings(env)
+    from kedro_dcgan.tracking.view import write_view
+
+    with connected(env) as tracked:
+        page = write_view(tracked.experiment)
     if tracked.server.startswith("http"):
-        click.echo(f"The pages are those of the server: {tracked.shown_server}")
+        click.echo(f"The pages are those of the server: {tracked.shown_server}{page}")
         return
     # Not as arguments: other users of this machine see those.
     addresses = {"MLFLOW_BACKEND_STORE_URI": tracked.server}
     if tracked.artifact_location:
         addresses["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = tracked.artifact_location
     command = [sys.executable, "-m", "mlflow", "server", "--host", _HERE, "--port", str(port or tracked.ui_port)]
-    click.echo(f"http://{_HERE}:{port or tracked.ui_port}   (Ctrl-C ends it)")
+    click.echo(f"http://{_HERE}:{port or tracked.ui_port}{page}   (Ctrl-C ends it)")
     sys.exit(subprocess.call(command, env={**os.environ, **addresses}))  # noqa: S603
 
 

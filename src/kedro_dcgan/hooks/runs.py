@@ -91,7 +91,7 @@ class TrackingHooks:
         former = gone_on_from.facts.get("run") if gone_on_from and is_same_row else None
         preset = self._context.env or "base"
         key = former or new_key()
-        name = self._settings.run_name or f"{preset}-{plan.total_images / 1000:.4g}kimg-{key[:4]}"
+        name = self._settings.run_name or f"{preset}-{round(plan.total_images / 1000, 1):g}kimg-{key[:4]}"
         identity = RunIdentity(key, self._settings.experiment, name, milliseconds())
         self._run = run = TrackedRun(self._settings, identity, watch_system=True)
         parameters = checked_parameters(self._context)

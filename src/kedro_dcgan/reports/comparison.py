@@ -3,12 +3,21 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.metrics.protocol import MeasurementProtocol, require_comparable
 from kedro_dcgan.reports.evaluation import MEANINGS, short
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number with its interval, and whether it is better than all others of its row by more than these."""
+
+    text: str
+    is_best: bool
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
@@ -44,14 +53,27 @@ def compare(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
     Raises:
         ComparisonError: if two were measured in different ways, with what differs; or none has numbers of another.
     """
+    lines = [f"| | {' | '.join(evaluations)} |", f"|---|{'---:|' * len(evaluations)}"]
+    for name, _, cells in rows_of(evaluations):
+        marked = [f"**{cell.text}**" if cell.is_best else cell.text for cell in cells]
+        lines.append(f"| `{name}` | {' | '.join(marked)} |")
+    verdicts = [str(one.get("verdict", "")) for one in evaluations.values()]
+    return "\n".join([*lines, f"| verdict | {' | '.join(verdicts)} |"])
+
+
+def rows_of(evaluations: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, list[Cell]]]:
+    """Return name, metric and a cell an evaluation of each number that all have.
+
+    Raises:
+        ComparisonError: as `compare`.
+    """
     records = {name: {record["name"]: record for record in one["numbers"]} for name, one in evaluations.items()}
     first, *others = evaluations
     _require_one_protocol(evaluations, first, others)
     shared = [name for name in records[first] if all(name in records[other] for other in others)]
-    lines = [f"| | {' | '.join(evaluations)} |", f"|---|{'---:|' * len(evaluations)}"]
-    lines += [_row(name, [records[one][name] for one in evaluations]) for name in shared]
-    verdicts = [str(one.get("verdict", "")) for one in evaluations.values()]
-    return "\n".join([*lines, f"| verdict | {' | '.join(verdicts)} |"])
+    return [
+        (name, records[first][name]["metric"], _cells([records[one][name] for one in evaluations])) for name in shared
+    ]
 
 
 def _require_one_protocol(evaluations: Mapping[str, Mapping[str, Any]], first: str, others: list[str]) -> None:
@@ -69,15 +91,12 @@ def _require_one_protocol(evaluations: Mapping[str, Mapping[str, Any]], first: s
             require_comparable(ours[place], theirs[place])
 
 
-def _row(name: str, numbers: list[Mapping[str, Any]]) -> str:
-    cells = [_cell(number) for number in numbers]
+def _cells(numbers: list[Mapping[str, Any]]) -> list[Cell]:
     best = _clearly_best(numbers)
-    if best is not None:
-        cells[best] = f"**{cells[best]}**"
-    return f"| `{name}` | {' | '.join(cells)} |"
+    return [Cell(_text(number), place == best) for place, number in enumerate(numbers)]
 
 
-def _cell(number: Mapping[str, Any]) -> str:
+def _text(number: Mapping[str, Any]) -> str:
     if number["low"] is None or number["high"] is None:
         return short(number["value"])
     return f"{short(number['value'])} [{short(number['low'])}, {short(number['high'])}]"

@@ -1,0 +1,81 @@
+"""Runs, read back from MLflow to be compared."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from kedro_dcgan.errors import ComparisonError
+from kedro_dcgan.reports.runs import ComparedRun
+
+# More are no comparison.
+MOST_RUNS = 10
+
+_EVALUATION = "reports/evaluation.json"
+_NOT_CURVES = ("system/", "fd_", "kd_", "fid", "kid")
+
+
+def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
+    """Return runs by their names or by how their ids begin; without names the newest ones, the oldest first.
+
+    Raises:
+        ComparisonError: if a name is that of no run or of several, or a run has no evaluation.
+    """
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    runs = list(client.search_runs([found.experiment_id], order_by=["start_time DESC"])) if found else []
+    evaluated = [run for run in runs if "quality" in run.data.tags]
+    chosen = [_named(name, runs) for name in names] if names else evaluated[:MOST_RUNS][::-1]
+    for run in chosen:
+        if run not in evaluated:
+            raise ComparisonError(
+                f"{run.info.run_name} must have an evaluation to be compared (it has none). "
+                "Evaluate it: kedro run --pipelines=evaluate."
+            )
+    if len(chosen) < 2:
+        raise ComparisonError(
+            f"there must be at least two evaluated runs to compare (got {len(chosen)}). Train another: kedro run."
+        )
+    return [_read(client, run) for run in chosen]
+
+
+def _named(name: str, runs: Sequence[Run]) -> Run:
+    fitting = [run for run in runs if run.info.run_name == name or run.info.run_id.startswith(name)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        known = ", ".join(str(run.info.run_name) for run in runs[:MOST_RUNS]) or "none"
+        raise ComparisonError(
+            f"`{name}` must be the name of a run, or how its id begins, or a file (it is not). The newest are: {known}."
+        )
+    ids = ", ".join(run.info.run_id[:8] for run in fitting)
+    raise ComparisonError(f"`{name}` must be the name of one run (it is of {len(fitting)}). Use an id: {ids}.")
+
+
+def _read(client: mlflow.MlflowClient, run: Run) -> ComparedRun:
+    run_id = run.info.run_id
+    names = [name for name in run.data.metrics if not name.startswith(_NOT_CURVES) or name.endswith("_validation")]
+    curves = {}
+    for name in names:
+        history = sorted((one.step, one.value) for one in client.get_metric_history(run_id, name))
+        curves[name] = history
+    with tempfile.TemporaryDirectory() as folder:
+        evaluation: dict[str, Any] = json.loads(_download(client, run_id, _EVALUATION, folder))
+        grids = {
+            int(file.path.split("+step+")[1].split("+")[0]): _download(client, run_id, file.path, folder)
+            for file in client.list_artifacts(run_id, "images")
+            if file.path.startswith("images/samples+step+") and file.path.endswith(".png")
+        }
+    return ComparedRun(str(run.info.run_name), run.data.params, run.data.tags, curves, evaluation, grids)
+
+
+def _download(client: mlflow.MlflowClient, run_id: str, path: str, folder: str) -> bytes:
+    try:
+        return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
+    except (MlflowException, OSError) as error:
+        raise ComparisonError(f"{path} of run {run_id[:8]} must be at the server (it is not: {error}).") from None

@@ -1,0 +1,120 @@
+"""How MLflow's pages show the runs of this project: which columns and charts, and in which order.
+
+MLflow keeps such a view, as JSON that its pages understand, in a tag of the experiment, and opens it from an address
+that names it. By itself it shows no number in the table, and charts in the order of the alphabet. (Pages that do not
+understand it show what they would without.)
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run
+
+KEY = "kedro-dcgan"
+
+_TAG = f"mlflow.sharedViewState.{KEY}"
+# Tags, parameters and metrics whose names are always the same.
+_TAGS_BEFORE, _TAGS_AFTER = ("preset",), ("quality", "verdict", "dataset_digest", "hardware", "git_commit", "git_dirty")
+_PARAMETERS = (
+    "preprocessing.image_size",
+    "training.epochs",
+    "training.kimg",
+    "training.generator.learning_rate",
+    "training.discriminator.learning_rate",
+)
+_CURVES = ("discriminator_loss", "generator_loss", "diversity", "images_per_second")
+_NUMBERS = ("fid", "fd_", "precision_", "recall_", "coverage_")
+_SECTIONS = ("Samples", "Training", "Evaluation", "System metrics")
+
+
+def write_view(experiment: str) -> str:
+    """Write the view of an experiment; return the part of its address that stands behind the server's."""
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return "/#/experiments"
+    runs: Sequence[Run] = client.search_runs([found.experiment_id], max_results=100)
+    metrics = {name for run in runs for name in run.data.metrics}
+    client.set_experiment_tag(found.experiment_id, _TAG, json.dumps(view_of(metrics, _shared_moment(runs))))
+    return f"/#/experiments/{found.experiment_id}/runs?viewStateShareKey={KEY}"
+
+
+def view_of(metrics: set[str], moment: int = 0) -> dict[str, Any]:
+    """Return the view for runs that have these metrics; samples are those of a moment, in images seen."""
+    against_test = [name for name in sorted(metrics) if name.startswith(_NUMBERS) and name.endswith("_test")]
+    against_test.sort(key=lambda name: next(place for place, start in enumerate(_NUMBERS) if name.startswith(start)))
+    distances = [name for name in sorted(metrics) if name.endswith("_validation")]
+    columns = [
+        *(f"tags.`{name}`" for name in _TAGS_BEFORE),
+        *(f"params.`{name}`" for name in _PARAMETERS),
+        *(f"metrics.`{name}`" for name in (*against_test, "images_per_second")),
+        *(f"tags.`{name}`" for name in _TAGS_AFTER),
+    ]
+    charts = [
+        _chart(0, "IMAGE", {"imageKeys": ["samples"], "step": moment, "showRunParams": False}),
+        *(_line(1, name) for name in (*_CURVES[:3], *distances, _CURVES[3]) if name in metrics),
+        *(_chart(2, "BAR", {"metricKey": name, "displayName": name}) for name in against_test),
+        *(_line(3, name) for name in sorted(metrics) if name.startswith("system/")),
+    ]
+    return {
+        "searchFilter": "",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "runsHiddenMode": "FIRST_10_RUNS",
+        "compareRunSections": [_section(name) for name in _SECTIONS],
+        "compareRunCharts": charts,
+        "isAccordionReordered": True,
+    }
+
+
+def _shared_moment(runs: Sequence[Run]) -> int:
+    # The end of the shortest of those that are shown at first.
+    ends = (max((one.step for one in run.data._metric_objs if one.key == "generator_loss"), default=0) for run in runs)
+    return min([end for end in ends if end][:10], default=0)
+
+
+def _section(name: str) -> dict[str, Any]:
+    # Samples take a row of their own: so they lie side by side.
+    layout = {"columns": 1, "cardHeight": 420} if name == "Samples" else {}
+    state = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}
+    return {"uuid": name, "name": name, **state, **layout}
+
+
+def _line(section: int, metric: str) -> dict[str, Any]:
+    values = {
+        "metricKey": metric,
+        "selectedMetricKeys": [metric],
+        "displayName": metric,
+        "lineSmoothness": 0,
+        "scaleType": "linear",
+        "xAxisScaleType": "linear",
+        "xAxisKey": "step",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "selectedXAxisMetricKey": "",
+        "range": {},
+        "ignoreOutliers": False,
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
+    return _chart(section, "LINE", values)
+
+
+def _chart(section: int, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    name = values.get("metricKey", kind)
+    return {
+        "uuid": f"{kind}-{name}",
+        "type": kind,
+        "runsCountToCompare": 10,
+        "metricSectionId": _SECTIONS[section],
+        "deleted": False,
+        "isGenerated": True,
+        **values,
+    }

@@ -1,0 +1,57 @@
+"""A real browser, without a window: Debian's chromium, driven by Selenium."""
+
+import shutil
+import tempfile
+
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+
+class Browser:
+    """A page at a time."""
+
+    def __init__(self, width=1500, height=1100):
+        self._profile = tempfile.TemporaryDirectory()
+        options = Options()
+        options.binary_location = CHROMIUM
+        for argument in (
+            "--headless=new",
+            # It refuses its sandbox to root, and a container has little shared memory.
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            f"--window-size={width},{height}",
+            f"--user-data-dir={self._profile.name}",
+        ):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options, Service(DRIVER))
+
+    def open(self, address):
+        """Open a page."""
+        self.driver.get(address)
+
+    def wait(self, holds, seconds=60):
+        """Wait until something of the page holds; return it."""
+        return WebDriverWait(self.driver, seconds).until(lambda _: holds(self.driver))
+
+    def text(self):
+        """Return all that can be read."""
+        return self.driver.execute_script("return document.body.innerText")
+
+    def wait_for_text(self, *texts, seconds=60):
+        """Wait until the page says all of this."""
+        self.wait(lambda _: all(text in self.text() for text in texts), seconds)
+
+    def save(self, path):
+        """Save what is seen as PNG."""
+        self.driver.save_screenshot(str(path))
+
+    def close(self):
+        """End it."""
+        self.driver.quit()
+        self._profile.cleanup()

@@ -1,0 +1,183 @@
+"""Three trainings of different lengths, compared in MLflow's own pages, in a table and on a page of ours."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+from browser import CHROMIUM, DRIVER, Browser
+from conftest import copy_project, required, surroundings
+from servers import free_port
+
+LENGTHS = (1, 3, 6)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The faces source's 10, 30 and 60 epochs, scaled down."""
+    project = copy_project(tmp_path_factory.mktemp("compare") / "kedro-dcgan")
+    project.kedro("run", "--env=smoke", "--pipelines=ingestion,preprocessing")
+    for epochs in LENGTHS:
+        length = f"training.epochs={epochs},training.images_per_tick=1000"
+        project.kedro("run", "--env=smoke", "--pipelines=training,evaluation", "--params", length)
+    return project
+
+
+@pytest.fixture(scope="module")
+def compared(project):
+    return project.kedro("dcgan", "compare").stdout
+
+
+def names_of(table):
+    return [name.strip() for name in table.splitlines()[0].split("|")[2:-1]]
+
+
+def test_the_table_has_numbers_with_intervals_and_what_differs(compared):
+    names = names_of(compared)
+    assert len(names) == 3
+    rows = {line.split("|")[1].strip(" `"): line.split("|")[2:-1] for line in compared.splitlines() if "|" in line}
+    (distance,) = [cells for name, cells in rows.items() if re.fullmatch(r"fd_.*_test", name)]
+    assert all(re.search(r"\[.*, .*\]", cell) for cell in distance)
+    assert len({float(cell) for cell in rows["training.epochs"]}) == 3
+    assert not [name for name in rows if name.startswith("training.") and name != "training.epochs"]
+    kimg = [float(cell) for cell in rows["thousand images"]]
+    assert kimg == sorted(kimg)
+
+
+def test_runs_are_found_by_name_and_by_id_and_what_is_wrong_is_named(project, compared):
+    names = names_of(compared)
+    ids = [json.loads(file.read_text())["run_id"] for file in project.path.glob("data/09_tracking/*/sent.json")]
+    other = project.kedro(
+        "dcgan", "compare", names[0], ids[0][:10], "--report", str(project.path / "two.html"), check=False
+    )
+    if other.returncode:
+        # It was the same one.
+        other = project.kedro("dcgan", "compare", names[0], ids[1][:10], "--report", str(project.path / "two.html"))
+    assert (project.path / "two.html").is_file()
+    unknown = project.kedro("dcgan", "compare", "nobody", names[0], check=False)
+    assert unknown.returncode == 1
+    assert "Error: `nobody` must be the name of a run, or how its id begins, or a file (it is not)" in unknown.stderr
+    alone = project.kedro("dcgan", "compare", names[0], check=False)
+    assert "at least two different runs or files" in alone.stderr
+
+
+@pytest.fixture(scope="module")
+def browser():
+    made = Browser(1900, 1150)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def pages(project):
+    """The address that `kedro dcgan ui` says, while it serves."""
+    port = free_port()
+    command = ["kedro", "dcgan", "ui", "--port", str(port)]
+    started = subprocess.Popen(
+        command,
+        cwd=project.path,
+        env=surroundings(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    address = started.stdout.readline().split()[0]
+    listening = subprocess.run(["ss", "-Hltn", f"sport = :{port}"], capture_output=True, text=True, check=False).stdout
+    assert not listening or "127.0.0.1" in listening
+    yield address
+    os.killpg(started.pid, signal.SIGTERM)
+    started.wait(30)
+
+
+def show(browser, address, *texts):
+    """Open an address of MLflow's pages, when they are there, without the assistant that opens by itself."""
+    from selenium.common.exceptions import WebDriverException
+
+    def is_open(_):
+        try:
+            browser.open(address)
+        except WebDriverException:
+            return False
+        return True
+
+    browser.wait(is_open)
+    browser.driver.execute_script("localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')")
+    browser.driver.execute_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
+    # An address that differs only behind the # opens nothing.
+    browser.open("about:blank")
+    browser.open(address)
+    browser.wait_for_text(*texts)
+
+
+def picture(browser, name, folder):
+    target = folder / f"{name}.png"
+    browser.save(target)
+    assert target.stat().st_size > 20_000
+
+
+@required("chromium", bool(CHROMIUM and DRIVER))
+def test_the_runs_table_shows_numbers_parameters_and_tags_as_columns(browser, pages, compared, tmp_path):
+    show(browser, pages, *names_of(compared), "3 matching runs")
+    browser.wait_for_text("Metrics", "Parameters", "Tags", "preset")
+    headers = browser.wait(
+        lambda driver: [e.get_attribute("col-id") or "" for e in driver.find_elements("css selector", "[col-id]")]
+    )
+    shown = " ".join(headers)
+    for column in ("fd_efflite0", "training.epochs", "training.generator.learning_rate", "preset"):
+        assert column in shown, headers
+    picture(browser, "mlflow-table", tmp_path)
+
+
+@required("chromium", bool(CHROMIUM and DRIVER))
+def test_the_compare_view_shows_curves_over_each_other_and_grids_side_by_side(browser, pages, compared, tmp_path):
+    names = names_of(compared)
+    show(
+        browser,
+        f"{pages}&compareRunsMode=CHART",
+        "Samples",
+        "Training",
+        *[f"{name} (generator_loss)" for name in names],
+    )
+    pictures = browser.wait(lambda driver: _loaded(driver) if len(_loaded(driver)) >= 3 else False)
+    assert len({source for source, _ in pictures}) == 3
+    assert all(width > 100 for _, width in pictures)
+    # One chart has the lines of all three.
+    lines = browser.driver.execute_script(
+        "return [...document.querySelectorAll('.js-plotly-plot')]"
+        ".map(plot => (plot.data || []).map(line => [line.name, (line.y || []).length]))"
+    )
+    assert max(len(chart) for chart in lines) >= 3
+    longest = max(lines, key=lambda chart: len({length for _, length in chart}))
+    assert len({length for _, length in longest}) == 3
+    picture(browser, "mlflow-compare", tmp_path)
+
+
+def _loaded(driver):
+    """Return sources and widths of the samples that are shown."""
+    return [
+        (image.get_attribute("src"), driver.execute_script("return arguments[0].naturalWidth", image))
+        for image in driver.find_elements("css selector", "img")
+        if "samples" in (image.get_attribute("src") or "") or (image.get_attribute("src") or "").startswith("blob:")
+    ]
+
+
+@required("chromium", bool(CHROMIUM and DRIVER))
+def test_our_page_opens_from_a_file_with_all_its_pictures(browser, project, compared, tmp_path):
+    page = project.path / "data/08_reporting/comparison.html"
+    browser.open(page.as_uri())
+    browser.wait_for_text("3 trained generators", "At the end of each", "How good they are", "What differs")
+    widths = browser.driver.execute_script("return [...document.images].map(i => i.naturalWidth)")
+    assert len(widths) >= 4
+    assert all(widths)
+    errors = [
+        entry
+        for entry in browser.driver.get_log("browser")
+        if entry["level"] == "SEVERE" and "file:" in entry["message"]
+    ]
+    assert not errors
+    # All of it is in the file: it can be mailed.
+    assert not re.findall(r'(?:src|href)="(?!data:)', page.read_text())
+    picture(browser, "comparison", tmp_path)
