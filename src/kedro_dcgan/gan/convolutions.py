@@ -20,8 +20,8 @@ from torch.nn.grad import conv2d_weight
 # Products are faster where Y has few pixels, since there are few patches to copy, and X many channels: 1.3 to 4 times
 # there, and up to 20 times where Y is one pixel and nothing is copied (docs/performance.md).
 _MOST_PIXELS, _LEAST_CHANNELS = 16, 128
-# With units for products of bfloat16 matrices (AMX) gradients of kernels are faster up to here.
-_MOST_PIXELS_AMX = 64
+# In bfloat16 gradients of kernels are faster up to here.
+_MOST_PIXELS_BFLOAT16 = 64
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,9 @@ def _is_product(precision: torch.dtype, geometry: _Geometry) -> bool:
 
 
 def _is_kernel_product(precision: torch.dtype, geometry: _Geometry) -> bool:
-    is_fast = precision == torch.bfloat16 and _has_amx() and geometry.pixels <= _MOST_PIXELS_AMX
+    # Of larger images without AMX only where there are many channels.
+    most = _MOST_PIXELS_BFLOAT16 if _has_amx() or geometry.channels >= _LEAST_CHANNELS else _MOST_PIXELS
+    is_fast = precision == torch.bfloat16 and geometry.pixels <= most
     return is_fast or _is_product(precision, geometry)
 
 
