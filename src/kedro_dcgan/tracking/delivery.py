@@ -13,6 +13,7 @@
 
 import dataclasses
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -201,8 +202,9 @@ class Delivery:
     def _send_picture(self, record: Record) -> None:
         # As MLflow's own log_image names them, but for the last part, which follows from the others: the UI reads it.
         name = f"{record['key']}+step+{record['step']}+timestamp+{record['time']}+{self._journal.identity.key[:8]}"
-        with tempfile.TemporaryDirectory() as folder, Image.open(self._journal.kept_file(record["file"])) as picture:
-            picture.save(Path(folder, f"{name}.png"))
+        file = self._journal.kept_file(record["file"])
+        with tempfile.TemporaryDirectory() as folder, Image.open(file) as picture:
+            shutil.copyfile(file, Path(folder, f"{name}.png"))
             picture.thumbnail((256, 256))
             picture.save(Path(folder, f"{name}+compressed.webp"))
             self._client.log_artifacts(self._run_id, folder, "images")

@@ -1,0 +1,60 @@
+"""`kedro run` while the tracking server is away, and what the server gets when it is back."""
+
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from servers import MlflowServer
+
+from kedro_dcgan import settings
+
+SECRET = "a-secret-word"
+
+
+@pytest.fixture
+def server(tmp_path):
+    made = MlflowServer(tmp_path)
+    yield made
+    made.kill()
+
+
+def test_a_run_without_a_server_is_sent_by_sync_and_no_password_is_shown(empty_project, server):
+    project = empty_project
+    environment = {"MLFLOW_TRACKING_URI": f"http://me:{SECRET}@127.0.0.1:{server.port}"}
+    away = project.run("kedro", "run", "--env=smoke", **environment)
+    said = away.stdout + away.stderr
+    assert "takes no records" in said
+    assert "send them with kedro dcgan sync" in said
+    assert "Traceback" not in said
+    assert f"http://me:***@127.0.0.1:{server.port}" in said
+    refused = project.run("kedro", "dcgan", "sync", check=False, **environment)
+    assert refused.returncode == 1
+    assert "must answer (it does not:" in refused.stderr
+    server.start()
+    synced = project.run("kedro", "dcgan", "sync", **environment)
+    assert "registered    dcgan-generator-smoke v1 (candidate, champion)" in synced.stdout
+    assert "has all that runs had to tell" in project.run("kedro", "dcgan", "sync", **environment).stdout
+    outputs = [said, refused.stderr, synced.stdout, synced.stderr]
+    files = [path for path in (project.path / "data").rglob("*") if path.is_file()]
+    assert not [text for text in outputs if SECRET in text]
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+    client = mlflow.MlflowClient(server.address)
+    (run,) = client.search_runs([client.get_experiment_by_name("dcgan").experiment_id])
+    history = pd.read_json(project.path / "data/06_models/training_history.jsonl", lines=True)
+    logged = client.get_metric_history(run.info.run_id, "generator_loss")
+    assert [metric.step for metric in logged] == history["images_seen"].tolist()
+    assert run.info.status == "FINISHED"
+    # It says when it was, not when it was sent.
+    assert run.info.end_time - run.info.start_time < 120_000
+    assert max(metric.timestamp for metric in logged) <= run.info.end_time
+    assert SECRET not in str(run.to_dictionary())
+
+
+@pytest.mark.parametrize("project", ["/home/me/faces", "/home/me/faces/.dvc/tmp/exps/tmpa1b2"])
+def test_queued_experiments_of_dvc_are_tracked_where_the_project_is(monkeypatch, project):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(settings, "_PROJECT", Path(project))
+    assert settings._tracking_uri() == "sqlite:////home/me/faces/mlflow.db"
+    assert settings._artifact_location() == "/home/me/faces/mlartifacts"

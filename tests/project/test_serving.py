@@ -1,0 +1,116 @@
+"""The champion answers over HTTP, and its model loads where there is no Kedro."""
+
+import base64
+import io
+import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+
+import numpy as np
+import psutil
+import pytest
+from conftest import ROOT, surroundings
+from PIL import Image
+from servers import free_port, wait_until
+
+from kedro_dcgan.datasets import TrainedGeneratorDataset
+from kedro_dcgan.gan.sampling import generate_all, sample_latents
+
+MODEL = "dcgan-generator-smoke@champion"
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def server(trained_project):
+    """`kedro dcgan serve`, which is `mlflow models serve` on the project's database."""
+    port = free_port()
+    with subprocess.Popen(
+        ["kedro", "dcgan", "serve", "--model", MODEL, "--port", str(port)],
+        cwd=trained_project.path,
+        env=surroundings(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        wait_until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=1).status == 200, 90)
+        yield f"http://127.0.0.1:{port}/invocations", process.pid
+        os.killpg(process.pid, signal.SIGTERM)
+
+
+def ask(server, body):
+    """Return status and answer."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(server[0], data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def test_it_draws_what_the_generator_draws(server, trained_project):
+    trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
+    latents = sample_latents(3, trained.spec, 5)
+    expected = generate_all(trained.build(), latents)[:, 0].numpy()
+    for rows in ([{"seed": 5, "count": 3}], [{"latents": one} for one in latents.tolist()]):
+        status, answer = ask(server, {"dataframe_records": rows})
+        assert status == 200
+        drawn = [np.asarray(Image.open(io.BytesIO(base64.b64decode(row["png"])))) for row in answer["predictions"]]
+        assert np.array_equal(drawn, expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"dataframe_records": [{"seed": -1}]}, "`seed` of row 0 must be from 0"),
+        ({"dataframe_records": [{"seed": 1, "count": 5000}]}, "`count` of row 0 must be from 1 to 1024 (got 5000)"),
+        ({"dataframe_records": [{"sed": 1}]}, "must have `seed` or `latents`"),
+        ({"dataframe_records": [{"seed": "one"}]}, "seed"),
+        ({"dataframe_records": [{"latents": [0.5, 0.5]}]}, "must be 8 finite numbers"),
+        ({"dataframe_records": []}, "must have `seed` or `latents`"),
+        ({"images": 3}, "dataframe_records"),
+        (b"no JSON", "valid JSON"),
+    ],
+)
+def test_a_bad_request_gets_400_and_a_sentence(server, body, said):
+    status, answer = ask(server, body)
+    assert status == 400
+    assert said in answer["message"]
+    assert "Traceback" not in answer["message"]
+
+
+def test_the_documented_curl_makes_a_file(server, tmp_path):
+    (line,) = [line for line in OPERATIONS.splitlines() if line.startswith("curl -s http://127.0.0.1:5001/invocations")]
+    command = line.replace("http://127.0.0.1:5001/invocations", server[0])
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, env=surroundings(), check=True)
+    assert Image.open(tmp_path / "image.png").size == (32, 32)
+
+
+def test_it_listens_to_this_machine_alone(server):
+    processes = [psutil.Process(server[1]), *psutil.Process(server[1]).children(recursive=True)]
+    listening = [one for process in processes for one in process.net_connections() if one.status == "LISTEN"]
+    assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
+
+
+def test_the_model_loads_without_kedro_and_without_our_sources(trained_project):
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('kedro', 'kedro_datasets', 'dvc', 'click_default_group'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "import mlflow, pandas\n"
+        f"mlflow.set_tracking_uri('sqlite:///{trained_project.path}/mlflow.db')\n"
+        f"model = mlflow.pyfunc.load_model('models:/{MODEL}')\n"
+        "assert len(model.predict(pandas.DataFrame({'seed': [1], 'count': [2]}))) == 2\n"
+        "import kedro_dcgan\n"
+        "print(kedro_dcgan.__file__)\n"
+    )
+    quiet = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "PYTHONWARNINGS": "ignore"}
+    loaded_from = trained_project.run("python", "-c", code, **quiet).stdout.strip()
+    # What was logged with the model, not what is installed.
+    assert "/mlartifacts/" in loaded_from
