@@ -21,8 +21,11 @@ HEAVY = (
     "matplotlib.figure",
     "mlflow",
     "mlflow.store.tracking.sqlalchemy_store",
+    "onnxscript",
     "pandas",
     "torch._dynamo",  # which every optimiser imports
+    "torch.export._trace",
+    "torch.onnx._internal.exporter._core",
     "torchvision",
 )
 

@@ -22,19 +22,19 @@ def server(tmp_path):
 def test_a_run_without_a_server_is_sent_by_sync_and_no_password_is_shown(empty_project, server):
     project = empty_project
     environment = {"MLFLOW_TRACKING_URI": f"http://me:{SECRET}@127.0.0.1:{server.port}"}
-    away = project.run("kedro", "run", "--env=smoke", **environment)
+    away = project.kedro("run", "--env=smoke", **environment)
     said = away.stdout + away.stderr
     assert "takes no records" in said
     assert "send them with kedro dcgan sync" in said
     assert "Traceback" not in said
     assert f"http://me:***@127.0.0.1:{server.port}" in said
-    refused = project.run("kedro", "dcgan", "sync", check=False, **environment)
+    refused = project.kedro("dcgan", "sync", check=False, **environment)
     assert refused.returncode == 1
     assert "must answer (it does not:" in refused.stderr
     server.start()
-    synced = project.run("kedro", "dcgan", "sync", **environment)
+    synced = project.kedro("dcgan", "sync", **environment)
     assert "registered    dcgan-generator-smoke v1 (candidate, champion)" in synced.stdout
-    assert "has all that runs had to tell" in project.run("kedro", "dcgan", "sync", **environment).stdout
+    assert "has all that runs had to tell" in project.kedro("dcgan", "sync", **environment).stdout
     outputs = [said, refused.stderr, synced.stdout, synced.stderr]
     files = [path for path in (project.path / "data").rglob("*") if path.is_file()]
     assert not [text for text in outputs if SECRET in text]

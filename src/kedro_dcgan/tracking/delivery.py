@@ -1,38 +1,18 @@
-"""A journal's records, sent to an MLflow server. Sent twice they do no harm.
-
-| kind | what it has | why twice is once |
-|---|---|---|
-| `parameters`, `tags` | `values` | what a run says already stays |
-| `metrics` | `values`, `step` | MLflow keeps one of what has the same name, step, time and value |
-| `dataset` | `name`, `digest`, `source`, `tags` | a run has an input once |
-| `picture` | `file`, `key`, `step` | the file's name follows from step and time |
-| `file` | `file`, `folder` | it takes its own place |
-| `generator` | `file`, `name` | it is looked for in the registry first |
-| `status` | `status` | the last one counts |
-"""
+"""A journal, sent to an MLflow server record by record: what is refused is left out, what fails comes again."""
 
 import dataclasses
 import logging
-import shutil
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.data.code_dataset_source import CodeDatasetSource
-from mlflow.data.dataset_source_registry import resolve_dataset_source
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGES
-from PIL import Image
 
 from kedro_dcgan.errors import TrackingError
 from kedro_dcgan.tracking.journal import Journal, Record, Sent
-from kedro_dcgan.tracking.registry import register_generator
+from kedro_dcgan.tracking.records import SEND, send_metrics
 from kedro_dcgan.tracking.settings import TrackingSettings, masked
 
 logger = logging.getLogger(__name__)
@@ -70,8 +50,8 @@ class Delivery:
             return 0
         answers: list[str] = []
         try:
-            if self._find_run():
-                answers = self._deliver(records)
+            run = self._find_run()
+            answers = self._deliver(records, run) if run else []
         except Exception as error:
             if not _is_refusal(error):
                 raise
@@ -95,14 +75,18 @@ class Delivery:
                 break
         return found, end
 
-    def _deliver(self, records: list[Record]) -> list[str]:
+    def _deliver(self, records: list[Record], run: Run) -> list[str]:
+        run_id = str(run.info.run_id)
         if records[0]["kind"] == "metrics":
-            self._send_metrics(records)
+            send_metrics(self._client, run_id, [one for one in records if not self._is_known(one)])
             return []
-        answer = _SEND[records[0]["kind"]](self, records[0])
+        answer = SEND[records[0]["kind"]](self._client, run_id, self._journal, records[0])
         return [answer] if answer else []
 
-    def _find_run(self) -> bool:
+    def _is_known(self, record: Record) -> bool:
+        return bool(record.get("is_history")) and record["step"] <= self._known_until
+
+    def _find_run(self) -> Run | None:
         # Once for a delivery: it may have been deleted, or its database with it.
         if self._run is None:
             self._run = self._former_run() or self._tagged_run()
@@ -110,9 +94,9 @@ class Delivery:
                 self._run = self._new_run()
             if self._run is None:
                 logger.warning("The MLflow run that trained this generator is not at %s.", self._settings.shown_server)
-                return False
+                return None
             self._note(run_id=self._run.info.run_id)
-        return True
+        return self._run
 
     def _former_run(self) -> Run | None:
         if self._sent.run_id is None:
@@ -161,68 +145,6 @@ class Delivery:
                 raise
             return str(experiment.experiment_id)
 
-    @property
-    def _run_id(self) -> str:
-        assert self._run is not None  # noqa: S101  (nothing is delivered before it is found)
-        return str(self._run.info.run_id)
-
-    def _send_metrics(self, records: list[Record]) -> None:
-        new = [one for one in records if not one.get("is_history") or one["step"] > self._known_until]
-        metrics = [
-            Metric(name, value, record["time"], record["step"])
-            for record in new
-            for name, value in record["values"].items()
-        ]
-        if metrics:
-            self._client.log_batch(self._run_id, metrics=metrics)
-
-    def _send_parameters(self, record: Record) -> None:
-        # MLflow does not let them change: where a training is gone on with, what its run says stays.
-        known = self._client.get_run(self._run_id).data.params
-        new = [Param(name, str(value)) for name, value in record["values"].items() if name not in known]
-        for start in range(0, len(new), 100):
-            self._client.log_batch(self._run_id, params=new[start : start + 100])
-
-    def _send_tags(self, record: Record) -> None:
-        self._client.log_batch(self._run_id, tags=[RunTag(name, str(text)) for name, text in record["values"].items()])
-
-    def _send_dataset(self, record: Record) -> None:
-        # MLflow warns that a plain path could also be something else.
-        with warnings.catch_warnings(action="ignore"):
-            try:
-                place = resolve_dataset_source(record["source"])
-            except MlflowException:
-                # torchvision's datasets are no place that MLflow knows.
-                place = CodeDatasetSource(tags={"source": record["source"]})
-        dataset = MetaDataset(place, name=record["name"], digest=record["digest"])  # type: ignore[abstract]
-        tags = {MLFLOW_DATASET_CONTEXT: "training", **record["tags"]}
-        listed = [InputTag(name, text) for name, text in tags.items()]
-        self._client.log_inputs(self._run_id, [DatasetInput(dataset._to_mlflow_entity(), listed)])
-
-    def _send_picture(self, record: Record) -> None:
-        # As MLflow's own log_image names them, but for the last part, which follows from the others: the UI reads it.
-        name = f"{record['key']}+step+{record['step']}+timestamp+{record['time']}+{self._journal.identity.key[:8]}"
-        file = self._journal.kept_file(record["file"])
-        with tempfile.TemporaryDirectory() as folder, Image.open(file) as picture:
-            shutil.copyfile(file, Path(folder, f"{name}.png"))
-            picture.thumbnail((256, 256))
-            picture.save(Path(folder, f"{name}+compressed.webp"))
-            self._client.log_artifacts(self._run_id, folder, "images")
-        self._client.set_tag(self._run_id, MLFLOW_LOGGED_IMAGES, True)
-
-    def _send_file(self, record: Record) -> None:
-        self._client.log_artifact(self._run_id, str(self._journal.kept_file(record["file"])), record["folder"])
-
-    def _send_generator(self, record: Record) -> str:
-        folder = self._journal.kept(record["file"])
-        return f"registered    {register_generator(self._client, self._run_id, folder, record['name'])}"
-
-    def _send_status(self, record: Record) -> None:
-        if record["status"] == "RUNNING":
-            self._client.update_run(self._run_id, "RUNNING")
-        else:
-            self._client.set_terminated(self._run_id, record["status"], record["time"])
-
     def _note(self, **changes: Any) -> None:
         self._sent = dataclasses.replace(self._sent, **changes)
         self._journal.note_sent(self._sent)
@@ -231,17 +153,6 @@ class Delivery:
         said = masked(" ".join(str(error).split()))
         place = self._journal.folder / "journal.jsonl"
         logger.warning("MLflow refuses a record of kind %s (%s). It stays in %s.", record["kind"], said, place)
-
-
-_SEND: dict[str, Callable[[Delivery, Record], str | None]] = {
-    "parameters": Delivery._send_parameters,
-    "tags": Delivery._send_tags,
-    "dataset": Delivery._send_dataset,
-    "picture": Delivery._send_picture,
-    "file": Delivery._send_file,
-    "generator": Delivery._send_generator,
-    "status": Delivery._send_status,
-}
 
 
 def connect(settings: TrackingSettings) -> None:

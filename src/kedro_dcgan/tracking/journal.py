@@ -7,7 +7,7 @@ A folder for each run:
     sent.json        how much of it which server has, and what it answered
     files/           what is to be sent as a file, removed when it has been
 
-A record is `{"kind": …, "time": milliseconds since 1970, …}`; `delivery` says what there is for each kind.
+A record is `{"kind": …, "time": milliseconds since 1970, …}`; `records` says what there is for each kind.
 """
 
 import json
@@ -24,7 +24,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from kedro_dcgan.atomic import atomic_file
+from kedro_dcgan.atomic import atomic_file, name_a_full_disk
 
 Record = dict[str, Any]
 
@@ -87,9 +87,13 @@ class Journal:
         return RunIdentity(**json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
 
     def add(self, kind: str, **values: Any) -> None:
-        """Add a record; when this returns, it is on the disk. `time` is now, unless it is given."""
+        """Add a record; when this returns, it is on the disk. `time` is now, unless it is given.
+
+        Raises:
+            DiskFullError: if there is no room.
+        """
         record = {"kind": kind, "time": milliseconds(), **values}
-        with self._adding, self._lines.open("ab") as file:
+        with self._adding, name_a_full_disk(self._lines), self._lines.open("ab") as file:
             file.write(json.dumps(record, ensure_ascii=False, default=float).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())

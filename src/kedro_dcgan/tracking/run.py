@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kedro_dcgan.errors import DcganError
 from kedro_dcgan.tracking.journal import Journal, RunIdentity
 from kedro_dcgan.tracking.sender import Sender
 from kedro_dcgan.tracking.settings import TrackingSettings
@@ -80,7 +81,11 @@ class TrackedRun:
         _open.remove(self)
         if self._is_watched:
             self._system.finish()
-        self._tell("status", status=status)
+        try:
+            self._tell("status", status=status)
+        except (OSError, DcganError) as error:
+            # The run may have ended because the disk is full: that is what is to be said.
+            logger.warning("The end of this run is not in its journal (%s).", error)
         is_sent = self._sender.finish()
         self._held.close()
         for answer in self._journal.take_answers(self._settings.shown_server):

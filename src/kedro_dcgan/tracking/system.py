@@ -6,6 +6,7 @@ MLflow's own monitor stops for good when the server is away once; its probes are
 import logging
 import threading
 
+from kedro_dcgan.errors import DcganError
 from kedro_dcgan.tracking.journal import Journal
 
 logger = logging.getLogger(__name__)
@@ -42,9 +43,12 @@ class SystemMetrics:
                     monitor.clear_metrics()
                 except Exception as error:
                     logger.debug("a probe fails: %s", error)
-            self._journal.add(
-                "metrics", step=step, values={f"system/{name}": v for name, v in values.items()}, is_of_system=True
-            )
+            named = {f"system/{name}": value for name, value in values.items()}
+            try:
+                self._journal.add("metrics", step=step, values=named, is_of_system=True)
+            except (OSError, DcganError):
+                # The disk is full: whoever trains says so.
+                return
             step += 1
 
 
