@@ -127,6 +127,19 @@ def test_a_database_that_was_removed_gets_everything_again(journal, settings, tm
     assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == [1, 2, 3]
 
 
+def test_a_run_that_was_deleted_and_goes_on_is_there_anew(journal, settings):
+    journal.add("metrics", step=1, values={"loss": 1.0})
+    send(journal, settings)
+    deleted = run_of(journal, settings).info.run_id
+    client = mlflow.MlflowClient(settings.server)
+    client.delete_run(deleted)
+    journal.add("metrics", step=2, values={"loss": 2.0})
+    send(journal, settings)
+    run = run_of(journal, settings)
+    assert run.info.run_id != deleted
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")] == [1, 2]
+
+
 def test_a_generator_whose_run_is_nowhere_is_told_and_nothing_is_made(settings, identity, caplog):
     journal = Journal.of(settings.journals, identity.key)
     journal.begin(replace(identity, must_exist=True))

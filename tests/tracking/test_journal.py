@@ -91,6 +91,17 @@ def test_a_run_whose_process_is_gone_is_killed_once_and_one_that_is_written_is_l
     assert journal.last_record()["status"] == "FINISHED"
 
 
+def test_a_damaged_journal_stops_no_other(journal, tmp_path):
+    journal.add("tags", values={})
+    for name, content in (("a", "{"), ("b", "{}")):
+        folder = journal.folder.parent / name
+        folder.mkdir()
+        (folder / "run.json").write_text(content)
+    assert [one.folder for one in Journal.all_in(journal.folder.parent)] == [journal.folder]
+    (journal.folder / "journal.jsonl").write_text("no JSON\n")
+    assert Journal.all_in(journal.folder.parent) == []
+
+
 @pytest.mark.parametrize(
     ("address", "shown"),
     [

@@ -51,6 +51,8 @@ class Delivery:
         answers: list[str] = []
         try:
             run = self._find_run()
+            # From the beginning, if the run is new.
+            records, end = self._next()
             answers = self._deliver(records, run) if run else []
         except Exception as error:
             if not _is_refusal(error):
@@ -106,7 +108,10 @@ class Delivery:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            # Another database has taken the place of the one that had it: it gets everything.
+            run = None
+        if run is None or run.info.lifecycle_stage != "active":
+            # Another database has taken the place of the one that had it, or somebody has deleted it, and yet it
+            # goes on: there is a new one, with everything.
             self._sent = Sent(self._sent.server)
             return None
         return run

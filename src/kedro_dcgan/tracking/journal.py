@@ -10,6 +10,7 @@ A folder for each run:
 A record is `{"kind": …, "time": milliseconds since 1970, …}`; `records` says what there is for each kind.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,7 +18,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,15 @@ class Journal:
 
     @classmethod
     def all_in(cls, root: Path) -> "list[Journal]":
-        """Return all journals, the oldest run first."""
-        found = [cls(file.parent) for file in root.glob("*/run.json")]
-        return sorted(found, key=lambda journal: (journal.identity.created, journal.identity.key))
+        """Return all journals that can be read, the oldest run first."""
+        found = []
+        for file in root.glob("*/run.json"):
+            # One that is damaged must not stop the others.
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                journal = cls(file.parent)
+                journal.last_record()
+                found.append((journal.identity.created, journal.identity.key, journal))
+        return [journal for *_, journal in sorted(found, key=lambda one: one[:2])]
 
     def begin(self, identity: RunIdentity) -> None:
         """Make the folder, if it is not there."""
@@ -178,7 +184,7 @@ class Journal:
         """Return the last step of the history of training that is in here."""
         return max((record["step"] for record, _ in self.records() if record.get("is_history")), default=0)
 
-    @contextmanager
+    @contextlib.contextmanager
     def written(self) -> Iterator[bool]:
         """Hold the right to write; yield whether it was free."""
         with _held(self._writing) as is_free:
@@ -186,7 +192,7 @@ class Journal:
                 self._mend()
             yield is_free
 
-    @contextmanager
+    @contextlib.contextmanager
     def being_sent(self) -> Iterator[bool]:
         """Hold the right to send; yield whether it was free."""
         with _held(self._sending) as is_free:
@@ -211,7 +217,7 @@ def milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
-@contextmanager
+@contextlib.contextmanager
 def _held(lock: FileLock) -> Iterator[bool]:
     try:
         lock.acquire(timeout=0)
