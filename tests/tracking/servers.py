@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
+import requests
+
 
 def free_port():
     with socket.socket() as one:
@@ -69,6 +71,39 @@ class FaultyServer:
                 self.end_headers()
 
             do_POST = do_GET  # noqa: N815  (the base class's name)
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        """End it."""
+        self._server.shutdown()
+
+
+class Proxy:
+    """Passes requests on to a server; those with some methods it answers itself, with a status."""
+
+    def __init__(self, address, own_answers):
+        class Handler(BaseHTTPRequestHandler):
+            def _pass(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if self.command in own_answers:
+                    self.send_response(own_answers[self.command])
+                    self.end_headers()
+                    return
+                kept = {name: text for name, text in self.headers.items() if name != "Host"}
+                url = address + self.path
+                answer = requests.request(self.command, url, data=body, headers=kept, timeout=60)
+                self.send_response(answer.status_code)
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass  # noqa: N815  (the base class's names)
 
             def log_message(self, *arguments):
                 pass

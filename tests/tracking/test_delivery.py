@@ -5,31 +5,48 @@ from dataclasses import replace
 
 import mlflow
 import pytest
-from PIL import Image
+import requests
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
+from PIL import Image, UnidentifiedImageError
+from servers import Proxy
 
-from kedro_dcgan.tracking.delivery import KEY_TAG, send_all
+from kedro_dcgan.errors import DataError, DiskFullError, TrackingError
+from kedro_dcgan.tracking import refusals
+from kedro_dcgan.tracking.delivery import send_all
 from kedro_dcgan.tracking.journal import Journal, Sent
+from kedro_dcgan.tracking.remote import KEY_TAG
 
 
 @pytest.fixture
 def journal(settings, identity):
-    made = Journal.of(settings.journals, identity.key)
-    made.begin(identity)
-    return made
+    return Journal.of(settings.journals, identity)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "grid.png"
+    Image.new("RGB", (500, 300)).save(path)
+    return path
+
+
+def http_error(status):
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(f"{status}", response=response)
 
 
 def send(journal, settings):
-    return sum(send_all(journal, settings))
+    return sum(delivered.count for delivered in send_all(journal, settings))
 
 
 def run_of(journal, settings):
     return mlflow.MlflowClient(settings.server).get_run(journal.sent(settings.shown_server).run_id)
 
 
-def test_all_kinds_of_records_arrive(journal, settings, tmp_path):
+def test_all_kinds_of_records_arrive(journal, settings, tmp_path, picture):
     client = mlflow.MlflowClient(settings.server)
-    picture, page = tmp_path / "grid.png", tmp_path / "page.html"
-    Image.new("RGB", (500, 300)).save(picture)
+    page = tmp_path / "page.html"
     page.write_text("page")
     journal.add("status", status="RUNNING")
     journal.add("parameters", values={"training.batch_size": 16})
@@ -55,7 +72,7 @@ def test_all_kinds_of_records_arrive(journal, settings, tmp_path):
     assert not list((journal.folder / "files").iterdir())
 
 
-def test_what_is_sent_twice_is_there_once(journal, settings, tmp_path):
+def test_what_is_sent_twice_is_there_once(journal, settings):
     client = mlflow.MlflowClient(settings.server)
     journal.add("parameters", values={"a": 1})
     for step in range(1, 4):
@@ -63,19 +80,35 @@ def test_what_is_sent_twice_is_there_once(journal, settings, tmp_path):
     journal.add("dataset", name="faces", digest="01", source="faces", tags={})
     send(journal, settings)
     first = run_of(journal, settings)
-    # Everything once more: as if nobody had written down how much was sent, and by the run's id.
+    # Everything once more: as if nobody had written down how much was sent.
     journal.note_sent(Sent(settings.shown_server, first.info.run_id))
     send(journal, settings)
-    # And as if the journal had been lost, and begun anew elsewhere with other times: the run is found by its tag.
-    again = Journal.of(tmp_path / "elsewhere", journal.identity.key)
-    again.begin(replace(journal.identity, name="another", must_exist=True))
-    for step in range(1, 5):
-        again.add("metrics", step=step, values={"discriminator_loss": step / 7}, is_history=True)
-    send(again, settings)
-    assert len(client.search_runs([first.info.experiment_id])) == 1
     history = client.get_metric_history(first.info.run_id, "discriminator_loss")
-    assert [metric.step for metric in history] == [1, 2, 3, 4]
+    assert [metric.step for metric in history] == [1, 2, 3]
     assert len(client.get_run(first.info.run_id).inputs.dataset_inputs) == 1
+
+
+def test_a_journal_that_was_lost_and_begun_anew_goes_on_behind_what_the_run_has(journal, settings, tmp_path, picture):
+    client = mlflow.MlflowClient(settings.server)
+
+    def tell(journal, step):
+        journal.add("metrics", step=step, values={"discriminator_loss": step / 7}, is_history=True)
+        journal.add("picture", file=journal.keep(picture), key="samples", step=step, is_picture=True)
+
+    for step in (0, 1, 2):
+        tell(journal, step)
+    send(journal, settings)
+    # At other times, and so that a delivery ends after each record.
+    again = Journal.of(tmp_path / "elsewhere", replace(journal.identity, name="another"))
+    for step in range(4):
+        tell(again, step)
+        send(again, settings)
+    experiment = client.get_experiment_by_name("tests").experiment_id
+    (run,) = client.search_runs([experiment])
+    history = client.get_metric_history(run.info.run_id, "discriminator_loss")
+    assert [metric.step for metric in history] == [0, 1, 2, 3]
+    pictures = [file.path for file in client.list_artifacts(run.info.run_id, "images") if file.path.endswith("png")]
+    assert sorted(path.split("+")[2] for path in pictures) == ["0", "1", "2", "3"]
 
 
 def test_parameters_that_a_run_has_stay(journal, settings):
@@ -97,18 +130,66 @@ def test_metrics_go_together(journal, settings, monkeypatch):
     assert [len(call["metrics"]) for call in calls] == [1000, 1000, 500]
 
 
-def test_what_is_refused_is_told_and_does_not_stop_the_rest(journal, settings, caplog):
+def test_what_is_refused_is_told_once_for_a_kind_and_kept_and_stops_nothing(journal, settings, tmp_path, caplog):
+    damaged = tmp_path / "grid.png"
+    damaged.write_bytes(b"no picture")
     journal.add("parameters", values={"not ! allowed": 1})
+    journal.add("metrics", step=1, values={"loss": 1.0})
+    journal.add("metrics", step=2, values={"not ! allowed": 1.0})
+    journal.add("metrics", step=3, values={"loss": 3.0})
     journal.add("file", file="gone", folder="reports")
+    journal.add("file", file="gone, too", folder="reports")
+    journal.add("from the future")
+    journal.add("picture", file=journal.keep(damaged), key="samples", step=1)
     journal.add("tags", values={"a": "b"})
-    send(journal, settings)
+    assert send(journal, settings) == 9
+    run = run_of(journal, settings)
+    assert run.data.tags["a"] == "b"
+    history = mlflow.MlflowClient(settings.server).get_metric_history(run.info.run_id, "loss")
+    assert [metric.step for metric in history] == [1, 3]
+    told = [record.getMessage().split(" (")[0] for record in caplog.records if record.name.startswith("kedro_dcgan")]
+    kinds = ("parameters", "metrics", "file", "from the future", "picture")
+    assert told == [f"MLflow does not take a record of kind {kind}" for kind in kinds]
+    assert len(list((journal.folder / "files").glob("*/grid.png"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_refused"),
+    [
+        (MlflowException("name", INVALID_PARAMETER_VALUE), True),
+        # What MLflow makes of a database that takes no more connections.
+        (MlflowException("QueuePool limit of size 5 overflow 10 reached", BAD_REQUEST), False),
+        (MlflowException("no run", RESOURCE_DOES_NOT_EXIST), False),
+        (MlflowException("API request failed"), False),
+        (http_error(413), True),
+        (http_error(401), False),
+        (http_error(502), False),
+        (OSError(28, "No space left on device"), False),
+        (DiskFullError("full"), False),
+        (DataError("gone"), True),
+        (UnidentifiedImageError("no picture"), True),
+        (FileNotFoundError("mlartifacts"), False),
+        (MemoryError(), False),
+        (RuntimeError("of a store"), False),
+    ],
+    ids=str,
+)
+def test_only_what_would_be_refused_tomorrow_is_left_out(error, is_refused):
+    assert refusals.is_refusal(error) is is_refused
+
+
+def test_a_file_that_a_proxy_does_not_let_through_is_left_out(journal, server, tmp_path, settings, caplog):
+    proxy = Proxy(server.start().address, {"PUT": 413})
+    settings = settings.model_copy(update={"server": proxy.address, "artifact_location": None})
+    page = tmp_path / "page.html"
+    page.write_text("page")
+    journal.add("file", file=journal.keep(page), folder="reports")
+    journal.add("tags", values={"a": "b"})
+    assert send(journal, settings) == 2
     assert run_of(journal, settings).data.tags["a"] == "b"
-    assert [
-        record.getMessage().split("(")[0] for record in caplog.records if record.name.startswith("kedro_dcgan")
-    ] == [
-        "MLflow refuses a record of kind parameters ",
-        "MLflow refuses a record of kind file ",
-    ]
+    assert "does not take a record of kind file (413" in caplog.text
+    assert len(list((journal.folder / "files").glob("*/page.html"))) == 1
+    proxy.stop()
 
 
 def test_a_database_that_was_removed_gets_everything_again(journal, settings, tmp_path):
@@ -140,13 +221,17 @@ def test_a_run_that_was_deleted_and_goes_on_is_there_anew(journal, settings):
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")] == [1, 2]
 
 
-def test_a_generator_whose_run_is_nowhere_is_told_and_nothing_is_made(settings, identity, caplog):
-    journal = Journal.of(settings.journals, identity.key)
-    journal.begin(replace(identity, must_exist=True))
-    journal.add("tags", values={"a": "b"})
-    assert send(journal, settings) == 1
-    assert "is not at sqlite:" in caplog.text
+def test_what_is_added_to_a_run_waits_for_the_run(journal, settings, identity):
+    addition = Journal.of(settings.journals, replace(identity, must_exist=True))
+    addition.add("tags", values={"a": "b"})
+    with pytest.raises(TrackingError, match="that trained this generator must be there"):
+        send(addition, settings)
     assert mlflow.MlflowClient(settings.server).search_experiments(filter_string="name = 'tests'") == []
+    journal.add("status", status="KILLED")
+    assert send(journal, settings) == 1
+    assert send(addition, settings) == 1
+    run = run_of(addition, settings)
+    assert (run.data.tags["a"], run.info.status) == ("b", "KILLED")
 
 
 @pytest.mark.parametrize(

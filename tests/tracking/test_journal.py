@@ -1,7 +1,13 @@
 """What a run has to tell, on this disk."""
 
+import errno
+import resource
+from dataclasses import replace
+
 import pytest
 
+from kedro_dcgan.errors import DataError, DiskFullError
+from kedro_dcgan.tracking import lines
 from kedro_dcgan.tracking.journal import Journal, Sent
 from kedro_dcgan.tracking.run import mark_killed
 from kedro_dcgan.tracking.settings import masked
@@ -9,9 +15,7 @@ from kedro_dcgan.tracking.settings import masked
 
 @pytest.fixture
 def journal(tmp_path, identity):
-    made = Journal.of(tmp_path / "journals", identity.key)
-    made.begin(identity)
-    return made
+    return Journal.of(tmp_path / "journals", identity)
 
 
 def kinds(journal, offset=0):
@@ -20,25 +24,67 @@ def kinds(journal, offset=0):
 
 def test_records_come_back_in_order_and_from_any_offset(journal):
     for number in range(5):
-        journal.add("metrics", step=number, values={"loss": number / 3})
+        journal.add("metrics", step=number, values={"loss": number / 3}, is_history=number < 3)
     assert [(record["step"], record["values"]["loss"]) for record, _ in journal.records()] == [
         (number, number / 3) for number in range(5)
     ]
     behind = [offset for _, offset in journal.records()][2]
     assert [record["step"] for record, _ in journal.records(behind)] == [3, 4]
-    assert journal.last_record()["step"] == 4
+    assert journal.last_step("is_history") == 2
+    assert journal.last_step("is_picture") == -1
 
 
-def test_half_a_line_is_no_record_and_is_removed_by_the_next_writer(journal):
+def test_half_a_line_is_no_record_and_is_removed_by_the_next_record(journal):
     journal.add("tags", values={"a": "ä"})
     with (journal.folder / "journal.jsonl").open("a") as file:
         file.write('{"kind": "metr')
     assert kinds(journal) == ["tags"]
-    assert journal.last_record()["kind"] == "tags"
-    with journal.written() as is_free:
-        assert is_free
-        journal.add("status", status="RUNNING")
+    journal.add("status", status="RUNNING")
     assert kinds(journal) == ["tags", "status"]
+    (journal.folder / "journal.jsonl").write_text("half of the first")
+    journal.add("tags", values={})
+    assert kinds(journal) == ["tags"]
+
+
+@pytest.fixture
+def full_disk():
+    """Let files grow to a number of bytes and no further: the kernel takes what fits, and then nothing."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_record_leaves_the_journal_as_it_was(journal, full_disk):
+    journal.add("tags", values={"a": "b"})
+    before = (journal.folder / "journal.jsonl").read_bytes()
+    full_disk(len(before) + 10)
+    with pytest.raises(DiskFullError, match="must have room"):
+        journal.add("tags", values={"long": "x" * 100})
+    full_disk(100_000)
+    assert (journal.folder / "journal.jsonl").read_bytes() == before
+    journal.add("status", status="RUNNING")
+    assert kinds(journal) == ["tags", "status"]
+
+
+def test_a_record_that_the_disk_did_not_keep_is_not_there(journal, monkeypatch):
+    def fail(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(lines.os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        journal.add("tags", values={})
+    assert kinds(journal) == []
+
+
+def test_a_line_that_cannot_be_read_hides_no_other(journal):
+    journal.add("status", status="RUNNING")
+    with (journal.folder / "journal.jsonl").open("ab") as file:
+        file.write(b'{"kind": "metr\n[1]\n\xff\n')
+    journal.add("metrics", step=3, values={}, is_history=True)
+    assert kinds(journal) == ["status", *[lines.UNREADABLE] * 3, "metrics"]
+    assert journal.last_step("is_history") == 3
+    mark_killed(journal.folder.parent)
+    assert kinds(journal)[-1] == "status"
 
 
 def test_a_file_is_kept_as_it_was_whatever_takes_its_place(journal, tmp_path):
@@ -50,7 +96,8 @@ def test_a_file_is_kept_as_it_was_whatever_takes_its_place(journal, tmp_path):
     other.replace(page)
     assert journal.kept_file(name).read_text() == "first"
     journal.drop(name)
-    assert not journal.kept(name).exists()
+    with pytest.raises(DataError, match="must be there to be sent"):
+        journal.kept_file(name)
 
 
 def test_folders_and_files_are_kept_together(journal, tmp_path):
@@ -65,41 +112,71 @@ def test_folders_and_files_are_kept_together(journal, tmp_path):
 def test_another_server_has_nothing(journal):
     journal.add("tags", values={})
     end = next(offset for _, offset in journal.records())
-    journal.note_sent(Sent("one", "run", end, ("said",)))
+    assert not journal.is_elsewhere("one")
+    journal.note_sent(Sent("one", "run", end))
     assert journal.is_all_sent("one")
+    assert (journal.is_elsewhere("one"), journal.is_elsewhere("other")) == (False, True)
     assert journal.sent("other") == Sent("other")
     assert not journal.is_all_sent("other")
-    assert journal.take_answers("one") == ("said",)
-    assert journal.take_answers("one") == ()
     journal.add("tags", values={})
     assert not journal.is_all_sent("one")
+    # What cannot be read is sent once more.
+    (journal.folder / "sent.json").write_text("{")
+    assert journal.sent("one") == Sent("one")
 
 
-def test_a_run_whose_process_is_gone_is_killed_once_and_one_that_is_written_is_left_alone(journal, identity):
+def test_a_run_whose_process_is_gone_is_killed_once_and_one_that_is_written_is_left_alone(journal):
     root = journal.folder.parent
     journal.add("status", status="RUNNING", time=1)
     journal.add("metrics", step=8, values={}, time=7)
-    with journal.written():
+    with journal.written() as is_free:
+        assert is_free
         mark_killed(root)
         assert kinds(journal) == ["status", "metrics"]
+        with Journal(journal.folder).written() as is_free_for_another:
+            assert not is_free_for_another
     mark_killed(root)
     mark_killed(root)
     assert kinds(journal) == ["status", "metrics", "status"]
-    assert (journal.last_record()["status"], journal.last_record()["time"]) == ("KILLED", 7)
+    killed, _ = list(journal.records())[-1]
+    assert (killed["status"], killed["time"]) == ("KILLED", 7)
     journal.add("status", status="FINISHED")
+    # A thread may be late.
+    journal.add("metrics", step=9, values={})
     mark_killed(root)
-    assert journal.last_record()["status"] == "FINISHED"
+    assert kinds(journal)[-2:] == ["status", "metrics"]
 
 
-def test_a_damaged_journal_stops_no_other(journal, tmp_path):
+def test_what_is_added_to_a_run_has_a_journal_of_its_own_that_ends_nothing(journal, identity):
+    root = journal.folder.parent
+    journal.add("tags", values={})
+    addition = Journal.of(root, replace(identity, must_exist=True))
+    addition.add("tags", values={})
+    assert addition.folder != journal.folder
+    assert kinds(journal) == ["tags"]
+    mark_killed(root)
+    assert kinds(addition) == ["tags"]
+    # The run comes first.
+    assert [one.folder for one in Journal.all_in(root)] == [journal.folder, addition.folder]
+
+
+def test_a_damaged_journal_stops_no_other(journal):
     journal.add("tags", values={})
     for name, content in (("a", "{"), ("b", "{}")):
         folder = journal.folder.parent / name
         folder.mkdir()
         (folder / "run.json").write_text(content)
     assert [one.folder for one in Journal.all_in(journal.folder.parent)] == [journal.folder]
-    (journal.folder / "journal.jsonl").write_text("no JSON\n")
-    assert Journal.all_in(journal.folder.parent) == []
+
+
+def test_a_journal_that_cannot_be_written_stops_no_other(journal, identity):
+    journal.add("status", status="RUNNING")
+    second = Journal.of(journal.folder.parent, replace(identity, key="0" * 32, created=identity.created + 1))
+    second.add("status", status="RUNNING")
+    (journal.folder / "writing.lock").mkdir()
+    mark_killed(journal.folder.parent)
+    assert kinds(journal) == ["status"]
+    assert kinds(second) == ["status", "status"]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +187,10 @@ def test_a_damaged_journal_stops_no_other(journal, tmp_path):
         ("cannot reach https://me:secret@host/x: refused", "cannot reach https://me:***@host/x: refused"),
         ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("http://127.0.0.1:5000/a@b", "http://127.0.0.1:5000/a@b"),
+        ("postgresql://me:p@ss/w@rd@host/db", "postgresql://me:***@host/db"),
+        ("https://T0KEN@host/x", "https://***@host/x"),
+        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
     ],
 )
 def test_passwords_are_not_shown(address, shown):

@@ -17,8 +17,9 @@ from kedro_dcgan.gan.sampling import generate_all, sample_latents
 from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
 from kedro_dcgan.generator_files import write_generator
 from kedro_dcgan.tracking import registry
-from kedro_dcgan.tracking.delivery import connect, send_all
+from kedro_dcgan.tracking.delivery import send_all
 from kedro_dcgan.tracking.journal import Journal
+from kedro_dcgan.tracking.server import connect
 
 NAME = "fd_efflite0_64_100_test"
 
@@ -34,8 +35,7 @@ def evaluated(value, half=1.0, digest="0123"):
 def registered(settings, identity, tmp_path):
     """Register a generator with a distance, and return what was said."""
     connect(settings)
-    journal = Journal.of(settings.journals, identity.key)
-    journal.begin(identity)
+    journal = Journal.of(settings.journals, identity)
     journal.add("metrics", step=64, values={NAME: 3.0})
 
     def register(trained):
@@ -46,8 +46,7 @@ def registered(settings, identity, tmp_path):
         (tmp_path / "generator.onnx").write_bytes(b"onnx")
         kept = journal.keep(folder, tmp_path / "sample_grid.png", tmp_path / "generator.onnx")
         journal.add("generator", file=kept, name="faces")
-        sum(send_all(journal, settings))
-        return journal.take_answers(settings.shown_server)
+        return tuple(answer for delivered in send_all(journal, settings) for answer in delivered.answers)
 
     register.journal, register.settings = journal, settings
     yield register
@@ -83,10 +82,44 @@ def test_promote_and_roll_back_say_what_they_did(registered, client):
     version, left = registry.roll_back("faces")
     assert (version.version, left) == ("1", "2")
     assert str(client.get_registered_model("faces").aliases["champion"]) == "1"
+    # Not back to the one that was just left.
+    with pytest.raises(ModelError, match="must have had a champion before"):
+        registry.roll_back("faces")
     with pytest.raises(ModelError, match="must have a version or an alias 7"):
         registry.promote("faces", "7")
     with pytest.raises(ModelError, match="must have a version or an alias"):
         registry.promote("nobody", "1")
+
+
+def test_rolling_back_again_goes_back_further_and_passes_over_what_was_deleted(registered, client):
+    for value in (50.0, 49.5, 49.0, 40.0):
+        registered(evaluated(value))
+    for version in ("2", "3", "1", "2"):
+        registry.promote("faces", version)
+    # Champions were 1, 4, 2, 3, 1, 2.
+    client.delete_model_version("faces", "3")
+    assert [registry.roll_back("faces")[0].version for _ in range(2)] == ["1", "2"]
+    assert [registry.roll_back("faces")[0].version for _ in range(2)] == ["4", "1"]
+    with pytest.raises(ModelError, match="must have had a champion before"):
+        registry.roll_back("faces")
+
+
+def test_a_generator_that_is_sent_again_does_not_move_aliases_back(registered, client, monkeypatch):
+    registered(evaluated(50.0))
+
+    def fail(*arguments):
+        raise OSError("killed")
+
+    # It is registered, and nobody has written that down.
+    monkeypatch.setattr(Journal, "note_sent", fail)
+    with pytest.raises(OSError, match="killed"):
+        registered(evaluated(10.0))
+    monkeypatch.undo()
+    assert str(client.get_registered_model("faces").aliases["champion"]) == "2"
+    registry.promote("faces", "1")
+    assert len(list(send_all(registered.journal, registered.settings))) == 1
+    aliases = client.get_registered_model("faces").aliases
+    assert {alias: str(number) for alias, number in aliases.items()} == {"candidate": "2", "champion": "1"}
 
 
 def test_a_version_carries_its_numbers_images_and_files(registered, client):
@@ -114,14 +147,14 @@ def test_registering_that_is_cut_short_is_finished_by_the_next_attempt(registere
     monkeypatch.undo()
     monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", fail)
     with pytest.raises(MlflowException, match="went away"):
-        sum(send_all(registered.journal, registered.settings))
+        list(send_all(registered.journal, registered.settings))
     monkeypatch.undo()
-    sum(send_all(registered.journal, registered.settings))
+    list(send_all(registered.journal, registered.settings))
     assert [str(one.version) for one in client.search_model_versions("name = 'faces'")] == ["1"]
     run = client.get_run(client.get_model_version("faces", "1").run_id)
     models = client.search_logged_models([run.info.experiment_id])
     assert len(models) == 1
-    assert sum(send_all(registered.journal, registered.settings)) == 0
+    assert list(send_all(registered.journal, registered.settings)) == []
 
 
 def test_the_model_draws_from_seeds_and_from_latents_and_names_what_is_wrong(registered):

@@ -6,14 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import mlflow
 import pytest
+from PIL import Image
 from servers import FaultyServer, free_port, wait_until
 
+from kedro_dcgan.errors import DiskFullError, TrackingError
+from kedro_dcgan.tracking import records
 from kedro_dcgan.tracking.delivery import send_all
-from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds
+from kedro_dcgan.tracking.journal import Journal, RunIdentity, Sent, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
+from kedro_dcgan.tracking.sender import journals_left_behind
 from kedro_dcgan.tracking.settings import TrackingSettings
 
 STEPS = 40
@@ -56,7 +61,7 @@ def test_a_server_that_is_killed_and_started_again_has_everything_once(server, t
     server.start()
     settings = settings_at(server.address, tmp_path)
     run = TrackedRun(settings, identity)
-    journal = Journal.of(settings.journals, identity.key)
+    journal = Journal.of(settings.journals, identity)
     log_steps(run, range(1, STEPS))
     wait_until(lambda: journal.sent(settings.shown_server).offset > 0, 30)
     server.kill()
@@ -84,6 +89,7 @@ def test_a_server_that_was_away_all_the_time_gets_the_run_from_the_next_one(serv
     server.start()
     second = TrackedRun(settings, RunIdentity("b" * 32, "tests", "the next", milliseconds()))
     log_steps(second, [5])
+    wait_until(lambda: all(one.is_all_sent(settings.shown_server) for one in Journal.all_in(settings.journals)), 60)
     second.close("FAILED")
     client = mlflow.MlflowClient(server.address)
     runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
@@ -105,7 +111,7 @@ def test_a_server_that_fails_or_is_slow_holds_nothing_up_and_loses_nothing(
     started = time.monotonic()
     run.close("FINISHED")
     assert time.monotonic() - started < 20
-    journal = Journal.of(settings.journals, identity.key)
+    journal = Journal.of(settings.journals, identity)
     assert not journal.is_all_sent(settings.shown_server)
     history = [record["step"] for record, _ in journal.records() if record["kind"] == "metrics"]
     assert history == list(range(1, STEPS))
@@ -115,7 +121,7 @@ def test_a_server_that_fails_or_is_slow_holds_nothing_up_and_loses_nothing(
     # To another server, all of it.
     working = settings_at(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     monkeypatch.chdir(tmp_path)
-    sum(send_all(journal, working))
+    list(send_all(journal, working))
     assert steps_at(working.server, journal.sent(working.shown_server).run_id) == list(range(1, STEPS))
     faulty.stop()
 
@@ -137,11 +143,13 @@ def test_a_run_that_is_killed_is_shown_as_killed_and_gone_on_with(tmp_path, sett
         for _ in range(30):
             other.stdout.readline()
         os.kill(other.pid, signal.SIGKILL)
-    journal = Journal.of(settings.journals, identity.key)
-    done = journal.last_step()
+    journal = Journal.of(settings.journals, identity)
+    done = journal.last_step("is_history")
     assert done >= 30
     # The next run of anything says so.
-    TrackedRun(settings, RunIdentity("b" * 32, "tests", "the next", milliseconds())).close("FINISHED")
+    following = TrackedRun(settings, RunIdentity("b" * 32, "tests", "the next", milliseconds()))
+    wait_until(lambda: journal.is_all_sent(settings.shown_server), 60)
+    following.close("FINISHED")
     client = mlflow.MlflowClient(settings.server)
     run_id = journal.sent(settings.shown_server).run_id
     assert client.get_run(run_id).info.status == "KILLED"
@@ -154,9 +162,99 @@ def test_a_run_that_is_killed_is_shown_as_killed_and_gone_on_with(tmp_path, sett
     assert client.get_run(run_id).info.status == "FINISHED"
 
 
+def test_a_journal_that_cannot_be_sent_holds_up_no_other_nor_the_run(settings, identity, caplog):
+    journals = []
+    for number, key in enumerate("abc"):
+        journal = Journal.of(settings.journals, RunIdentity(key * 32, "tests", key, number))
+        journal.add("tags", values={"a": "b"})
+        journals.append(journal)
+    # Its run must be there, and is not.
+    addition = Journal.of(settings.journals, RunIdentity("d" * 32, "tests", "", 0, must_exist=True))
+    addition.add("tags", values={"a": "b"})
+    run = TrackedRun(settings, identity)
+    wait_until(lambda: all(one.is_all_sent(settings.shown_server) for one in journals), 60)
+    log_steps(run, [1])
+    run.close("FINISHED")
+    assert "takes no records" not in caplog.text
+    assert caplog.text.count(f"Records in {addition.folder} are not sent") == 1
+    assert Journal.of(settings.journals, identity).is_all_sent(settings.shown_server)
+
+
+def test_the_end_of_a_run_does_not_wait_for_what_others_have_left(settings, identity, monkeypatch):
+    for number in range(20):
+        left = Journal.of(settings.journals, RunIdentity(f"{number:032}", "tests", "left", number))
+        left.add("tags", values={"a": "b"})
+    monkeypatch.setitem(records.SEND, "tags", lambda *arguments: time.sleep(1))
+    run = TrackedRun(settings, identity)
+    log_steps(run, [1])
+    started = time.monotonic()
+    run.close("FINISHED")
+    assert time.monotonic() - started < 15
+    assert Journal.of(settings.journals, identity).is_all_sent(settings.shown_server)
+
+
+def test_what_another_server_was_sent_is_left_alone_unless_it_is_asked_for(settings, identity):
+    old = Journal.of(settings.journals, identity)
+    old.add("tags", values={})
+    old.note_sent(Sent("http://elsewhere", "run", 1))
+    new = Journal.of(settings.journals, RunIdentity("b" * 32, "tests", "never sent", milliseconds()))
+    new.add("tags", values={})
+    assert [str(one) for one in journals_left_behind(settings)] == ["never sent"]
+    assert [str(one) for one in journals_left_behind(settings, with_those_elsewhere=True)] == ["a run", "never sent"]
+
+
+def test_a_journal_that_cannot_be_written_is_told_once_and_the_gap_is_filled(settings, identity, monkeypatch, caplog):
+    run = TrackedRun(settings, identity)
+    journal = Journal.of(settings.journals, identity)
+    log_steps(run, [1])
+
+    def fail(*arguments, **values):
+        raise DiskFullError("the disk of the journal must have room")
+
+    monkeypatch.setattr(Journal, "add", fail)
+    log_steps(run, [2, 3])
+    run.log_file(settings.journals / "not there")
+    monkeypatch.undo()
+    # As the history of a training is told at each tick: all that the run does not have yet.
+    log_steps(run, [2, 3, 4])
+    run.close("FINISHED")
+    run_id = journal.sent(settings.shown_server).run_id
+    assert steps_at(settings.server, run_id) == [1, 2, 3, 4]
+    assert caplog.text.count("is not told to MLflow") == 1
+
+
+def test_a_run_that_another_process_writes_is_not_opened(settings, identity, monkeypatch):
+    monkeypatch.setattr("kedro_dcgan.tracking.run._PATIENCE", 0.1)
+    run = TrackedRun(settings, identity)
+    with pytest.raises(TrackingError, match="another process writes it"):
+        TrackedRun(settings, identity)
+    addition = TrackedRun(settings, replace(identity, must_exist=True))
+    addition.log_tags({"quality": "good"})
+    wait_until(lambda: Journal.of(settings.journals, identity).sent(settings.shown_server).run_id, 60)
+    addition.close("FINISHED")
+    run_id = Journal.of(settings.journals, identity).sent(settings.shown_server).run_id
+    told = mlflow.MlflowClient(settings.server).get_run(run_id)
+    # What was measured meanwhile does not end the training.
+    assert (told.data.tags["quality"], told.info.status) == ("good", "RUNNING")
+    run.close("FAILED")
+    assert mlflow.MlflowClient(settings.server).get_run(run_id).info.status == "FAILED"
+
+
+def test_grids_that_are_made_again_after_a_kill_are_not_told_twice(settings, identity, tmp_path):
+    picture = tmp_path / "grid.png"
+    Image.new("L", (8, 8)).save(picture)
+    for steps in ([0, 10, 20], [10, 20, 30]):
+        run = TrackedRun(settings, identity)
+        for step in steps:
+            run.log_picture(picture, "samples", step)
+        run.close("FINISHED")
+    told = [one["step"] for one, _ in Journal.of(settings.journals, identity).records() if one["kind"] == "picture"]
+    assert told == [0, 10, 20, 30]
+
+
 def test_how_busy_the_machine_is_is_sampled_while_it_trains(tmp_path, settings, identity):
     run = TrackedRun(settings, identity, watch_system=True)
-    journal = Journal.of(settings.journals, identity.key)
+    journal = Journal.of(settings.journals, identity)
     wait_until(lambda: len([one for one, _ in journal.records() if one.get("is_of_system")]) > 2, 60)
     run.close("FINISHED")
     client = mlflow.MlflowClient(settings.server)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from kedro_dcgan.cli.endings import errors_in_one_line, project_folder
+from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.project import for_a_preset, project_folder
 from kedro_dcgan.cli.server import connected
 from kedro_dcgan.errors import ComparisonError
 
@@ -12,8 +13,9 @@ from kedro_dcgan.errors import ComparisonError
 @click.command()
 @click.argument("runs", nargs=-1)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=None, help="HTML page for it.")
+@for_a_preset
 @errors_in_one_line
-def compare(runs: tuple[str, ...], report: Path | None) -> None:
+def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
     """Print trained generators side by side, and write a page with their samples and curves that can be mailed.
 
     RUNS are names of runs, or how their ids begin; without any the newest ten. Or they are the JSON files that
@@ -28,7 +30,7 @@ def compare(runs: tuple[str, ...], report: Path | None) -> None:
     from kedro_dcgan.reports.runs import write_runs_page, write_runs_table
     from kedro_dcgan.tracking.reading import read_runs
 
-    with connected() as tracked:
+    with connected(env) as tracked:
         found = read_runs(tracked.experiment, runs)
     click.echo(write_runs_table(found))
     page = report or project_folder() / "data/08_reporting/comparison.html"

@@ -3,21 +3,15 @@
 import functools
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
-from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
+from kedro_dcgan.cli.project import project_folder
 from kedro_dcgan.errors import DcganError, ParameterError
 from kedro_dcgan.interrupts import Interrupted, interrupted_by_signal
 from kedro_dcgan.tracking.run import close_open_run
-
-
-def project_folder() -> Path:
-    """Return the project that the user is in, or else where the user is."""
-    return find_kedro_project(Path.cwd()) or Path.cwd()
 
 
 def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from kedro.framework.project import settings
 
-from kedro_dcgan.cli.endings import errors_in_one_line, project_folder
+from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.project import configuration, for_a_preset
 from kedro_dcgan.cli.server import connected
 from kedro_dcgan.errors import ParameterError
 
@@ -18,8 +18,9 @@ from kedro_dcgan.errors import ParameterError
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Same seed, same images.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="New folder for them.")
 @click.option("--model", default="dcgan-generator@candidate", show_default=True, help="Registered NAME@ALIAS.")
+@for_a_preset
 @errors_in_one_line
-def sample(count: int, seed: int, output: Path, model: str) -> None:
+def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> None:
     """Write PNG images from a registered generator."""
     import torch
 
@@ -33,7 +34,7 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
         raise ParameterError(
             f"`--output` must be a new or an empty folder (got {output}, which has files). Name another."
         )
-    with connected():
+    with connected(env):
         folder = fetch_generator(model)
     trained = read_generator(folder)
     latents = sample_latents(count, trained.spec, seed)
@@ -43,7 +44,7 @@ def sample(count: int, seed: int, output: Path, model: str) -> None:
 
 
 @click.command()
-@click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+@for_a_preset
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @errors_in_one_line
 def describe(env: str | None, as_json: bool) -> None:
@@ -52,8 +53,7 @@ def describe(env: str | None, as_json: bool) -> None:
     from kedro_dcgan.gan.describe import describe as describe_network
     from kedro_dcgan.parameters import read_parameters
 
-    loader = settings.CONFIG_LOADER_CLASS(str(project_folder() / "conf"), env=env, **settings.CONFIG_LOADER_ARGS)
-    parameters = read_parameters(loader["parameters"], {})
+    parameters = read_parameters(configuration(env)["parameters"], {})
     images = parameters.preprocessing
     specs = network_specs(images.image_size, images.channels, parameters.training)
     descriptions = [asdict(describe_network(spec, parameters.training.batch_size)) for spec in specs]

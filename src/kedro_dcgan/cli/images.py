@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from kedro_dcgan.cli.endings import errors_in_one_line, project_folder
+from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.project import project_folder
 
 
 @click.command()

@@ -7,6 +7,7 @@ import sys
 import click
 
 from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.project import for_a_preset
 from kedro_dcgan.cli.server import connected
 
 _MODEL = click.option("--model", default="dcgan-generator", show_default=True, help="Registered name.")
@@ -16,12 +17,13 @@ _HERE = "127.0.0.1"
 @click.command()
 @click.option("--version", "chosen", required=True, help="Number, or alias: candidate.")
 @_MODEL
+@for_a_preset
 @errors_in_one_line
-def promote(chosen: str, model: str) -> None:
+def promote(chosen: str, model: str, env: str | None) -> None:
     """Let `champion` point to a version, whatever its metric."""
     from kedro_dcgan.tracking.registry import promote as move
 
-    with connected():
+    with connected(env):
         version, former = move(model, chosen)
     before = f"was v{former}; kedro dcgan rollback goes back" if former else "there was none before"
     click.echo(f"champion of {model} is v{version.version} ({before})")
@@ -29,12 +31,13 @@ def promote(chosen: str, model: str) -> None:
 
 @click.command()
 @_MODEL
+@for_a_preset
 @errors_in_one_line
-def rollback(model: str) -> None:
+def rollback(model: str, env: str | None) -> None:
     """Let `champion` point to the version that it pointed to before."""
     from kedro_dcgan.tracking.registry import roll_back
 
-    with connected():
+    with connected(env):
         version, left = roll_back(model)
     click.echo(f"champion of {model} is v{version.version} again (was v{left})")
 
@@ -42,13 +45,14 @@ def rollback(model: str) -> None:
 @click.command()
 @click.option("--model", default="dcgan-generator@champion", show_default=True, help="Registered NAME@ALIAS.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
+@for_a_preset
 @errors_in_one_line
-def serve(model: str, port: int) -> None:
+def serve(model: str, port: int, env: str | None) -> None:
     """Answer requests for images over HTTP, to this machine alone (docs/operations.md has one to try)."""
     from kedro_dcgan.tracking.registry import find_version
 
     name, _, alias = model.partition("@")
-    with connected() as tracked:
+    with connected(env) as tracked:
         find_version(name, alias or "champion")
     command = ["models", "serve", "--model-uri", f"models:/{name}@{alias or 'champion'}", "--env-manager", "local"]
     where = ["--host", _HERE, "--port", str(port)]

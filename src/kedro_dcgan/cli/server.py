@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from kedro.framework.project import settings
 
-from kedro_dcgan.cli.endings import errors_in_one_line, project_folder
+from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.project import configuration, for_a_preset
+from kedro_dcgan.errors import TrackingError
 from kedro_dcgan.progress import track
 from kedro_dcgan.tracking.journal import Journal
 from kedro_dcgan.tracking.run import mark_killed
-from kedro_dcgan.tracking.settings import TrackingSettings, read_settings
+from kedro_dcgan.tracking.sender import journals_left_behind
+from kedro_dcgan.tracking.settings import TrackingSettings, in_one_line, read_settings
 
 _HERE = "127.0.0.1"
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Else ui_port of tracking.yml.")
-@click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+@for_a_preset
 @errors_in_one_line
 def ui(port: int | None, env: str | None) -> None:
     """Serve MLflow's pages for the project's runs, to this machine alone."""
@@ -41,37 +43,46 @@ def ui(port: int | None, env: str | None) -> None:
 
 
 @click.command()
-@click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+@click.option("--all", "with_all", is_flag=True, help="Also runs that were sent to another server before.")
+@for_a_preset
 @errors_in_one_line
-def sync(env: str | None) -> None:
+def sync(env: str | None, with_all: bool) -> None:
     """Send what runs have had to tell while the tracking server was away."""
-    tracked = tracking_settings(env)
-    mark_killed(tracked.journals)
-    waiting = [one for one in Journal.all_in(tracked.journals) if not one.is_all_sent(tracked.shown_server)]
-    if not waiting:
-        click.echo(f"{tracked.shown_server} has all that runs had to tell.")
-        return
-    for journal in waiting:
-        _send(journal, tracked)
+    from kedro_dcgan.tracking.server import require_answer
+
+    with connected(env) as tracked:
+        mark_killed(tracked.journals)
+        waiting = journals_left_behind(tracked, with_all)
+        if not waiting:
+            click.echo(f"{tracked.shown_server} has all that runs had to tell.")
+            return
+        require_answer()
+    failed = [journal for journal in waiting if not _send(journal, tracked)]
+    if failed:
+        raise TrackingError(f"{len(failed)} of {len(waiting)} runs are not sent whole; what they have to tell is kept.")
 
 
-def _send(journal: Journal, tracked: TrackingSettings) -> None:
-    from kedro_dcgan.tracking.delivery import reachable, send_all
+def _send(journal: Journal, tracked: TrackingSettings) -> bool:
+    from kedro_dcgan.tracking.delivery import send_all
 
-    records = len(list(journal.records(journal.sent(tracked.shown_server).offset)))
-    with reachable(tracked):
-        for _ in track(send_all(journal, tracked), "sync", records, size=int):
-            pass
-    for answer in journal.take_answers(tracked.shown_server):
+    records, answers = len(list(journal.records(journal.sent(tracked.shown_server).offset))), list[str]()
+    try:
+        for delivered in track(send_all(journal, tracked), "sync", records, size=lambda one: one.count):
+            answers += delivered.answers
+    except Exception as error:
+        # One that cannot be sent must not stop the others.
+        click.echo(f"{journal}: {in_one_line(error)} ({journal.folder})", err=True)
+        return False
+    for answer in answers:
         click.echo(answer)
     left = "" if journal.is_all_sent(tracked.shown_server) else " (another command is sending it)"
-    click.echo(f"{journal.identity.name or journal.identity.key}: {records} records -> {tracked.shown_server}{left}")
+    click.echo(f"{journal}: {records} records -> {tracked.shown_server}{left}")
+    return True
 
 
 def tracking_settings(env: str | None = None) -> TrackingSettings:
     """Return what the project's `tracking.yml` says."""
-    loader = settings.CONFIG_LOADER_CLASS(str(project_folder() / "conf"), env=env, **settings.CONFIG_LOADER_ARGS)
-    return read_settings(loader["tracking"])
+    return read_settings(configuration(env)["tracking"])
 
 
 @contextmanager
@@ -81,7 +92,7 @@ def connected(env: str | None = None) -> Iterator[TrackingSettings]:
     Raises:
         TrackingError: if it does not answer.
     """
-    from kedro_dcgan.tracking.delivery import connect, reachable
+    from kedro_dcgan.tracking.server import connect, reachable
 
     tracked = tracking_settings(env)
     connect(tracked)

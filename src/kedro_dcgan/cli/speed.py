@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from kedro.framework.project import settings
 
-from kedro_dcgan.cli.endings import errors_in_one_line, project_folder
+from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.project import configuration, for_a_preset
 
 if TYPE_CHECKING:
     from kedro_dcgan.gan.training.profile import StepProfile
 
 
 @click.command()
-@click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+@for_a_preset
 @click.option("--batch-size", type=click.IntRange(min=2), default=None, help="Images; else training.batch_size.")
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps that are watched.")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), default=None, help="JSON file for it.")
@@ -33,8 +33,7 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     from kedro_dcgan.gan.training.state import start
     from kedro_dcgan.parameters import read_parameters
 
-    loader = settings.CONFIG_LOADER_CLASS(str(project_folder() / "conf"), env=env, **settings.CONFIG_LOADER_ARGS)
-    parameters = read_parameters(loader["parameters"], {})
+    parameters = read_parameters(configuration(env)["parameters"], {})
     sizes = parameters.preprocessing.image_size, parameters.preprocessing.channels
     training = parameters.training.model_copy(update={"batch_size": batch_size} if batch_size else {})
     compute = compute_of(training)

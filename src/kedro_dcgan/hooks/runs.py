@@ -76,10 +76,12 @@ class TrackingHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Register what was exported; end the run as finished."""
-        if self._run and "exported_generator" in self._outputs:
-            parts = [saved_at(self._catalog, name) for name in _OF_A_MODEL]
-            self._run.register_generator(parts, checked_parameters(self._context).export.registered_model)
-        self._close("FINISHED")
+        try:
+            if self._run and "exported_generator" in self._outputs:
+                parts = [saved_at(self._catalog, name) for name in _OF_A_MODEL]
+                self._run.register_generator(parts, checked_parameters(self._context).export.registered_model)
+        finally:
+            self._close("FINISHED")
 
     @hook_impl
     def on_pipeline_error(self) -> None:
@@ -100,7 +102,7 @@ class TrackingHooks:
         run.log_parameters(flat)
         run.log_tags({"preset": preset, "hardware": plan.compute.hardware, **code_tags(self._context.project_path)})
         self._report_images(run, inputs["images"])
-        if gone_on_from and not run.last_step:
+        if gone_on_from and run.last_step < 0:
             # A new row for a training that has a past: its history comes with the next tick.
             dataset: SampleFramesDataset = self._catalog["sample_frames"]  # type: ignore[assignment]
             past = dataset.of(gone_on_from.training_id, gone_on_from.images_seen)
@@ -115,9 +117,9 @@ class TrackingHooks:
             logger.warning("Which MLflow run trained this generator is not known: nothing is logged.")
 
     def _close(self, status: str) -> None:
-        if self._run:
-            self._run.close(status)
-            self._run = None
+        run, self._run = self._run, None
+        if run:
+            run.close(status)
 
     def _report_images(self, run: TrackedRun, images: PreparedImages) -> None:
         # What they were made of, which the parameters of this run need not say.

@@ -1,10 +1,10 @@
 """The journal of a run: what MLflow is to be told, on this disk, in order. It knows nothing of MLflow.
 
-A folder for each run:
+A folder for each training, and one for each later command that adds to its run:
 
     run.json         what the run is
     journal.jsonl    a record a line
-    sent.json        how much of it which server has, and what it answered
+    sent.json        how much of it which server has
     files/           what is to be sent as a file, removed when it has been
 
 A record is `{"kind": …, "time": milliseconds since 1970, …}`; `records` says what there is for each kind.
@@ -14,28 +14,25 @@ import contextlib
 import json
 import os
 import shutil
-import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from kedro_dcgan.atomic import atomic_file, name_a_full_disk
-
-Record = dict[str, Any]
-
-_LONGEST_RECORD = 1_000_000
+from kedro_dcgan.atomic import atomic_file
+from kedro_dcgan.errors import DataError
+from kedro_dcgan.tracking.lines import Lines, Record
 
 
 @dataclass(frozen=True)
 class RunIdentity:
     """What a run is: `key` is ours, and stands in its tags.
 
-    `must_exist`: it is looked for at the server, and not made there.
+    `must_exist`: it was made by a training, and is only added to. Its beginning and its end are not told here.
     """
 
     key: str
@@ -47,12 +44,16 @@ class RunIdentity:
 
 @dataclass(frozen=True)
 class Sent:
-    """What the server at an address has: so many bytes of the journal, in the run with that id; and its answers."""
+    """What the server at an address has: so many bytes of the journal, in the run with that id.
+
+    It had history and pictures up to these steps before it was sent anything from here: where a journal was lost.
+    """
 
     server: str
     run_id: str | None = None
     offset: int = 0
-    answers: tuple[str, ...] = ()
+    history_until: int = -1
+    pictures_until: int = -1
 
 
 class Journal:
@@ -60,49 +61,48 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lines = folder / "journal.jsonl"
+        self._lines = Lines(folder / "journal.jsonl")
         self._files = folder / "files"
-        self._writing, self._sending = FileLock(folder / "writing.lock"), FileLock(folder / "sending.lock")
-        self._adding = threading.Lock()
+        # A run may be closed by another thread than the one that opened it.
+        self._writing = FileLock(folder / "writing.lock", thread_local=False)
+        self._sending = FileLock(folder / "sending.lock", thread_local=False)
 
     @classmethod
-    def of(cls, root: Path, key: str) -> "Journal":
-        """Return the journal of a run; it need not be there."""
-        return cls(root / key)
+    def of(cls, root: Path, identity: RunIdentity) -> "Journal":
+        """Return the journal of a training, the same each time, or a new one to add to its run. Make its folder."""
+        journal = cls(root / (new_key() if identity.must_exist else identity.key))
+        if not (journal.folder / "run.json").is_file():
+            _write_json(journal.folder / "run.json", asdict(identity))
+        return journal
 
     @classmethod
     def all_in(cls, root: Path) -> "list[Journal]":
-        """Return all journals that can be read, the oldest run first."""
+        """Return all journals that say what they are, the oldest run first."""
         found = []
         for file in root.glob("*/run.json"):
             # One that is damaged must not stop the others.
             with contextlib.suppress(OSError, ValueError, TypeError):
                 journal = cls(file.parent)
-                journal.last_record()
-                found.append((journal.identity.created, journal.identity.key, journal))
-        return [journal for *_, journal in sorted(found, key=lambda one: one[:2])]
-
-    def begin(self, identity: RunIdentity) -> None:
-        """Make the folder, if it is not there."""
-        if not (self.folder / "run.json").is_file():
-            _write_json(self.folder / "run.json", asdict(identity))
+                identity = journal.identity
+                # Before what is added to it: the run must be there.
+                found.append((identity.created, identity.must_exist, journal.folder.name, journal))
+        return [journal for *_, journal in sorted(found, key=lambda one: one[:-1])]
 
     @property
     def identity(self) -> RunIdentity:
         """What the run is."""
         return RunIdentity(**json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
 
+    def __str__(self) -> str:
+        return self.identity.name or f"more about {self.identity.key[:8]}"
+
     def add(self, kind: str, **values: Any) -> None:
         """Add a record; when this returns, it is on the disk. `time` is now, unless it is given.
 
         Raises:
-            DiskFullError: if there is no room.
+            DiskFullError: if there is no room. The journal is as it was.
         """
-        record = {"kind": kind, "time": milliseconds(), **values}
-        with self._adding, name_a_full_disk(self._lines), self._lines.open("ab") as file:
-            file.write(json.dumps(record, ensure_ascii=False, default=float).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._lines.append({"kind": kind, "time": milliseconds(), **values})
 
     def keep(self, *paths: Path) -> str:
         """Keep files and folders as they are now, until they are sent; return the name that their folder has here.
@@ -119,42 +119,40 @@ class Journal:
         return kept.name
 
     def kept(self, name: str) -> Path:
-        """Return the folder of what was kept under a name."""
-        return self._files / name
+        """Return the folder of what was kept under a name.
+
+        Raises:
+            DataError: if it is gone.
+        """
+        kept = self._files / name
+        if not kept.is_dir():
+            raise DataError(f"`{kept}` must be there to be sent (it is not).")
+        return kept
 
     def kept_file(self, name: str) -> Path:
         """Return the one file that was kept under a name.
 
         Raises:
-            FileNotFoundError: if it is gone.
+            DataError: if it is gone.
         """
-        (file,) = self.kept(name).iterdir()
-        return file
+        return next(self.kept(name).iterdir())
 
     def drop(self, name: str) -> None:
         """Forget what was kept under a name."""
-        shutil.rmtree(self.kept(name), ignore_errors=True)
+        shutil.rmtree(self._files / name, ignore_errors=True)
 
     def records(self, offset: int = 0) -> Iterator[tuple[Record, int]]:
-        """Yield records from an offset on, each with the offset behind it. A line that was cut short is no record."""
-        if not self._lines.is_file():
-            return
-        with self._lines.open("rb") as file:
-            file.seek(offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                offset += len(line)
-                yield json.loads(line), offset
+        """Yield records from an offset on, each with the offset behind it."""
+        return self._lines.read(offset)
+
+    def last_step(self, mark: str) -> int:
+        """Return the last step of the records that have a mark: -1, if there are none."""
+        return max((record["step"] for record, _ in self.records() if record.get(mark)), default=-1)
 
     def sent(self, server: str) -> Sent:
         """Return what a server has: nothing, if the journal was sent to another one."""
-        try:
-            stored = json.loads((self.folder / "sent.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return Sent(server)
-        sent = Sent(**{**stored, "answers": tuple(stored["answers"])})
-        return sent if sent.server == server else Sent(server)
+        stored = self._stored()
+        return stored if stored and stored.server == server else Sent(server)
 
     def note_sent(self, sent: Sent) -> None:
         """Write down what a server has."""
@@ -162,49 +160,45 @@ class Journal:
 
     def is_all_sent(self, server: str) -> bool:
         """Tell whether a server has all."""
-        return not self._lines.is_file() or self.sent(server).offset >= self._lines.stat().st_size
+        return self.sent(server).offset >= self._lines.size()
 
-    def take_answers(self, server: str) -> tuple[str, ...]:
-        """Return what a server has answered since the last time."""
-        sent = self.sent(server)
-        if sent.answers:
-            self.note_sent(replace(sent, answers=()))
-        return sent.answers
+    def is_elsewhere(self, server: str) -> bool:
+        """Tell whether it is another server that has been sent this journal."""
+        stored = self._stored()
+        return stored is not None and stored.server != server
 
-    def last_record(self) -> Record | None:
-        """Return the last record."""
-        if not self._lines.is_file():
-            return None
-        with self._lines.open("rb") as file:
-            file.seek(max(0, self._lines.stat().st_size - _LONGEST_RECORD))
-            *_, last = [b"", *file.read().split(b"\n")[:-1]]
-        return json.loads(last) if last else None
+    def _stored(self) -> Sent | None:
+        # What it would say is only lost time: everything may be sent twice.
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+            return Sent(**json.loads((self.folder / "sent.json").read_text(encoding="utf-8")))
+        return None
 
-    def last_step(self) -> int:
-        """Return the last step of the history of training that is in here."""
-        return max((record["step"] for record, _ in self.records() if record.get("is_history")), default=0)
+    def mark_killed(self) -> None:
+        """Write that the run was killed, if it did not end and nobody writes it any more."""
+        if self._left_running():
+            with self.written() as is_free:
+                # Asked again: it may have ended just now.
+                last = self._left_running() if is_free else None
+                if last:
+                    self.add("status", status="KILLED", time=last.get("time", milliseconds()))
+
+    def _left_running(self) -> Record | None:
+        # The last record of a training whose end is not told. (What a thread writes late may come after the end.)
+        records = [] if self.identity.must_exist else self._lines.read_end()
+        status = next((record["status"] for record in records if record["kind"] == "status"), "RUNNING")
+        return records[0] if records and status == "RUNNING" else None
 
     @contextlib.contextmanager
-    def written(self) -> Iterator[bool]:
-        """Hold the right to write; yield whether it was free."""
-        with _held(self._writing) as is_free:
-            if is_free:
-                self._mend()
+    def written(self, patience: float = 0) -> Iterator[bool]:
+        """Hold the right to write; yield whether it was free within so many seconds."""
+        with _held(self._writing, patience) as is_free:
             yield is_free
 
     @contextlib.contextmanager
     def being_sent(self) -> Iterator[bool]:
         """Hold the right to send; yield whether it was free."""
-        with _held(self._sending) as is_free:
+        with _held(self._sending, 0) as is_free:
             yield is_free
-
-    def _mend(self) -> None:
-        # A process that was killed, or a full disk, may have left half a line.
-        if not self._lines.is_file():
-            return
-        whole = next((end for _, end in reversed(list(self.records()))), 0)
-        if whole < self._lines.stat().st_size:
-            os.truncate(self._lines, whole)
 
 
 def new_key() -> str:
@@ -218,9 +212,9 @@ def milliseconds() -> int:
 
 
 @contextlib.contextmanager
-def _held(lock: FileLock) -> Iterator[bool]:
+def _held(lock: FileLock, patience: float) -> Iterator[bool]:
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except Timeout:
         yield False
         return

@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.reports.runs import ComparedRun
+from kedro_dcgan.tracking.settings import in_one_line
 
 # More are no comparison.
 MOST_RUNS = 10
@@ -31,6 +32,10 @@ def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
     runs = list(client.search_runs([found.experiment_id], order_by=["start_time DESC"])) if found else []
     evaluated = [run for run in runs if "quality" in run.data.tags]
     chosen = [_named(name, runs) for name in names] if names else evaluated[:MOST_RUNS][::-1]
+    ids = [run.info.run_id for run in chosen]
+    twice = next((run for run in chosen if ids.count(run.info.run_id) > 1), None)
+    if twice:
+        raise ComparisonError(f"each run must be named once (got {twice.info.run_name} twice). Name another.")
     for run in chosen:
         if run not in evaluated:
             raise ComparisonError(
@@ -41,7 +46,15 @@ def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
         raise ComparisonError(
             f"there must be at least two evaluated runs to compare (got {len(chosen)}). Train another: kedro run."
         )
-    return [_read(client, run) for run in chosen]
+    return [_read(client, run, name) for run, name in zip(chosen, _distinct_names(chosen), strict=True)]
+
+
+def _distinct_names(runs: Sequence[Run]) -> list[str]:
+    names = [str(run.info.run_name) for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{name} ({run.info.run_id[:8]})"
+        for name, run in zip(names, runs, strict=True)
+    ]
 
 
 def _named(name: str, runs: Sequence[Run]) -> Run:
@@ -57,13 +70,12 @@ def _named(name: str, runs: Sequence[Run]) -> Run:
     raise ComparisonError(f"`{name}` must be the name of one run (it is of {len(fitting)}). Use an id: {ids}.")
 
 
-def _read(client: mlflow.MlflowClient, run: Run) -> ComparedRun:
+def _read(client: mlflow.MlflowClient, run: Run, name: str) -> ComparedRun:
     run_id = run.info.run_id
-    names = [name for name in run.data.metrics if not name.startswith(_NOT_CURVES) or name.endswith("_validation")]
+    metrics = [one for one in run.data.metrics if not one.startswith(_NOT_CURVES) or one.endswith("_validation")]
     curves = {}
-    for name in names:
-        history = sorted((one.step, one.value) for one in client.get_metric_history(run_id, name))
-        curves[name] = history
+    for metric in metrics:
+        curves[metric] = sorted((one.step, one.value) for one in client.get_metric_history(run_id, metric))
     with tempfile.TemporaryDirectory() as folder:
         evaluation: dict[str, Any] = json.loads(_download(client, run_id, _EVALUATION, folder))
         grids = {
@@ -71,11 +83,13 @@ def _read(client: mlflow.MlflowClient, run: Run) -> ComparedRun:
             for file in client.list_artifacts(run_id, "images")
             if file.path.startswith("images/samples+step+") and file.path.endswith(".png")
         }
-    return ComparedRun(str(run.info.run_name), run.data.params, run.data.tags, curves, evaluation, grids)
+    return ComparedRun(name, run.data.params, run.data.tags, curves, evaluation, grids)
 
 
 def _download(client: mlflow.MlflowClient, run_id: str, path: str, folder: str) -> bytes:
     try:
         return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
     except (MlflowException, OSError) as error:
-        raise ComparisonError(f"{path} of run {run_id[:8]} must be at the server (it is not: {error}).") from None
+        raise ComparisonError(
+            f"{path} of run {run_id[:8]} must be at the server (it is not: {in_one_line(error)})."
+        ) from None

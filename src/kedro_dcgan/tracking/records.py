@@ -14,7 +14,7 @@
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlflow
@@ -26,11 +26,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGES
 from PIL import Image
 
-from kedro_dcgan.tracking.journal import Journal, Record
+from kedro_dcgan.tracking.journal import Journal
+from kedro_dcgan.tracking.lines import Record
 from kedro_dcgan.tracking.registry import register_generator
 
 
-def send_metrics(client: mlflow.MlflowClient, run_id: str, records: list[Record]) -> None:
+def send_metrics(client: mlflow.MlflowClient, run_id: str, records: Sequence[Record]) -> None:
     """Send records of metrics, at most 1,000 numbers, in one request."""
     metrics = [
         Metric(name, value, record["time"], record["step"])

@@ -1,5 +1,7 @@
 """The registered generator: its versions, and which of them is the champion."""
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from kedro_dcgan.tracking.standing import Standing
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 
-# What was champion before, so that a rollback knows.
-_FORMER_TAG = "former_champion"
+# Of a model: the numbers of the versions that were champion before, the last one last.
+_FORMER_TAG = "former_champions"
+# Of a version: its aliases have been moved. Whoever moves them later is not overruled when it is registered once more.
+_JUDGED_TAG = "judged"
 
 
 @dataclass(frozen=True)
@@ -38,24 +42,25 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, n
     same folder it finishes what was begun.
     """
     trained = read_generator(folder / "generator")
-    origin = folder.name
-    found = _version_of(client, name, run_id, origin)
-    number = _number(found) if found else create_version(client, run_id, folder, trained, name, origin)
-    client.set_registered_model_alias(name, CANDIDATE, number)
-    standing, champion = Standing.of(trained), _version_at(client, name, CHAMPION)
-    aliases = [CANDIDATE]
-    if champion is None or _number(champion) == number:
-        _crown(client, name, number, None)
-        aliases.append(CHAMPION)
-    else:
-        its = Standing.from_tags(champion.tags)
-        obstacle = standing.obstacle(its) if its else f"v{champion.version}, the champion, does not say its metric"
+    found = _version_of(client, name, run_id, folder.name)
+    number = _number(found) if found else create_version(client, run_id, folder, trained, name, folder.name)
+    if found is None or _JUDGED_TAG not in found.tags:
+        client.set_registered_model_alias(name, CANDIDATE, number)
+        obstacle = _obstacle(client, name, number, Standing.of(trained))
         if obstacle is None:
-            _crown(client, name, number, _number(champion))
-            aliases.append(CHAMPION)
+            _crown(client, name, number)
         else:
             client.set_model_version_tag(name, number, "not_champion", obstacle)
-    return RegisteredVersion(name, number, tuple(aliases))
+        client.set_model_version_tag(name, number, _JUDGED_TAG, "true")
+    return _registered(client, name, number)
+
+
+def _obstacle(client: mlflow.MlflowClient, name: str, number: str, standing: Standing) -> str | None:
+    champion = _version_at(client, name, CHAMPION)
+    if champion is None or _number(champion) == number:
+        return None
+    its = Standing.from_tags(champion.tags)
+    return standing.obstacle(its) if its else f"v{champion.version}, the champion, does not say its metric"
 
 
 def promote(name: str, version_or_alias: str) -> tuple[RegisteredVersion, str | None]:
@@ -69,27 +74,34 @@ def promote(name: str, version_or_alias: str) -> tuple[RegisteredVersion, str | 
     chosen, former = _number(find_version(name, version_or_alias)), _number(champion) if champion else None
     if chosen == former:
         raise ModelError(f"`{name}` v{chosen} is the champion already. Name another version.")
-    _crown(client, name, chosen, former)
+    _crown(client, name, chosen)
     return _registered(client, name, chosen), former
 
 
 def roll_back(name: str) -> tuple[RegisteredVersion, str]:
     """Let `champion` point to the version that it pointed to before; return that version, and the number of the other.
 
+    Again, it goes back further. Versions that were deleted meanwhile are passed over.
+
     Raises:
         ModelError: if nothing is known of one before.
     """
     client = mlflow.MlflowClient()
     champion = _version_at(client, name, CHAMPION)
-    former = champion.tags.get(_FORMER_TAG) if champion else None
-    if champion is None or not former:
+    left = _number(champion) if champion else ""
+    there = {_number(version) for version in client.search_model_versions(f"name = '{name}'")}
+    former = _former_champions(client, name)
+    while former and (former[-1] not in there or former[-1] == left):
+        former.pop()
+    if not (left and former):
         raise ModelError(
             f"`{name}` must have had a champion before the present one (it has not). "
             "Choose a version: kedro dcgan promote --version N."
         )
-    find_version(name, former)
-    client.set_registered_model_alias(name, CHAMPION, former)
-    return _registered(client, name, former), _number(champion)
+    # The alias first: if nothing more is done, the next rollback passes over what is champion now.
+    client.set_registered_model_alias(name, CHAMPION, former[-1])
+    _note_former_champions(client, name, former[:-1])
+    return _registered(client, name, former[-1]), left
 
 
 def find_version(name: str, version_or_alias: str) -> ModelVersion:
@@ -99,15 +111,10 @@ def find_version(name: str, version_or_alias: str) -> ModelVersion:
         ModelError: if there is none.
     """
     client = mlflow.MlflowClient()
-    try:
+    with _named(f"`{name}` must have a version or an alias {version_or_alias} (it has not)."):
         if version_or_alias.isdecimal():
             return client.get_model_version(name, version_or_alias)
         return client.get_model_version_by_alias(name, version_or_alias)
-    except MlflowException as error:
-        raise ModelError(
-            f"`{name}` must have a version or an alias {version_or_alias} ({error.message}). "
-            "Look at kedro dcgan ui, Models."
-        ) from None
 
 
 def fetch_generator(model: str) -> Path:
@@ -116,20 +123,40 @@ def fetch_generator(model: str) -> Path:
     Raises:
         ModelError: if the registry has no such model or alias.
     """
-    try:
+    with _named(f"`{model}` must be a registered NAME@ALIAS (it is not)."):
         return Path(mlflow.artifacts.download_artifacts(f"models:/{model}")) / "artifacts" / "generator"
+
+
+@contextlib.contextmanager
+def _named(what: str) -> Iterator[None]:
+    # What else goes wrong is the server's affair.
+    try:
+        yield
     except MlflowException as error:
-        raise ModelError(
-            f"`--model` must be a registered NAME@ALIAS (got {model}: {error.message}). "
-            "Train one with kedro run, or look at kedro dcgan ui."
-        ) from None
+        if not _is_absent(error):
+            raise
+        raise ModelError(f"{what} Look at kedro dcgan ui, Models.") from None
 
 
-def _crown(client: mlflow.MlflowClient, name: str, number: str, former: str | None) -> None:
-    # The tag first: a champion whose predecessor is unknown could not be rolled back.
-    if former:
-        client.set_model_version_tag(name, number, _FORMER_TAG, former)
+def _is_absent(error: MlflowException) -> bool:
+    # MLflow has two codes for that.
+    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+def _crown(client: mlflow.MlflowClient, name: str, number: str) -> None:
+    champion = _version_at(client, name, CHAMPION)
+    if champion and _number(champion) != number:
+        # The tag first: a champion whose predecessor is unknown could not be rolled back.
+        _note_former_champions(client, name, [*_former_champions(client, name), _number(champion)])
     client.set_registered_model_alias(name, CHAMPION, number)
+
+
+def _former_champions(client: mlflow.MlflowClient, name: str) -> list[str]:
+    return client.get_registered_model(name).tags.get(_FORMER_TAG, "").split()
+
+
+def _note_former_champions(client: mlflow.MlflowClient, name: str, numbers: Sequence[str]) -> None:
+    client.set_registered_model_tag(name, _FORMER_TAG, " ".join(numbers))
 
 
 def _registered(client: mlflow.MlflowClient, name: str, number: str) -> RegisteredVersion:
@@ -140,10 +167,10 @@ def _version_at(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVers
     try:
         return client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
-        # There is none; MLflow has two codes for that. A server that cannot be asked is another matter.
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+        # There is none. A server that cannot be asked is another matter.
+        if not _is_absent(error):
+            raise
+        return None
 
 
 def _version_of(client: mlflow.MlflowClient, name: str, run_id: str, origin: str) -> ModelVersion | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kedro_dcgan.errors import DcganError
+from kedro_dcgan.errors import DcganError, TrackingError
 from kedro_dcgan.tracking.journal import Journal, RunIdentity
 from kedro_dcgan.tracking.sender import Sender
 from kedro_dcgan.tracking.settings import TrackingSettings
@@ -16,31 +16,41 @@ logger = logging.getLogger(__name__)
 
 _open: list["TrackedRun"] = []
 
+# Another command may look whether the run was killed.
+_PATIENCE = 10.0
+
 
 class TrackedRun:
-    """A run that is open: nothing that it is told waits for MLflow."""
+    """A run that is open: nothing that it is told waits for MLflow, and nothing that goes wrong here ends it.
+
+    Raises:
+        DiskFullError: if there is no room for its journal, at the start.
+        TrackingError: if another process writes it.
+    """
 
     def __init__(self, settings: TrackingSettings, identity: RunIdentity, watch_system: bool = False) -> None:
-        self._settings = settings
         mark_killed(settings.journals)
-        self._journal = Journal.of(settings.journals, identity.key)
-        self._journal.begin(identity)
+        self._identity = identity
+        self._journal = Journal.of(settings.journals, identity)
         self._held = contextlib.ExitStack()
-        self._held.enter_context(self._journal.written())
+        if not self._held.enter_context(self._journal.written(_PATIENCE)):
+            raise TrackingError(f"`{self._journal.folder}` must be free (another process writes it). End that.")
         self._sender = Sender(self._journal, settings)
-        self._system = SystemMetrics(self._journal, settings.system_metrics_seconds)
-        self.last_step = self._journal.last_step()
-        self._tell("status", status="RUNNING")
-        _open.append(self)
+        self._has_warned = self._is_closed = False
+        self.last_step, self._last_picture = map(self._journal.last_step, ("is_history", "is_picture"))
+        self._tell_status("RUNNING")
         self._sender.start()
-        self._is_watched = watch_system and settings.system_metrics_seconds > 0
-        if self._is_watched:
+        self._system: SystemMetrics | None = None
+        if watch_system and settings.system_metrics_seconds > 0:
+            first = 1 + self._journal.last_step("is_of_system")
+            self._system = SystemMetrics(self._tell, first, settings.system_metrics_seconds)
             self._system.start()
+        _open.append(self)
 
     @property
     def key(self) -> str:
         """The run's key."""
-        return self._journal.identity.key
+        return self._identity.key
 
     def log_parameters(self, values: Mapping[str, Any]) -> None:
         """Log flat parameters. What the run says already stays."""
@@ -57,45 +67,60 @@ class TrackedRun:
     def log_history(self, values: Mapping[str, float], images_seen: int) -> None:
         """Log the numbers of a tick, unless the run has them already."""
         if images_seen > self.last_step:
-            self._tell("metrics", step=images_seen, values=dict(values), is_history=True)
-            self.last_step = images_seen
+            is_told = self._tell("metrics", step=images_seen, values=dict(values), is_history=True)
+            self.last_step = images_seen if is_told else self.last_step
 
     def log_dataset(self, name: str, digest: str, source: str, tags: Mapping[str, str]) -> None:
         """Log the images that the run trains on: the UI shows them, and finds runs by them."""
         self._tell("dataset", name=name, digest=digest, source=source, tags=dict(tags))
 
     def log_picture(self, path: Path, key: str, images_seen: int) -> None:
-        """Log a picture of a moment; the UI shows those of a key with a slider over steps."""
-        self._tell("picture", file=self._journal.keep(path), key=key, step=images_seen)
+        """Log a picture of a moment, unless the run has it already; the UI has a slider over the steps of a key."""
+        if images_seen > self._last_picture:
+            is_told = self._tell("picture", [path], key=key, step=images_seen, is_picture=True)
+            self._last_picture = images_seen if is_told else self._last_picture
 
     def log_file(self, path: Path, folder: str = "reports") -> None:
         """Log a file."""
-        self._tell("file", file=self._journal.keep(path), folder=folder)
+        self._tell("file", [path], folder=folder)
 
     def register_generator(self, parts: Sequence[Path], name: str) -> None:
         """Register the generator that export has made (a folder `generator`), and what belongs to it."""
-        self._tell("generator", file=self._journal.keep(*parts), name=name)
+        self._tell("generator", parts, name=name)
 
     def close(self, status: str) -> None:
         """End the run with FINISHED, FAILED or KILLED; say what MLflow has answered, or that it has not."""
         _open.remove(self)
-        if self._is_watched:
-            self._system.finish()
-        try:
-            self._tell("status", status=status)
-        except (OSError, DcganError) as error:
-            # The run may have ended because the disk is full: that is what is to be said.
-            logger.warning("The end of this run is not in its journal (%s).", error)
-        is_sent = self._sender.finish()
-        self._held.close()
-        for answer in self._journal.take_answers(self._settings.shown_server):
+        with self._held:
+            if self._system:
+                self._system.finish()
+            self._tell_status(status)
+            self._is_closed = True
+            is_sent = self._sender.finish()
+        for answer in self._sender.answers:
             logger.info("%s", answer)
         if not is_sent:
             logger.warning("Records of this run wait in %s: send them with kedro dcgan sync.", self._journal.folder)
 
-    def _tell(self, kind: str, **values: Any) -> None:
-        self._journal.add(kind, **values)
+    def _tell_status(self, status: str) -> None:
+        # Measuring a generator neither begins its training anew nor ends it.
+        if not self._identity.must_exist:
+            self._tell("status", status=status)
+
+    def _tell(self, kind: str, files: Sequence[Path] = (), **values: Any) -> bool:
+        # Return whether it is in the journal.
+        if self._is_closed:
+            return False
+        try:
+            kept = {"file": self._journal.keep(*files)} if files else {}
+            self._journal.add(kind, **values, **kept)
+        except (OSError, DcganError) as error:
+            if not self._has_warned:
+                logger.warning("%s is not told to MLflow (%s). The run goes on.", kind.capitalize(), error)
+            self._has_warned = True
+            return False
         self._sender.notify()
+        return True
 
 
 def close_open_run(status: str) -> None:
@@ -107,8 +132,6 @@ def close_open_run(status: str) -> None:
 def mark_killed(journals: Path) -> None:
     """Write into the journals of runs whose processes are gone without a word that they were killed."""
     for journal in Journal.all_in(journals):
-        last = journal.last_record()
-        if last and last.get("status", "RUNNING") == "RUNNING":
-            with journal.written() as is_free:
-                if is_free:
-                    journal.add("status", status="KILLED", time=last["time"])
+        # It can be written another time.
+        with contextlib.suppress(OSError, DcganError):
+            journal.mark_killed()

@@ -9,7 +9,7 @@ import threading
 import time
 
 from kedro_dcgan.tracking.journal import Journal
-from kedro_dcgan.tracking.settings import TrackingSettings, masked
+from kedro_dcgan.tracking.settings import TrackingSettings, in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -19,13 +19,15 @@ _PATIENCE = 60.0
 
 
 class Sender:
-    """Sends `journal`, and the others beside it, from `start` to `finish`."""
+    """Sends `journal` from `start` to `finish`; and the others beside it, until `finish`."""
 
     def __init__(self, journal: Journal, settings: TrackingSettings) -> None:
         self._journal, self._settings = journal, settings
         self._news, self._is_ending = threading.Event(), threading.Event()
         self._moved = time.monotonic()
+        self._given_up: set[str] = set()
         self._has_warned = False
+        self._answers: list[str] = []
         self._thread = threading.Thread(target=self._work, name="mlflow-sender", daemon=True)
 
     def start(self) -> None:
@@ -37,7 +39,7 @@ class Sender:
         self._news.set()
 
     def finish(self) -> bool:
-        """Wait until all is sent, or the server fails, or does not get on; tell whether all is sent."""
+        """Wait until the journal is sent, or the server fails, or does not get on; tell whether it is sent."""
         self._moved = time.monotonic()
         self._is_ending.set()
         self._news.set()
@@ -45,13 +47,19 @@ class Sender:
             self._thread.join(0.05)
         return self._journal.is_all_sent(self._settings.shown_server)
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What the server has answered that people want to hear."""
+        return tuple(self._answers)
+
     def _work(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             self._news.clear()
             is_last_time = self._is_ending.is_set()
             try:
-                self._send()
+                self._connect()
+                self._send(self._journal)
                 pause = _FIRST_PAUSE
             except Exception as error:
                 self._warn(error)
@@ -62,31 +70,57 @@ class Sender:
                 continue
             if is_last_time:
                 return
+            self._send_left_behind()
             self._news.wait()
 
-    def _send(self) -> None:
-        from kedro_dcgan.tracking.delivery import connect, send_all
+    def _connect(self) -> None:
+        from kedro_dcgan.tracking.server import connect
 
         connect(self._settings)
-        for journal in (self._journal, *self._left_behind()):
-            for _ in send_all(journal, self._settings):
-                self._moved = time.monotonic()
-                # The run under way comes first, always.
-                if journal is not self._journal and self._news.is_set():
-                    return
 
-    def _left_behind(self) -> list[Journal]:
-        server = self._settings.shown_server
-        others = [one for one in Journal.all_in(self._journal.folder.parent) if one.folder != self._journal.folder]
-        return [one for one in others if not one.is_all_sent(server)]
+    def _send(self, journal: Journal) -> None:
+        from kedro_dcgan.tracking.delivery import send_all
+
+        for delivered in send_all(journal, self._settings):
+            self._moved = time.monotonic()
+            self._answers += delivered.answers
+            # The run under way comes first, always.
+            if journal is not self._journal and self._news.is_set():
+                return
+
+    def _send_left_behind(self) -> None:
+        for journal in journals_left_behind(self._settings):
+            if self._news.is_set():
+                return
+            name = journal.folder.name
+            if name in (*self._given_up, self._journal.folder.name):
+                continue
+            try:
+                self._send(journal)
+            except Exception as error:
+                # Once is enough: it must hold up neither the others nor the run under way.
+                self._given_up.add(name)
+                logger.warning("Records in %s are not sent (%s).", journal.folder, in_one_line(error))
 
     def _warn(self, error: Exception) -> None:
-        said = masked(" ".join(str(error).split())[:300])
         if not self._has_warned:
             logger.warning(
                 "MLflow at %s takes no records (%s). The run goes on; they are in %s and will be sent later.",
                 self._settings.shown_server,
-                said,
+                in_one_line(error),
                 self._journal.folder,
             )
         self._has_warned = True
+
+
+def journals_left_behind(settings: TrackingSettings, with_those_elsewhere: bool = False) -> list[Journal]:
+    """Return the journals of which the server does not have all, the oldest first.
+
+    Those that another server has been sent are left out, unless they are asked for.
+    """
+    server = settings.shown_server
+    return [
+        journal
+        for journal in Journal.all_in(settings.journals)
+        if not journal.is_all_sent(server) and (with_those_elsewhere or not journal.is_elsewhere(server))
+    ]

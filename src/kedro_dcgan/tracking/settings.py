@@ -10,6 +10,10 @@ from pydantic import Field, ValidationError
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.parameters.group import Group
 
+# `user:password@`, where the password may hold anything but blanks, though no `host:port/`; or a token before an `@`.
+_LOGIN = re.compile(r"(\w[\w+.-]*://)(?:([^\s/:@]*:)(?!\d+(?:[/\s]|$))\S*@|[^\s/@]+@)")
+_PASSWORD = re.compile(r"(?i)\b((?:ssl)?password=)[^\s&;'\"]+")
+
 
 class TrackingSettings(Group):
     """What `tracking.yml` says.
@@ -33,8 +37,13 @@ class TrackingSettings(Group):
 
 
 def masked(text: str) -> str:
-    """Return a text with the passwords of all addresses in it replaced by `***`."""
-    return re.sub(r"(\w[\w+.-]*://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
+    """Return a text with the passwords and tokens of all addresses in it replaced by `***`."""
+    return _PASSWORD.sub(r"\1***", _LOGIN.sub(lambda found: f"{found[1]}{found[2] or ''}***@", text))
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return what an error says: short, in one line, without passwords."""
+    return masked(" ".join(str(error).split()) or type(error).__name__)[:300]
 
 
 def read_settings(loaded: Mapping[str, Any]) -> TrackingSettings:

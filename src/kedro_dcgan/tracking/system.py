@@ -1,13 +1,12 @@
-"""How busy the machine is, written into the journal now and then, under the names that MLflow gives: `system/…`.
+"""How busy the machine is, told now and then, under the names that MLflow gives: `system/…`.
 
 MLflow's own monitor stops for good when the server is away once; its probes are used here.
 """
 
+import itertools
 import logging
 import threading
-
-from kedro_dcgan.errors import DcganError
-from kedro_dcgan.tracking.journal import Journal
+from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -15,8 +14,8 @@ logger = logging.getLogger(__name__)
 class SystemMetrics:
     """Takes a sample every so many seconds, and one at the end. A step is a sample, as MLflow counts."""
 
-    def __init__(self, journal: Journal, seconds: float) -> None:
-        self._journal, self._seconds = journal, seconds
+    def __init__(self, tell: Callable[..., object], first: int, seconds: float) -> None:
+        self._tell, self._first, self._seconds = tell, first, seconds
         self._is_ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="system-metrics", daemon=True)
 
@@ -31,9 +30,7 @@ class SystemMetrics:
 
     def _work(self) -> None:
         monitors = _monitors()
-        step = 1 + max((one["step"] for one, _ in self._journal.records() if one.get("is_of_system")), default=-1)
-        is_last = False
-        while not is_last:
+        for step in itertools.count(self._first):
             is_last = self._is_ending.wait(self._seconds)
             values: dict[str, float] = {}
             for monitor in monitors:
@@ -44,12 +41,9 @@ class SystemMetrics:
                 except Exception as error:
                     logger.debug("a probe fails: %s", error)
             named = {f"system/{name}": value for name, value in values.items()}
-            try:
-                self._journal.add("metrics", step=step, values=named, is_of_system=True)
-            except (OSError, DcganError):
-                # The disk is full: whoever trains says so.
+            self._tell("metrics", step=step, values=named, is_of_system=True)
+            if is_last:
                 return
-            step += 1
 
 
 def _monitors() -> list:  # type: ignore[type-arg]  # mlflow's base class is no part of what it documents
