@@ -29,6 +29,8 @@ from kedro_dcgan.generator_files import read_generator
 
 # In one request and its neighbours together: more would take memory and time from everyone else.
 MOST_IMAGES = 1024
+# The largest whole number that comes through JSON, and through MLflow, as it is everywhere.
+LARGEST_SEED = 2**53 - 1
 
 
 class GeneratorModel(PythonModel):
@@ -68,10 +70,14 @@ def _latents(row: dict[str, Any], number: int, spec: GeneratorSpec) -> Tensor:
             f"`latents` of {name} must be {spec.latent_dim} finite numbers, without `count`",
         )
         return torch.from_numpy(values)[None]
-    seed, count = int(row["seed"]), int(row.get("count", 1))
-    _require(0 <= seed < 2**63, f"`seed` of {name} must be from 0 to 2**63 - 1 (got {seed})")
-    _require(1 <= count <= MOST_IMAGES, f"`count` of {name} must be from 1 to {MOST_IMAGES} (got {count})")
-    return sample_latents(count, spec, seed)
+    seed, count = _whole(row["seed"], f"`seed` of {name}", 0, LARGEST_SEED), row.get("count", 1)
+    return sample_latents(_whole(count, f"`count` of {name}", 1, MOST_IMAGES), spec, seed)
+
+
+def _whole(value: float, name: str, least: int, most: int) -> int:
+    is_whole = least <= value <= most and value == int(value)
+    _require(is_whole, f"{name} must be a whole number from {least} to {most} (got {value:.16g})")
+    return int(value)
 
 
 def _is_missing(value: Any) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import copy_project
 from PIL import Image
 
 from kedro_dcgan.datasets import PreparedImagesDataset, TrainedGeneratorDataset
@@ -203,6 +205,18 @@ def test_evaluate_from_a_subfolder_goes_on_in_the_run_of_the_generator(trained_p
     assert "fd_efflite0_64_50_test" in runs[0].data.metrics
     assert runs[0].info.status == "FINISHED"
     assert runs[0].info.run_name == run.info.run_name
+
+
+def test_a_training_that_fails_is_shown_as_failed(trained_project, tmp_path):
+    project = copy_project(tmp_path / "kedro-dcgan")
+    shutil.copytree(trained_project.path / "data/03_primary", project.path / "data/03_primary")
+    diverging = "training.generator.learning_rate=1e30,training.loss=least_squares"
+    failed = project.kedro("run", "--env=smoke", "--pipelines=training", "--params", diverging, check=False)
+    assert failed.returncode == 1
+    assert "must stay finite" in failed.stderr
+    client = mlflow.MlflowClient(database(project))
+    (run,) = client.search_runs([client.get_experiment_by_name("dcgan").experiment_id])
+    assert run.info.status == "FAILED"
 
 
 def test_no_telemetry_and_no_run_left_open(trained_project):

@@ -31,11 +31,18 @@ def test_a_run_without_a_server_is_sent_by_sync_and_no_password_is_shown(empty_p
     refused = project.kedro("dcgan", "sync", check=False, **environment)
     assert refused.returncode == 1
     assert "must answer (it does not:" in refused.stderr
+    asked = [
+        project.kedro("dcgan", *verb.split(), check=False, **environment)
+        for verb in ("promote --version=1", "rollback", "serve", "compare", "sample --output=new", "ui")
+    ]
+    for result in asked:
+        assert result.returncode == 1
+        assert "must answer (it does not:" in result.stderr
     server.start()
     synced = project.kedro("dcgan", "sync", **environment)
     assert "registered    dcgan-generator-smoke v1 (candidate, champion)" in synced.stdout
     assert "has all that runs had to tell" in project.kedro("dcgan", "sync", **environment).stdout
-    outputs = [said, refused.stderr, synced.stdout, synced.stderr]
+    outputs = [said, refused.stderr, *(result.stdout + result.stderr for result in asked), synced.stdout, synced.stderr]
     files = [path for path in (project.path / "data").rglob("*") if path.is_file()]
     assert not [text for text in outputs if SECRET in text]
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]

@@ -65,8 +65,18 @@ def test_it_draws_what_the_generator_draws(server, trained_project):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"dataframe_records": [{"seed": -1}]}, "`seed` of row 0 must be from 0"),
-        ({"dataframe_records": [{"seed": 1, "count": 5000}]}, "`count` of row 0 must be from 1 to 1024 (got 5000)"),
+        (
+            {"dataframe_records": [{"seed": -1}]},
+            "`seed` of row 0 must be a whole number from 0 to 9007",
+        ),
+        (
+            {"dataframe_records": [{"seed": 1, "count": 5000}]},
+            "`count` of row 0 must be a whole number from 1 to 1024",
+        ),
+        ({"dataframe_records": [{"seed": 1.5}]}, "(got 1.5)"),
+        ({"dataframe_records": [{"seed": 1, "count": 2.5}]}, "(got 2.5)"),
+        ({"dataframe_records": [{"seed": 9007199254740993}]}, "(got 9007199254740992)"),
+        ({"dataframe_records": [{"seed": float("inf")}]}, "(got inf)"),
         ({"dataframe_records": [{"sed": 1}]}, "must have `seed` or `latents`"),
         ({"dataframe_records": [{"seed": "one"}]}, "seed"),
         ({"dataframe_records": [{"latents": [0.5, 0.5]}]}, "must be 8 finite numbers"),

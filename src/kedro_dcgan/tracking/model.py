@@ -80,9 +80,10 @@ def _log(client: mlflow.MlflowClient, run_id: str, folder: Path, trained: "Train
 
 def signature() -> ModelSignature:
     """Return what the registered model takes and gives (`serving` says what it means)."""
+    # Whole numbers; but as `long`, MLflow would make 1 of 1.5 before the model sees it.
     inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.long, "seed", required=False),
-        ColSpec(DataType.long, "count", required=False),
+        ColSpec(DataType.double, "seed", required=False),
+        ColSpec(DataType.double, "count", required=False),
         ColSpec(Array(DataType.double), "latents", required=False),
     ]
     outputs: list[ColSpec | TensorSpec] = [
