@@ -78,6 +78,24 @@ def test_a_server_that_is_killed_and_started_again_has_everything_once(server, t
     assert caplog.text.count("takes no records") == 1
 
 
+def test_a_server_that_stumbles_once_at_the_end_has_everything(settings, identity, monkeypatch, caplog):
+    run = TrackedRun(settings, identity)
+    journal = Journal.of(settings.journals, identity)
+    wait_until(lambda: journal.is_all_sent(settings.shown_server), 30)
+    original, calls = records.SEND["status"], []
+
+    def stumble(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError("once")
+        return original(*arguments)
+
+    monkeypatch.setitem(records.SEND, "status", stumble)
+    run.close("FINISHED")
+    assert journal.is_all_sent(settings.shown_server)
+    assert len(calls) == 2
+
+
 def test_a_server_that_was_away_all_the_time_gets_the_run_from_the_next_one(server, tmp_path, identity, caplog):
     settings = settings_at(server.address, tmp_path)
     first = TrackedRun(settings, identity)

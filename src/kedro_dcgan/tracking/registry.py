@@ -123,7 +123,7 @@ def fetch_generator(model: str) -> Path:
     Raises:
         ModelError: if the registry has no such model or alias.
     """
-    with _named(f"`{model}` must be a registered NAME@ALIAS (it is not)."):
+    with _named(f"`--model` must be a registered NAME@ALIAS (got {model}, which is not)."):
         return Path(mlflow.artifacts.download_artifacts(f"models:/{model}")) / "artifacts" / "generator"
 
 

@@ -53,21 +53,25 @@ class Sender:
         return tuple(self._answers)
 
     def _work(self) -> None:
-        pause = _FIRST_PAUSE
+        failures = 0
         while True:
             self._news.clear()
             is_last_time = self._is_ending.is_set()
             try:
                 self._connect()
                 self._send(self._journal)
-                pause = _FIRST_PAUSE
             except Exception as error:
+                failures += 1
                 self._warn(error)
-                if is_last_time:
+                if not is_last_time:
+                    self._is_ending.wait(min(_FIRST_PAUSE * 2 ** (failures - 1), _LONGEST_PAUSE))
+                elif failures == 1:
+                    # A server that was well until now may only have stumbled.
+                    time.sleep(_FIRST_PAUSE)
+                else:
                     return
-                self._is_ending.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
+            failures = 0
             if is_last_time:
                 return
             self._send_left_behind()
