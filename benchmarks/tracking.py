@@ -3,19 +3,26 @@
 Each side trains the digits of `base` for some seconds in the loop that `kedro run` uses, and tells at every tick what
 `kedro run` tells: losses and a picture of samples. By turns, each round with a run of its own.
 
-    python benchmarks/tracking.py
+Machines are noisier than what is to be seen, so that beside the ratio of speeds stands what can be counted: the time
+that the thread which trains spends telling, and the time of a core that the two threads take which send and look at
+the machine, as a share of the time of all cores that train.
+
+    python benchmarks/tracking.py [ROUNDS]
 """
 
 import itertools
 import logging
 import statistics
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import torch
 from PIL import Image
 from sides import preset_values
@@ -36,8 +43,16 @@ from kedro_dcgan.tracking.settings import TrackingSettings
 ROUNDS, IMAGES, TICK = 4, 15_200, 5_000
 
 
-def train(settings: TrackingSettings | None, folder: Path) -> float:
-    """Return the images a second of one training."""
+@dataclass(frozen=True)
+class Measured:
+    """One training: its images a second, and the share of all cores' time that telling took."""
+
+    images_per_second: float
+    share: float
+
+
+def train(settings: TrackingSettings | None, folder: Path) -> Measured:
+    """Train once."""
     values = {**preset_values("base"), "images_per_tick": TICK, "images_per_validation": None}
     training = TrainingParameters.model_validate(values)
     compute = choose_compute("auto", "auto")
@@ -48,21 +63,33 @@ def train(settings: TrackingSettings | None, folder: Path) -> float:
     identity = RunIdentity(new_key(), "benchmark", "a run", milliseconds())
     run = TrackedRun(settings, identity, watch_system=True) if settings else None
     batches = itertools.repeat(images, IMAGES // training.batch_size)
-    seconds, begun = 0.0, None
+    seconds, telling, begun, threads = 0.0, 0.0, None, 0.0
     for tick in loop.ticks(batches, IMAGES):
         picture = folder / f"{tick.images_seen}.png"
         # Written on both sides: it is a dataset of the pipeline.
         Image.fromarray(make_grid(tick.samples.numpy())).save(picture)
+        entered = time.perf_counter()
         if run and tick.record:
             numbers = {name: value for name, value in tick.record.as_dict().items() if isinstance(value, float)}
             run.log_history(numbers, tick.images_seen)
             run.log_picture(picture, "samples", tick.images_seen)
         # From the first tick on: the importing of MLflow, once for a process, is no part of it.
-        begun = begun or time.perf_counter()
+        if begun is None:
+            begun, threads = time.perf_counter(), cpu_of_threads()
+            continue
+        telling += time.perf_counter() - entered
         seconds = time.perf_counter() - begun
+    beside = cpu_of_threads() - threads
     if run:
         run.close("FINISHED")
-    return IMAGES / seconds
+    cores = torch.get_num_threads()
+    return Measured(IMAGES / seconds, (telling * cores + beside) / (seconds * cores))
+
+
+def cpu_of_threads() -> float:
+    """Return the seconds of a core that sending and looking at the machine have taken."""
+    ours = {one.native_id for one in threading.enumerate() if one.name in ("mlflow-sender", "system-metrics")}
+    return sum(one.user_time + one.system_time for one in psutil.Process().threads() if one.id in ours)
 
 
 def slow_server() -> str:
@@ -97,7 +124,8 @@ def main() -> None:
             "a server that is away": "http://127.0.0.1:9",
             "a server that takes ten seconds": slow_server(),
         }
-        sides: dict[str, Callable[[], float]] = {"untold": lambda: train(None, folder)}
+        rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+        sides: dict[str, Callable[[], Measured]] = {"untold": lambda: train(None, folder)}
         for number, (title, server) in enumerate(servers.items()):
             settings = TrackingSettings(
                 server=server,
@@ -111,15 +139,19 @@ def main() -> None:
             sides[title] = lambda settings=settings: train(settings, folder)
             # Once beforehand: tables are made, MLflow is imported.
             sides[title]()
-        speeds: dict[str, list[float]] = {title: [] for title in sides}
-        for turn in range(ROUNDS):
+        measured: dict[str, list[Measured]] = {title: [] for title in sides}
+        for turn in range(rounds):
             # Forwards and backwards, so that none is always the first.
             for title in list(sides)[:: -1 if turn % 2 else 1]:
-                speeds[title].append(sides[title]())
+                measured[title].append(sides[title]())
         for title in servers:
-            ratios = [told / untold for told, untold in zip(speeds[title], speeds["untold"], strict=True)]
-            middle = statistics.median(speeds[title])
-            print(f"{title}: {statistics.median(ratios):.1%} of the speed of training untold ({middle:,.0f} images/s)")
+            pairs = zip(measured[title], measured["untold"], strict=True)
+            ratios = sorted(told.images_per_second / untold.images_per_second for told, untold in pairs)
+            share = statistics.median(one.share for one in measured[title])
+            print(
+                f"{title}: telling takes {share:.2%} of the cores' time; {statistics.median(ratios):.1%} of the speed "
+                f"of training untold ({ratios[0]:.1%} to {ratios[-1]:.1%} in {rounds} rounds)"
+            )
 
 
 if __name__ == "__main__":

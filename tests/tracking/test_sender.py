@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mlflow
+import pynvml
 import pytest
 from PIL import Image
 from servers import FaultyServer, free_port, wait_until
@@ -20,6 +22,7 @@ from kedro_dcgan.tracking.journal import Journal, RunIdentity, Sent, millisecond
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.sender import journals_left_behind
 from kedro_dcgan.tracking.settings import TrackingSettings
+from kedro_dcgan.tracking.system import SystemMetrics
 
 STEPS = 40
 
@@ -280,6 +283,28 @@ def test_how_busy_the_machine_is_is_sampled_while_it_trains(tmp_path, settings, 
     history = client.get_metric_history(run_id, "system/cpu_utilization_percentage")
     assert [metric.step for metric in history] == list(range(len(history)))
     assert "system/system_memory_usage_megabytes" in client.get_run(run_id).data.metrics
+
+
+def test_gpus_are_watched_where_there_are_any(monkeypatch):
+    answers = {
+        "nvmlInit": None,
+        "nvmlDeviceGetCount": 2,
+        "nvmlDeviceGetHandleByIndex": "handle",
+        "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=2_000_000, total=8_000_000),
+        "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=90),
+        "nvmlDeviceGetPowerUsage": 100_000,
+        "nvmlDeviceGetEnforcedPowerLimit": 400_000,
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(pynvml, name, lambda *arguments, answer=answer: answer)
+    told = []
+    watching = SystemMetrics(lambda kind, **values: told.append(values), 7, 0.01)
+    watching.start()
+    wait_until(lambda: len(told) > 1, 30)
+    watching.finish()
+    assert [one["step"] for one in told][:2] == [7, 8]
+    assert told[0]["values"]["system/gpu_1_utilization_percentage"] == 90
+    assert told[0]["values"]["system/gpu_0_power_usage_watts"] == 100
 
 
 def test_nothing_answers_at_all(tmp_path, identity):
