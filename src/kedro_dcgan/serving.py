@@ -74,9 +74,11 @@ def _latents(row: dict[str, Any], number: int, spec: GeneratorSpec) -> Tensor:
     return sample_latents(_whole(count, f"`count` of {name}", 1, MOST_IMAGES), spec, seed)
 
 
-def _whole(value: float, name: str, least: int, most: int) -> int:
-    is_whole = least <= value <= most and value == int(value)
-    _require(is_whole, f"{name} must be a whole number from {least} to {most} (got {value:.16g})")
+def _whole(value: Any, name: str, least: int, most: int) -> int:
+    # A column in which some rows have nothing is one of floats.
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_whole = is_number and least <= value <= most and value == int(value)
+    _require(is_whole, f"{name} must be a whole number from {least} to {most} (got {value})")
     return int(value)
 
 

@@ -210,7 +210,7 @@ def test_evaluate_from_a_subfolder_goes_on_in_the_run_of_the_generator(trained_p
 def test_a_training_that_fails_is_shown_as_failed(trained_project, tmp_path):
     project = copy_project(tmp_path / "kedro-dcgan")
     shutil.copytree(trained_project.path / "data/03_primary", project.path / "data/03_primary")
-    diverging = "training.generator.learning_rate=1e30,training.loss=least_squares"
+    diverging = "training.penalties.r1=1e38"
     failed = project.kedro("run", "--env=smoke", "--pipelines=training", "--params", diverging, check=False)
     assert failed.returncode == 1
     assert "must stay finite" in failed.stderr

@@ -172,6 +172,7 @@ def test_the_model_draws_from_seeds_and_from_latents_and_names_what_is_wrong(reg
     for faulty, message in (
         ({"seed": [-1]}, "`seed` of row 0 must be a whole number from 0"),
         ({"seed": [1], "count": [0]}, "`count` of row 0 must be a whole number from 1 to 1024"),
+        ({"seed": [1.5]}, "`seed` of row 0 must be a whole number .* .got 1.5"),
         ({"seed": [1, 2], "count": [1000, 1000]}, "1 to 1024 images in all"),
         ({"latents": [[0.0, 1.0]]}, "must be 3 finite numbers"),
         ({"latents": [[0.0, 1.0, float("nan")]]}, "must be 3 finite numbers"),

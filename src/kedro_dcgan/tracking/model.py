@@ -11,7 +11,7 @@ from mlflow.entities.logged_model_status import LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-from mlflow.types.schema import Array
+from mlflow.types.schema import AnyType, Array
 
 from kedro_dcgan.tracking.standing import Standing
 
@@ -80,10 +80,10 @@ def _log(client: mlflow.MlflowClient, run_id: str, folder: Path, trained: "Train
 
 def signature() -> ModelSignature:
     """Return what the registered model takes and gives (`serving` says what it means)."""
-    # Whole numbers; but as `long`, MLflow would make 1 of 1.5 before the model sees it.
+    # The model itself checks that these are whole numbers: of a `long`, MLflow would make 1 of 1.5 before.
     inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.double, "seed", required=False),
-        ColSpec(DataType.double, "count", required=False),
+        ColSpec(AnyType(), "seed", required=False),
+        ColSpec(AnyType(), "count", required=False),
         ColSpec(Array(DataType.double), "latents", required=False),
     ]
     outputs: list[ColSpec | TensorSpec] = [
