@@ -83,7 +83,7 @@ def copy_project(path):
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         options = (
-            {"ignore": shutil.ignore_patterns("__pycache__", "*.egg-info", "local")} if (ROOT / name).is_dir() else {}
+            {"ignore": shutil.ignore_patterns("*.egg-info", "local")} if (ROOT / name).is_dir() else {}
         )
         copy(ROOT / name, path / name, **options)
     (path / "conf/local").mkdir()  # the developer's own settings stay outside
