@@ -82,9 +82,7 @@ def copy_project(path):
     path.mkdir()
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        options = (
-            {"ignore": shutil.ignore_patterns("*.egg-info", "local")} if (ROOT / name).is_dir() else {}
-        )
+        options = {"ignore": shutil.ignore_patterns("*.egg-info", "local")} if (ROOT / name).is_dir() else {}
         copy(ROOT / name, path / name, **options)
     (path / "conf/local").mkdir()  # the developer's own settings stay outside
     return Project(path)

@@ -18,8 +18,8 @@ from kedro_dcgan.errors import ComparisonError
 def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
     """Print trained generators side by side, and write a page with their samples and curves that can be mailed.
 
-    RUNS are names of runs, or how their ids begin; without any the newest ten. Or they are the JSON files that
-    evaluations leave: no page is made of these.
+    RUNS are names of runs, or how their ids begin; without any the newest ten that were measured as the newest one was.
+    Or they are the JSON files that evaluations leave: no page is made of these.
     """
     if len(set(runs)) == 1:
         raise ComparisonError("there must be at least two different runs or files to compare (got one). Name another.")

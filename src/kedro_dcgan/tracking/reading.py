@@ -22,7 +22,9 @@ _NOT_CURVES = ("system/", "fd_", "kd_", "fid", "kid")
 
 
 def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
-    """Return runs by their names or by how their ids begin; without names the newest ones, the oldest first.
+    """Return runs by their names or by how their ids begin.
+
+    Without names, the newest one and those before it that were measured in the same way, the oldest first.
 
     Raises:
         ComparisonError: if a name is that of no run or of several, or a run has no evaluation.
@@ -31,7 +33,7 @@ def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
     found = client.get_experiment_by_name(experiment)
     runs = list(client.search_runs([found.experiment_id], order_by=["start_time DESC"])) if found else []
     evaluated = [run for run in runs if "quality" in run.data.tags]
-    chosen = [_named(name, runs) for name in names] if names else evaluated[:MOST_RUNS][::-1]
+    chosen = [_named(name, runs) for name in names] if names else _like_the_first(evaluated)[:MOST_RUNS][::-1]
     ids = [run.info.run_id for run in chosen]
     twice = next((run for run in chosen if ids.count(run.info.run_id) > 1), None)
     if twice:
@@ -44,9 +46,21 @@ def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
             )
     if len(chosen) < 2:
         raise ComparisonError(
-            f"there must be at least two evaluated runs to compare (got {len(chosen)}). Train another: kedro run."
+            f"there must be at least two runs that were evaluated in the same way (got {len(chosen)}). "
+            "Train another, kedro run, or name two."
         )
     return [_read(client, run, name) for run, name in zip(chosen, _distinct_names(chosen), strict=True)]
+
+
+def _like_the_first(runs: Sequence[Run]) -> list[Run]:
+    # What is measured in another way has another name.
+    ways = [_distances(run) for run in runs]
+    return [run for run, way in zip(runs, ways, strict=True) if way & ways[0]]
+
+
+def _distances(run: Run) -> set[tuple[str, str | None]]:
+    names = [name for name in run.data.metrics if name.startswith(("fd_", "fid")) and not name.endswith("_validation")]
+    return {(name, run.data.tags.get("dataset_digest")) for name in names}
 
 
 def _distinct_names(runs: Sequence[Run]) -> list[str]:

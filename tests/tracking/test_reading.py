@@ -1,0 +1,76 @@
+"""Runs, read back to be compared: which ones, and by which names."""
+
+import itertools
+import json
+
+import mlflow
+import pytest
+
+from kedro_dcgan.errors import ComparisonError
+from kedro_dcgan.tracking.reading import MOST_RUNS, read_runs
+from kedro_dcgan.tracking.server import connect
+
+DISTANCE = "fd_efflite0_64_100_test"
+
+
+@pytest.fixture
+def client(settings):
+    connect(settings)
+    yield mlflow.MlflowClient()
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+
+
+@pytest.fixture
+def evaluated(client, settings, tmp_path):
+    """Make a run that was evaluated, and return its id."""
+    page = tmp_path / "evaluation.json"
+    page.write_text(json.dumps({"verdict": "sharp"}))
+    experiment, moments = client.create_experiment("tests", settings.artifact_location), itertools.count(1)
+
+    def make(name, distance=DISTANCE, digest="01"):
+        # A moment later than the one before.
+        run_id = client.create_run(experiment, start_time=next(moments), run_name=name).info.run_id
+        for step in (1, 2):
+            client.log_metric(run_id, "discriminator_loss", step / 3, step=step)
+        client.log_metric(run_id, distance, 50.0)
+        client.set_tag(run_id, "dataset_digest", digest)
+        client.set_tag(run_id, "quality", "sharp")
+        client.log_artifact(run_id, str(page), "reports")
+        return run_id
+
+    return make
+
+
+def test_without_names_the_newest_is_put_beside_those_that_were_measured_as_it_was(evaluated):
+    for number in range(MOST_RUNS + 1):
+        evaluated(f"run {number}")
+    evaluated("in another way", distance="fd_efflite0_128_1k_test")
+    evaluated("on other images", digest="02")
+    evaluated("the newest")
+    found = read_runs("tests", ())
+    assert [run.name for run in found] == [*(f"run {number}" for number in range(2, MOST_RUNS + 1)), "the newest"]
+    assert found[0].curves == {"discriminator_loss": [(1, 1 / 3), (2, 2 / 3)]}
+    assert found[0].evaluation == {"verdict": "sharp"}
+
+
+def test_runs_of_one_name_are_told_apart_and_none_is_taken_twice(evaluated):
+    first, second = evaluated("base"), evaluated("base")
+    other = evaluated("other")
+    names = [run.name for run in read_runs("tests", (first[:10], second, other))]
+    assert names == [f"base ({first[:8]})", f"base ({second[:8]})", "other"]
+    with pytest.raises(ComparisonError, match=r"must be the name of one run .it is of 2.. Use an id:"):
+        read_runs("tests", ("base", "other"))
+    with pytest.raises(ComparisonError, match=r"each run must be named once .got other twice"):
+        read_runs("tests", ("other", other[:12]))
+
+
+def test_what_cannot_be_compared_is_named(evaluated, client):
+    with pytest.raises(ComparisonError, match=r"at least two runs .* .got 0."):
+        read_runs("tests", ())
+    evaluated("alone")
+    with pytest.raises(ComparisonError, match=r"at least two runs .* .got 1."):
+        read_runs("tests", ())
+    client.create_run(client.get_experiment_by_name("tests").experiment_id, run_name="trained only")
+    with pytest.raises(ComparisonError, match="trained only must have an evaluation"):
+        read_runs("tests", ("alone", "trained only"))
