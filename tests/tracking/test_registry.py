@@ -89,6 +89,8 @@ def test_promote_and_roll_back_say_what_they_did(registered, client):
         registry.promote("faces", "7")
     with pytest.raises(ModelError, match="must have a version or an alias"):
         registry.promote("nobody", "1")
+    with pytest.raises(ModelError, match="`nobody` must have had a champion before"):
+        registry.roll_back("nobody")
 
 
 def test_rolling_back_again_goes_back_further_and_passes_over_what_was_deleted(registered, client):

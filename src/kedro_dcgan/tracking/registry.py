@@ -88,12 +88,12 @@ def roll_back(name: str) -> tuple[RegisteredVersion, str]:
     """
     client = mlflow.MlflowClient()
     champion = _version_at(client, name, CHAMPION)
-    left = _number(champion) if champion else ""
+    left = _number(champion) if champion else None
     there = {_number(version) for version in client.search_model_versions(f"name = '{name}'")}
-    former = _former_champions(client, name)
+    former = _former_champions(client, name) if left else []
     while former and (former[-1] not in there or former[-1] == left):
         former.pop()
-    if not (left and former):
+    if left is None or not former:
         raise ModelError(
             f"`{name}` must have had a champion before the present one (it has not). "
             "Choose a version: kedro dcgan promote --version N."

@@ -4,6 +4,7 @@ Training never waits for it. It imports mlflow itself, which takes seconds, and 
 affair: it tries again, at first after a second, at last once a minute.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -74,7 +75,9 @@ class Sender:
             failures = 0
             if is_last_time:
                 return
-            self._send_left_behind()
+            # What can go wrong with others is none of this run's affair.
+            with contextlib.suppress(OSError):
+                self._send_left_behind()
             self._news.wait()
 
     def _connect(self) -> None:
