@@ -1,6 +1,7 @@
 """What a run has to tell, on this disk."""
 
 import errno
+import os
 import resource
 from dataclasses import replace
 
@@ -74,6 +75,18 @@ def test_a_record_that_the_disk_did_not_keep_is_not_there(journal, monkeypatch):
     with pytest.raises(OSError, match="Input/output"):
         journal.add("tags", values={})
     assert kinds(journal) == []
+
+
+def test_what_takes_the_place_of_a_record_that_was_taken_back_is_read_from_the_beginning(journal):
+    journal.add("tags", values={})
+    journal.add("tags", values={"long": "x" * 50})
+    *_, (_, behind) = journal.records()
+    first = next(offset for _, offset in journal.records())
+    for size in (20, 100):
+        # Somebody has read the second record before it was taken back.
+        os.truncate(journal.folder / "journal.jsonl", first)
+        journal.add("status", status="x" * size)
+        assert kinds(journal, behind) == ["tags", "status"]
 
 
 def test_a_line_that_cannot_be_read_hides_no_other(journal):

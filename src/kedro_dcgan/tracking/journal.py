@@ -160,7 +160,7 @@ class Journal:
 
     def is_all_sent(self, server: str) -> bool:
         """Tell whether a server has all."""
-        return self.sent(server).offset >= self._lines.size()
+        return self.sent(server).offset == self._lines.size()
 
     def is_elsewhere(self, server: str) -> bool:
         """Tell whether it is another server that has been sent this journal."""

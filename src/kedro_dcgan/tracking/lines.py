@@ -44,10 +44,16 @@ class Lines:
                 raise
 
     def read(self, offset: int = 0) -> Iterator[tuple[Record, int]]:
-        """Yield records from an offset on, each with the offset behind it. A line that was cut short is no record."""
+        """Yield records from an offset on, each with the offset behind it. A line that was cut short is no record.
+
+        From the beginning, where the offset is that of no line: what was read there has been taken back.
+        """
         if not self._path.is_file():
             return
         with self._path.open("rb") as file:
+            if offset:
+                file.seek(offset - 1)
+                offset = offset if file.read(1) == b"\n" else 0
             file.seek(offset)
             for line in file:
                 if not line.endswith(b"\n"):
