@@ -13,7 +13,7 @@ from servers import Proxy
 
 from kedro_dcgan.errors import DataError, DiskFullError, TrackingError
 from kedro_dcgan.tracking import refusals
-from kedro_dcgan.tracking.delivery import send_all
+from kedro_dcgan.tracking.delivery import Delivery, send_all
 from kedro_dcgan.tracking.journal import Journal, Sent
 from kedro_dcgan.tracking.remote import KEY_TAG
 
@@ -219,6 +219,35 @@ def test_a_run_that_was_deleted_and_goes_on_is_there_anew(journal, settings):
     run = run_of(journal, settings)
     assert run.info.run_id != deleted
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")] == [1, 2]
+
+
+def test_an_experiment_that_was_deleted_comes_back_with_the_run_that_goes_on(journal, settings):
+    journal.add("metrics", step=1, values={"discriminator_loss": 1.0}, is_history=True)
+    send(journal, settings)
+    client = mlflow.MlflowClient(settings.server)
+    first = run_of(journal, settings).info
+    client.delete_experiment(first.experiment_id)
+    journal.add("metrics", step=2, values={"discriminator_loss": 2.0}, is_history=True)
+    send(journal, settings)
+    (run,) = client.search_runs([first.experiment_id])
+    assert run.info.run_id == first.run_id
+    history = client.get_metric_history(run.info.run_id, "discriminator_loss")
+    assert [metric.step for metric in history] == [1, 2]
+
+
+def test_a_run_that_is_deleted_while_it_is_sent_loses_nothing(journal, settings):
+    for number in range(3):
+        journal.add("tags", values={f"tag {number}": "b"})
+    delivery = Delivery(journal, settings)
+    delivery.send_next()
+    deleted = run_of(journal, settings).info.run_id
+    mlflow.MlflowClient(settings.server).delete_run(deleted)
+    with pytest.raises(MlflowException, match="active"):
+        delivery.send_next()
+    send(journal, settings)
+    run = run_of(journal, settings)
+    assert run.info.run_id != deleted
+    assert {f"tag {number}" for number in range(3)} <= set(run.data.tags)
 
 
 def test_what_is_added_to_a_run_waits_for_the_run(journal, settings, identity):

@@ -203,6 +203,12 @@ def test_a_journal_that_cannot_be_written_stops_no_other(journal, identity):
         ("http://127.0.0.1:5000/a@b", "http://127.0.0.1:5000/a@b"),
         ("postgresql://me:p@ss/w@rd@host/db", "postgresql://me:***@host/db"),
         ("https://T0KEN@host/x", "https://***@host/x"),
+        ("https://T0KEN@host:5000/x", "https://***@host:5000/x"),
+        ("postgresql+psycopg://me@corp:secret@host/db", "postgresql+psycopg://me@corp:***@host/db"),
+        ("https://me@corp:secret@host:5000/x", "https://me@corp:***@host:5000/x"),
+        ("postgresql://me:123/abc@host/db", "postgresql://me:***@host/db"),
+        ("mysql://host/db?user=me&passwd=secret", "mysql://host/db?user=me&passwd=***"),
+        ("mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dsecret", "mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3D***"),
         ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
     ],
 )

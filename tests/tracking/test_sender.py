@@ -30,7 +30,7 @@ STEPS = 40
 @pytest.fixture(autouse=True)
 def few_retries(monkeypatch):
     # As the project's settings have it.
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 def settings_at(address, folder):
@@ -199,6 +199,18 @@ def test_a_journal_that_cannot_be_sent_holds_up_no_other_nor_the_run(settings, i
     assert "takes no records" not in caplog.text
     assert caplog.text.count(f"Records in {addition.folder} are not sent") == 1
     assert Journal.of(settings.journals, identity).is_all_sent(settings.shown_server)
+
+
+def test_what_is_measured_later_comes_after_what_the_training_had_to_tell(settings, identity, caplog):
+    training = Journal.of(settings.journals, identity)
+    training.add("tags", values={"quality": "old"})
+    training.add("status", status="FINISHED")
+    measured = TrackedRun(settings, replace(identity, must_exist=True))
+    measured.log_tags({"quality": "new"})
+    measured.close("FINISHED")
+    assert "takes no records" not in caplog.text
+    run_id = training.sent(settings.shown_server).run_id
+    assert mlflow.MlflowClient(settings.server).get_run(run_id).data.tags["quality"] == "new"
 
 
 def test_the_end_of_a_run_does_not_wait_for_what_others_have_left(settings, identity, monkeypatch):

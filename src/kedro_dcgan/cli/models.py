@@ -53,8 +53,8 @@ def serve(model: str, port: int, env: str | None) -> None:
 
     name, _, alias = model.partition("@")
     with connected(env) as tracked:
-        find_version(name, alias or "champion")
-    command = ["models", "serve", "--model-uri", f"models:/{name}@{alias or 'champion'}", "--env-manager", "local"]
+        version = find_version(name, alias or "champion").version
+    command = ["models", "serve", "--model-uri", f"models:/{name}/{version}", "--env-manager", "local"]
     where = ["--host", _HERE, "--port", str(port)]
     click.echo(f"http://{_HERE}:{port}/invocations   (Ctrl-C ends it)")
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracked.server}

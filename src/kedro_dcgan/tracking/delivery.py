@@ -11,7 +11,7 @@ from kedro_dcgan.tracking.journal import Journal, Sent
 from kedro_dcgan.tracking.lines import Record
 from kedro_dcgan.tracking.records import SEND, send_metrics
 from kedro_dcgan.tracking.refusals import is_refusal
-from kedro_dcgan.tracking.remote import find_or_make_run
+from kedro_dcgan.tracking.remote import find_or_make_run, is_active
 from kedro_dcgan.tracking.settings import TrackingSettings, in_one_line
 
 logger = logging.getLogger(__name__)
@@ -28,13 +28,13 @@ class Delivered:
     answers: tuple[str, ...] = ()
 
 
-def send_all(journal: Journal, settings: TrackingSettings) -> Iterator[Delivered]:
-    """Send what is left of a journal, step by step. Nothing is, if another process is at it.
+def send_all(journal: Journal, settings: TrackingSettings, patience: float = 0) -> Iterator[Delivered]:
+    """Send what is left of a journal, step by step. Nothing is, if another process is at it for so many seconds.
 
     Raises:
         Exception: what the server, or the way to it, answers today and may not answer tomorrow.
     """
-    with journal.being_sent() as is_free:
+    with journal.being_sent(patience) as is_free:
         delivery = Delivery(journal, settings)
         while is_free and (delivered := delivery.send_next()):
             yield delivered
@@ -99,6 +99,9 @@ class Delivery:
             if not is_refusal(error):
                 raise
             if len(records) == 1:
+                # MLflow refuses everything for a run that somebody has just deleted: that is no fault of the record.
+                if not is_active(self._client, str(self._sent.run_id)):
+                    raise
                 self._warn(records[0], error)
                 return [], []
         # One of them may have spoiled all.

@@ -169,7 +169,7 @@ class Journal:
 
     def _stored(self) -> Sent | None:
         # What it would say is only lost time: everything may be sent twice.
-        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+        with contextlib.suppress(OSError, ValueError, TypeError):
             return Sent(**json.loads((self.folder / "sent.json").read_text(encoding="utf-8")))
         return None
 
@@ -195,9 +195,9 @@ class Journal:
             yield is_free
 
     @contextlib.contextmanager
-    def being_sent(self) -> Iterator[bool]:
-        """Hold the right to send; yield whether it was free."""
-        with _held(self._sending, 0) as is_free:
+    def being_sent(self, patience: float = 0) -> Iterator[bool]:
+        """Hold the right to send; yield whether it was free within so many seconds."""
+        with _held(self._sending, patience) as is_free:
             yield is_free
 
 

@@ -30,7 +30,7 @@ class Lines:
         Raises:
             DiskFullError: if there is no room.
         """
-        line = memoryview(json.dumps(record, ensure_ascii=False, default=float).encode() + b"\n")
+        line = memoryview(json.dumps(record, default=float).encode() + b"\n")
         # Without a buffer, which would try once more to write when it is closed.
         with self._appending, name_a_full_disk(self._path), self._path.open("a+b", buffering=0) as file:
             end = _end_of_last_line(file)

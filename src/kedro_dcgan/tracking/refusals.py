@@ -23,5 +23,5 @@ def is_refusal(error: Exception) -> bool:
         return error.response is not None and error.response.status_code in _STATUSES
     if isinstance(error, DiskFullError):
         return False
-    # A file that is gone or damaged.
-    return isinstance(error, (DataError, ModelError, UnidentifiedImageError))
+    # A file that is gone or damaged; a name that is no text.
+    return isinstance(error, (DataError, ModelError, UnidentifiedImageError, UnicodeError))

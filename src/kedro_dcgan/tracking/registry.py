@@ -45,7 +45,10 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, n
     found = _version_of(client, name, run_id, folder.name)
     number = _number(found) if found else create_version(client, run_id, folder, trained, name, folder.name)
     if found is None or _JUDGED_TAG not in found.tags:
-        client.set_registered_model_alias(name, CANDIDATE, number)
+        candidate = _version_at(client, name, CANDIDATE)
+        # (Another run may have been registered since this was begun.)
+        if candidate is None or int(_number(candidate)) < int(number):
+            client.set_registered_model_alias(name, CANDIDATE, number)
         obstacle = _obstacle(client, name, number, Standing.of(trained))
         if obstacle is None:
             _crown(client, name, number)

@@ -20,7 +20,7 @@ def find_or_make_run(
         TrackingError: if there is none, and it must not be made.
         Exception: of many kinds, if the server does not answer.
     """
-    if sent.run_id and _is_active(client, sent.run_id):
+    if sent.run_id and is_active(client, sent.run_id):
         return sent
     # Another database may have taken the place of the one that had the run, or somebody has deleted it, and yet it
     # goes on: then there is a new one, with everything.
@@ -32,7 +32,8 @@ def find_or_make_run(
     return Sent(sent.server, _make(client, identity, settings))
 
 
-def _is_active(client: mlflow.MlflowClient, run_id: str) -> bool:
+def is_active(client: mlflow.MlflowClient, run_id: str) -> bool:
+    """Tell whether a run is there and not deleted."""
     try:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
     except MlflowException as error:
@@ -45,6 +46,11 @@ def _find_by_key(client: mlflow.MlflowClient, server: str, identity: RunIdentity
     experiment = client.get_experiment_by_name(identity.experiment)
     if experiment is None:
         return None
+    if experiment.lifecycle_stage == "deleted":
+        if identity.must_exist:
+            return None
+        # Its runs come back with it.
+        client.restore_experiment(experiment.experiment_id)
     runs = client.search_runs([experiment.experiment_id], f"tags.`{KEY_TAG}` = '{identity.key}'", max_results=1)
     if not runs:
         return None
@@ -69,8 +75,6 @@ def _make(client: mlflow.MlflowClient, identity: RunIdentity, settings: Tracking
 def _experiment_id(client: mlflow.MlflowClient, name: str, settings: TrackingSettings) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
-        if experiment.lifecycle_stage == "deleted":
-            client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
     # The UI shows model training first, not language models.
     kind = {"mlflow.experimentKind": "custom_model_development"}

@@ -92,9 +92,9 @@ class TrackedRun:
         """End the run with FINISHED, FAILED or KILLED; say what MLflow has answered, or that it has not."""
         _open.remove(self)
         with self._held:
+            self._tell_status(status)
             if self._system:
                 self._system.finish()
-            self._tell_status(status)
             self._is_closed = True
             is_sent = self._sender.finish()
         for answer in self._sender.answers:

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 # At the end, a record may take so long; one that takes longer is left to the next run.
 _PATIENCE = 60.0
+# And so long it waits for another process that sends the same records.
+_LOCK_PATIENCE = 20.0
 
 
 class Sender:
@@ -60,7 +62,9 @@ class Sender:
             is_last_time = self._is_ending.is_set()
             try:
                 self._connect()
-                self._send(self._journal)
+                for journal in self._before():
+                    self._send(journal)
+                self._send(self._journal, _LOCK_PATIENCE if is_last_time else 0)
             except Exception as error:
                 failures += 1
                 self._warn(error)
@@ -85,14 +89,20 @@ class Sender:
 
         connect(self._settings)
 
-    def _send(self, journal: Journal) -> None:
+    def _before(self) -> list[Journal]:
+        # What is added to a run comes after what its training, and others since, have had to tell.
+        identity = self._journal.identity
+        left = journals_left_behind(self._settings) if identity.must_exist else []
+        return [one for one in left if one.identity.key == identity.key and one.folder != self._journal.folder]
+
+    def _send(self, journal: Journal, patience: float = 0, gives_way: bool = False) -> None:
         from kedro_dcgan.tracking.delivery import send_all
 
-        for delivered in send_all(journal, self._settings):
+        for delivered in send_all(journal, self._settings, patience):
             self._moved = time.monotonic()
             self._answers += delivered.answers
             # The run under way comes first, always.
-            if journal is not self._journal and self._news.is_set():
+            if gives_way and self._news.is_set():
                 return
 
     def _send_left_behind(self) -> None:
@@ -103,7 +113,7 @@ class Sender:
             if name in (*self._given_up, self._journal.folder.name):
                 continue
             try:
-                self._send(journal)
+                self._send(journal, gives_way=True)
             except Exception as error:
                 # Once is enough: it must hold up neither the others nor the run under way.
                 self._given_up.add(name)

@@ -1,10 +1,12 @@
 """The server of a project, and what is said when it does not answer."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from kedro_dcgan.errors import TrackingError
 from kedro_dcgan.tracking.settings import TrackingSettings, in_one_line
@@ -12,6 +14,8 @@ from kedro_dcgan.tracking.settings import TrackingSettings, in_one_line
 
 def connect(settings: TrackingSettings) -> None:
     """Let MLflow's own functions use the server of the project."""
+    # It tells of each attempt to reach a database, in four lines.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(settings.server)
     mlflow.set_registry_uri(settings.server)
 
@@ -34,7 +38,7 @@ def reachable(settings: TrackingSettings) -> Iterator[None]:
     """
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, SQLAlchemyError, ImportError) as error:
         raise TrackingError(
             f"`{settings.shown_server}` must answer (it does not: {in_one_line(error)}). "
             "Start it, or set MLFLOW_TRACKING_URI."

@@ -10,9 +10,11 @@ from pydantic import Field, ValidationError
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.parameters.group import Group
 
-# `user:password@`, where the password may hold anything but blanks, though no `host:port/`; or a token before an `@`.
-_LOGIN = re.compile(r"(\w[\w+.-]*://)(?:([^\s/:@]*:)(?!\d+(?:[/\s]|$))\S*@|[^\s/@]+@)")
-_PASSWORD = re.compile(r"(?i)\b((?:ssl)?password=)[^\s&;'\"]+")
+# `user:password@`, where the password may hold anything but blanks. Over HTTP it is no `port/`, and a token may stand
+# alone before the `@`.
+_LOGIN = re.compile(r"(\w[\w+.-]*://)(?:([^\s/:]*:)(?!(?<=:)\d+(?:[/\s]|$))\S*@|[^\s/@]+@)")
+_DATABASE_LOGIN = re.compile(r"((?!https?:)\b\w[\w+.-]*://[^\s/:]*:)\S*@")
+_PASSWORD = re.compile(r"(?i)((?:password|passwd|pwd)(?:=|%3D))[^\s&;'\"%]+")
 
 
 class TrackingSettings(Group):
@@ -38,6 +40,7 @@ class TrackingSettings(Group):
 
 def masked(text: str) -> str:
     """Return a text with the passwords and tokens of all addresses in it replaced by `***`."""
+    text = _DATABASE_LOGIN.sub(r"\1***@", text)
     return _PASSWORD.sub(r"\1***", _LOGIN.sub(lambda found: f"{found[1]}{found[2] or ''}***@", text))
 
 
@@ -53,10 +56,13 @@ def read_settings(loaded: Mapping[str, Any]) -> TrackingSettings:
         ParameterError: in one line, the first fault.
     """
     try:
-        return TrackingSettings.model_validate(dict(loaded))
+        settings = TrackingSettings.model_validate(dict(loaded))
     except ValidationError as error:
         fault = error.errors()[0]
         name = ".".join(map(str, fault["loc"]))
         raise ParameterError(
             f"`{name}` of tracking.yml is not valid ({fault['msg']}). Mend it in conf/*/tracking.yml."
         ) from None
+    # A place on this disk is none for a server's experiments.
+    is_here = settings.server.startswith("http") and "://" not in (settings.artifact_location or "")
+    return settings.model_copy(update={"artifact_location": None}) if is_here else settings
