@@ -40,6 +40,9 @@ def test_half_a_line_is_no_record_and_is_removed_by_the_next_record(journal):
     with (journal.folder / "journal.jsonl").open("a") as file:
         file.write('{"kind": "metr')
     assert kinds(journal) == ["tags"]
+    # Nor is it anything to wait for.
+    journal.note_sent(Sent("server", "run", next(offset for _, offset in journal.records())))
+    assert journal.is_all_sent("server")
     journal.add("status", status="RUNNING")
     assert kinds(journal) == ["tags", "status"]
     (journal.folder / "journal.jsonl").write_text("half of the first")

@@ -72,8 +72,11 @@ class Lines:
         return [_decoded(line) for line in reversed(lines)]
 
     def size(self) -> int:
-        """Return how many bytes there are."""
-        return self._path.stat().st_size if self._path.is_file() else 0
+        """Return how many bytes whole lines have."""
+        if not self._path.is_file():
+            return 0
+        with self._path.open("rb") as file:
+            return _end_of_last_line(file)
 
 
 def _decoded(line: bytes) -> Record:
