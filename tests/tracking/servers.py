@@ -60,7 +60,21 @@ class MlflowServer:
             return answer.status == 200
 
 
-class FaultyServer:
+class HandledServer:
+    """Answers requests in this process as a handler does, until it is stopped."""
+
+    def __init__(self, handler):
+        handler.log_message = lambda *arguments: None
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        """End it."""
+        self._server.shutdown()
+
+
+class FaultyServer(HandledServer):
     """Answers every request in one way: after some seconds, with a status."""
 
     def __init__(self, status, seconds=0.0):
@@ -72,19 +86,10 @@ class FaultyServer:
 
             do_POST = do_GET  # noqa: N815  (the base class's name)
 
-            def log_message(self, *arguments):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        """End it."""
-        self._server.shutdown()
+        super().__init__(Handler)
 
 
-class Proxy:
+class Proxy(HandledServer):
     """Passes requests on to a server; those with some methods it answers itself, with a status."""
 
     def __init__(self, address, own_answers):
@@ -105,16 +110,7 @@ class Proxy:
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass  # noqa: N815  (the base class's names)
 
-            def log_message(self, *arguments):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        """End it."""
-        self._server.shutdown()
+        super().__init__(Handler)
 
 
 def wait_until(holds, seconds):

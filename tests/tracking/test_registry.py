@@ -124,6 +124,23 @@ def test_a_generator_that_is_sent_again_does_not_move_aliases_back(registered, c
     assert {alias: str(number) for alias, number in aliases.items()} == {"candidate": "2", "champion": "1"}
 
 
+def test_a_candidate_that_came_later_stays(registered, client, monkeypatch):
+    registered(evaluated(50.0))
+
+    def fail(*arguments):
+        raise OSError("away")
+
+    # The second is registered, but the server goes away before its aliases are moved.
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", fail)
+    with pytest.raises(OSError, match="away"):
+        registered(evaluated(49.5))
+    monkeypatch.undo()
+    made = client.create_model_version("faces", client.get_model_version("faces", "1").source)
+    client.set_registered_model_alias("faces", "candidate", made.version)
+    list(send_all(registered.journal, registered.settings))
+    assert str(client.get_registered_model("faces").aliases["candidate"]) == "3"
+
+
 def test_a_version_carries_its_numbers_images_and_files(registered, client):
     registered(evaluated(50.0))
     version = client.get_model_version("faces", "1")
