@@ -111,6 +111,17 @@ def slow_server() -> str:
     return f"http://127.0.0.1:{server.server_port}"
 
 
+def account(told: list[Measured], untold: list[Measured]) -> str:
+    """Return what the rounds of one server say."""
+    pairs = zip(told, untold, strict=True)
+    ratios = sorted(one.images_per_second / other.images_per_second for one, other in pairs)
+    share = statistics.median(one.share for one in told)
+    return (
+        f"telling takes {share:.2%} of the cores' time; {statistics.median(ratios):.1%} of the speed "
+        f"of training untold ({ratios[0]:.1%} to {ratios[-1]:.1%} in {len(ratios)} rounds)"
+    )
+
+
 def main() -> None:
     """Print one line a server."""
     keep_freed_memory()
@@ -145,13 +156,7 @@ def main() -> None:
             for title in list(sides)[:: -1 if turn % 2 else 1]:
                 measured[title].append(sides[title]())
         for title in servers:
-            pairs = zip(measured[title], measured["untold"], strict=True)
-            ratios = sorted(told.images_per_second / untold.images_per_second for told, untold in pairs)
-            share = statistics.median(one.share for one in measured[title])
-            print(
-                f"{title}: telling takes {share:.2%} of the cores' time; {statistics.median(ratios):.1%} of the speed "
-                f"of training untold ({ratios[0]:.1%} to {ratios[-1]:.1%} in {rounds} rounds)"
-            )
+            print(f"{title}: {account(measured[title], measured['untold'])}")
 
 
 if __name__ == "__main__":

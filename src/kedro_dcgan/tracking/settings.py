@@ -12,7 +12,7 @@ from kedro_dcgan.parameters.group import Group
 
 # `user:password@`, where the password may hold anything but blanks. Over HTTP it is no `port/`, and a token may stand
 # alone before the `@`.
-_LOGIN = re.compile(r"(\w[\w+.-]*://)(?:([^\s/:]*:)(?!(?<=:)\d+(?:[/\s]|$))\S*@|[^\s/@]+@)")
+_LOGIN = re.compile(r"(\w[\w+.-]*://)(?:([^\s/:]*:)(?!\d+(?:[/\s]|$))\S*@|[^\s/@]+@)")
 _DATABASE_LOGIN = re.compile(r"((?!https?:)\b\w[\w+.-]*://[^\s/:]*:)\S*@")
 _PASSWORD = re.compile(r"(?i)((?:password|passwd|pwd)(?:=|%3D))[^\s&;'\"%]+")
 
