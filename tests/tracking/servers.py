@@ -90,23 +90,34 @@ class FaultyServer(HandledServer):
 
 
 class Proxy(HandledServer):
-    """Passes requests on to a server; those with some methods it answers itself, with a status."""
+    """Passes requests on to a server.
 
-    def __init__(self, address, own_answers):
+    Those with some methods it answers itself, with a status; the first answer from the path `loses_once` is lost.
+    """
+
+    def __init__(self, address, own_answers=(), loses_once=None):
+        to_lose = {loses_once}
+
         class Handler(BaseHTTPRequestHandler):
             def _pass(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if self.command in own_answers:
-                    self.send_response(own_answers[self.command])
-                    self.end_headers()
+                    self._answer(own_answers[self.command])
                     return
                 kept = {name: text for name, text in self.headers.items() if name != "Host"}
                 url = address + self.path
                 answer = requests.request(self.command, url, data=body, headers=kept, timeout=60)
-                self.send_response(answer.status_code)
-                self.send_header("Content-Length", str(len(answer.content)))
+                if self.path in to_lose:
+                    to_lose.remove(self.path)
+                    self._answer(503)
+                    return
+                self._answer(answer.status_code, answer.content)
+
+            def _answer(self, status, content=b""):
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(answer.content)
+                self.wfile.write(content)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass  # noqa: N815  (the base class's names)
 

@@ -52,8 +52,8 @@ def test_all_kinds_of_records_arrive(journal, settings, tmp_path, picture):
     journal.add("parameters", values={"training.batch_size": 16})
     journal.add("tags", values={"verdict": "healthy"})
     journal.add("metrics", step=500, values={"loss": 0.5, "other": float("nan")}, time=1000)
-    journal.add("picture", file=journal.keep(picture), key="samples", step=500, time=2000)
-    journal.add("file", file=journal.keep(page), folder="reports")
+    journal.add("picture", [picture], key="samples", step=500, time=2000)
+    journal.add("file", [page], folder="reports")
     journal.add("status", status="FINISHED", time=3000)
     assert send(journal, settings) == 7
     run = run_of(journal, settings)
@@ -93,7 +93,7 @@ def test_a_journal_that_was_lost_and_begun_anew_goes_on_behind_what_the_run_has(
 
     def tell(journal, step):
         journal.add("metrics", step=step, values={"discriminator_loss": step / 7}, is_history=True)
-        journal.add("picture", file=journal.keep(picture), key="samples", step=step, is_picture=True)
+        journal.add("picture", [picture], key="samples", step=step, is_picture=True)
 
     for step in (0, 1, 2):
         tell(journal, step)
@@ -140,7 +140,7 @@ def test_what_is_refused_is_told_once_for_a_kind_and_kept_and_stops_nothing(jour
     journal.add("file", file="gone", folder="reports")
     journal.add("file", file="gone, too", folder="reports")
     journal.add("from the future")
-    journal.add("picture", file=journal.keep(damaged), key="samples", step=1)
+    journal.add("picture", [damaged], key="samples", step=1)
     journal.add("tags", values={"a": "b"})
     assert send(journal, settings) == 9
     run = run_of(journal, settings)
@@ -183,7 +183,7 @@ def test_a_file_that_a_proxy_does_not_let_through_is_left_out(journal, server, t
     settings = settings.model_copy(update={"server": proxy.address, "artifact_location": None})
     page = tmp_path / "page.html"
     page.write_text("page")
-    journal.add("file", file=journal.keep(page), folder="reports")
+    journal.add("file", [page], folder="reports")
     journal.add("tags", values={"a": "b"})
     assert send(journal, settings) == 2
     assert run_of(journal, settings).data.tags["a"] == "b"

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from kedro_dcgan.errors import DataError, DiskFullError
+from kedro_dcgan.errors import DiskFullError
 from kedro_dcgan.tracking import lines
 from kedro_dcgan.tracking.journal import Journal, Sent
 from kedro_dcgan.tracking.run import mark_killed
-from kedro_dcgan.tracking.settings import masked
 
 
 @pytest.fixture
@@ -103,26 +102,20 @@ def test_a_line_that_cannot_be_read_hides_no_other(journal):
     assert kinds(journal)[-1] == "status"
 
 
-def test_a_file_is_kept_as_it_was_whatever_takes_its_place(journal, tmp_path):
+def test_what_belongs_to_a_record_is_kept_with_it_or_not_at_all(journal, tmp_path, full_disk):
     page = tmp_path / "page.html"
-    page.write_text("first")
-    name = journal.keep(page)
-    other = tmp_path / "other"
-    other.write_text("second")
-    other.replace(page)
-    assert journal.kept_file(name).read_text() == "first"
-    journal.drop(name)
-    with pytest.raises(DataError, match="must be there to be sent"):
-        journal.kept_file(name)
-
-
-def test_folders_and_files_are_kept_together(journal, tmp_path):
-    (tmp_path / "generator").mkdir()
-    (tmp_path / "generator/weights").write_text("w")
-    (tmp_path / "generator.onnx").write_text("o")
-    kept = journal.kept(journal.keep(tmp_path / "generator", tmp_path / "generator.onnx"))
-    assert (kept / "generator/weights").read_text() == "w"
-    assert (kept / "generator.onnx").read_text() == "o"
+    page.write_text("page")
+    journal.add("file", [page], folder="reports")
+    ((record, _),) = journal.records()
+    assert journal.files.file(record["file"]).read_text() == "page"
+    full_disk((journal.folder / "journal.jsonl").stat().st_size + 10)
+    with pytest.raises(DiskFullError):
+        journal.add("file", [page], folder="x" * 100)
+    full_disk(100_000)
+    with pytest.raises(FileNotFoundError):
+        journal.add("file", [page, tmp_path / "missing"])
+    assert kinds(journal) == ["file"]
+    assert [kept.name for kept in (journal.folder / "files").iterdir()] == [record["file"]]
 
 
 def test_another_server_has_nothing(journal):
@@ -193,27 +186,3 @@ def test_a_journal_that_cannot_be_written_stops_no_other(journal, identity):
     mark_killed(journal.folder.parent)
     assert kinds(journal) == ["status"]
     assert kinds(second) == ["status", "status"]
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
-        ("postgresql+psycopg2://me:s%40cret@host:5432/db", "postgresql+psycopg2://me:***@host:5432/db"),
-        ("cannot reach https://me:secret@host/x: refused", "cannot reach https://me:***@host/x: refused"),
-        ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
-        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
-        ("http://127.0.0.1:5000/a@b", "http://127.0.0.1:5000/a@b"),
-        ("postgresql://me:p@ss/w@rd@host/db", "postgresql://me:***@host/db"),
-        ("https://T0KEN@host/x", "https://***@host/x"),
-        ("https://T0KEN@host:5000/x", "https://***@host:5000/x"),
-        ("postgresql+psycopg://me@corp:secret@host/db", "postgresql+psycopg://me@corp:***@host/db"),
-        ("https://me@corp:secret@host:5000/x", "https://me@corp:***@host:5000/x"),
-        ("postgresql://me:123/abc@host/db", "postgresql://me:***@host/db"),
-        ("mysql://host/db?user=me&passwd=secret", "mysql://host/db?user=me&passwd=***"),
-        ("mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dsecret", "mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3D***"),
-        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
-    ],
-)
-def test_passwords_are_not_shown(address, shown):
-    assert masked(address) == shown

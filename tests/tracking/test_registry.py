@@ -31,6 +31,13 @@ def evaluated(value, half=1.0, digest="0123"):
     return TrainedGenerator(generator.spec, snapshot_weights(generator), digest, 64, facts)
 
 
+def failing(error):
+    def fail(*arguments, **options):
+        raise error
+
+    return fail
+
+
 @pytest.fixture
 def registered(settings, identity, tmp_path):
     """Register a generator with a distance, and return what was said."""
@@ -44,8 +51,8 @@ def registered(settings, identity, tmp_path):
         write_generator(folder, trained)
         Image.new("L", (8, 8)).save(tmp_path / "sample_grid.png")
         (tmp_path / "generator.onnx").write_bytes(b"onnx")
-        kept = journal.keep(folder, tmp_path / "sample_grid.png", tmp_path / "generator.onnx")
-        journal.add("generator", file=kept, name="faces")
+        parts = [folder, tmp_path / "sample_grid.png", tmp_path / "generator.onnx"]
+        journal.add("generator", parts, name="faces")
         return tuple(answer for delivered in send_all(journal, settings) for answer in delivered.answers)
 
     register.journal, register.settings = journal, settings
@@ -108,12 +115,8 @@ def test_rolling_back_again_goes_back_further_and_passes_over_what_was_deleted(r
 
 def test_a_generator_that_is_sent_again_does_not_move_aliases_back(registered, client, monkeypatch):
     registered(evaluated(50.0))
-
-    def fail(*arguments):
-        raise OSError("killed")
-
     # It is registered, and nobody has written that down.
-    monkeypatch.setattr(Journal, "note_sent", fail)
+    monkeypatch.setattr(Journal, "note_sent", failing(OSError("killed")))
     with pytest.raises(OSError, match="killed"):
         registered(evaluated(10.0))
     monkeypatch.undo()
@@ -126,12 +129,8 @@ def test_a_generator_that_is_sent_again_does_not_move_aliases_back(registered, c
 
 def test_a_candidate_that_came_later_stays(registered, client, monkeypatch):
     registered(evaluated(50.0))
-
-    def fail(*arguments):
-        raise OSError("away")
-
     # The second is registered, but the server goes away before its aliases are moved.
-    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", fail)
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", failing(OSError("away")))
     with pytest.raises(OSError, match="away"):
         registered(evaluated(49.5))
     monkeypatch.undo()
@@ -156,9 +155,7 @@ def test_a_version_carries_its_numbers_images_and_files(registered, client):
 
 
 def test_registering_that_is_cut_short_is_finished_by_the_next_attempt(registered, client, monkeypatch):
-    def fail(*arguments, **options):
-        raise MlflowException("the server went away")
-
+    fail = failing(MlflowException("the server went away"))
     # First when the model is logged, then between logging and registering.
     monkeypatch.setattr("kedro_dcgan.tracking.model.Model.log", fail)
     with pytest.raises(MlflowException, match="went away"):
@@ -211,10 +208,7 @@ def test_a_generator_is_fetched_by_its_alias(registered):
 
 def test_no_champion_is_moved_where_the_server_cannot_be_asked(registered, client, monkeypatch):
     registered(evaluated(50.0))
-
-    def fail(*arguments):
-        raise MlflowException("API request failed")
-
+    fail = failing(MlflowException("API request failed"))
     monkeypatch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", fail)
     with pytest.raises(MlflowException, match="API request failed"):
         registered(evaluated(1.0))

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,8 +15,9 @@ import mlflow
 import pynvml
 import pytest
 from PIL import Image
-from servers import FaultyServer, free_port, wait_until
+from servers import FaultyServer, Proxy, free_port, wait_until
 
+import kedro_dcgan.settings  # noqa: F401  (how MLflow is used here, retries above all)
 from kedro_dcgan.errors import DiskFullError, TrackingError
 from kedro_dcgan.tracking import records
 from kedro_dcgan.tracking.delivery import send_all
@@ -25,12 +28,6 @@ from kedro_dcgan.tracking.settings import TrackingSettings
 from kedro_dcgan.tracking.system import SystemMetrics
 
 STEPS = 40
-
-
-@pytest.fixture(autouse=True)
-def few_retries(monkeypatch):
-    # As the project's settings have it.
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
 def settings_at(address, folder):
@@ -118,6 +115,30 @@ def test_a_server_that_was_away_all_the_time_gets_the_run_from_the_next_one(serv
     ids = {run.info.run_name: run.info.run_id for run in runs}
     assert steps_at(server.address, ids["a run"]) == list(range(1, STEPS))
     assert all(one.is_all_sent(settings.shown_server) for one in Journal.all_in(settings.journals))
+
+
+def test_a_run_whose_making_was_not_confirmed_is_not_made_again(server, tmp_path, identity):
+    server.start()
+    proxy = Proxy(server.address, loses_once="/api/2.0/mlflow/runs/create")
+    settings = settings_at(proxy.address, tmp_path)
+    run = TrackedRun(settings, identity)
+    log_steps(run, [1])
+    wait_until(lambda: Journal.of(settings.journals, identity).is_all_sent(settings.shown_server), 30)
+    run.close("FINISHED")
+    proxy.stop()
+    client = mlflow.MlflowClient(server.address)
+    (made,) = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    assert steps_at(server.address, made.info.run_id) == [1]
+
+
+def test_the_end_waits_for_another_process_that_sends_the_same_records(settings, identity):
+    held = ExitStack()
+    assert held.enter_context(Journal.of(settings.journals, identity).being_sent())
+    run = TrackedRun(settings, identity)
+    log_steps(run, [1])
+    threading.Timer(3, held.close).start()
+    run.close("FINISHED")
+    assert Journal.of(settings.journals, identity).is_all_sent(settings.shown_server)
 
 
 @pytest.mark.parametrize(("status", "seconds"), [(500, 0), (503, 0), (401, 0), (507, 0), (200, 30)])

@@ -35,9 +35,10 @@ def send_all(journal: Journal, settings: TrackingSettings, patience: float = 0) 
         Exception: what the server, or the way to it, answers today and may not answer tomorrow.
     """
     with journal.being_sent(patience) as is_free:
-        delivery = Delivery(journal, settings)
-        while is_free and (delivered := delivery.send_next()):
-            yield delivered
+        if is_free:
+            delivery = Delivery(journal, settings)
+            while delivered := delivery.send_next():
+                yield delivered
 
 
 class Delivery:
@@ -67,7 +68,7 @@ class Delivery:
         self._note(replace(self._sent, offset=end))
         for record in taken:
             if "file" in record:
-                self._journal.drop(record["file"])
+                self._journal.files.drop(record["file"])
         return Delivered(len(records), tuple(answers))
 
     def _next(self) -> tuple[list[Record], int]:

@@ -12,11 +12,9 @@ A record is `{"kind": …, "time": milliseconds since 1970, …}`; `records` say
 
 import contextlib
 import json
-import os
-import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kedro_dcgan.atomic import atomic_file
-from kedro_dcgan.errors import DataError
+from kedro_dcgan.tracking.kept_files import KeptFiles
 from kedro_dcgan.tracking.lines import Lines, Record
 
 
@@ -62,7 +60,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lines = Lines(folder / "journal.jsonl")
-        self._files = folder / "files"
+        self.files = KeptFiles(folder / "files")
         # A run may be closed by another thread than the one that opened it.
         self._writing = FileLock(folder / "writing.lock", thread_local=False)
         self._sending = FileLock(folder / "sending.lock", thread_local=False)
@@ -96,50 +94,22 @@ class Journal:
     def __str__(self) -> str:
         return self.identity.name or f"more about {self.identity.key[:8]}"
 
-    def add(self, kind: str, **values: Any) -> None:
-        """Add a record; when this returns, it is on the disk. `time` is now, unless it is given.
+    def add(self, kind: str, files: Sequence[Path] = (), **values: Any) -> None:
+        """Add a record, with files and folders as they are now; when this returns, it is on the disk.
+
+        `time` is now, unless it is given. What is kept stands in the record as `file`.
 
         Raises:
             DiskFullError: if there is no room. The journal is as it was.
+            OSError: if a file cannot be kept. The journal is as it was.
         """
-        self._lines.append({"kind": kind, "time": milliseconds(), **values})
-
-    def keep(self, *paths: Path) -> str:
-        """Keep files and folders as they are now, until they are sent; return the name that their folder has here.
-
-        Ours are never changed but replaced, so that a second link to a file is as good as a copy.
-        """
-        kept = self._files / uuid.uuid4().hex
-        kept.mkdir(parents=True)
-        for path in paths:
-            if path.is_dir():
-                shutil.copytree(path, kept / path.name, copy_function=_link)
-            else:
-                _link(path, kept / path.name)
-        return kept.name
-
-    def kept(self, name: str) -> Path:
-        """Return the folder of what was kept under a name.
-
-        Raises:
-            DataError: if it is gone.
-        """
-        kept = self._files / name
-        if not kept.is_dir():
-            raise DataError(f"`{kept}` must be there to be sent (it is not).")
-        return kept
-
-    def kept_file(self, name: str) -> Path:
-        """Return the one file that was kept under a name.
-
-        Raises:
-            DataError: if it is gone.
-        """
-        return next(self.kept(name).iterdir())
-
-    def drop(self, name: str) -> None:
-        """Forget what was kept under a name."""
-        shutil.rmtree(self._files / name, ignore_errors=True)
+        kept = {"file": self.files.keep(files)} if files else {}
+        try:
+            self._lines.append({"kind": kind, "time": milliseconds(), **values, **kept})
+        except BaseException:
+            for name in kept.values():
+                self.files.drop(name)
+            raise
 
     def records(self, offset: int = 0) -> Iterator[tuple[Record, int]]:
         """Yield records from an offset on, each with the offset behind it."""
@@ -222,14 +192,6 @@ def _held(lock: FileLock, patience: float) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
-
-
-def _link(source: Path | str, target: Path | str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        # Another disk, or one without links.
-        shutil.copy2(source, target)
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -71,7 +71,7 @@ def _dataset(client: mlflow.MlflowClient, run_id: str, journal: Journal, record:
 def _picture(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
     # As MLflow's own log_image names them, but for the last part, which follows from the others: the UI reads it.
     name = f"{record['key']}+step+{record['step']}+timestamp+{record['time']}+{journal.identity.key[:8]}"
-    file = journal.kept_file(record["file"])
+    file = journal.files.file(record["file"])
     with tempfile.TemporaryDirectory() as folder, Image.open(file) as picture:
         shutil.copyfile(file, Path(folder, f"{name}.png"))
         picture.thumbnail((256, 256))
@@ -81,11 +81,11 @@ def _picture(client: mlflow.MlflowClient, run_id: str, journal: Journal, record:
 
 
 def _file(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    client.log_artifact(run_id, str(journal.kept_file(record["file"])), record["folder"])
+    client.log_artifact(run_id, str(journal.files.file(record["file"])), record["folder"])
 
 
 def _generator(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> str:
-    folder = journal.kept(record["file"])
+    folder = journal.files.folder(record["file"])
     return f"registered    {register_generator(client, run_id, folder, record['name'])}"
 
 

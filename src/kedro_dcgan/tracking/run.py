@@ -112,8 +112,7 @@ class TrackedRun:
         if self._is_closed:
             return False
         try:
-            kept = {"file": self._journal.keep(*files)} if files else {}
-            self._journal.add(kind, **values, **kept)
+            self._journal.add(kind, files, **values)
         except (OSError, DcganError) as error:
             if not self._has_warned:
                 logger.warning("%s is not told to MLflow (%s). The run goes on.", kind.capitalize(), error)

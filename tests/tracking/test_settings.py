@@ -1,0 +1,83 @@
+"""What tracking.yml says, and how an address is shown."""
+
+import mlflow
+import pytest
+from servers import free_port
+
+from kedro_dcgan.errors import ParameterError, TrackingError
+from kedro_dcgan.tracking.server import connect, reachable, require_answer
+from kedro_dcgan.tracking.settings import masked, read_settings
+
+
+def settings_with(**values):
+    usual = {
+        "server": "sqlite:///mlflow.db",
+        "artifact_location": "/here/mlartifacts",
+        "journals": "journals",
+        "experiment": "dcgan",
+        "run_name": None,
+        "system_metrics_seconds": 10,
+        "ui_port": 5000,
+    }
+    return read_settings({**usual, **values})
+
+
+@pytest.mark.parametrize(
+    ("server", "location", "kept"),
+    [
+        ("sqlite:///mlflow.db", "/here/mlartifacts", "/here/mlartifacts"),
+        ("postgresql://host/db", "/shared/mlartifacts", "/shared/mlartifacts"),
+        ("http://127.0.0.1:5000", "/here/mlartifacts", None),
+        ("https://host", "s3://bucket/mlartifacts", "s3://bucket/mlartifacts"),
+        ("https://host", None, None),
+    ],
+)
+def test_a_server_is_told_no_place_on_this_disk(server, location, kept):
+    assert settings_with(server=server, artifact_location=location).artifact_location == kept
+
+
+def test_what_is_not_valid_is_named():
+    with pytest.raises(ParameterError, match=r"`ui_port` of tracking\.yml is not valid"):
+        settings_with(ui_port=0)
+
+
+def test_a_database_that_is_away_is_told_in_one_line_without_its_password(monkeypatch):
+    # It would try for two minutes.
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
+    settings = settings_with(server=f"postgresql+psycopg://me:secret@127.0.0.1:{free_port()}/db")
+    connect(settings)
+    try:
+        with (
+            pytest.raises(TrackingError, match=r"^`postgresql\+psycopg://me:\*\*\*@127.0.0.1.*` must answer") as raised,
+            reachable(settings),
+        ):
+            require_answer()
+    finally:
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+    assert "secret" not in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql+psycopg2://me:s%40cret@host:5432/db", "postgresql+psycopg2://me:***@host:5432/db"),
+        ("cannot reach https://me:secret@host/x: refused", "cannot reach https://me:***@host/x: refused"),
+        ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("http://127.0.0.1:5000/a@b", "http://127.0.0.1:5000/a@b"),
+        ("postgresql://me:p@ss/w@rd@host/db", "postgresql://me:***@host/db"),
+        ("https://T0KEN@host/x", "https://***@host/x"),
+        ("https://T0KEN@host:5000/x", "https://***@host:5000/x"),
+        ("postgresql+psycopg://me@corp:secret@host/db", "postgresql+psycopg://me@corp:***@host/db"),
+        ("https://me@corp:secret@host:5000/x", "https://me@corp:***@host:5000/x"),
+        ("postgresql://me:123/abc@host/db", "postgresql://me:***@host/db"),
+        ("mysql://host/db?user=me&passwd=secret", "mysql://host/db?user=me&passwd=***"),
+        ("mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dsecret", "mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3D***"),
+        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
+    ],
+)
+def test_passwords_are_not_shown(address, shown):
+    assert masked(address) == shown
