@@ -35,7 +35,10 @@ class Project:
     def run(self, *command, cwd=None, check=True, **environment):
         """Run a program of this environment in the project; return its result with output and errors as text."""
         settings = {"cwd": cwd or self.path, "env": {**surroundings(), **environment}}
-        return ended(subprocess.run(command, capture_output=True, text=True, check=False, **settings), check)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, **settings)
+        if check and result.returncode:
+            pytest.fail(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
+        return result
 
     def start(self, *command, env=None, **options):
         """Start a program of this environment in the project; return its process."""
@@ -43,18 +46,17 @@ class Project:
         return subprocess.Popen(command, cwd=self.path, env=env or surroundings(), **pipes, **options)
 
     def start_kedro(self, *arguments):
-        """Start `kedro` as `kedro` does; it must have ended before the next one begins."""
-        return preloaded_kedro().start(*arguments, cwd=self.path, env=surroundings())
+        """Start `kedro` as `start` does, without the seconds that its imports take."""
+        return self.start(str(preloaded_kedro().program), *arguments)
 
     def mlflow_run(self):
         """Return the id of the MLflow run of the generator that is there."""
         key = json.loads((self.path / "data/06_models/training_run.json").read_text())["run"]
         return json.loads((self.path / "data/09_tracking" / key / "sent.json").read_text())["run_id"]
 
-    def kedro(self, *arguments, cwd=None, check=True, **environment):
+    def kedro(self, *arguments, **options):
         """Run `kedro` as `run` does, without the seconds that its imports take."""
-        settings = {"cwd": cwd or self.path, "env": {**surroundings(), **environment}}
-        return ended(preloaded_kedro().run(*arguments, **settings), check)
+        return self.run(str(preloaded_kedro().program), *arguments, **options)
 
 
 def required(what, is_there):
@@ -72,10 +74,9 @@ def surroundings():
     return {**inherited, "PATH": programs, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def ended(result, check):
-    if check and result.returncode:
-        pytest.fail(f"{' '.join(result.args)} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
-    return result
+def forked_kedro():
+    """Return the variable that lets programs find the `kedro` that takes no seconds to import."""
+    return {"PATH": f"{preloaded_kedro().folder}{os.pathsep}{surroundings()['PATH']}"}
 
 
 def copy_project(path):

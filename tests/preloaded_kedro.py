@@ -1,14 +1,19 @@
 """Many `kedro` commands, each in a process of its own, forked from one that has imported what takes seconds.
 
-The project's own package is not imported before: each command imports that of its project.
+The project's own package is not imported before: each command imports that of its project. A small program stands
+for `kedro`: it passes its arguments, folder, variables and outputs to the process that forks, passes signals on, and
+ends as the command does.
 """
 
 import atexit
+import contextlib
 import functools
 import gc
 import json
 import os
 import select
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,58 +38,39 @@ HEAVY = (
     "torchvision",
 )
 
+PROGRAM = """#!{python} -IS
+import json, os, signal, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+request = {{"arguments": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
+socket.send_fds(server, [json.dumps(request).encode() + b"\\n"], [0, 1, 2])
+answers = server.makefile()
+command = int(answers.readline())
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, frame: os.kill(command, number))
+code = int(answers.readline())
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
 
 class PreloadedKedro:
     """The process that forks. It ends when this one does: then its input ends."""
 
     def __init__(self):
-        self._folder = tempfile.TemporaryDirectory()
-        self._outputs = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
+        self._folder = tempfile.TemporaryDirectory(prefix="kedro-")
+        self.folder = Path(self._folder.name)
+        address = str(self.folder / "socket")
+        self.program = self.folder / "kedro"
+        self.program.write_text(PROGRAM.format(python=sys.executable, address=address))
+        self.program.chmod(0o755)
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, address],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            bufsize=0,  # whether there is an answer is asked of the pipe
             # Read when torch is imported: before a command says how many threads it wants.
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-
-    def run(self, *arguments, cwd, env):
-        """Run `kedro` with these arguments; return its result with output and errors as text."""
-        started = self.start(*arguments, cwd=cwd, env=env)
-        return subprocess.CompletedProcess(arguments, started.wait(), *started.outputs())
-
-    def start(self, *arguments, cwd, env):
-        """Start `kedro` with these arguments; it must have ended before the next one begins."""
-        request = {"arguments": arguments, "cwd": str(cwd), "env": env, "outputs": list(map(str, self._outputs))}
-        self._process.stdin.write(f"{json.dumps(request)}\n".encode())
-        return Started(int(self._process.stdout.readline()), self._process.stdout, self._outputs)
-
-
-class Started:
-    """A command under way."""
-
-    def __init__(self, pid, answers, outputs):
-        self.pid, self._answers, self._outputs = pid, answers, outputs
-        self._code = None
-
-    def poll(self):
-        """Return the exit code, or nothing as long as there is none."""
-        return self.wait() if select.select([self._answers], [], [], 0)[0] else self._code
-
-    def wait(self):
-        """Return the exit code when it is there."""
-        if self._code is None:
-            self._code = int(self._answers.readline())
-        return self._code
-
-    def send_signal(self, number):
-        """Send it a signal."""
-        os.kill(self.pid, number)
-
-    def outputs(self):
-        """Return what it has said so far on standard output and on standard error."""
-        return [path.read_text() for path in self._outputs]
+        assert self._process.stdout.readline() == b"ready\n"
 
 
 @functools.cache
@@ -93,22 +79,54 @@ def preloaded_kedro():
     return PreloadedKedro()
 
 
-def serve():
-    """Fork for each line of the input; answer with the process and the exit code; return in the fork what is to run."""
-    for line in sys.stdin:
-        if not (pid := os.fork()):
-            return json.loads(line)
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+def serve(address):
+    """Fork for each request; return in the fork what is to run, and nothing at the end of the input."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    print("ready", flush=True)
+    # Nobody waits for those that wait for commands.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while listener in select.select([listener, sys.stdin], [], [])[0]:
+        connection = listener.accept()[0]
+        if not os.fork():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            listener.close()
+            return attend(connection)
+        connection.close()
     return None
 
 
-def become(request):
+def attend(connection):
+    """Fork once more, and answer with the process and then with its exit code; end it if nobody listens any more."""
+    message, outputs, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+    while not message.endswith(b"\n"):
+        message += connection.recv(1 << 20)
+    if not (pid := os.fork()):
+        connection.close()
+        return json.loads(message), outputs
+    for output in outputs:
+        os.close(output)
+    connection.sendall(f"{pid}\n".encode())
+    threading.Thread(target=end_with, args=(connection, pid), daemon=True).start()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(OSError):
+        connection.sendall(f"{code}\n".encode())
+    os._exit(0)
+
+
+def end_with(connection, pid):
+    """Kill a process when the other end of a connection is closed."""
+    connection.recv(1)
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def become(request, outputs):
     """Let this process be as if it had been started anew."""
-    for number, path in enumerate((os.devnull, *request["outputs"])):
-        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        os.dup2(opened, number)
-        os.close(opened)
+    for number, output in enumerate(outputs):
+        os.dup2(output, number)
+        os.close(output)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
@@ -139,7 +157,7 @@ if __name__ == "__main__":
         __import__(name)
     # What forks share stays shared: no collection touches it.
     gc.freeze()
-    request = serve()
+    request = serve(sys.argv[1])
     if request:
-        become(request)
+        become(*request)
     end(sys.modules["kedro.framework.cli.cli"].main if request else lambda: None)

@@ -103,7 +103,8 @@ def show(browser, address, *texts):
             return False
         return True
 
-    browser.wait(is_open)
+    # The server has just been started, and imports for seconds.
+    browser.wait(is_open, 180)
     browser.driver.execute_script("localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')")
     browser.driver.execute_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
     # An address that differs only behind the # opens nothing.

@@ -7,6 +7,7 @@ import time
 
 import mlflow
 import pytest
+from conftest import forked_kedro
 from omegaconf import OmegaConf
 
 pytestmark = pytest.mark.usefixtures("no_tracking_uri")
@@ -20,6 +21,10 @@ def no_tracking_uri():
 
 def ran(output):
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def repro(project, *stages):
+    return project.run("dvc", "repro", *stages, **forked_kedro())
 
 
 def stop_in_training(project):
@@ -54,11 +59,11 @@ def set_training(project, **values):
 
 def test_repro_goes_on_after_ctrl_c_then_has_nothing_to_do_until_a_parameter_changes(project):
     assert ran(stop_in_training(project)) == ["digits", "ingestion", "preprocessing", "training"]
-    gone_on_with = project.run("dvc", "repro").stdout
+    gone_on_with = repro(project).stdout
     assert "goes on from" in gone_on_with
     assert ran(gone_on_with) == ["training", "evaluation", "export"]
     assert len(list((project.path / "data/07_model_output/samples").glob("*.png"))) == 16
-    assert ran(project.run("dvc", "repro").stdout) == []
+    assert ran(repro(project).stdout) == []
     first = project.mlflow_run()
 
     mlflow.set_tracking_uri(f"sqlite:///{project.path}/mlflow.db")
@@ -70,7 +75,7 @@ def test_repro_goes_on_after_ctrl_c_then_has_nothing_to_do_until_a_parameter_cha
     assert version.run_id == first
 
     set_training(project, seed=1, epochs=1)
-    assert ran(project.run("dvc", "repro", "training").stdout) == ["training"]
+    assert ran(repro(project, "training").stdout) == ["training"]
     assert project.mlflow_run() != first
     assert len(client.search_runs([run.info.experiment_id])) == 2
     changed = json.loads(project.run("dvc", "status", "--json").stdout)

@@ -4,8 +4,9 @@ import re
 import sys
 
 import pytest
-from conftest import ROOT, copy_project
+from conftest import ROOT, copy_project, forked_kedro
 from PIL import Image
+from preloaded_kedro import preloaded_kedro
 from sklearn.datasets import load_sample_images
 
 README = (ROOT / "README.md").read_text()
@@ -30,7 +31,9 @@ def results(tmp_path_factory):
     # The environment is the one that runs this test, whatever the age of the lock.
     (project.path / ".venv").symlink_to(sys.prefix)
     (project.path / "ready").touch()
-    variables = {"HOME": str(folder), "KEDRO_ENV": "smoke", "MAKEFLAGS": "READY=ready PRESET=smoke"}
+    # (`.ci/run` has `make run` start a `kedro` that imports everything.)
+    make = f"READY=ready PRESET=smoke BIN={preloaded_kedro().folder}"
+    variables = {"HOME": str(folder), "KEDRO_ENV": "smoke", "MAKEFLAGS": make, **forked_kedro()}
     outputs = {}
     for command in COMMANDS:
         if not command.startswith("git clone"):

@@ -54,10 +54,11 @@ def stopped(project, number, after=1):
     there = set(checkpoints(project))
     process = project.start_kedro(*command())
     while len(set(checkpoints(project)) - there) < after:
-        assert process.poll() is None, process.outputs()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(number)
-    return process.wait(), *process.outputs()
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
 
 
 def runs(project):
@@ -105,12 +106,12 @@ def test_a_training_stopped_before_its_first_tick_is_gone_on_with(project):
     process = project.start_kedro(*command(kimg=100, images_per_tick=100_000))
     # The run is opened right before the first step, the samples of which take a moment.
     while not list((project.path / "data/09_tracking").glob("*/journal.jsonl")):
-        assert process.poll() is None, process.outputs()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
-    returned, (_, errors) = process.wait(), process.outputs()
-    assert returned == 143, errors
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
     assert "stopped and saved at" in errors
     assert len(checkpoints(project)) == 1
     assert len(history_of(project)) == 0

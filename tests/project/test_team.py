@@ -7,7 +7,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import copy_project, required, surroundings
+from conftest import copy_project, forked_kedro, required, surroundings
 from servers import MlflowServer, PostgresServer
 
 pytestmark = required("PostgreSQL", bool(list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))))
@@ -37,7 +37,7 @@ def test_four_trainings_at_once_are_four_whole_runs(server, tmp_path):
             (project.path / "data").mkdir(exist_ok=True)
             (project.path / "data" / folder).symlink_to(projects[0].path / "data" / folder)
     command = "kedro run --env=smoke --pipelines=training --params training.images_per_tick=64,training.seed={}"
-    environment = {**surroundings(), "MLFLOW_TRACKING_URI": server.address}
+    environment = {**surroundings(), **forked_kedro(), "MLFLOW_TRACKING_URI": server.address}
     started = [
         project.start(*command.format(number).split(), env=environment) for number, project in enumerate(projects)
     ]
