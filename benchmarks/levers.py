@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable
 
 import torch
-from sides import Case, Side, parameters
+from sides import Case, Side, parameters, usual_execution
 from torch import Tensor
 
 from kedro_dcgan.gan import convolutions
@@ -34,7 +34,7 @@ def memory_given_back(case: Case) -> StepFunction:
 
 
 def adam_by_operations(case: Case) -> StepFunction:
-    """Take torch's default Adam for CPUs: a loop over weights and operations."""
+    """Take Adam without its own kernel: a loop over weights and operations."""
     keep_freed_memory()
     state = started(case)
     for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
@@ -72,30 +72,42 @@ def compiled(case: Case) -> StepFunction:
     """Let torch compile the networks: what `training.compile: auto` tries on long trainings."""
     keep_freed_memory()
     state = started(case)
-    execute(state, "compiled")
+    execute(state, "compiled and graphed" if case.compute.device.type == "cuda" else "compiled")
+    return Step(state, case.training, case.compute)
+
+
+def not_recorded(case: Case) -> StepFunction:
+    """Take a GPU's steps as they are written, kernel by kernel."""
+    state = started(case)
+    execute(state, "eager")
     return Step(state, case.training, case.compute)
 
 
 def started(case: Case) -> TrainingState:
     """Return a new training."""
-    return start(*network_specs(case.size, case.channels, case.training), case.training, case.compute)
+    state = start(*network_specs(case.size, case.channels, case.training), case.training, case.compute)
+    execute(state, usual_execution(case.compute))
+    return state
 
 
-VARIANTS = (
-    convolutions_of_torch,
-    memory_given_back,
-    adam_by_operations,
-    channels_first,
-    gradients_thrown_away,
-    compiled,
-)
+VARIANTS = {
+    "cpu": (
+        convolutions_of_torch,
+        memory_given_back,
+        adam_by_operations,
+        channels_first,
+        gradients_thrown_away,
+        compiled,
+    ),
+    "cuda": (not_recorded, adam_by_operations, gradients_thrown_away, compiled),
+}
 
 
 def compare(case: Case) -> None:
     """Print a line a lever."""
     print(f"{case.size}x{case.size}x{case.channels} batch {case.training.batch_size} {case.compute}", flush=True)
     whole = Side(with_everything, case)
-    for variant in VARIANTS:
+    for variant in VARIANTS[case.compute.device.type]:
         side = Side(variant, case)
         ratios = [side.images_per_second() / whole.images_per_second() for _ in range(ROUNDS)]
         side.end()

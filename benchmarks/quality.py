@@ -20,13 +20,14 @@ import torch
 import yaml
 from peer import BATCH, Peer
 from PIL import Image
-from sides import merge, preset_values
+from sides import merge, preset_values, usual_execution
 from torch import Tensor
 
 from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import choose_compute, keep_freed_memory
+from kedro_dcgan.gan.devices import choose_compute, deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.gan.sampling import generate, sample_latents
 from kedro_dcgan.gan.training.batches import batches_on
+from kedro_dcgan.gan.training.execution import execute
 from kedro_dcgan.gan.training.loop import Training
 from kedro_dcgan.gan.training.order import batch_indices
 from kedro_dcgan.gan.training.state import start
@@ -71,6 +72,7 @@ def ours(images: PreparedImages, training: TrainingParameters, total: int, judge
     compute = choose_compute(training.device, training.precision)
     specs = network_specs(images.image_size, images.channels, training)
     state = start(*specs, training, compute)
+    execute(state, usual_execution(compute))
     batches = batches_of(images, training.batch_size, total, training.seed, compute.device)
     latents = sample_latents(SAMPLES, specs[0], training.seed + 1)
     rows, paused, started = [], 0.0, time.perf_counter()
@@ -166,7 +168,9 @@ def main() -> None:
         training = recipe.model_copy(update={"seed": seed})
         for side, train in (("peer", peer), ("ours", ours)):
             if side in asked.sides.split(","):
-                found[side].append(train(images, training, total, judge))
+                # On a GPU, cuDNN tries its algorithms.
+                with deterministic_algorithms(False):
+                    found[side].append(train(images, training, total, judge))
     if all(found.values()):
         report(found["ours"], found["peer"])
 

@@ -15,7 +15,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from kedro_dcgan.gan.devices import Compute
+from kedro_dcgan.gan.devices import Compute, deterministic_algorithms
+from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
+from kedro_dcgan.gan.training.state import Execution
+from kedro_dcgan.gan.training.step import cycle_of
 from kedro_dcgan.parameters import TrainingParameters
 
 SECONDS = 2.0
@@ -43,8 +46,9 @@ class Side:
         context = multiprocessing.get_context("spawn")
         self._pipe, other_end = context.Pipe()
         context.Process(target=_answer, args=(other_end, build, case), daemon=True).start()
-        # To warm up, and to know how many steps make a round.
-        self.images_per_second(3)
+        # To warm up, and to know how many steps make a round. (A GPU's steps of all kinds have been recorded then.)
+        is_cuda = case.compute.device.type == "cuda"
+        self.images_per_second(cycle_of(case.training) * (STEPS_BEFORE + 1) if is_cuda else 3)
         self._steps = max(2, round(SECONDS * self.images_per_second(2) / case.training.batch_size))
 
     def images_per_second(self, steps: int | None = None) -> float:
@@ -59,14 +63,21 @@ class Side:
 
 def _answer(pipe: Connection, build: Build, case: Case) -> None:
     shape = case.training.batch_size, case.channels, case.size, case.size
-    images, step = torch.rand(shape, device=case.compute.device) * 2 - 1, build(case)
-    while steps := pipe.recv():
-        started = time.perf_counter()
-        for _ in range(steps):
-            step(images)
-        if case.compute.device.type == "cuda":
-            torch.cuda.synchronize()
-        pipe.send(steps * len(images) / (time.perf_counter() - started))
+    # On a GPU, cuDNN tries its algorithms, as in our trainings and in those of pytorch/examples.
+    with deterministic_algorithms(False):
+        images, step = torch.rand(shape, device=case.compute.device) * 2 - 1, build(case)
+        while steps := pipe.recv():
+            started = time.perf_counter()
+            for _ in range(steps):
+                step(images)
+            if case.compute.device.type == "cuda":
+                torch.cuda.synchronize()
+            pipe.send(steps * len(images) / (time.perf_counter() - started))
+
+
+def usual_execution(compute: Compute) -> Execution:
+    """Return how a training's steps are executed: on a GPU recorded, in every one of minutes that gains by it."""
+    return "graphed" if compute.device.type == "cuda" else "eager"
 
 
 def parameters(preset: str, **changes: Any) -> TrainingParameters:

@@ -10,12 +10,13 @@ import statistics
 from collections.abc import Callable
 
 from peer import Peer
-from sides import Case, Side, parameters
+from sides import Case, Side, parameters, usual_execution
 from torch import Tensor
 
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import choose_compute, keep_freed_memory
 from kedro_dcgan.gan.training.arithmetic import flops_per_image
+from kedro_dcgan.gan.training.execution import execute
 from kedro_dcgan.gan.training.profile import matrix_rate
 from kedro_dcgan.gan.training.state import start
 from kedro_dcgan.gan.training.step import Step
@@ -28,8 +29,9 @@ def ours(case: Case) -> Callable[[Tensor], object]:
     """Make our step."""
     if case.compute.device.type == "cpu":
         keep_freed_memory()
-    specs = network_specs(case.size, case.channels, case.training)
-    return Step(start(*specs, case.training, case.compute), case.training, case.compute)
+    state = start(*network_specs(case.size, case.channels, case.training), case.training, case.compute)
+    execute(state, usual_execution(case.compute))
+    return Step(state, case.training, case.compute)
 
 
 def peer(case: Case) -> Callable[[Tensor], object]:
@@ -70,7 +72,7 @@ def main() -> None:
     compare(Case(32, 1, parameters("paper", batch_size=32), compute))
     compare(Case(28, 1, parameters("digits28"), compute))
     compare(Case(64, 3, parameters("images64"), compute))
-    for batch_size in (64, 128):
+    for batch_size in (64, 128, *((256, 512, 1024) if compute.device.type == "cuda" else ())):
         compare(Case(64, 3, parameters("faces64", batch_size=batch_size), compute))
 
 

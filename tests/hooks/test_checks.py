@@ -1,11 +1,16 @@
 """What is refused when the images are known: by a run that makes the report, whoever made the manifest."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from recipes import tiny_training
 
-from kedro_dcgan.errors import DataError, SourceError
+from kedro_dcgan.errors import DataError, ParameterError, SourceError
+from kedro_dcgan.gan.architectures import network_specs
+from kedro_dcgan.gan.describe import describe
+from kedro_dcgan.gan.memory import checkpoint_bytes
 from kedro_dcgan.hooks.checks import CheckHooks
 from kedro_dcgan.images.verdicts import Reason
 
@@ -31,6 +36,23 @@ def checks_of(*outputs, most=0.5):
 
 def pipeline_of(*outputs, inputs=()):
     return SimpleNamespace(all_outputs=lambda: set(outputs), inputs=lambda: set(inputs))
+
+
+def test_a_training_that_fits_in_parts_of_a_batch_is_not_refused(monkeypatch):
+    checks, specs = CheckHooks(), network_specs(16, 1, tiny_training())
+    needed = sum(describe(spec, 4).training_bytes for spec in specs) + checkpoint_bytes(*specs)
+    monkeypatch.setattr("kedro_dcgan.gan.memory.free_bytes", lambda device: needed)
+    monkeypatch.setattr("kedro_dcgan.hooks.checks.saved_at", lambda *_: Path())
+
+    def check(**changes):
+        checks._parameters = SimpleNamespace(
+            preprocessing=SimpleNamespace(image_size=16, channels=1), training=tiny_training(**changes)
+        )
+        checks.before_pipeline_run(pipeline_of("generator"), None)
+
+    with pytest.raises(ParameterError, match="must fit into the memory of cpu"):
+        check()
+    check(gradient_accumulation=2)
 
 
 def test_a_report_made_by_itself_is_checked_against_the_manifest_that_it_was_made_from():

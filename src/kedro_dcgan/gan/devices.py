@@ -112,7 +112,16 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
     (On MPS a copy may read memory that has been given back: https://github.com/pytorch/pytorch/issues/139550.)
     """
-    return tensor.to(device, non_blocking=device.type == "cuda")
+    return staged(tensor, device).to(device, non_blocking=device.type == "cuda")
+
+
+def staged(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor in memory from which it can be copied to a device while the host goes on.
+
+    Only CUDA has such memory ("pinned"). From other memory, a copy of more than 64 KB waits for all work of before:
+    https://docs.nvidia.com/cuda/cuda-runtime-api/api-sync-behavior.html
+    """
+    return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
 
 
 @contextmanager

@@ -115,7 +115,7 @@ class CheckHooks:
         require_no_batch_norm(specs[1], training)
         compute = compute_of(training)
         if isinstance(training.devices, int):
-            require_memory(*specs, training.batch_size // training.devices, compute.device)
+            require_memory(*specs, training.images_at_once, compute.device)
         # A new one is written before an old one goes.
         require_room(saved_at(catalog, "checkpoint"), 2 * checkpoint_bytes(*specs), "two checkpoints")
 

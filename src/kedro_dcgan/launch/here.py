@@ -13,7 +13,7 @@ from kedro_dcgan.gan.devices import deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.gan.memory import name_lack_of_memory
 from kedro_dcgan.gan.training.batches import batches_on
 from kedro_dcgan.gan.training.checkpoints import restore
-from kedro_dcgan.gan.training.execution import choose_execution, execute
+from kedro_dcgan.gan.training.execution import execute, execution_of
 from kedro_dcgan.gan.training.health import COMPARED
 from kedro_dcgan.gan.training.loop import Training
 from kedro_dcgan.gan.training.order import batch_indices
@@ -77,5 +77,5 @@ def _restored(stored: CheckpointFolder, training: TrainingParameters, plan: Plan
         distributed.barrier()
     if before:
         state.load_state_dict(dict(before))
-    execute(state, before["execution"] if before else choose_execution(plan, training))
+    execute(state, execution_of(before, plan, training))
     return state

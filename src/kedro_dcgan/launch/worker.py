@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.ranks import Ranks
 from kedro_dcgan.gan.training.plan import plan_training, require_shares
 from kedro_dcgan.gan.training.tick import Tick
-from kedro_dcgan.launch.exchange import Exchange
+from kedro_dcgan.launch.exchange import MOST_SECONDS_UNREAD, Exchange
 from kedro_dcgan.launch.here import training_here
 from kedro_dcgan.launch.spec import LaunchSpec
 from kedro_dcgan.prepared_files import read_prepared_images
+
+# How long ranks wait for each other: longer than the first one for who reads its messages, and for a long validation.
+_PATIENCE = timedelta(seconds=3 * MOST_SECONDS_UNREAD)
 
 
 def main(file: Path) -> None:
@@ -88,7 +92,14 @@ def _meeting(folder: Path | None, spec: LaunchSpec, number: int, count: int) -> 
     if is_cuda:
         torch.cuda.set_device(device)
     where = f"file://{folder.resolve()}/meeting" if folder else "env://"
-    distributed.init_process_group("nccl" if is_cuda else "gloo", init_method=where, rank=number, world_size=count)
+    distributed.init_process_group(
+        "nccl" if is_cuda else "gloo",
+        init_method=where,
+        rank=number,
+        world_size=count,
+        timeout=_PATIENCE,
+        device_id=device if is_cuda else None,
+    )
     try:
         yield device
     finally:

@@ -59,7 +59,8 @@ class EfficientNetLite0Features:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features of uint8 images `(N, 1 or 3, H, W)`; grey is repeated to three channels."""
-        pixels = images.to(self._device, torch.float32).expand(-1, 3, -1, -1)
+        # As bytes to the device: it widens them.
+        pixels = images.to(self._device).to(torch.float32).expand(-1, 3, -1, -1)
         size = (self.input_size, self.input_size)
         resized = interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 255)
         # The network was trained on (x - 127) / 128, not on ImageNet's mean and deviation.

@@ -64,7 +64,8 @@ class InceptionFeatures:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features of uint8 images `(N, 1 or 3, H, W)`; grey is repeated to three channels."""
-        pixels = images.to(self._device, torch.float32).expand(-1, 3, -1, -1)
+        # As bytes to the device: it widens them.
+        pixels = images.to(self._device).to(torch.float32).expand(-1, 3, -1, -1)
         normalised = (resize(pixels, _SIZE) - 128) / 128
         with arithmetic(self._device, self.precision):
             features: Tensor = self._network(normalised.contiguous(memory_format=torch.channels_last))

@@ -118,6 +118,12 @@ class TrainingParameters(Group):
             )
         return self
 
+    @property
+    def images_at_once(self) -> int:
+        """How many images each of the devices works through at once, of those that a torchrun elsewhere starts one."""
+        devices = self.devices if isinstance(self.devices, int) else 1
+        return self.batch_size // (devices * self.gradient_accumulation)
+
     def total_batches(self, count: int) -> int:
         """Return how many batches are trained on in all, of a train split of `count` images."""
         if self.kimg is not None:

@@ -9,9 +9,12 @@ import torch
 from engine import CPU, REAL, batches, new_state, ticks, weights_of
 from recipes import tiny_training
 
+from kedro_dcgan.gan.describe import describe
 from kedro_dcgan.gan.devices import Compute
+from kedro_dcgan.gan.memory import checkpoint_bytes
+from kedro_dcgan.gan.ranks import ALONE, Ranks
 from kedro_dcgan.gan.training import execution
-from kedro_dcgan.gan.training.execution import choose_execution, execute
+from kedro_dcgan.gan.training.execution import choose_execution, execute, execution_of
 from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
 from kedro_dcgan.gan.training.plan import plan_training
 from kedro_dcgan.gan.training.step import Step
@@ -83,6 +86,16 @@ def test_where_memory_does_not_hold_a_copy_nothing_is_measured(speeds, monkeypat
     assert chosen(kimg=10_000, compile=True) == "eager"
 
 
+def test_memory_that_holds_a_part_of_a_batch_is_enough_where_it_is_worked_through_in_parts(speeds, monkeypatch):
+    plan = plan_training(IMAGES, tiny_training())
+    part = sum(describe(spec, 4).training_bytes for spec in (plan.generator, plan.discriminator))
+    free = part + checkpoint_bytes(plan.generator, plan.discriminator)
+    monkeypatch.setattr("kedro_dcgan.gan.memory.free_bytes", lambda device: free)
+    assert chosen(kimg=10_000, compile=True) == "eager"
+    speeds["compiled"] = 1000.0
+    assert chosen(kimg=10_000, compile=True, gradient_accumulation=2) == "compiled"
+
+
 def test_a_compiler_that_fails_is_said_once_and_survived(monkeypatch, caplog):
     def fail(*_, **__):
         raise RuntimeError("no C++ compiler\nfound anywhere")
@@ -97,7 +110,57 @@ def test_a_compiler_that_fails_is_said_once_and_survived(monkeypatch, caplog):
 def test_the_execution_is_part_of_the_state():
     state = new_state()
     state.execution = "compiled"
-    assert state.state_dict()["execution"] == "compiled"
+    stored = state.state_dict()
+    assert (stored["execution"], stored["device"]) == ("compiled", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("stored", "ranks", "expected"),
+    [
+        (None, ALONE, "graphed"),
+        ({"execution": "eager", "device": "cuda"}, ALONE, "eager"),
+        ({"execution": "compiled and graphed", "device": "cuda"}, ALONE, "compiled and graphed"),
+        ({"execution": "graphed", "device": "cuda"}, Ranks(0, 2), "eager"),
+        ({"execution": "compiled", "device": "cpu"}, ALONE, "graphed"),
+        ({"execution": "compiled", "device": "cpu"}, Ranks(0, 2), "eager"),
+    ],
+)
+def test_a_training_goes_on_as_it_was_begun_on_the_same_kind_of_device(speeds, roomy_cuda, stored, ranks, expected):
+    speeds |= {"eager": 1000.0, "graphed": 2000.0}
+    training = tiny_training(kimg=600)
+    compute = Compute(torch.device("cuda"), "float32", ranks)
+    plan = replace(plan_training(IMAGES, training), compute=compute)
+    assert execution_of(stored, plan, training) == expected
+
+
+def test_optimisers_may_be_recorded_where_steps_are_and_have_their_own_options_after_a_restart():
+    recorded, restarted = new_state(), new_state()
+    execute(recorded, "graphed")
+    ticks(recorded, 2)
+    stored = recorded.state_dict()
+    restarted.load_state_dict(stored)
+    groups = [
+        [one.param_groups[0]["capturable"] for one in (state.generator_optimiser, state.discriminator_optimiser)]
+        for state in (recorded, restarted)
+    ]
+    assert groups == [[True, True], [False, False]]
+
+
+def test_a_gpu_is_timed_until_its_clock_has_risen(monkeypatch):
+    monkeypatch.setitem(execution._LEAST_SECONDS, "cpu", 8.0)
+    steps = []
+
+    class Counted(Step):
+        def __call__(self, images):
+            steps.append(1)
+
+    # A second a step.
+    monkeypatch.setattr(execution, "Step", Counted)
+    monkeypatch.setattr(execution, "_now", lambda device: float(len(steps)))
+    training = tiny_training()
+    assert execution._images_per_second(plan_training(IMAGES, training), training, "eager") == 8
+    # To warm up, four that were too few, and eight.
+    assert len(steps) == 4 + 4 + 8
 
 
 def test_measuring_leaves_the_training_as_it_is(monkeypatch):

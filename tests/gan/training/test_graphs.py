@@ -1,6 +1,8 @@
 """Recorded steps train what steps as they are written do: on a CPU with a recorder that keeps a CUDA graph's rules."""
 
+import gc
 import logging
+import weakref
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from recipes import tiny_training
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from kedro_dcgan.gan.devices import Compute
+from kedro_dcgan.gan.devices import Compute, deterministic_algorithms
 from kedro_dcgan.gan.training import graphs
 from kedro_dcgan.gan.training.execution import execute
 from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
@@ -95,21 +97,21 @@ def trained(execution, steps, training, compute=CPU):
     return torch.stack(values), weights_of(state), state
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"ema__half_life": 50},
-        {"discriminator__steps": 2},
-        {"discriminator__update": "separately"},
-        {"augmentation__flip": True, "augmentation__differentiable": ("colour", "translation", "cutout")},
-        {**LINEAR, "penalties__r1": 0.5, "penalties__r1_every": 3},
-        {**LINEAR, "loss": "wgan_gp"},
-        {**LINEAR, "discriminator__spectral_norm": True, "loss": "hinge"},
-        {"gradient_accumulation": 2},
-        {"architecture": "dcgan", "latents": "uniform", "real_label": 0.9},
-    ],
-)
+CHANGES = [
+    {},
+    {"ema__half_life": 50},
+    {"discriminator__steps": 2},
+    {"discriminator__update": "separately"},
+    {"augmentation__flip": True, "augmentation__differentiable": ("colour", "translation", "cutout")},
+    {**LINEAR, "penalties__r1": 0.5, "penalties__r1_every": 3},
+    {**LINEAR, "loss": "wgan_gp"},
+    {**LINEAR, "discriminator__spectral_norm": True, "loss": "hinge"},
+    {"gradient_accumulation": 2},
+    {"architecture": "dcgan", "latents": "uniform", "real_label": 0.9},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES)
 def test_recorded_steps_train_the_same_bits(recorder, changes):
     training = tiny_training(**changes)
     # So many that each kind of step is replayed.
@@ -171,20 +173,37 @@ def test_steps_that_cannot_be_recorded_are_taken_all_the_same_and_it_is_said_onc
     ]
 
 
+def test_what_was_recorded_goes_with_the_step(recorder):
+    state = new_state()
+    execute(state, "graphed")
+    step = Step(state, tiny_training(), CPU)
+    gc.disable()
+    try:
+        for batch in batches(STEPS_BEFORE + 2):
+            step(to_model_range(batch))
+        gone = weakref.ref(state)
+        del state, step
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 @cuda
-def test_cuda_graphs_train_what_steps_as_they_are_written_do():
-    compute = Compute(torch.device("cuda"), "float32")
-    training = tiny_training(ema__half_life=50)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("changes", CHANGES)
+def test_cuda_graphs_train_what_steps_as_they_are_written_do(changes, precision):
+    compute, training = Compute(torch.device("cuda"), precision), tiny_training(**changes)
     results = []
-    for execution in ("eager", "graphed"):
-        state = new_state(training, compute)
-        execute(state, execution)
-        step = Step(state, training, compute)
-        for batch in batches(12):
-            step(to_model_range(batch.cuda()))
-        results.append(weights_of(state))
+    with deterministic_algorithms(True):
+        for execution in ("eager", "graphed"):
+            state = new_state(training, compute)
+            execute(state, execution)
+            step = Step(state, training, compute)
+            for batch in batches(5 * STEPS_BEFORE):
+                step(to_model_range(batch.cuda()))
+            results.append(weights_of(state))
     for name, weight in results[0].items():
-        assert torch.allclose(weight, results[1][name], rtol=1e-3, atol=1e-4), name
+        assert torch.equal(weight, results[1][name]), name
 
 
 def test_the_recorder_of_these_tests_refuses_what_a_gpu_would():

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kedro_dcgan.gan.devices import to_device
+from kedro_dcgan.gan.devices import staged, to_device
 from kedro_dcgan.images.shards import PreparedImages
 
 # The networks, their gradients and activations need the rest.
@@ -56,8 +56,7 @@ def streamed(device: torch.device, images: PreparedImages, split: str) -> Batche
     """Gather batches from the shards in a thread, two ahead, and move them to the device."""
 
     def gather(batch: np.ndarray) -> Tensor:
-        pixels = torch.from_numpy(images.take(split, batch))
-        return pixels.pin_memory() if device.type == "cuda" else pixels
+        return staged(torch.from_numpy(images.take(split, batch)), device)
 
     def batches(indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
         pending: deque[Future[Tensor]] = deque()

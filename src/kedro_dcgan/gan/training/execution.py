@@ -4,9 +4,12 @@ Which is faster is found out on the machine. It does not change what is computed
 goes on as it was begun.
 """
 
+import gc
 import logging
 import math
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -21,6 +24,8 @@ from kedro_dcgan.parameters import TrainingParameters
 logger = logging.getLogger(__name__)
 
 _LEAST_TIMED = 4
+# A GPU is timed for so long: its clock takes a while to rise, and a step of it is over in a blink.
+_LEAST_SECONDS = {"cuda": 1.0}
 # Other ways than the plain one, and how many seconds a training must take for them to be tried: recording takes a
 # second, compiling a minute or two. They are asked to win more than what times vary by.
 _OTHERS: dict[str, dict[Execution, float]] = {
@@ -58,9 +63,23 @@ def choose_execution(plan: Plan, training: TrainingParameters) -> Execution:
     return chosen
 
 
+def execution_of(stored: Mapping[str, Any] | None, plan: Plan, training: TrainingParameters) -> Execution:
+    """Return how a training goes on: as it was begun, if its stored state is from the same kind of device.
+
+    Several ranks record nothing.
+    """
+    if stored is None or stored.get("device") != plan.compute.device.type:
+        return choose_execution(plan, training)
+    begun: Execution = stored["execution"]
+    return "eager" if "graphed" in begun and plan.compute.ranks.count > 1 else begun
+
+
 def execute(state: TrainingState, execution: Execution) -> None:
     """Let the steps of a state be executed so, from now on."""
     state.execution = execution
+    for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
+        for group in optimiser.param_groups:
+            group["capturable"] = "graphed" in execution
     if "compiled" in execution:
         state.generator.compile()
         state.discriminator.compile()
@@ -73,11 +92,16 @@ def _speed(plan: Plan, training: TrainingParameters, execution: Execution) -> fl
         fault = (str(error).strip() or type(error).__name__).splitlines()[0]
         logger.warning("  steps cannot be %s here, and are not (%s)", execution, fault[:120])
         return None
+    finally:
+        # The next copy, and the training itself, want the memory of this one.
+        gc.collect()
+        if plan.compute.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def _has_room(plan: Plan, training: TrainingParameters) -> bool:
     try:
-        require_memory(plan.generator, plan.discriminator, training.batch_size, plan.compute.device)
+        require_memory(plan.generator, plan.discriminator, training.images_at_once, plan.compute.device)
     except ParameterError:
         return False
     return True
@@ -95,10 +119,14 @@ def _images_per_second(plan: Plan, training: TrainingParameters, execution: Exec
     warm_up = cycle * (STEPS_BEFORE + 1) if "graphed" in execution else timed
     for _ in range(warm_up):
         step(images)
-    started = _now(device)
-    for _ in range(timed):
-        step(images)
-    return timed * training.batch_size / (_now(device) - started)
+    while True:
+        started = _now(device)
+        for _ in range(timed):
+            step(images)
+        seconds = _now(device) - started
+        if seconds >= _LEAST_SECONDS.get(device.type, 0):
+            return timed * training.batch_size / seconds
+        timed *= 2
 
 
 def _now(device: torch.device) -> float:

@@ -5,6 +5,7 @@ lies in buffers that are filled before the replay.
 https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
+import gc
 import logging
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kedro_dcgan.gan.devices import Compute
+from kedro_dcgan.gan.devices import Compute, staged
 from kedro_dcgan.gan.training.randomness import Draw, Draws
 
 logger = logging.getLogger(__name__)
@@ -29,39 +30,43 @@ Record = Callable[[Callable[[], Tensor]], Replay]
 
 
 class RecordedSteps:
-    """Takes steps as `take` would, once there are some of a kind from a recording.
+    """Takes steps as a function would, once there are some of a kind from a recording.
 
     Steps of a kind do the same operations on tensors of the same shapes. If one cannot be recorded, a warning says so
     once, and all are taken as they are written.
     """
 
-    def __init__(self, take: TakeStep, compute: Compute, record: Record | None = None) -> None:
-        self._take, self._compute = take, compute
-        self._record: Record = record or CudaRecorder()
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+        self._record: Record = CudaRecorder()
         self._is_possible = True
         self._taken: dict[Hashable, int] = {}
         self._buffers: dict[Hashable, _Buffers] = {}
         self._replays: dict[Hashable, Replay] = {}
 
-    def __call__(self, kind: Hashable, real_images: Tensor, source: torch.Generator) -> Tensor:
-        """Take a step on real images, with what is drawn from `source`."""
+    def __call__(self, take: TakeStep, kind: Hashable, real_images: Tensor, source: torch.Generator) -> Tensor:
+        """Take a step on real images, with what is drawn from `source`.
+
+        (`take` is not kept: what belongs to a step would hold on to it, and both to a GPU's memory.)
+        """
         taken = self._taken[kind] = self._taken.get(kind, 0) + 1
         if not self._is_possible or taken < STEPS_BEFORE:
-            return self._take(real_images, Draws(source, self._compute))
+            return take(real_images, Draws(source, self._compute))
         if taken == STEPS_BEFORE:
             buffers = self._buffers[kind] = _Buffers(real_images.clone(), KeptDraws(source, self._compute))
-            return self._take(buffers.real_images, buffers.draws)
-        if kind not in self._replays and not self._try_to_record(kind):
-            return self._take(real_images, Draws(source, self._compute))
+            return take(buffers.real_images, buffers.draws)
+        if kind not in self._replays and not self._try_to_record(take, kind):
+            return take(real_images, Draws(source, self._compute))
         self._buffers[kind].fill(real_images, source)
         return self._replays[kind]()
 
-    def _try_to_record(self, kind: Hashable) -> bool:
+    def _try_to_record(self, take: TakeStep, kind: Hashable) -> bool:
         buffers = self._buffers[kind]
         try:
-            self._replays[kind] = self._record(lambda: self._take(buffers.real_images, buffers.draws.again()))
+            self._replays[kind] = self._record(lambda: take(buffers.real_images, buffers.draws.again()))
         except RuntimeError as error:
-            fault = str(error).strip().splitlines()[0]
+            # Ending a recording that has failed fails, too, and says less.
+            fault = str(error.__context__ or error).strip().splitlines()[0]
             logger.warning("  steps cannot be recorded as CUDA graphs here, and are not (%s)", fault[:120])
             self._is_possible = False
             self._replays.clear()
@@ -76,10 +81,17 @@ class CudaRecorder:
 
     def __call__(self, function: Callable[[], Tensor]) -> Replay:
         """Record a function without running it; what it returns is copied, since the next replay writes over it."""
-        graph = torch.cuda.CUDAGraph()
-        # The thread that gathers batches may allocate memory meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            values = function()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        # No recording of before may be taken apart while this one is made.
+        gc.collect()
+        try:
+            # The thread that gathers batches may allocate memory meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                values = function()
+        except RuntimeError:
+            # One that has failed may leave its own.
+            torch.cuda.set_stream(stream)
+            raise
         self._pool = graph.pool()
 
         def replay() -> Tensor:
@@ -103,7 +115,8 @@ class KeptDraws(Draws):
     def fill(self, source: torch.Generator) -> None:
         """Draw all of it from another source."""
         for draw, buffer in self.kept:
-            buffer.copy_(self.compute.ranks.rows_of(draw(source)), non_blocking=True)
+            own = self.compute.ranks.rows_of(draw(source))
+            buffer.copy_(staged(own, buffer.device), non_blocking=True)
 
     def again(self) -> Draws:
         """Return draws that give the same buffers in the same order."""

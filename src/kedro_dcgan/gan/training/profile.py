@@ -54,8 +54,13 @@ def profile_step(
     )
 
 
-def matrix_rate(compute: Compute, size: int = 2048, seconds: float = 1.0) -> float:
-    """Return the FLOP/s of products of square matrices in the precision of `compute`, the wall of all convolutions."""
+def matrix_rate(compute: Compute, size: int | None = None, seconds: float = 1.0) -> float:
+    """Return the FLOP/s of products of square matrices in the precision of `compute`, the wall of all convolutions.
+
+    (On a GPU in float32, convolutions are of TF32, as torch has them, and products are not: they may pass this wall.)
+    """
+    # A GPU is not filled by less.
+    size = size or (8192 if compute.device.type == "cuda" else 2048)
     dtype = torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
     matrix = torch.randn(size, size).to(compute.device, dtype)
     matrix @ matrix
@@ -90,8 +95,11 @@ class _Run:
 
 
 def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, float]:
-    attribute = "device_time_total" if compute.device.type == "cuda" else "cpu_time_total"
-    totals = {event.key: getattr(event, attribute) / 1000 / steps for event in trace.key_averages()}
+    # A GPU has a part of its own for each of the host's: from the first operation of it to the last.
+    is_cuda = compute.device.type == "cuda"
+    kind, attribute = ("CUDA", "device_time_total") if is_cuda else ("CPU", "cpu_time_total")
+    events = [event for event in trace.key_averages() if event.device_type.name == kind]
+    totals = {event.key: getattr(event, attribute) / 1000 / steps for event in events}
     return {part: totals[part] for part in ("data", *PARTS, "logging") if totals.get(part)}
 
 

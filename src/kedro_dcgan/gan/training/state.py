@@ -47,6 +47,7 @@ class TrainingState:
             "records": [record.as_dict() for record in self.records],
             "best": self.best and self.best.state_dict(),
             "execution": self.execution,
+            "device": next(self.generator.parameters()).device.type,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -55,18 +56,17 @@ class TrainingState:
         Raises:
             TrainingError: if the networks are of other shapes.
         """
-        rates = [(group, group["lr"], group["betas"]) for group in self._groups()]
         try:
             for name, part in self._parts().items():
                 # Where an average is new, it begins with the generator.
-                part.load_state_dict(state.get(name, state["generator"]))
+                stored = state.get(name, state["generator"])
+                is_optimiser = isinstance(part, torch.optim.Optimizer)
+                part.load_state_dict(_with_own_options(stored, part) if is_optimiser else stored)
         except (RuntimeError, ValueError) as error:
             fault = str(error).splitlines()[-1].strip()
             raise TrainingError(
                 f"the networks must be those of the checkpoint ({fault}). Start anew: --params training.resume=never."
             ) from None
-        for group, (_, rate, betas) in zip(self._groups(), rates, strict=True):
-            group["lr"], group["betas"] = rate, betas
         self.images_seen = state["images_seen"]
         self.means = StepMeans.from_state(state["means"])
         self.records = [TickRecord(**record) for record in state["records"]]
@@ -79,9 +79,6 @@ class TrainingState:
             if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
                 return name
         return None
-
-    def _groups(self) -> list[dict[str, Any]]:
-        return [group for one in (self.generator_optimiser, self.discriminator_optimiser) for group in one.param_groups]
 
     def _parts(self) -> dict[str, Any]:
         parts = {
@@ -116,11 +113,18 @@ def start(
 def _adam(network: torch.nn.Module, parameters: NetworkParameters) -> torch.optim.Adam:
     weights = list(network.parameters())
     device = weights[0].device.type
-    # One kernel for all weights. (Those of CUDA and CPUs; on MPS torch's own choice.) `capturable`: may be recorded.
+    # One kernel for all weights. (Those of CUDA and CPUs; on MPS torch's own choice.)
     fused = device in ("cpu", "cuda") or None
-    return torch.optim.Adam(
-        weights, lr=parameters.learning_rate, betas=parameters.betas, fused=fused, capturable=device == "cuda"
-    )
+    return torch.optim.Adam(weights, lr=parameters.learning_rate, betas=parameters.betas, fused=fused)
+
+
+def _with_own_options(stored: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    # What was asked for may have changed, and so may the device.
+    groups = [
+        {**group, **{name: own[name] for name in ("lr", "betas", "fused", "capturable")}}
+        for group, own in zip(stored["param_groups"], optimiser.param_groups, strict=True)
+    ]
+    return {**stored, "param_groups": groups}
 
 
 def _on_cpu(value: Any) -> Any:

@@ -44,7 +44,7 @@ class Step:
     def __init__(self, state: TrainingState, training: TrainingParameters, compute: Compute) -> None:
         self._state, self._training, self._compute = state, training, compute
         self._loss = LOSSES[training.loss]
-        self._recorded = RecordedSteps(self._step, compute) if "graphed" in state.execution else None
+        self._recorded = RecordedSteps(compute) if "graphed" in state.execution else None
 
     def __call__(self, real_images: Tensor) -> Tensor:
         """Take one step."""
@@ -52,7 +52,7 @@ class Step:
         real_images = real_images.contiguous(memory_format=torch.channels_last)
         with seeded(source, self._compute.device):
             if self._recorded:
-                values = self._recorded(turns, real_images, source)
+                values = self._recorded(self._step, turns, real_images, source)
             else:
                 values = self._step(real_images, Draws(source, self._compute))
         if turns.generator:
@@ -116,9 +116,9 @@ class Step:
             for fake in fakes:
                 loss = self._loss.generator(self._judge(self._augment(fake, draws)))
                 (loss / self._training.gradient_accumulation).backward()
-                losses.append(loss.detach())
+                losses.append(loss.detach() / self._training.gradient_accumulation)
         self._descend(self._state.generator, self._state.generator_optimiser)
-        return torch.stack(losses).mean()
+        return torch.stack(losses).sum()
 
     def _descend(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]

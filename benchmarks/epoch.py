@@ -1,0 +1,62 @@
+"""An epoch over as many images of 64x64 as CelebA has, on noise: gathering batches, steps and losses as in training.
+
+python benchmarks/epoch.py                  # for a GPU
+python benchmarks/epoch.py --images 2000    # for a CPU
+"""
+
+import argparse
+import time
+from itertools import islice
+
+import numpy as np
+import torch
+from sides import parameters, usual_execution
+
+from kedro_dcgan.gan.architectures import network_specs
+from kedro_dcgan.gan.devices import choose_compute, deterministic_algorithms, keep_freed_memory
+from kedro_dcgan.gan.training.batches import batches_on
+from kedro_dcgan.gan.training.execution import execute
+from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
+from kedro_dcgan.gan.training.order import batch_indices
+from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.step import Step, cycle_of
+from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.images.shards import PreparedImages, StoredShard
+
+CELEBA = 202_599
+
+
+def main() -> None:
+    """Print one line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=CELEBA)
+    parser.add_argument("--batch-size", type=int, default=128)
+    asked = parser.parse_args()
+    compute = choose_compute("auto", "auto")
+    if compute.device.type == "cpu":
+        keep_freed_memory()
+    noise = np.random.default_rng(0).integers(0, 256, (asked.images, 3, 64, 64), dtype=np.uint8)
+    images = PreparedImages(64, 3, "noise", [StoredShard("0", "", noise)], {"train": np.arange(asked.images)})
+    training = parameters("faces64", batch_size=asked.batch_size)
+    with deterministic_algorithms(False):
+        state = start(*network_specs(64, 3, training), training, compute)
+        execute(state, usual_execution(compute))
+        step = Step(state, training, compute)
+        warm_up, epoch = cycle_of(training) * (STEPS_BEFORE + 1), asked.images // asked.batch_size
+        order = batch_indices(asked.images, asked.batch_size, range(warm_up + epoch), 0)
+        batches = iter(batches_on(compute.device, images, "train")(order))
+        seconds = []
+        for count in (warm_up, epoch):
+            started = time.perf_counter()
+            for batch in islice(batches, count):
+                state.means.add(step(to_model_range(batch)))
+            state.means.look()
+            if compute.device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - started)
+    speed, what = epoch * asked.batch_size / seconds[1], f"{asked.images:,} images in batches of {asked.batch_size}"
+    print(f"{what}, {compute}: {seconds[1]:.1f} s, {speed:,.0f} images/s")
+
+
+if __name__ == "__main__":
+    main()
