@@ -24,7 +24,7 @@ run: $(READY)
 	kedro run$(if $(PRESET), --env=$(PRESET))
 
 test: $(READY)
-	@echo "tests         7 to 14 minutes on 2 cores"
+	@echo "tests         7 to 20 minutes on 2 cores"
 	@pytest
 	@echo "next          make run · make check"
 
