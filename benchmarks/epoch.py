@@ -15,11 +15,10 @@ from sides import parameters, usual_execution
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import choose_compute, deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.gan.training.batches import batches_on
-from kedro_dcgan.gan.training.execution import execute
-from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
+from kedro_dcgan.gan.training.execution import execute, steps_until_recorded
 from kedro_dcgan.gan.training.order import batch_indices
 from kedro_dcgan.gan.training.state import start
-from kedro_dcgan.gan.training.step import Step, cycle_of
+from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
 
@@ -42,7 +41,7 @@ def main() -> None:
         state = start(*network_specs(64, 3, training), training, compute)
         execute(state, usual_execution(compute))
         step = Step(state, training, compute)
-        warm_up, epoch = cycle_of(training) * (STEPS_BEFORE + 1), asked.images // asked.batch_size
+        warm_up, epoch = steps_until_recorded(training), asked.images // asked.batch_size
         order = batch_indices(asked.images, asked.batch_size, range(warm_up + epoch), 0)
         batches = iter(batches_on(compute.device, images, "train")(order))
         seconds = []

@@ -16,9 +16,8 @@ import yaml
 from torch import Tensor
 
 from kedro_dcgan.gan.devices import Compute, deterministic_algorithms
-from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
+from kedro_dcgan.gan.training.execution import steps_until_recorded
 from kedro_dcgan.gan.training.state import Execution
-from kedro_dcgan.gan.training.step import cycle_of
 from kedro_dcgan.parameters import TrainingParameters
 
 SECONDS = 2.0
@@ -48,7 +47,7 @@ class Side:
         context.Process(target=_answer, args=(other_end, build, case), daemon=True).start()
         # To warm up, and to know how many steps make a round. (A GPU's steps of all kinds have been recorded then.)
         is_cuda = case.compute.device.type == "cuda"
-        self.images_per_second(cycle_of(case.training) * (STEPS_BEFORE + 1) if is_cuda else 3)
+        self.images_per_second(steps_until_recorded(case.training) if is_cuda else 3)
         self._steps = max(2, round(SECONDS * self.images_per_second(2) / case.training.batch_size))
 
     def images_per_second(self, steps: int | None = None) -> float:

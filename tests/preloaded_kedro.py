@@ -101,7 +101,11 @@ def attend(connection):
     """Fork once more, and answer with the process and then with its exit code; end it if nobody listens any more."""
     message, outputs, _, _ = socket.recv_fds(connection, 1 << 20, 3)
     while not message.endswith(b"\n"):
-        message += connection.recv(1 << 20)
+        part = connection.recv(1 << 20)
+        if not part:
+            # Killed before it could say what is wanted.
+            os._exit(1)
+        message += part
     if not (pid := os.fork()):
         connection.close()
         return json.loads(message), outputs

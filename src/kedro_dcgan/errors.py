@@ -51,3 +51,8 @@ class ComparisonError(DcganError):
 
 class TrackingError(DcganError):
     """The tracking server does not do what is asked of it."""
+
+
+def in_short(error: BaseException) -> str:
+    """Return the first line of what an error says, at most 120 characters; what it is, if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]

@@ -30,7 +30,7 @@ from kedro_dcgan.launch.here import training_here
 from kedro_dcgan.launch.spec import LaunchSpec
 from kedro_dcgan.prepared_files import read_prepared_images
 
-# How long ranks wait for each other: longer than the first one for who reads its messages, and for a long validation.
+# How long ranks wait for the first one: it may be validating, or itself waiting for whoever reads its messages.
 _PATIENCE = timedelta(seconds=3 * MOST_SECONDS_UNREAD)
 
 

@@ -120,7 +120,7 @@ class TrainingParameters(Group):
 
     @property
     def images_at_once(self) -> int:
-        """How many images each of the devices works through at once, of those that a torchrun elsewhere starts one."""
+        """How many images a device works through at once; as if alone, where a torchrun elsewhere says how many."""
         devices = self.devices if isinstance(self.devices, int) else 1
         return self.batch_size // (devices * self.gradient_accumulation)
 

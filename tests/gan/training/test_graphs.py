@@ -173,6 +173,19 @@ def test_steps_that_cannot_be_recorded_are_taken_all_the_same_and_it_is_said_onc
     ]
 
 
+def test_a_fault_that_says_nothing_is_named(monkeypatch, caplog):
+    def fail(*_):
+        try:
+            raise NotImplementedError
+        finally:
+            raise RuntimeError("the end of a recording that has failed")
+
+    monkeypatch.setattr(graphs, "CudaRecorder", lambda: fail)
+    with caplog.at_level(logging.WARNING):
+        trained("graphed", STEPS_BEFORE + 1, tiny_training())
+    assert caplog.text.rstrip().endswith("and are not (NotImplementedError)")
+
+
 def test_what_was_recorded_goes_with_the_step(recorder):
     state = new_state()
     execute(state, "graphed")

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.errors import ParameterError, in_short
 from kedro_dcgan.gan.memory import require_memory
 from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
 from kedro_dcgan.gan.training.plan import Plan
@@ -85,12 +85,16 @@ def execute(state: TrainingState, execution: Execution) -> None:
         state.discriminator.compile()
 
 
+def steps_until_recorded(training: TrainingParameters) -> int:
+    """Return after how many steps all that can be recorded is."""
+    return cycle_of(training) * (STEPS_BEFORE + 1)
+
+
 def _speed(plan: Plan, training: TrainingParameters, execution: Execution) -> float | None:
     try:
         return _images_per_second(plan, training, execution)
     except Exception as error:  # Compilers fail in many ways, and all of them are survived.
-        fault = (str(error).strip() or type(error).__name__).splitlines()[0]
-        logger.warning("  steps cannot be %s here, and are not (%s)", execution, fault[:120])
+        logger.warning("  steps cannot be %s here, and are not (%s)", execution, in_short(error))
         return None
     finally:
         # The next copy, and the training itself, want the memory of this one.
@@ -116,7 +120,7 @@ def _images_per_second(plan: Plan, training: TrainingParameters, execution: Exec
     # Whole cycles, for steps with a penalty take longer, after steps enough of each kind for it to be recorded.
     cycle = cycle_of(training)
     timed = cycle * math.ceil(_LEAST_TIMED / cycle)
-    warm_up = cycle * (STEPS_BEFORE + 1) if "graphed" in execution else timed
+    warm_up = steps_until_recorded(training) if "graphed" in execution else timed
     for _ in range(warm_up):
         step(images)
     while True:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kedro_dcgan.errors import in_short
 from kedro_dcgan.gan.devices import Compute, staged
 from kedro_dcgan.gan.training.randomness import Draw, Draws
 
@@ -66,8 +67,8 @@ class RecordedSteps:
             self._replays[kind] = self._record(lambda: take(buffers.real_images, buffers.draws.again()))
         except RuntimeError as error:
             # Ending a recording that has failed fails, too, and says less.
-            fault = str(error.__context__ or error).strip().splitlines()[0]
-            logger.warning("  steps cannot be recorded as CUDA graphs here, and are not (%s)", fault[:120])
+            fault = in_short(error.__context__ or error)
+            logger.warning("  steps cannot be recorded as CUDA graphs here, and are not (%s)", fault)
             self._is_possible = False
             self._replays.clear()
         return kind in self._replays
