@@ -121,7 +121,7 @@ def _adam(network: torch.nn.Module, parameters: NetworkParameters) -> torch.opti
 def _with_own_options(stored: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     # What was asked for may have changed, and so may the device.
     groups = [
-        {**group, **{name: own[name] for name in ("lr", "betas", "fused")}}
+        {**group, **{name: own[name] for name in ("lr", "betas", "fused", "capturable")}}
         for group, own in zip(stored["param_groups"], optimiser.param_groups, strict=True)
     ]
     return {**stored, "param_groups": groups}
