@@ -1,34 +1,53 @@
-"""Convolutions as products of matrices equal torch's own, with all their derivatives, in each precision."""
+"""Every algorithm of a convolution equals torch's own, with all its derivatives, in each precision."""
+
+from collections import Counter
 
 import pytest
 import torch
 from torch import nn
 
-from kedro_dcgan.gan import convolutions
+from kedro_dcgan.gan import convolution_algorithms
+from kedro_dcgan.gan.convolution_algorithms import OPERATIONS, Geometry, key_of
 from kedro_dcgan.gan.convolutions import Conv2d, ConvTranspose2d
 
 # Of the large image (size), the kernel, stride, padding and output padding.
 GEOMETRIES = [(4, 4, 1, 0, 0), (8, 4, 2, 1, 0), (9, 4, 2, 1, 1), (11, 5, 1, 0, 0), (17, 5, 2, 0, 0), (6, 3, 1, 1, 0)]
 
 
-@pytest.fixture
-def products(monkeypatch):
-    """Products wherever there can be any, and a count of the matrix products that were made."""
-    monkeypatch.setattr(convolutions, "_MOST_PIXELS", 10_000)
-    monkeypatch.setattr(convolutions, "_LEAST_CHANNELS", 1)
-    count = {"products": 0}
-    patches, summed = convolutions._patches, convolutions._sum_of_patches
+# Every way to run the three operations, of which a kernel of 4 with stride 2 has the third.
+CHOICES = [
+    {"small": "product", "large": "product", "kernel": "product"},
+    {"small": "torch", "large": "product", "kernel": "product"},
+    {"small": "torch", "large": "torch", "kernel": "product"},
+    {"small": "product", "large": "torch", "kernel": "torch"},
+    {"small": "torch", "large": "subpixel", "kernel": "torch"},
+]
+SUBPIXEL = (8, 4, 2, 1, 0)
 
-    def counted(function):
+
+def choose(layer, choice):
+    layer.algorithms = {
+        key_of(operation, dtype): algorithm
+        for operation, algorithm in choice.items()
+        for dtype in (torch.float32, torch.float64, torch.bfloat16)
+    }
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Which algorithms have been run."""
+    found = Counter()
+
+    def counted(key, function):
         def call(*arguments):
-            count["products"] += 1
+            found[key] += 1
             return function(*arguments)
 
         return call
 
-    monkeypatch.setattr(convolutions, "_patches", counted(patches))
-    monkeypatch.setattr(convolutions, "_sum_of_patches", counted(summed))
-    return count
+    for key, function in list(convolution_algorithms._RUN.items()):
+        monkeypatch.setitem(convolution_algorithms._RUN, key, counted(key, function))
+    return found
 
 
 def both(geometry, *, transposed, bias=True, dtype=torch.float64):
@@ -58,39 +77,45 @@ def gradients(layer, images, order):
     return found
 
 
+@pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_products_equal_torchs_convolutions(products, geometry, transposed):
+def test_every_algorithm_equals_torchs_convolution_and_its_derivatives(runs, geometry, transposed, choice):
+    if choice["large"] == "subpixel" and geometry != SUBPIXEL:
+        pytest.skip("no algorithm of this geometry")
     theirs, ours, images = both(geometry, transposed=transposed)
+    choose(ours, choice)
     torch.testing.assert_close(ours(images), theirs(images))
-    assert products["products"]
+    for order in (1, 2):
+        for found, expected in zip(gradients(ours, images, order), gradients(theirs, images, order), strict=True):
+            torch.testing.assert_close(found, expected)
+    assert set(runs) == set(choice.items())
 
 
-@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_their_derivatives_do_too(products, geometry, transposed, order):
-    theirs, ours, images = both(geometry, transposed=transposed)
-    for found, expected in zip(gradients(ours, images, order), gradients(theirs, images, order), strict=True):
+def test_activations_may_be_applied_in_place(transposed, choice):
+    theirs, ours, images = both(SUBPIXEL, transposed=transposed, bias=False)
+    choose(ours, choice)
+    activated = [nn.Sequential(layer, nn.LeakyReLU(0.2, inplace=True)) for layer in (ours, theirs)]
+    for found, expected in zip(*(gradients(layer, images, 2) for layer in activated), strict=True):
         torch.testing.assert_close(found, expected)
 
 
-def test_the_gradient_of_a_kernel_alone_may_be_a_product(monkeypatch, products):
-    monkeypatch.setattr(convolutions, "_is_product", lambda *_: False)
-    monkeypatch.setattr(convolutions, "_is_kernel_product", lambda *_: True)
+def test_a_layer_whose_operations_all_run_by_torch_is_torchs_own(runs):
     for transposed in (False, True):
-        theirs, ours, images = both(GEOMETRIES[1], transposed=transposed)
-        for order in (1, 2):
-            pairs = zip(gradients(ours, images, order), gradients(theirs, images, order), strict=True)
-            for found, expected in pairs:
-                torch.testing.assert_close(found, expected)
-    assert products["products"]
+        theirs, ours, images = both(SUBPIXEL, transposed=transposed)
+        choose(ours, {"small": "torch", "large": "torch", "kernel": "torch"})
+        assert torch.equal(ours(images), theirs(images))
+    assert not runs
 
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-def test_under_autocast_they_are_as_near_as_bfloat16_is(products, transposed, bias):
-    theirs, ours, images = both(GEOMETRIES[1], transposed=transposed, bias=bias, dtype=torch.float32)
+@pytest.mark.parametrize("choice", CHOICES)
+def test_under_autocast_they_are_as_near_as_bfloat16_is(runs, transposed, bias, choice):
+    theirs, ours, images = both(SUBPIXEL, transposed=transposed, bias=bias, dtype=torch.float32)
+    choose(ours, choice)
     with torch.autocast("cpu", torch.bfloat16):
         found, expected = ours(images), theirs(images)
     assert found.dtype == expected.dtype == torch.bfloat16
@@ -99,12 +124,13 @@ def test_under_autocast_they_are_as_near_as_bfloat16_is(products, transposed, bi
     expected.float().square().sum().backward()
     assert ours.weight.grad.dtype == torch.float32
     assert (ours.weight.grad - theirs.weight.grad).norm() < 0.01 * theirs.weight.grad.norm()
-    assert products["products"]
+    assert runs
 
 
-def test_images_stay_in_the_order_of_channels_last(products):
+def test_images_stay_in_the_order_of_channels_last():
     for transposed in (False, True):
-        _, ours, images = both(GEOMETRIES[1], transposed=transposed)
+        _, ours, images = both(SUBPIXEL, transposed=transposed)
+        choose(ours, CHOICES[0])
         assert ours(images).is_contiguous(memory_format=torch.channels_last)
 
 
@@ -123,18 +149,20 @@ def test_images_stay_in_the_order_of_channels_last(products):
         (True, torch.bfloat16, 512, 81, False, False),
     ],
 )
-def test_products_are_taken_where_they_were_measured_to_be_faster(
+def test_without_timing_products_run_where_they_were_faster_elsewhere(
     monkeypatch, amx, precision, channels, pixels, product, kernel_product
 ):
-    monkeypatch.setattr(convolutions, "_has_amx", lambda: amx)
+    monkeypatch.setattr(convolution_algorithms, "_has_amx", lambda: amx)
     side = round(pixels**0.5)
-    geometry = convolutions._Geometry(4, 2, 1, channels, (2 * side, 2 * side), (side, side))
-    assert convolutions._is_product(precision, geometry) == product
-    assert convolutions._is_kernel_product(precision, geometry) == kernel_product
+    geometry = Geometry(4, 2, 1, channels, 8, (2 * side, 2 * side), (side, side))
+    chosen = {operation: geometry.algorithm(operation, precision) for operation in OPERATIONS}
+    names = {True: "product", False: "torch"}
+    assert chosen == {"small": names[product], "large": names[product], "kernel": names[kernel_product]}
 
 
 @pytest.mark.parametrize("amx", [False, True])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_one_patch_is_always_a_product(monkeypatch, amx, precision):
-    monkeypatch.setattr(convolutions, "_has_amx", lambda: amx)
-    assert convolutions._is_product(precision, convolutions._Geometry(4, 1, 0, 3, (4, 4), (1, 1)))
+    monkeypatch.setattr(convolution_algorithms, "_has_amx", lambda: amx)
+    geometry = Geometry(4, 1, 0, 3, 8, (4, 4), (1, 1))
+    assert {geometry.algorithm(operation, precision) for operation in OPERATIONS} == {"product"}

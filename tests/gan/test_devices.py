@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.gan.devices import Compute, choose_compute, deterministic_algorithms, require_devices
+from kedro_dcgan.gan.devices import (
+    Compute,
+    choose_compute,
+    deterministic_algorithms,
+    has_bfloat16,
+    require_cores,
+    require_devices,
+)
 
 CPU = Compute(torch.device("cpu"), "float32")
 
@@ -22,18 +29,23 @@ def test_choose_compute_refuses_a_device_that_is_not_there():
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "precision"),
+    ("capabilities", "expected"),
     [
-        ({"avx512_bf16": True}, "bfloat16"),
-        ({"amx_bf16": True}, "bfloat16"),
-        ({"avx512_bf16": False}, "float32"),
-        ({}, "float32"),
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+        ({"avx512_bf16": False}, False),
+        ({}, False),
     ],
 )
-def test_a_cpu_gets_bfloat16_where_it_has_it(monkeypatch, capabilities, precision):
+def test_a_cpu_has_bfloat16_where_it_has_instructions_for_it(monkeypatch, capabilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert choose_compute("cpu", "auto").precision == precision
-    assert choose_compute("cpu", "float32").precision == "float32"
+    assert has_bfloat16("cpu") == expected
+
+
+def test_a_precision_that_is_asked_for_is_obeyed_and_auto_is_float32_until_it_is_timed(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    asked = ("auto", "float32", "bfloat16")
+    assert [choose_compute("cpu", one).precision for one in asked] == ["float32", "float32", "bfloat16"]
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -45,10 +57,11 @@ def test_deterministic_algorithms_are_those_of_a_training_and_then_as_before(wan
     assert before == (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark)
 
 
-def test_bfloat16_is_refused_where_it_would_only_be_imitated(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
-    with pytest.raises(ParameterError, match=r"`training.precision` must be float32 on this CPU, .* \(got bfloat16"):
-        choose_compute("cpu", "bfloat16")
+def test_there_must_be_a_core_for_each_thread():
+    require_cores("auto", 1)
+    require_cores(2, 2)
+    with pytest.raises(ParameterError, match=r"`training.threads` must be at most 2, .* \(got 3\)"):
+        require_cores(3, 2)
 
 
 @pytest.mark.parametrize(("kind", "there"), [("cpu", 4), ("cuda", 2), ("mps", 1)])

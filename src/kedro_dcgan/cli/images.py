@@ -24,7 +24,7 @@ def digits() -> None:
 @click.option("--input-size", type=click.IntRange(32, 512), default=128, show_default=True, help="For EfficientNet.")
 @click.option("--inception-weights", default="auto", show_default=True, help="File, auto (torch hub's) or none.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--precision", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @errors_in_one_line
 def evaluate_images(
@@ -35,12 +35,16 @@ def evaluate_images(
     from kedro_dcgan.inception_weights import find_weights
     from kedro_dcgan.metrics.choice import choose_extractors
     from kedro_dcgan.pipelines.evaluation.folders import compare_sources
+    from kedro_dcgan.pipelines.evaluation.speed import faster_precision, threads_for
     from kedro_dcgan.reports.evaluation import write_table
 
     where = choose_compute(device, "float32", "--device").device
     weights = find_weights(None if inception_weights == "none" else inception_weights)
-    # As everywhere on a command line, relative paths begin where the user is.
-    result = compare_sources(real, generated, Path.cwd(), choose_extractors(input_size, weights, where, precision))
+    precision = faster_precision(input_size, where) if precision == "auto" else precision
+    extractors = choose_extractors(input_size, weights, where, precision)
+    with threads_for(extractors[0], where):
+        # As everywhere on a command line, relative paths begin where the user is.
+        result = compare_sources(real, generated, Path.cwd(), extractors)
     click.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else write_table(result))
 
 

@@ -1,6 +1,7 @@
 """Verb for speed: where the time of a training step goes."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     from kedro_dcgan.atomic import atomic_file
     from kedro_dcgan.gan.architectures import network_specs
     from kedro_dcgan.gan.devices import keep_freed_memory
+    from kedro_dcgan.gan.training.calibration import calibrate_steps
+    from kedro_dcgan.gan.training.execution import set_up
     from kedro_dcgan.gan.training.plan import compute_of
     from kedro_dcgan.gan.training.profile import profile_step
     from kedro_dcgan.gan.training.state import start
@@ -40,10 +43,15 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     if compute.device.type == "cpu":
         keep_freed_memory()
     specs = network_specs(*sizes, training)
+    calibration = calibrate_steps(*specs, training, compute)
+    compute = replace(compute, precision=calibration.precision)
+    torch.set_num_threads(calibration.threads)
     shape = (training.batch_size, sizes[1], sizes[0], sizes[0])
     noise = torch.randint(0, 256, shape, dtype=torch.uint8).to(compute.device)
-    found = profile_step(start(*specs, training, compute), training, compute, iter(lambda: noise, None), steps)
-    click.echo(f"{sizes[0]}x{sizes[0]}x{sizes[1]} · batches of {training.batch_size} · {compute} · {steps} steps")
+    state = start(*specs, training, compute)
+    set_up(state, calibration)
+    found = profile_step(state, training, compute, iter(lambda: noise, None), steps)
+    click.echo(f"{sizes[0]}x{sizes[0]}x{sizes[1]} · batches of {training.batch_size} · {calibration} · {steps} steps")
     click.echo("\n".join(_lines(found)))
     if trace:
         with atomic_file(trace) as file:

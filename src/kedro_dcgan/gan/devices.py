@@ -1,4 +1,4 @@
-"""Which device and which precision a training runs on, decided once and before it starts."""
+"""Devices, the precision of arithmetic on them, and what makes work on them fast or repeatable."""
 
 import ctypes
 import os
@@ -22,11 +22,15 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, the number format of the networks' arithmetic (everything else is float32), and who works with it."""
+    """A device, the precision of the networks' arithmetic (all else is float32), and the ranks of a training.
+
+    `threads` are those that each rank may use on a CPU; 0: one for each core.
+    """
 
     device: torch.device
     precision: str
     ranks: Ranks = ALONE
+    threads: int = 0
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the networks run."""
@@ -42,13 +46,6 @@ class Compute:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
 
-    @property
-    def hardware(self) -> str:
-        """The names of what there is: the GPU, if one is used, processor, cores, memory."""
-        gpu = f"{torch.cuda.get_device_name(self.device)}, " if self.device.type == "cuda" else ""
-        gigabytes = psutil.virtual_memory().total / 1e9
-        return f"{gpu}{_processor()}, {os.cpu_count()} cores, {gigabytes:.0f} GB"
-
     def __str__(self) -> str:
         if self.device.type == "cuda":
             return f"{self.precision} on {torch.cuda.get_device_name(self.device)}"
@@ -57,12 +54,12 @@ class Compute:
 
 
 def choose_compute(device: str, precision: str, parameter: str = "training.device") -> Compute:
-    """Resolve `auto`: the fastest device that is there, and bfloat16 where its hardware has it.
+    """Resolve `auto`: the fastest device that is there; float32, until both precisions are timed (`calibration.py`).
 
     `parameter` is where the device was asked for.
 
     Raises:
-        ParameterError: if a device is asked for by name and is not there, or a precision that it has no hardware for.
+        ParameterError: if a device is asked for by name and is not there.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
@@ -72,15 +69,7 @@ def choose_compute(device: str, precision: str, parameter: str = "training.devic
         raise ParameterError(
             f"`{parameter}` must be a device of this machine (got {device!r}). Use auto, or one of: {present}."
         )
-    has_bfloat16 = _has_bfloat16(device)
-    if precision == "bfloat16" and not has_bfloat16:
-        raise ParameterError(
-            f"`training.precision` must be float32 on this {device.upper()}, whose hardware has no bfloat16 (got "
-            "bfloat16, which it would only imitate, slowly). Use auto."
-        )
-    if precision == "auto":
-        precision = "bfloat16" if has_bfloat16 else "float32"
-    return Compute(torch.device(device), precision)
+    return Compute(torch.device(device), "float32" if precision == "auto" else precision)
 
 
 def require_devices(count: int, device: torch.device, cores: int) -> None:
@@ -93,6 +82,18 @@ def require_devices(count: int, device: torch.device, cores: int) -> None:
     if count > there:
         what = "cores of this machine" if device.type == "cpu" else f"{device.type.upper()} devices of this machine"
         raise ParameterError(f"`training.devices` must be at most {there}, the {what} (got {count}). Lower it.")
+
+
+def require_cores(threads: int | str, cores: int) -> None:
+    """Check that threads have a core each.
+
+    Raises:
+        ParameterError: if they have not.
+    """
+    if isinstance(threads, int) and threads > cores:
+        raise ParameterError(
+            f"`training.threads` must be at most {cores}, the cores of this machine (got {threads}). Use auto."
+        )
 
 
 def keep_freed_memory() -> None:
@@ -144,7 +145,15 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before[1]
 
 
-def _has_bfloat16(device: str) -> bool:
+def hardware_of(device: torch.device) -> str:
+    """Return the names of what there is: the GPU, if it is one, processor, cores, memory."""
+    gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+    gigabytes = psutil.virtual_memory().total / 1e9
+    return f"{gpu}{_processor()}, {os.cpu_count()} cores, {gigabytes:.0f} GB"
+
+
+def has_bfloat16(device: str) -> bool:
+    """Tell whether a kind of device has hardware for bfloat16, which need not be faster than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities() if device == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}

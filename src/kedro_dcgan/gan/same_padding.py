@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from kedro_dcgan.gan.convolution_algorithms import Geometry
 from kedro_dcgan.gan.convolutions import Conv2d, ConvTranspose2d
 
 
 class SameConv2d(Conv2d):
     """`(N, C, H, W)` to `(N, out_channels, ceil(H / stride), ceil(W / stride))`."""
+
+    def geometry(self, height: int, width: int) -> Geometry:
+        """Return the shape of the convolution of images of this size, which are padded first."""
+        return super().geometry(height + sum(self._padding_of(height, 0)), width + sum(self._padding_of(width, 1)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Pad, then convolve."""

@@ -89,6 +89,8 @@ class TrackingHooks:
         self._close("FAILED")
 
     def _open_run_of_training(self, inputs: dict[str, Any]) -> None:
+        from kedro_dcgan.gan.devices import hardware_of
+
         plan, gone_on_from, is_same_row = _training_ahead(inputs)
         former = gone_on_from.facts.get("run") if gone_on_from and is_same_row else None
         preset = self._context.env or "base"
@@ -100,7 +102,9 @@ class TrackingHooks:
         of_training = {key: getattr(parameters, key) for key in ("ingestion", "preprocessing", "training")}
         flat = {name: value for key, model in of_training.items() for name, value in flatten(model, f"{key}.").items()}
         run.log_parameters(flat)
-        run.log_tags({"preset": preset, "hardware": plan.compute.hardware, **code_tags(self._context.project_path)})
+        run.log_tags(
+            {"preset": preset, "hardware": hardware_of(plan.compute.device), **code_tags(self._context.project_path)}
+        )
         self._report_images(run, inputs["images"])
         if gone_on_from and run.last_step < 0:
             # A new row for a training that has a past: its history comes with the next tick.
@@ -139,7 +143,7 @@ class TrackingHooks:
     def _report_generator(self, run: TrackedRun, name: str, generator: "TrainedGenerator") -> None:
         # Evaluation and export find the run by this; it changes only when the generator does.
         self._catalog.save("training_run", {"run": run.key})
-        run.log_tags({"verdict": generator.facts["verdict"]})
+        run.log_tags({"verdict": generator.facts["verdict"], "precision": generator.facts["precision"]})
 
     def _report_history(self, run: TrackedRun, name: str, history: pd.DataFrame) -> None:
         # All that the run does not have yet: a training that is made longer begins a new run with its whole past.

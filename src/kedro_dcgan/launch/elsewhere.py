@@ -14,6 +14,7 @@ from typing import Any
 
 from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.gan.training.execution import Calibration
 from kedro_dcgan.gan.training.records import KeptGenerator, TickRecord
 from kedro_dcgan.gan.training.tick import Tick
 from kedro_dcgan.images.shards import PreparedImages
@@ -44,7 +45,7 @@ def training_elsewhere(
     """
     with _folder(stored.root.with_name("ranks")) as folder:
         exchange = Exchange(folder)
-        with _ranks(_spec(images, stored, training).write(folder), training.devices) as require_alive:
+        with _ranks(_spec(images, stored, training).write(folder), training) as require_alive:
 
             def wait() -> None:
                 if is_asked_to_stop():
@@ -53,20 +54,24 @@ def training_elsewhere(
                 require_alive(exchange)
 
             messages = _without_faults(exchange.messages(wait), training, folder)
-            begin = next(messages)["begin"]
-            yield Run(begin, (_tick(**message["tick"]) for message in messages))
+            first = next(messages)
+            calibration = Calibration(**first["calibration"])
+            yield Run(first["begin"], calibration, (_tick(**message["tick"]) for message in messages))
 
 
 def _spec(images: PreparedImages, stored: CheckpointFolder, training: TrainingParameters) -> LaunchSpec:
     if images.place is None:
         raise TrainingError("`images` must be on disk for other processes (they are not). Set `training.devices` to 1.")
     count = training.devices
-    parent, threads = (os.getpid(), _threads(count)) if isinstance(count, int) else (None, 0)
+    parent, threads = (os.getpid(), _threads(training)) if isinstance(count, int) else (None, 0)
     return LaunchSpec(images.place, str(stored.root), training.model_dump(mode="json"), parent, threads)
 
 
-def _threads(count: int) -> int:
-    return max(1, usable_cores() // count)
+def _threads(training: TrainingParameters) -> int:
+    # Each rank has its share of the cores.
+    if isinstance(training.threads, int):
+        return training.threads
+    return max(1, usable_cores() // training.devices) if isinstance(training.devices, int) else 0
 
 
 @contextmanager
@@ -82,14 +87,14 @@ def _folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _ranks(file: Path, count: int | str) -> Iterator[Callable[[Exchange], None]]:
+def _ranks(file: Path, training: TrainingParameters) -> Iterator[Callable[[Exchange], None]]:
     # Yields what makes sure that they are there.
-    if isinstance(count, str):
+    if isinstance(training.devices, str):
         logger.info("  waits for: torchrun --nnodes=… --nproc-per-node=… -m kedro_dcgan.launch.worker %s", file)
         yield _Heartbeat().require
         return
-    command = [sys.executable, "-m", "kedro_dcgan.launch.launcher", str(file), str(count)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(_threads(count))}
+    command = [sys.executable, "-m", "kedro_dcgan.launch.launcher", str(file), str(training.devices)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(_threads(training))}
     with (file.parent / LOG).open("w") as log:
         # In a session of its own: Ctrl-C is for this process, which asks the ranks to stop.
         child = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)  # noqa: S603  (our own module)

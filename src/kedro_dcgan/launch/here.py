@@ -1,19 +1,23 @@
 """A training in this process, which may be one rank of several."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import distributed
 
 from kedro_dcgan.checkpoint_files import CheckpointFolder
-from kedro_dcgan.gan.devices import deterministic_algorithms, keep_freed_memory
+from kedro_dcgan.gan.devices import deterministic_algorithms, has_bfloat16, keep_freed_memory
 from kedro_dcgan.gan.memory import name_lack_of_memory
+from kedro_dcgan.gan.threads import torch_threads
 from kedro_dcgan.gan.training.batches import batches_on
+from kedro_dcgan.gan.training.calibration import calibration_of
 from kedro_dcgan.gan.training.checkpoints import restore
-from kedro_dcgan.gan.training.execution import execute, execution_of
+from kedro_dcgan.gan.training.execution import Calibration, set_up
 from kedro_dcgan.gan.training.health import COMPARED
 from kedro_dcgan.gan.training.loop import Training
 from kedro_dcgan.gan.training.order import batch_indices
@@ -24,15 +28,18 @@ from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.launch.validation import Validation
 from kedro_dcgan.parameters import TrainingParameters
 
+logger = logging.getLogger(__name__)
+
 # Wraps the batches' indices, of which the first so many images' have been trained on before.
 Follow = Callable[[Iterator[np.ndarray], int], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training that goes on from `begin` images; its ticks come while it trains."""
+    """A training that goes on from `begin` images, as calibrated; its ticks come while it trains."""
 
     begin: int
+    calibration: Calibration
     ticks: Iterator[Tick]
 
 
@@ -54,8 +61,14 @@ def training_here(
     if device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
-        state = _restored(stored, training, plan)
-        validation = Validation.of(images, training, plan) if ranks.is_first else None
+        before = _stored_state(stored, training, plan)
+        calibration = calibration_of(before, plan, training)
+        validation = None
+        if ranks.is_first:
+            validation = Validation.of(images, training, plan, calibration.validation_threads)
+            calibration = replace(calibration, validation_threads=validation.threads if validation else None)
+        plan = replace(plan, compute=replace(plan.compute, precision=calibration.precision))
+        state = _state(plan, training, before, calibration)
         shown = torch.from_numpy(images.take("train", np.arange(min(COMPARED, images.count("train")))))
         around = Surroundings(shown, validation.measure if validation else None, is_asked_to_stop)
         numbers = range(state.images_seen // training.batch_size, plan.total_batches)
@@ -64,18 +77,33 @@ def training_here(
         )
         own = (ranks.rows_of_batch(batch, training.gradient_accumulation) for batch in indices)
         batches = batches_on(device, images, "train")(own)
-        yield Run(state.images_seen, Training(state, training, plan.compute, around).ticks(batches, plan.total_images))
+        ticks = Training(state, training, plan.compute, around).ticks(batches, plan.total_images)
+        with torch_threads(calibration.threads):
+            yield Run(state.images_seen, calibration, ticks)
 
 
-def _restored(stored: CheckpointFolder, training: TrainingParameters, plan: Plan) -> TrainingState:
-    state, ranks = start(plan.generator, plan.discriminator, training, plan.compute), plan.compute.ranks
+def _stored_state(stored: CheckpointFolder, training: TrainingParameters, plan: Plan) -> Mapping[str, Any] | None:
+    ranks = plan.compute.ranks
     # The first rank comes before the others: it sets aside what is damaged.
     if not ranks.is_first:
         distributed.barrier()
     before = restore(stored, plan, training)
     if ranks.count > 1 and ranks.is_first:
         distributed.barrier()
+    return before
+
+
+def _state(
+    plan: Plan, training: TrainingParameters, before: Mapping[str, Any] | None, calibration: Calibration
+) -> TrainingState:
+    device = plan.compute.device
+    if calibration.precision == "bfloat16" and not has_bfloat16(device.type):
+        logger.warning(
+            "  bfloat16 is slow on this %s, which has no hardware for it (training.precision=float32 is faster).",
+            device.type.upper(),
+        )
+    state = start(plan.generator, plan.discriminator, training, plan.compute)
     if before:
         state.load_state_dict(dict(before))
-    execute(state, execution_of(before, plan, training))
+    set_up(state, calibration)
     return state

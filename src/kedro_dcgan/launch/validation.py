@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from kedro_dcgan.gan.networks import Generator
 from kedro_dcgan.gan.sampling import generate, sample_latents
+from kedro_dcgan.gan.threads import fast_threads, torch_threads
 from kedro_dcgan.gan.training.plan import Plan
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.metrics.efficientnet import EfficientNetLite0Features
@@ -23,27 +25,37 @@ _MOST_REAL_IMAGES = 2000
 
 @dataclass
 class Validation:
-    """Measures generators with the same latents, against the same images."""
+    """Measures generators with the same latents, against the same images, on `threads` threads of a CPU."""
 
+    threads: int
     _extract: EfficientNetLite0Features
     _reference: Gaussian
     _latents: Tensor
 
     @classmethod
-    def of(cls, images: PreparedImages, training: TrainingParameters, plan: Plan) -> "Validation | None":
-        """Prepare the measurement, if it is asked for and the validation split has images enough."""
+    def of(
+        cls, images: PreparedImages, training: TrainingParameters, plan: Plan, threads: int | None
+    ) -> "Validation | None":
+        """Prepare the measurement, if it is asked for and the validation split has images enough.
+
+        Without a number of threads, the one is taken that is fastest now.
+        """
         if not distance_name(images, training):
             return None
         count = min(images.count("validation"), _MOST_REAL_IMAGES)
         extract = EfficientNetLite0Features(_INPUT_SIZE, plan.compute.device)
-        real = _features(extract, torch.from_numpy(images.take("validation", np.arange(count))).split(_BATCH))
+        real_images = torch.from_numpy(images.take("validation", np.arange(count)))
+        chosen = torch_threads(threads) if threads else fast_threads(partial(extract, real_images[:_BATCH]))
+        with chosen as threads:
+            reference = Gaussian.of_features(_features(extract, real_images.split(_BATCH)))
         latents = sample_latents(training.validation_samples, plan.generator, training.seed)
-        return cls(extract, Gaussian.of_features(real), latents)
+        return cls(threads, extract, reference, latents)
 
     def measure(self, generator: Generator) -> float:
         """Return the Fréchet distance of the generator's images to the validation split."""
-        features = _features(self._extract, generate(generator, self._latents, _BATCH))
-        return frechet_distance(Gaussian.of_features(features), self._reference)
+        with torch_threads(self.threads):
+            features = _features(self._extract, generate(generator, self._latents, _BATCH))
+            return frechet_distance(Gaussian.of_features(features), self._reference)
 
 
 def distance_name(images: PreparedImages, training: TrainingParameters) -> str | None:

@@ -55,12 +55,12 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
     images, training = read_prepared_images(*map(Path, spec.images)), spec.parameters
     require_shares(training, ranks.count)
     plan = plan_training(images, training)
-    plan = replace(plan, compute=Compute(device, plan.compute.precision, ranks))
+    plan = replace(plan, compute=Compute(device, plan.compute.precision, ranks, spec.threads))
     stored, progress = CheckpointFolder(Path(spec.checkpoints)), _Progress(exchange, ranks.is_first)
     with training_here(images, stored, training, plan, progress.is_asked_to_stop, progress.follow) as run:
         if ranks.is_first:
             exchange.stay_alive()
-            exchange.send({"begin": run.begin})
+            exchange.send({"begin": run.begin, "calibration": run.calibration.as_dict()})
         # Only the first rank has ticks.
         for tick in run.ticks:
             exchange.send({"tick": _plain(tick)})

@@ -16,7 +16,9 @@ class EvaluationParameters(Group):
     input_size: Annotated[int, Field(ge=32, le=512, description="pixels that images are resized to for EfficientNet")]
     real_images: Annotated[int, Field(ge=2)] | None
     device: DeviceName
-    precision: Literal["float32", "bfloat16"]
+    precision: Annotated[
+        Literal["float32", "bfloat16", "auto"], Field(description="of the extractors; auto: the faster one, as timed")
+    ]
     inception_weights: Annotated[str, Field(min_length=1)] | None
     inception_companions: bool
 

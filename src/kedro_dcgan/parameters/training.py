@@ -86,7 +86,11 @@ class TrainingParameters(Group):
         Field(description="processes that train together; external: those that a torchrun elsewhere starts"),
     ]
     sync_batch_norm: Annotated[bool, Field(description="common statistics of what several devices work on")]
-    precision: Literal["auto", "float32", "bfloat16"]
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], Field(description="auto: the faster one, as timed")]
+    threads: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto"],
+        Field(description="of a process on a CPU; auto: as timed, fewer than cores next to other busy programs"),
+    ]
     compile: Annotated[bool | Literal["auto"], Field(description="auto: if that is faster here, and worth a minute")]
     deterministic: Annotated[bool, Field(description="on a GPU, too: equal runs give equal bits")]
 

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from recipes import tiny_training
 
 from kedro_dcgan import atomic
 from kedro_dcgan.checkpoint_files import CheckpointFolder
+from kedro_dcgan.gan.training import calibration
+from kedro_dcgan.gan.training.calibration import calibration_of
 from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader, restore
+from kedro_dcgan.gan.training.execution import Calibration, set_up
 from kedro_dcgan.gan.training.plan import plan_training
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
 
@@ -32,19 +36,37 @@ IMAGES = PreparedImages(16, 1, "digest", [StoredShard("0", "", REAL.numpy())], {
 PLAN = plan_training(IMAGES, TRAINING)
 
 
-def train(folder, steps):
-    """What the node does, without Kedro: go on from what is there, save what is due, return the final state."""
-    stored, state = CheckpointFolder(folder), new_state(TRAINING)
-    before = restore(stored, PLAN, TRAINING)
+# What the first calibration finds, and what others would: bits differ.
+FOUND = Calibration(
+    "cpu",
+    "this machine",
+    "bfloat16",
+    1,
+    1,
+    "eager",
+    {"discriminator": {"layers.0": {"large bfloat16": "subpixel"}}},
+    9.0,
+)
+OTHER = replace(FOUND, precision="float32", algorithms={})
+
+
+def train(folder, steps, training=TRAINING):
+    """What the node does, without Kedro: resume from what is there, save what is due, return the final state."""
+    stored, plan = CheckpointFolder(folder), plan_training(IMAGES, training)
+    before = restore(stored, plan, training)
+    calibrated = calibration_of(before, plan, training)
+    compute = replace(CPU, precision=calibrated.precision)
+    state = new_state(training, compute)
     if before:
         state.load_state_dict(before)
+    set_up(state, calibrated)
     done = state.images_seen // 8
-    run = a_run(state, TRAINING, CPU, measure=lambda generator: float(generator.layers[1].weight.abs().sum()))
+    run = a_run(state, training, compute, measure=lambda generator: float(generator.layers[1].weight.abs().sum()))
     for tick in run.ticks(batches(steps - done, done), 8 * steps):
         if tick.checkpoint:
             is_best = state.best is not None and state.best.images_seen == tick.images_seen
-            header = CheckpointHeader(PLAN.training_id, tick.images_seen, 8 * steps, is_best, PLAN.fingerprint)
-            stored.save(Checkpoint(header, tick.checkpoint, TRAINING.checkpoints_kept))
+            header = CheckpointHeader(plan.training_id, tick.images_seen, 8 * steps, is_best, plan.fingerprint)
+            stored.save(Checkpoint(header, tick.checkpoint, training.checkpoints_kept))
     return state
 
 
@@ -56,13 +78,13 @@ def undisturbed(tmp_path_factory):
     return {LONG: long, SHORT: train(tmp_path_factory.mktemp("short"), SHORT), "time": time.perf_counter() - started}
 
 
-def forked(folder, steps, prepare=lambda: None):
+def forked(folder, steps, prepare=lambda: None, training=TRAINING):
     """Train in a process of its own, which has this one's imports."""
     if pid := os.fork():
         return pid
     try:
         prepare()
-        train(folder, steps)
+        train(folder, steps, training)
         os._exit(0)
     finally:
         os._exit(1)
@@ -103,6 +125,35 @@ def test_trainings_killed_at_20_random_moments_end_in_the_same_bits(undisturbed,
         else:
             kills += 1
     require_equal(tmp_path / str(trainings), LONG, undisturbed)
+
+
+def test_a_training_with_everything_on_auto_killed_at_10_random_moments_ends_in_the_same_bits(monkeypatch, tmp_path):
+    auto = tiny_training(precision="auto", threads="auto", images_per_validation=48)
+    folder = tmp_path / "killed"
+
+    def calibrate(plan, training):
+        # A noisy day: once there is a checkpoint, timing would find something else.
+        return OTHER if list(folder.glob("*/[0-9]*")) else FOUND
+
+    monkeypatch.setattr(calibration, "calibrate", calibrate)
+    started = time.perf_counter()
+    expected = train(tmp_path / "undisturbed", LONG, auto)
+    seconds, moments = time.perf_counter() - started, random.Random(1)
+    for _ in range(10):
+        pid = forked(folder, LONG, training=auto)
+        time.sleep(moments.uniform(0, seconds / 3))
+        os.kill(pid, signal.SIGKILL)
+        assert code_of(pid) in (0, -signal.SIGKILL)
+    assert list(folder.glob("*/[0-9]*"))
+    found = train(folder, LONG, auto)
+    assert found.calibration["precision"] == "bfloat16"
+    assert found.calibration["algorithms"] == FOUND.algorithms
+    pairs = zip(tensors_in(expected.state_dict()), tensors_in(found.state_dict()), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    # The bits of the other calibration are others.
+    monkeypatch.setattr(calibration, "calibrate", lambda plan, training: OTHER)
+    other = train(tmp_path / "other", LONG, auto)
+    assert not torch.equal(other.generator.layers[1].weight, expected.generator.layers[1].weight)
 
 
 # Leftovers, the tensors, fsync of each file and folder, the renames, old ones; twice.

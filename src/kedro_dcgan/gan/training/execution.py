@@ -1,81 +1,63 @@
-"""How steps are executed: as they are written, or recorded (on a GPU), with networks as they are written, or compiled.
+"""How the steps of a training run on a machine, as a value that is stored with it, and how a state is set up for it.
 
-Which is faster is found out on the machine. It does not change what is computed, but the order of sums: a training
-goes on as it was begun.
+None of this changes what is computed but the order of sums and, with bfloat16, the rounding: so a training is resumed
+with the choices that it was started with.
 """
 
-import gc
-import logging
-import math
-import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-import torch
-
-from kedro_dcgan.errors import ParameterError, in_short
-from kedro_dcgan.gan.memory import require_memory
+from kedro_dcgan.gan.autotune import use_algorithms
+from kedro_dcgan.gan.convolution_algorithms import Algorithms
 from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
-from kedro_dcgan.gan.training.plan import Plan
-from kedro_dcgan.gan.training.state import Execution, TrainingState, start
-from kedro_dcgan.gan.training.step import Step, cycle_of
+from kedro_dcgan.gan.training.state import Execution, TrainingState
+from kedro_dcgan.gan.training.step import cycle_of
 from kedro_dcgan.parameters import TrainingParameters
 
-logger = logging.getLogger(__name__)
-
-_LEAST_TIMED = 4
-# A GPU is timed for so long: its clock takes a while to rise, and a step of it is over in a blink.
-_LEAST_SECONDS = {"cuda": 1.0}
-# Other ways than the plain one, and how many seconds a training must take for them to be tried: recording takes a
-# second, compiling a minute or two. They are asked to win more than what times vary by.
-_OTHERS: dict[str, dict[Execution, float]] = {
-    "cuda": {"graphed": 60, "compiled and graphed": 3600},
-    "cpu": {"compiled": 3600},
-    "mps": {},
-}
-_LEAST_GAIN = 1.03
+Precision = Literal["float32", "bfloat16"]
 
 
-def choose_execution(plan: Plan, training: TrainingParameters) -> Execution:
-    """Return what is asked for or, for `auto`, what is fastest for this training, by a few steps of copies of it.
+@dataclass(frozen=True)
+class Calibration:
+    """Everything about a training that is chosen for the machine.
 
-    Nothing but the plain way is taken where equal bits are asked for, for several ranks, where memory does not hold a
-    copy, and for trainings so short that trying takes longer than it can win. Where compiling fails, a warning says so
-    once.
+    `threads` are those of a process on a CPU, for training and for validation. `algorithms` are those of the
+    convolutions, by network and layer (`gan/autotune.py`); a layer that is not listed uses the usual ones.
+    `images_per_second` is the speed that was measured on `hardware`, if any was.
     """
-    wanted, others = training.compile, _OTHERS[plan.compute.device.type]
-    is_plain = not wanted or plan.compute.ranks.count > 1 or (wanted == "auto" and training.deterministic)
-    if is_plain or not others or not _has_room(plan, training):
-        return "eager"
-    if wanted != "auto":
-        wanted_way = list(others)[-1]
-        return wanted_way if _speed(plan, training, wanted_way) else "eager"
-    speeds: dict[Execution, float] = {"eager": _images_per_second(plan, training, "eager")}
-    seconds = plan.total_images / speeds["eager"]
-    for way, least_seconds in others.items():
-        speed = _speed(plan, training, way) if seconds >= least_seconds else None
-        if speed:
-            speeds[way] = speed
-    chosen = max(speeds, key=lambda way: speeds[way] if way == "eager" else speeds[way] / _LEAST_GAIN)
-    if len(speeds) > 1:
-        found = ", ".join(f"{speed:.0f} {way}" for way, speed in speeds.items())
-        logger.info("  calibration, images/s: %s · chosen: %s", found, chosen)
-    return chosen
+
+    device: str
+    hardware: str
+    precision: Precision
+    threads: int
+    validation_threads: int | None = None
+    execution: Execution = "eager"
+    algorithms: Mapping[str, Mapping[str, Algorithms]] = field(default_factory=dict)
+    images_per_second: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name, as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        where = self.hardware.partition(", ")[0] if self.device == "cuda" else self.device.upper()
+        threads = f" ({self.threads} thread{'s' if self.threads > 1 else ''})" if self.device == "cpu" else ""
+        return f"{self.precision} on {where}{threads}"
 
 
-def execution_of(stored: Mapping[str, Any] | None, plan: Plan, training: TrainingParameters) -> Execution:
-    """Return how a training goes on: as it was begun, if its stored state is from the same kind of device.
-
-    Several ranks record nothing.
-    """
-    if stored is None or stored.get("device") != plan.compute.device.type:
-        return choose_execution(plan, training)
-    begun: Execution = stored["execution"]
-    return "eager" if "graphed" in begun and plan.compute.ranks.count > 1 else begun
+def set_up(state: TrainingState, calibration: Calibration) -> None:
+    """Let a training use what was chosen for it, from now on."""
+    state.calibration = calibration.as_dict()
+    for name, algorithms in calibration.algorithms.items():
+        use_algorithms(getattr(state, name), algorithms)
+        if name == "generator" and state.ema_generator is not None:
+            use_algorithms(state.ema_generator, algorithms)
+    execute(state, calibration.execution)
 
 
 def execute(state: TrainingState, execution: Execution) -> None:
-    """Let the steps of a state be executed so, from now on."""
+    """Let the steps of a state be executed like this, from now on."""
     state.execution = execution
     for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
         for group in optimiser.param_groups:
@@ -86,54 +68,5 @@ def execute(state: TrainingState, execution: Execution) -> None:
 
 
 def steps_until_recorded(training: TrainingParameters) -> int:
-    """Return after how many steps all that can be recorded is."""
+    """Return after how many steps every kind of step is captured that can be."""
     return cycle_of(training) * (STEPS_BEFORE + 1)
-
-
-def _speed(plan: Plan, training: TrainingParameters, execution: Execution) -> float | None:
-    try:
-        return _images_per_second(plan, training, execution)
-    except Exception as error:  # Compilers fail in many ways, and all of them are survived.
-        logger.warning("  steps cannot be %s here, and are not (%s)", execution, in_short(error))
-        return None
-    finally:
-        # The next copy, and the training itself, want the memory of this one.
-        gc.collect()
-        if plan.compute.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-def _has_room(plan: Plan, training: TrainingParameters) -> bool:
-    try:
-        require_memory(plan.generator, plan.discriminator, training.images_at_once, plan.compute.device)
-    except ParameterError:
-        return False
-    return True
-
-
-def _images_per_second(plan: Plan, training: TrainingParameters, execution: Execution) -> float:
-    state = start(plan.generator, plan.discriminator, training, plan.compute)
-    execute(state, execution)
-    step, device = Step(state, training, plan.compute), plan.compute.device
-    shape = (training.batch_size, plan.generator.channels, plan.generator.image_size, plan.generator.image_size)
-    images = torch.zeros(shape, device=device)
-    # Whole cycles, for steps with a penalty take longer, after steps enough of each kind for it to be recorded.
-    cycle = cycle_of(training)
-    timed = cycle * math.ceil(_LEAST_TIMED / cycle)
-    warm_up = steps_until_recorded(training) if "graphed" in execution else timed
-    for _ in range(warm_up):
-        step(images)
-    while True:
-        started = _now(device)
-        for _ in range(timed):
-            step(images)
-        seconds = _now(device) - started
-        if seconds >= _LEAST_SECONDS.get(device.type, 0):
-            return timed * training.batch_size / seconds
-        timed *= 2
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

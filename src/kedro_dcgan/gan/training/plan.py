@@ -17,20 +17,20 @@ import torch
 
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import Compute, choose_compute, require_devices
+from kedro_dcgan.gan.devices import Compute, choose_compute, require_cores, require_devices
 from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec, spec_to_dict
 from kedro_dcgan.gan.training.penalties import require_no_batch_norm
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.parameters import TrainingParameters, flatten
 from kedro_dcgan.workers import usable_cores
 
-# These do not change what is trained up to a given moment. (What is said of the precision is what it came to.)
-_OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "precision", "compile"}
+# These do not change what is trained up to a given moment, or not more than the order of sums does.
+_OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "threads", "compile"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A training that has been asked for."""
+    """A training that has been asked for. Where precisions are to be timed, that of `compute` is preliminary."""
 
     generator: GeneratorSpec
     discriminator: DiscriminatorSpec
@@ -63,7 +63,6 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     parameters = {key: value for key, value in flatten(training).items() if key not in outside}
     fingerprint = {
         **{f"training.{key}": value for key, value in parameters.items()},
-        "training.precision": compute.precision,
         "images": images.digest,
         "generator": _digest(spec_to_dict(generator)),
         "discriminator": _digest(spec_to_dict(discriminator)),
@@ -79,9 +78,10 @@ def compute_of(training: TrainingParameters) -> Compute:
     """Return what each of the devices that are asked for trains with.
 
     Raises:
-        ParameterError: if they are not there, lack the precision, or cannot share a batch.
+        ParameterError: if they are not there, or cannot share a batch; or if there are fewer cores than threads.
     """
     compute = choose_compute(training.device, training.precision)
+    require_cores(training.threads, usable_cores())
     if isinstance(training.devices, int):
         require_devices(training.devices, compute.device, usable_cores())
         require_shares(training, training.devices)

@@ -20,7 +20,10 @@ Execution = Literal["eager", "graphed", "compiled", "compiled and graphed"]
 
 @dataclass
 class TrainingState:
-    """The networks, their optimisers, the average of the generator (if there is one), and what has been seen so far."""
+    """The networks, their optimisers, the average of the generator (if there is one), and what has been seen so far.
+
+    `calibration` is how it runs on the machine (`execution.Calibration`).
+    """
 
     generator: Generator
     discriminator: Discriminator
@@ -32,6 +35,7 @@ class TrainingState:
     records: list[TickRecord] = field(default_factory=list)
     best: KeptGenerator | None = None
     execution: Execution = "eager"
+    calibration: dict[str, Any] | None = None
 
     @property
     def shown_generator(self) -> Generator:
@@ -46,8 +50,7 @@ class TrainingState:
             "means": self.means.state_dict(),
             "records": [record.as_dict() for record in self.records],
             "best": self.best and self.best.state_dict(),
-            "execution": self.execution,
-            "device": next(self.generator.parameters()).device.type,
+            "calibration": self.calibration,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.inception_weights import find_weights
 from kedro_dcgan.metrics.choice import choose_extractors
-from kedro_dcgan.metrics.extractors import Collector
+from kedro_dcgan.metrics.extractors import Collector, FeatureExtractor
 from kedro_dcgan.metrics.number import Number, as_json
 from kedro_dcgan.metrics.protocol import INCEPTION
 from kedro_dcgan.metrics.verdict import Findings, verdict
@@ -22,6 +22,7 @@ from kedro_dcgan.pipelines.evaluation.classes import look_for_classes
 from kedro_dcgan.pipelines.evaluation.measuring import Measurement, show_to_all
 from kedro_dcgan.pipelines.evaluation.pictures import choose
 from kedro_dcgan.pipelines.evaluation.references import References
+from kedro_dcgan.pipelines.evaluation.speed import faster_precision, threads_for
 from kedro_dcgan.progress import track
 from kedro_dcgan.reference_files import ReferenceFolder
 from kedro_dcgan.reports.evaluation import write_page, write_table
@@ -54,13 +55,17 @@ def evaluate_generator(
     images.require("test", 2, "a distance", "Add images, or give it a larger share of `ingestion.splits`.")
     device = choose_compute(evaluation.device, "float32", "evaluation.device").device
     network = generator.build().to(device)
-    measurements = _measurements(reference_features, images, evaluation, device)
-    latents = sample_latents(evaluation.samples, generator.spec, evaluation.seed)
-    samples = track(generate(network, latents, _BATCH), "evaluation", evaluation.samples)
-    show_to_all(samples, [measurement.collected for measurement in measurements])
-    numbers = [number for measurement in measurements for number in measurement.numbers(_SPLITS)]
-    of_classes, classes = look_for_classes(measurements[0], images, manifest)
-    pictures = choose(measurements[0], images, network, latents)
+    extractors = _extractors(evaluation, device)
+    with threads_for(extractors[0], device):
+        measurements = [
+            Measurement(References(reference_features, images, evaluation, one), Collector(one)) for one in extractors
+        ]
+        latents = sample_latents(evaluation.samples, generator.spec, evaluation.seed)
+        samples = track(generate(network, latents, _BATCH), "evaluation", evaluation.samples)
+        show_to_all(samples, [measurement.collected for measurement in measurements])
+        numbers = [number for measurement in measurements for number in measurement.numbers(_SPLITS)]
+        of_classes, classes = look_for_classes(measurements[0], images, manifest)
+        pictures = choose(measurements[0], images, network, latents)
     result = {
         "verdict": verdict(_findings(numbers, classes)),
         **as_json(numbers + of_classes),
@@ -72,17 +77,14 @@ def evaluate_generator(
     return result, draw_samples(pictures), draw_neighbours(pictures), draw_extremes(pictures)
 
 
-def _measurements(
-    stored: ReferenceFolder, images: PreparedImages, evaluation: EvaluationParameters, device: torch.device
-) -> list[Measurement]:
-    extractors = choose_extractors(
+def _extractors(evaluation: EvaluationParameters, device: torch.device) -> list[FeatureExtractor]:
+    return choose_extractors(
         evaluation.input_size,
         find_weights(evaluation.inception_weights),
         device,
-        evaluation.precision,
+        faster_precision(evaluation.input_size, device) if evaluation.precision == "auto" else evaluation.precision,
         evaluation.inception_companions,
     )
-    return [Measurement(References(stored, images, evaluation, one), Collector(one)) for one in extractors]
 
 
 def report_evaluation(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.gan.sampling import generate, sample_latents
+from kedro_dcgan.gan.threads import fast_threads
 from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.images.grid import Animation, SampleGrid, make_grid
 from kedro_dcgan.parameters import ExportParameters
@@ -26,8 +27,10 @@ _BATCH = 64
 def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tuple[np.ndarray, Image.Image]:
     """Return samples, uint8 `(N, C, H, W)`, and all of them in one picture."""
     latents = sample_latents(export.samples, generator.spec, export.seed)
-    batches = track(generate(generator.build(), latents, _BATCH), "export", export.samples)
-    samples = torch.cat(list(batches)).numpy()
+    network = generator.build()
+    with fast_threads(lambda: list(generate(network, latents[:_BATCH], _BATCH))):
+        batches = list(track(generate(network, latents, _BATCH), "export", export.samples))
+    samples = torch.cat(batches).numpy()
     # Small images are enlarged to a size that people can see.
     scale = max(1, 64 // generator.spec.image_size)
     return samples, Image.fromarray(make_grid(samples, scale=scale))

@@ -7,7 +7,9 @@ from kedro_dcgan.gan.training.health import HEALTHY, advice_for, verdict
 from kedro_dcgan.gan.training.plan import Plan
 from kedro_dcgan.gan.training.records import TickRecord
 from kedro_dcgan.gan.training.tick import Tick
+from kedro_dcgan.launch.here import Run
 from kedro_dcgan.parameters import TrainingParameters
+from kedro_dcgan.pipelines.training.speed import SpeedWatch
 from kedro_dcgan.progress import operations
 
 logger = logging.getLogger(__name__)
@@ -16,17 +18,19 @@ logger = logging.getLogger(__name__)
 class Console:
     """Knows when it started, and so how long it is going to take."""
 
-    def __init__(self, plan: Plan, training: TrainingParameters, begin: int, distance: str | None) -> None:
+    def __init__(self, plan: Plan, training: TrainingParameters, run: Run, distance: str | None) -> None:
+        begin = run.begin
         self._plan, self._begin, self._started, self._health = plan, begin, time.perf_counter(), HEALTHY
         self._resume, self._distance = training.resume, distance
         self._last: Tick | None = None
+        self._speed = SpeedWatch(run.calibration)
         if training.images_per_validation and not distance:
             logger.warning("The validation split has no two images: the last generator is kept, not the best.")
         length = f"{plan.total_images / 1000:.1f} kimg"
         if training.kimg is None:
             length = f"{length}, {training.epochs:g} epochs"
         devices = "" if training.devices == 1 else f" · {training.devices} processes"
-        logger.info("training      %s%s · %s", plan.compute, devices, length)
+        logger.info("training      %s%s · %s", run.calibration, devices, length)
         if begin >= plan.total_images:
             logger.info("  this very training is finished: nothing is left to do (training.resume=never does it again)")
         elif begin:
@@ -42,6 +46,9 @@ class Console:
         if health not in (HEALTHY, self._health):
             logger.warning("  %s: %s. The best generator so far is kept.", health, advice_for(health))
         self._health = health
+        slow = self._speed.advice(tick.record.images_per_second)
+        if slow:
+            logger.warning("  %s", slow)
 
     def goodbye(self) -> str:
         """Return what is said after a signal."""

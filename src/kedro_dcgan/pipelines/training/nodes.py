@@ -12,6 +12,7 @@ from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.gan.training.arithmetic import flops_per_image
 from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader
+from kedro_dcgan.gan.training.execution import Calibration
 from kedro_dcgan.gan.training.health import verdict
 from kedro_dcgan.gan.training.plan import Plan, plan_training
 from kedro_dcgan.gan.training.records import TickRecord
@@ -44,8 +45,8 @@ def train_generator(
     plan = plan_training(images, training)
     with stop_on_signal() as request, _started(images, resume_checkpoint, training, plan, request) as run:
         distance = distance_name(images, training)
-        console = Console(plan, training, run.begin, distance)
-        results = partial(_results, plan, training, distance)
+        console = Console(plan, training, run, distance)
+        results = partial(_results, plan, training, run.calibration, distance)
         grids: list[SampleGrid] = []
         for tick in run.ticks:
             if tick.samples is not None:
@@ -83,6 +84,7 @@ def _started(
 def _results(
     plan: Plan,
     training: TrainingParameters,
+    calibration: Calibration,
     distance: str | None,
     tick: Tick,
     grids: list[SampleGrid],
@@ -90,8 +92,8 @@ def _results(
 ) -> TickResults:
     facts = {
         "seed": training.seed,
-        "precision": plan.compute.precision,
-        "device": plan.compute.device.type,
+        "precision": calibration.precision,
+        "device": calibration.device,
         "trained_images": tick.images_seen,
         "verdict": verdict(tick.records),
     }

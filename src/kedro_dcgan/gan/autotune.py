@@ -1,0 +1,98 @@
+"""Which algorithm each convolution of a network uses on this CPU, found by timing its operations."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from kedro_dcgan.gan.convolution_algorithms import OPERATIONS, Algorithms, Geometry, key_of, run
+from kedro_dcgan.gan.convolutions import Conv2d, ConvTranspose2d
+
+# An operation is run this often, or for this long: the fastest run counts.
+_RUNS, _SECONDS = 7, 0.02
+# The usual algorithm stays unless another one is faster by more than timings vary.
+_LEAST_GAIN = 1.1
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The algorithms by layer name, and the seconds that all operations together take in each precision."""
+
+    algorithms: Mapping[str, Algorithms]
+    seconds: Mapping[torch.dtype, float]
+
+
+def tune(network: nn.Module, inputs: Tensor, precisions: Iterable[torch.dtype]) -> Tuning:
+    """Time every operation of every convolution of a network, at the sizes that a batch of `inputs` has there."""
+    algorithms: dict[str, dict[str, str]] = {}
+    seconds = dict.fromkeys(precisions, 0.0)
+    for name, geometry in _geometries(network, inputs).items():
+        algorithms[name] = {}
+        for precision in seconds:
+            operands = _operands(geometry, len(inputs), precision)
+            for operation, pair in zip(OPERATIONS, operands, strict=True):
+                usual, key = geometry.algorithm(operation, precision), key_of(operation, precision)
+                times = {}
+                for one in geometry.possible(operation):
+                    chosen = replace(geometry, algorithms={key: one})
+                    times[one] = _time(lambda: run(operation, *pair, chosen))  # noqa: B023  (run at once)
+                fastest = min(times, key=times.__getitem__)
+                algorithms[name][key] = fastest if times[usual] > _LEAST_GAIN * times[fastest] else usual
+                seconds[precision] += times[fastest]
+    return Tuning(algorithms, seconds)  # type: ignore[arg-type]  # names of algorithms
+
+
+def use_algorithms(network: nn.Module, algorithms: Mapping[str, Algorithms]) -> None:
+    """Let the convolutions of a network run by these algorithms from now on; others stay as they are."""
+    for name, layer in network.named_modules():
+        if name in algorithms and isinstance(layer, Conv2d | ConvTranspose2d):
+            layer.algorithms = dict(algorithms[name])
+
+
+def _geometries(network: nn.Module, inputs: Tensor) -> dict[str, Geometry]:
+    found: dict[str, Geometry] = {}
+    hooks = []
+    for name, layer in network.named_modules():
+        if isinstance(layer, Conv2d | ConvTranspose2d):
+
+            def note(layer: Conv2d | ConvTranspose2d, images: tuple[Tensor], name: str = name) -> None:
+                found[name] = replace(layer.geometry(*images[0].shape[2:]), algorithms={})
+
+            hooks.append(layer.register_forward_pre_hook(note))
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        network(inputs)
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _operands(geometry: Geometry, batch: int, precision: torch.dtype) -> tuple[tuple[Tensor, Tensor], ...]:
+    # In the order of OPERATIONS. What is in them does not matter, but zeros would be faster than other numbers.
+    source = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        drawn = torch.randn(shape, generator=source).to(precision)
+        return drawn.contiguous(memory_format=torch.channels_last)
+
+    large = draw(batch, geometry.channels, *geometry.large)
+    small = draw(batch, geometry.features, *geometry.small)
+    kernel = draw(geometry.features, geometry.channels, geometry.kernel, geometry.kernel)
+    return (large, kernel), (small, kernel), (large, small)
+
+
+def _time(function: Callable[[], object]) -> float:
+    function()
+    best, begin = float("inf"), time.perf_counter()
+    for _ in range(_RUNS):
+        started = time.perf_counter()
+        function()
+        ended = time.perf_counter()
+        best = min(best, ended - started)
+        if ended - begin > _SECONDS:
+            break
+    return best

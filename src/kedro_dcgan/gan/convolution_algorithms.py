@@ -1,0 +1,189 @@
+"""The algorithms of a convolution and its two gradients, and which one is used for a shape on a CPU.
+
+A convolution has a large image X `(N, C, H, W)`, a small image Y `(N, O, h, w)` and a kernel K `(O, C, k, k)`. Each of
+the three follows from the two others by an operation: `small` gives Y, `large` gives X (the transposed convolution),
+`kernel` gives K. Each operation has several algorithms:
+
+torch       PyTorch's own convolution (oneDNN).
+product     One matrix product. Behind each pixel of Y lies a patch of X, a row of `k * k * C` numbers (Chellapilla et
+            al. 2006). Pays off where Y has few pixels and X many channels: few patches to copy, large matrices.
+subpixel    X as a 3x3 convolution of Y with `4 * C` channels, one set for each of the 2x2 pixels of X behind a pixel of
+            Y (Shi et al. 2016, arXiv 1609.07009). For kernels of 4 with stride 2; pays off where X has few channels.
+
+`autotune.py` times them on the machine; `_usual` is the choice where nothing was timed. Images are channels-last.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d, pad, pixel_shuffle
+from torch.nn.grad import conv2d_weight
+
+Operation = Literal["small", "large", "kernel"]
+Algorithm = Literal["torch", "product", "subpixel"]
+OPERATIONS: tuple[Operation, ...] = ("small", "large", "kernel")
+# By operation and precision, as in `key_of`.
+Algorithms = Mapping[str, Algorithm]
+
+# Limits of `_usual`: pixels of Y and channels of X. Up to 64 pixels for gradients of kernels in bfloat16.
+_MOST_PIXELS, _LEAST_CHANNELS = 16, 128
+_MOST_PIXELS_BFLOAT16 = 64
+
+
+def key_of(operation: Operation, precision: torch.dtype) -> str:
+    """Return the name under which the algorithm of an operation is kept: `large float32`."""
+    return f"{operation} {str(precision).removeprefix('torch.')}"
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The shape of a convolution without its batch, and the algorithms chosen for it."""
+
+    kernel: int
+    stride: int
+    padding: int
+    channels: int  # of X
+    features: int  # of Y
+    large: tuple[int, int]
+    small: tuple[int, int]
+    algorithms: Algorithms = field(default_factory=dict)
+
+    @property
+    def pixels(self) -> int:
+        """The number of pixels of Y."""
+        return self.small[0] * self.small[1]
+
+    @property
+    def is_one_patch(self) -> bool:
+        """Whether Y is one pixel and X its patch."""
+        return self.pixels == 1 and self.large == (self.kernel, self.kernel)
+
+    def possible(self, operation: Operation) -> tuple[Algorithm, ...]:
+        """Return the algorithms that can do an operation."""
+        doubles = self.large == (2 * self.small[0], 2 * self.small[1])
+        has_subpixels = (self.kernel, self.stride, self.padding) == (4, 2, 1) and doubles
+        return ("torch", "product", "subpixel") if operation == "large" and has_subpixels else ("torch", "product")
+
+    def algorithm(self, operation: Operation, precision: torch.dtype) -> Algorithm:
+        """Return the algorithm of an operation: the one that was chosen, else the usual one."""
+        return self.algorithms.get(key_of(operation, precision)) or _usual(operation, precision, self)
+
+
+def _usual(operation: Operation, precision: torch.dtype, geometry: Geometry) -> Algorithm:
+    is_bfloat16, is_wide = precision == torch.bfloat16, geometry.channels >= _LEAST_CHANNELS
+    if geometry.is_one_patch:
+        return "product"
+    # In bfloat16 without AMX, torch's convolutions are faster than its products; for gradients of kernels they are not.
+    pays = is_wide and geometry.pixels <= _MOST_PIXELS and (_has_amx() or not is_bfloat16)
+    if operation == "kernel" and is_bfloat16:
+        most = _MOST_PIXELS_BFLOAT16 if _has_amx() or is_wide else _MOST_PIXELS
+        pays = geometry.pixels <= most
+    return "product" if pays else "torch"
+
+
+@functools.cache
+def _has_amx() -> bool:
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+def run(operation: Operation, one: Tensor, other: Tensor, geometry: Geometry) -> Tensor:
+    """Return Y of X and K (`small`), X of Y and K (`large`), or K of X and Y (`kernel`), by the chosen algorithm."""
+    result = _RUN[operation, geometry.algorithm(operation, one.dtype)](one, other, geometry)
+    # Not a view of it: activations are applied in place, which autograd refuses for views made by custom functions.
+    return result.detach()
+
+
+def _small_by_torch(large: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
+    return conv2d(large, kernel, None, geometry.stride, geometry.padding)
+
+
+def _small_by_product(large: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
+    rows = _patches(large, geometry) @ _matrix(kernel).t()
+    return rows.view(len(large), *geometry.small, -1).permute(0, 3, 1, 2)
+
+
+def _large_by_torch(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
+    least = (geometry.small[0] - 1) * geometry.stride - 2 * geometry.padding + geometry.kernel
+    return conv_transpose2d(small, kernel, None, geometry.stride, geometry.padding, geometry.large[0] - least)
+
+
+def _large_by_product(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
+    return _sum_of_patches(_rows(small) @ _matrix(kernel), geometry)
+
+
+def _large_by_subpixels(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
+    # Which row of K an even and an odd row of X take from the row of Y before, at and behind them (4: none).
+    rows = torch.tensor([3, 1, 4, 4, 2, 0])
+    padded = pad(kernel, (0, 1, 0, 1)).index_select(2, rows).index_select(3, rows)
+    parts = padded.view(*kernel.shape[:2], 2, 3, 2, 3).permute(1, 2, 4, 0, 3, 5)  # (C, 2, 2, O, 3, 3)
+    wide = parts.reshape(-1, len(kernel), 3, 3).contiguous(memory_format=torch.channels_last)
+    return pixel_shuffle(conv2d(small, wide, None, 1, 1), 2)
+
+
+def _kernel_by_torch(large: Tensor, small: Tensor, geometry: Geometry) -> Tensor:
+    shape = (small.shape[1], large.shape[1], geometry.kernel, geometry.kernel)
+    return conv2d_weight(large, shape, small, geometry.stride, geometry.padding)
+
+
+def _kernel_by_product(large: Tensor, small: Tensor, geometry: Geometry) -> Tensor:
+    # Copying the smaller matrix in its transposed order is what makes the product fast.
+    matrix = _rows(small).t().contiguous() @ _patches(large, geometry)
+    return matrix.view(-1, geometry.kernel, geometry.kernel, large.shape[1]).permute(0, 3, 1, 2)
+
+
+_RUN: dict[tuple[Operation, Algorithm], Callable[[Tensor, Tensor, Geometry], Tensor]] = {
+    ("small", "torch"): _small_by_torch,
+    ("small", "product"): _small_by_product,
+    ("large", "torch"): _large_by_torch,
+    ("large", "product"): _large_by_product,
+    ("large", "subpixel"): _large_by_subpixels,
+    ("kernel", "torch"): _kernel_by_torch,
+    ("kernel", "product"): _kernel_by_product,
+}
+
+
+def _rows(image: Tensor) -> Tensor:
+    # (N * h * w, channels)
+    return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
+
+
+def _matrix(kernel: Tensor) -> Tensor:
+    # (O, k * k * C)
+    return kernel.permute(0, 2, 3, 1).reshape(len(kernel), -1)
+
+
+def _patches(image: Tensor, geometry: Geometry) -> Tensor:
+    """Return the patches of X, `(N * h * w, k * k * C)`."""
+    rows = image.permute(0, 2, 3, 1)
+    if geometry.is_one_patch:
+        return rows.reshape(len(image), -1)
+    edge, side, stride = geometry.padding, geometry.kernel, geometry.stride
+    rows = pad(rows, (0, 0, edge, edge, edge, edge)) if edge else rows.contiguous()
+    # A row of a patch lies in memory in one piece.
+    steps, run = rows.stride(), side * image.shape[1]
+    patches = rows.as_strided(
+        (len(image), *geometry.small, side, run), (steps[0], stride * steps[1], stride * steps[2], steps[1], 1)
+    )
+    return patches.reshape(-1, side * run)
+
+
+def _sum_of_patches(patches: Tensor, geometry: Geometry) -> Tensor:
+    """Return X `(N, C, H, W)`, each pixel the sum of what lies over it: the transpose of `_patches`."""
+    side, stride, edge = geometry.kernel, geometry.stride, geometry.padding
+    (height, width), (high, wide) = geometry.large, geometry.small
+    patches = patches.view(-1, high, wide, side, side, patches.shape[1] // side**2)
+    if geometry.is_one_patch:
+        return patches[:, 0, 0].permute(0, 3, 1, 2)
+    # First down the rows, in long runs of memory, then along them.
+    count, channels = patches.shape[0], patches.shape[5]
+    rows = patches.new_zeros(count, height + 2 * edge, wide, side, channels)
+    for place in range(side):
+        rows[:, place : place + stride * high : stride] += patches[:, :, :, place]
+    image = patches.new_zeros(count, height, width + 2 * edge, channels)
+    for place in range(side):
+        image[:, :, place : place + stride * wide : stride] += rows[:, edge : edge + height, :, place]
+    return image[:, :, edge : edge + width].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)

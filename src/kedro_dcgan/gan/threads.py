@@ -1,0 +1,83 @@
+"""How many threads work runs on: one for each core, or fewer where that is faster, as next to another busy program.
+
+Threads of one operation wait for each other, and spin while they wait. Where another program holds a core, all of them
+wait for the one that has lost it: then one thread is several times as fast as two.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from kedro_dcgan.workers import usable_cores
+
+# Both counts are timed by turns, this often at the least before fewer threads win; and fewer must win by this much.
+_LEAST_ROUNDS, _LEAST_GAIN = 4, 1.03
+# Other threads of this process (imports, uploads) slow it down, too: more than this share of a core of theirs is waited
+# for, seconds at the most.
+_OWN_LOAD, _PATIENCE = 0.2, 10.0
+
+
+def most_threads() -> int:
+    """Return how many threads torch may use: one for each core that this process has, or OMP_NUM_THREADS if less."""
+    return min(torch.get_num_threads(), usable_cores())
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[int]:
+    """Let torch's operations in this thread use so many threads; yield their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def fast_threads(work: Callable[[], object]) -> Iterator[int]:
+    """Let torch use as many threads as `work`, a short sample of what follows, is fastest with; yield their number."""
+
+    def speed() -> float:
+        started = time.perf_counter()
+        work()
+        return 1 / (time.perf_counter() - started)
+
+    threads = most_threads()
+    if threads > 1:
+        work()
+        threads, _ = fewest_fast_threads(speed, threads)
+    with torch_threads(threads):
+        yield threads
+
+
+def fewest_fast_threads(speed: Callable[[], float], most: int) -> tuple[int, dict[int, float]]:
+    """Return the number of threads with which `speed` is highest, and the best speed by number of threads.
+
+    From `most` on it is halved for as long as that is faster. `speed` is called with torch's threads set.
+    """
+    speeds: dict[int, float] = {}
+    threads = most
+    try:
+        while threads > 1 and _are_fewer_faster(speed, threads, speeds):
+            threads //= 2
+    finally:
+        torch.set_num_threads(most)
+    return threads, speeds
+
+
+def _are_fewer_faster(speed: Callable[[], float], more: int, speeds: dict[int, float]) -> bool:
+    fewer, rounds, begin = more // 2, 0, time.perf_counter()
+    while True:
+        for count in (more, fewer):
+            torch.set_num_threads(count)
+            started, busy = time.perf_counter(), time.process_time()
+            speeds[count] = max(speeds.get(count, 0.0), speed())
+            own_load = (time.process_time() - busy) / (time.perf_counter() - started) - count
+        rounds += 1
+        if rounds > 1 and speeds[more] >= speeds[fewer]:
+            return False
+        is_patient = own_load > _OWN_LOAD and time.perf_counter() - begin < _PATIENCE
+        if rounds >= _LEAST_ROUNDS and not is_patient:
+            return speeds[fewer] > _LEAST_GAIN * speeds[more]

@@ -1,0 +1,87 @@
+"""The fastest algorithm of each operation is found by timing, and used from then on."""
+
+import pytest
+import torch
+from torch import nn
+
+from kedro_dcgan.gan import autotune
+from kedro_dcgan.gan.autotune import tune, use_algorithms
+from kedro_dcgan.gan.convolution_algorithms import OPERATIONS, key_of
+from kedro_dcgan.gan.convolutions import Conv2d, ConvTranspose2d
+from kedro_dcgan.gan.same_padding import SameConv2d
+
+IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def network():
+    torch.manual_seed(0)
+    # Of the last layer, Y is one pixel: the usual algorithm is the product.
+    return nn.Sequential(
+        Conv2d(3, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.ReLU(), ConvTranspose2d(4, 3, 4, 2, 1), Conv2d(3, 2, 8)
+    )
+
+
+@pytest.fixture
+def seconds(monkeypatch):
+    """Seconds by algorithm, as if they were measured."""
+    found, ran = {}, []
+    run = autotune.run
+
+    def noted(operation, one, other, geometry):
+        ran.append(geometry.algorithm(operation, one.dtype))
+        return run(operation, one, other, geometry)
+
+    monkeypatch.setattr(autotune, "run", noted)
+    monkeypatch.setattr(autotune, "_time", lambda function: (function(), found[ran[-1]])[1])
+    return found
+
+
+@pytest.mark.parametrize("fastest", ["torch", "product", "subpixel"])
+def test_the_fastest_algorithm_that_an_operation_has_is_chosen(seconds, fastest):
+    seconds |= {"torch": 2.0, "product": 2.0, "subpixel": 2.0, fastest: 1.0}
+    tuning = tune(network(), IMAGES, [torch.float32])
+    first = tuning.algorithms["0"]
+    assert set(tuning.algorithms) == {"0", "3", "4"}
+    # Only a large image has a third one.
+    others = fastest if fastest != "subpixel" else "torch"
+    assert first == {"small float32": others, "large float32": fastest, "kernel float32": others}
+
+
+@pytest.mark.parametrize(("product", "expected"), [(0.95, "torch"), (0.85, "product")])
+def test_a_gain_that_timings_vary_by_changes_nothing(seconds, product, expected):
+    seconds |= {"torch": 1.0, "product": product, "subpixel": 2.0}
+    tuning = tune(network(), IMAGES, [torch.float32])
+    assert set(tuning.algorithms["0"].values()) == {expected}
+    # The product is usual here.
+    seconds |= {"torch": 0.95, "product": 1.0}
+    assert set(tune(network(), IMAGES, [torch.float32]).algorithms["4"].values()) == {"product"}
+
+
+def test_each_precision_is_timed_for_itself_and_its_seconds_are_added_up(seconds):
+    seconds |= {"torch": 1.0, "product": 1.0, "subpixel": 1.0}
+    tuning = tune(network(), IMAGES, [torch.float32, torch.bfloat16])
+    keys = {key_of(operation, dtype) for operation in OPERATIONS for dtype in (torch.float32, torch.bfloat16)}
+    assert all(set(chosen) == keys for chosen in tuning.algorithms.values())
+    assert tuning.seconds == {torch.float32: 9.0, torch.bfloat16: 9.0}
+
+
+def test_layers_use_what_was_chosen_and_others_stay_as_they_are():
+    tuned = network()
+    use_algorithms(tuned, {"0": {"large float32": "subpixel"}, "gone": {}})
+    assert tuned[0].geometry(8, 8).algorithm("large", torch.float32) == "subpixel"
+    assert tuned[3].algorithms == {}
+
+
+def test_timing_leaves_the_network_as_it_was():
+    tuned, expected = network(), network()
+    tune(tuned, IMAGES, [torch.float32])
+    assert tuned.training
+    for found, before in zip(tuned.state_dict().values(), expected.state_dict().values(), strict=True):
+        assert torch.equal(found, before)
+
+
+def test_padded_layers_are_timed_at_the_size_that_they_convolve():
+    layer = SameConv2d(3, 4, 5, 2)
+    geometry = autotune._geometries(nn.Sequential(layer), IMAGES)["0"]
+    assert (geometry.large, geometry.small) == ((11, 11), (4, 4))
+    assert layer(IMAGES).shape[2:] == (4, 4)

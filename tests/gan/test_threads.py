@@ -1,0 +1,98 @@
+"""Fewer threads are chosen where they are faster, and only then."""
+
+import time
+
+import pytest
+import torch
+
+from kedro_dcgan.gan import threads
+from kedro_dcgan.gan.threads import fast_threads, fewest_fast_threads, most_threads, torch_threads
+
+
+@pytest.fixture(autouse=True)
+def eight_threads():
+    with torch_threads(8):
+        yield
+
+
+def by_threads(speeds):
+    """A speed that depends on the number of threads that torch has been told."""
+    return lambda: speeds[torch.get_num_threads()]
+
+
+@pytest.mark.parametrize(
+    ("speeds", "expected"),
+    [
+        # Alone; next to a busy program; a small network on many cores; a gain within the noise.
+        ({8: 8.0, 4: 5.0}, 8),
+        ({8: 0.5, 4: 0.7, 2: 0.9, 1: 1.0}, 1),
+        ({8: 1.0, 4: 2.0, 2: 1.5}, 4),
+        ({8: 1.0, 4: 1.02}, 8),
+    ],
+)
+def test_threads_are_halved_for_as_long_as_that_is_faster(speeds, expected):
+    chosen, measured = fewest_fast_threads(by_threads(speeds), 8)
+    assert (chosen, measured) == (expected, speeds)
+    assert torch.get_num_threads() == 8
+
+
+def test_one_slow_moment_does_not_decide():
+    calls = []
+
+    def speed():
+        calls.append(torch.get_num_threads())
+        # The first three rounds of eight threads are disturbed.
+        return 0.1 if calls.count(8) <= 3 and calls[-1] == 8 else {8: 8.0, 4: 5.0}[calls[-1]]
+
+    assert fewest_fast_threads(speed, 8)[0] == 8
+
+
+def test_other_threads_of_this_process_are_waited_for(monkeypatch):
+    clock = {"wall": 0.0, "process": 0.0, "rounds": 0}
+
+    def speed():
+        # An import takes a core in the first seven rounds, and eight threads are slow next to it.
+        is_importing = clock["rounds"] < 14
+        clock["rounds"] += 1
+        count = torch.get_num_threads()
+        clock["wall"] += 0.1
+        clock["process"] += 0.1 * (count + is_importing)
+        return 0.1 if is_importing and count == 8 else {8: 8.0, 4: 5.0}[count]
+
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock["wall"])
+    monkeypatch.setattr(threads.time, "process_time", lambda: clock["process"])
+    assert fewest_fast_threads(speed, 8)[0] == 8
+    assert clock["rounds"] == 16
+
+
+def test_they_are_not_waited_for_without_end(monkeypatch):
+    clock = {"wall": 0.0, "process": 0.0}
+
+    def speed():
+        clock["wall"] += 0.5
+        clock["process"] += 10.0
+        return {8: 0.1, 4: 1.0, 2: 0.5}[torch.get_num_threads()]
+
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock["wall"])
+    monkeypatch.setattr(threads.time, "process_time", lambda: clock["process"])
+    assert fewest_fast_threads(speed, 8)[0] == 4
+    assert 10 <= clock["wall"] < 13
+
+
+def test_work_runs_on_what_was_fastest_and_then_all_is_as_before(monkeypatch):
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+
+    def work():
+        time.sleep({1: 0.001, 2: 0.01}[torch.get_num_threads()])
+
+    with torch_threads(2):
+        with fast_threads(work) as count:
+            assert (count, torch.get_num_threads()) == (1, 1)
+        assert torch.get_num_threads() == 2
+
+
+def test_there_are_no_more_threads_than_cores_or_than_openmp_is_told(monkeypatch):
+    monkeypatch.setattr(threads, "usable_cores", lambda: 3)
+    assert most_threads() == 3
+    with torch_threads(2):
+        assert most_threads() == 2
