@@ -10,14 +10,13 @@ from itertools import islice
 
 import numpy as np
 import torch
-from sides import parameters, usual_execution
+from sides import calibrated, parameters
 
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import choose_compute, deterministic_algorithms, keep_freed_memory
+from kedro_dcgan.gan.devices import deterministic_algorithms
+from kedro_dcgan.gan.threads import torch_threads
 from kedro_dcgan.gan.training.batches import batches_on
-from kedro_dcgan.gan.training.execution import execute, steps_until_recorded
+from kedro_dcgan.gan.training.execution import steps_until_recorded
 from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.gan.training.state import start
 from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
@@ -31,15 +30,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=CELEBA)
     parser.add_argument("--batch-size", type=int, default=128)
     asked = parser.parse_args()
-    compute = choose_compute("auto", "auto")
-    if compute.device.type == "cpu":
-        keep_freed_memory()
     noise = np.random.default_rng(0).integers(0, 256, (asked.images, 3, 64, 64), dtype=np.uint8)
     images = PreparedImages(64, 3, "noise", [StoredShard("0", "", noise)], {"train": np.arange(asked.images)})
     training = parameters("faces64", batch_size=asked.batch_size)
-    with deterministic_algorithms(False):
-        state = start(*network_specs(64, 3, training), training, compute)
-        execute(state, usual_execution(compute))
+    case = calibrated(64, 3, training)
+    compute = case.compute
+    with deterministic_algorithms(False), torch_threads(case.calibration.threads):
+        state = case.started()
         step = Step(state, training, compute)
         warm_up, epoch = steps_until_recorded(training), asked.images // asked.batch_size
         order = batch_indices(asked.images, asked.batch_size, range(warm_up + epoch), 0)
@@ -54,7 +51,7 @@ def main() -> None:
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
     speed, what = epoch * asked.batch_size / seconds[1], f"{asked.images:,} images in batches of {asked.batch_size}"
-    print(f"{what}, {compute}: {seconds[1]:.1f} s, {speed:,.0f} images/s")
+    print(f"{what}, {case.calibration}: {seconds[1]:.1f} s, {speed:,.0f} images/s")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from sides import preset_values
+import torch
+from sides import calibrated, preset_values
 
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import choose_compute, keep_freed_memory
 from kedro_dcgan.gan.training.batches import batches_on
 from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.gan.training.state import start
 from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
 from kedro_dcgan.parameters import TrainingParameters
@@ -48,10 +46,10 @@ def bare(project: Path) -> float:
     """Return the images a second of the same steps alone."""
     images = read_prepared_images(project / "data/03_primary/images", project / "data/03_primary/shards")
     training = TrainingParameters.model_validate(preset_values("base"))
-    compute = choose_compute(training.device, training.precision)
-    step = Step(
-        start(*network_specs(images.image_size, images.channels, training), training, compute), training, compute
-    )
+    case = calibrated(images.image_size, images.channels, training)
+    torch.set_num_threads(case.calibration.threads)
+    compute = case.compute
+    step = Step(case.started(), training, compute)
     count = 1000 * (LONG - SHORT) // training.batch_size
     indices = batch_indices(images.count("train"), training.batch_size, range(count), 0)
     started = time.perf_counter()
@@ -62,7 +60,6 @@ def bare(project: Path) -> float:
 
 def main() -> None:
     """Print one line."""
-    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "kedro-dcgan"
         project.mkdir()

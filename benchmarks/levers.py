@@ -5,17 +5,17 @@ python benchmarks/levers.py
 
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
-from sides import Case, Side, parameters, usual_execution
+from sides import Case, Side, calibrated, parameters
 from torch import Tensor
 
 from kedro_dcgan.gan import convolutions
 from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import choose_compute, keep_freed_memory
-from kedro_dcgan.gan.training.execution import execute
+from kedro_dcgan.gan.training.execution import execute, set_up
 from kedro_dcgan.gan.training.randomness import Draws, source_at
-from kedro_dcgan.gan.training.state import TrainingState, start
+from kedro_dcgan.gan.training.state import start
 from kedro_dcgan.gan.training.step import Step
 
 ROUNDS = 5
@@ -24,19 +24,19 @@ StepFunction = Callable[[Tensor], object]
 
 def with_everything(case: Case) -> StepFunction:
     """Make the step as it is."""
-    keep_freed_memory()
-    return Step(started(case), case.training, case.compute)
+    return Step(case.started(), case.training, case.compute)
 
 
 def memory_given_back(case: Case) -> StepFunction:
     """Leave the C library's memory as it is."""
-    return Step(started(case), case.training, case.compute)
+    state = start(*network_specs(case.size, case.channels, case.training), case.training, case.compute)
+    set_up(state, case.calibration)
+    return Step(state, case.training, case.compute)
 
 
 def adam_by_operations(case: Case) -> StepFunction:
     """Take Adam without its own kernel: a loop over weights and operations."""
-    keep_freed_memory()
-    state = started(case)
+    state = case.started()
     for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
         for group in optimiser.param_groups:
             group["fused"] = False
@@ -45,8 +45,7 @@ def adam_by_operations(case: Case) -> StepFunction:
 
 def channels_first(case: Case) -> StepFunction:
     """Leave images and weights in the order of NCHW."""
-    keep_freed_memory()
-    state = started(case)
+    state = case.started()
     for network in (state.generator, state.discriminator):
         network.to(memory_format=torch.contiguous_format)
     step = Step(state, case.training, case.compute)
@@ -54,44 +53,42 @@ def channels_first(case: Case) -> StepFunction:
 
 
 def convolutions_of_torch(case: Case) -> StepFunction:
-    """Take torch's convolutions for small images, too."""
-    keep_freed_memory()
-    convolutions._has_products = lambda *_: False
-    return Step(started(case), case.training, case.compute)
+    """Run all convolutions by torch's algorithm."""
+    convolutions._runs_by_torch = lambda *_: True
+    return Step(case.started(), case.training, case.compute)
+
+
+def usual_algorithms(case: Case) -> StepFunction:
+    """Run convolutions by the algorithms that were fastest elsewhere, without timing them."""
+    return Step(
+        replace(case, calibration=replace(case.calibration, algorithms={})).started(), case.training, case.compute
+    )
 
 
 def gradients_thrown_away(case: Case) -> StepFunction:
     """Compute the discriminator's gradients in the generator's turn, too."""
-    keep_freed_memory()
-    state = started(case)
+    state = case.started()
     state.discriminator.requires_grad_ = lambda *_: state.discriminator  # type: ignore[method-assign]
     return Step(state, case.training, case.compute)
 
 
 def compiled(case: Case) -> StepFunction:
     """Let torch compile the networks: what `training.compile: auto` tries on long trainings."""
-    keep_freed_memory()
-    state = started(case)
+    state = case.started()
     execute(state, "compiled and graphed" if case.compute.device.type == "cuda" else "compiled")
     return Step(state, case.training, case.compute)
 
 
 def not_recorded(case: Case) -> StepFunction:
     """Take a GPU's steps as they are written, kernel by kernel."""
-    state = started(case)
+    state = case.started()
     execute(state, "eager")
     return Step(state, case.training, case.compute)
 
 
-def started(case: Case) -> TrainingState:
-    """Return a new training."""
-    state = start(*network_specs(case.size, case.channels, case.training), case.training, case.compute)
-    execute(state, usual_execution(case.compute))
-    return state
-
-
 VARIANTS = (
     convolutions_of_torch,
+    usual_algorithms,
     memory_given_back,
     adam_by_operations,
     channels_first,
@@ -103,7 +100,7 @@ VARIANTS_ON_CUDA = (not_recorded, adam_by_operations, gradients_thrown_away, com
 
 def compare(case: Case) -> None:
     """Print a line a lever."""
-    print(f"{case.size}x{case.size}x{case.channels} batch {case.training.batch_size} {case.compute}", flush=True)
+    print(f"{case.size}x{case.size}x{case.channels} batch {case.training.batch_size} {case.calibration}", flush=True)
     whole = Side(with_everything, case)
     for variant in VARIANTS_ON_CUDA if case.compute.device.type == "cuda" else VARIANTS:
         side = Side(variant, case)
@@ -117,9 +114,8 @@ def compare(case: Case) -> None:
 
 def main() -> None:
     """Print a table for small and for large networks."""
-    compute = choose_compute("auto", "auto")
-    compare(Case(32, 1, parameters("paper", batch_size=32), compute))
-    compare(Case(64, 3, parameters("faces64"), compute))
+    compare(calibrated(32, 1, parameters("paper", batch_size=32)))
+    compare(calibrated(64, 3, parameters("faces64")))
 
 
 if __name__ == "__main__":

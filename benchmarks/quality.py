@@ -20,17 +20,15 @@ import torch
 import yaml
 from peer import BATCH, Peer
 from PIL import Image
-from sides import merge, preset_values, usual_execution
+from sides import calibrated, merge, preset_values
 from torch import Tensor
 
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import choose_compute, deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.gan.sampling import generate, sample_latents
 from kedro_dcgan.gan.training.batches import batches_on
-from kedro_dcgan.gan.training.execution import execute
 from kedro_dcgan.gan.training.loop import Training
 from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.gan.training.state import start
 from kedro_dcgan.gan.training.tick import Surroundings
 from kedro_dcgan.images.grid import make_grid
 from kedro_dcgan.images.pixels import to_model_range
@@ -69,12 +67,10 @@ class Judge:
 
 def ours(images: PreparedImages, training: TrainingParameters, total: int, judge: Judge) -> list[dict]:
     """Train with our loop; measure at each tick."""
-    compute = choose_compute(training.device, training.precision)
-    specs = network_specs(images.image_size, images.channels, training)
-    state = start(*specs, training, compute)
-    execute(state, usual_execution(compute))
+    case = calibrated(images.image_size, images.channels, training)
+    compute, state = case.compute, case.started()
     batches = batches_of(images, training.batch_size, total, training.seed, compute.device)
-    latents = sample_latents(SAMPLES, specs[0], training.seed + 1)
+    latents = sample_latents(SAMPLES, state.generator.spec, training.seed + 1)
     rows, paused, started = [], 0.0, time.perf_counter()
     run = Training(state, training, compute, Surroundings(torch.from_numpy(images.take("train", np.arange(64)))))
     for tick in run.ticks(batches, total // training.batch_size * training.batch_size):

@@ -1,4 +1,4 @@
-"""Two or more ways to take a training step, each in a process of its own and timed by turns.
+"""Ways to take a training step, each in a process of its own and timed by turns.
 
 Processes, because how one way has its memory kept is not to help the other.
 """
@@ -6,7 +6,7 @@ Processes, because how one way has its memory kept is not to help the other.
 import multiprocessing
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import torch
 import yaml
 from torch import Tensor
 
-from kedro_dcgan.gan.devices import Compute, deterministic_algorithms
-from kedro_dcgan.gan.training.execution import steps_until_recorded
-from kedro_dcgan.gan.training.state import Execution
+from kedro_dcgan.gan.architectures import network_specs
+from kedro_dcgan.gan.devices import Compute, choose_compute, deterministic_algorithms, keep_freed_memory
+from kedro_dcgan.gan.training.calibration import calibrate_steps
+from kedro_dcgan.gan.training.execution import Calibration, set_up, steps_until_recorded
+from kedro_dcgan.gan.training.state import TrainingState, start
 from kedro_dcgan.parameters import TrainingParameters
 
 SECONDS = 2.0
@@ -26,12 +28,36 @@ CONF = Path(__file__).parents[1] / "conf"
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: images of a size, with these parameters."""
+    """What is trained: images of a size, with these parameters, as calibrated."""
 
     size: int
     channels: int
     training: TrainingParameters
-    compute: Compute
+    calibration: Calibration
+
+    @property
+    def compute(self) -> Compute:
+        """The device, and the precision that was chosen for it."""
+        return Compute(torch.device(self.calibration.device), self.calibration.precision)
+
+    def started(self) -> TrainingState:
+        """Return a new training, set up as calibrated. Its threads are those of the process."""
+        if self.calibration.device == "cpu":
+            keep_freed_memory()
+        state = start(*network_specs(self.size, self.channels, self.training), self.training, self.compute)
+        set_up(state, self.calibration)
+        return state
+
+
+def calibrated(size: int, channels: int, training: TrainingParameters) -> Case:
+    """Calibrate a training as `kedro run` would now; on a GPU, steps are captured as in trainings of minutes."""
+    compute = choose_compute(training.device, training.precision)
+    if compute.device.type == "cpu":
+        keep_freed_memory()
+    with deterministic_algorithms(False):
+        found = calibrate_steps(*network_specs(size, channels, training), training, compute)
+    is_cuda = compute.device.type == "cuda"
+    return Case(size, channels, training, replace(found, execution="graphed") if is_cuda else found)
 
 
 # Makes what takes a step on real images in [-1, 1].
@@ -45,14 +71,22 @@ class Side:
         context = multiprocessing.get_context("spawn")
         self._pipe, other_end = context.Pipe()
         context.Process(target=_answer, args=(other_end, build, case), daemon=True).start()
-        # To warm up, and to know how many steps make a round. (A GPU's steps of all kinds have been recorded then.)
-        is_cuda = case.compute.device.type == "cuda"
+        # To warm up, and to know how many steps make a round. (A GPU's steps of all kinds have been captured then.)
+        is_cuda = case.calibration.device == "cuda"
         self.images_per_second(steps_until_recorded(case.training) if is_cuda else 3)
         self._steps = max(2, round(SECONDS * self.images_per_second(2) / case.training.batch_size))
 
     def images_per_second(self, steps: int | None = None) -> float:
         """Return the speed of so many steps, or of a round."""
+        self.begin(steps)
+        return self.result()
+
+    def begin(self, steps: int | None = None) -> None:
+        """Begin to take steps."""
         self._pipe.send(steps or self._steps)
+
+    def result(self) -> float:
+        """Wait for the steps that were begun, and return their speed."""
         return float(self._pipe.recv())
 
     def end(self) -> None:
@@ -61,6 +95,7 @@ class Side:
 
 
 def _answer(pipe: Connection, build: Build, case: Case) -> None:
+    torch.set_num_threads(case.calibration.threads)
     shape = case.training.batch_size, case.channels, case.size, case.size
     # On a GPU, cuDNN tries its algorithms, as in our trainings and in those of pytorch/examples.
     with deterministic_algorithms(False):
@@ -72,11 +107,6 @@ def _answer(pipe: Connection, build: Build, case: Case) -> None:
             if case.compute.device.type == "cuda":
                 torch.cuda.synchronize()
             pipe.send(steps * len(images) / (time.perf_counter() - started))
-
-
-def usual_execution(compute: Compute) -> Execution:
-    """Return how a training's steps are executed: on a GPU recorded, in every one of minutes that gains by it."""
-    return "graphed" if compute.device.type == "cuda" else "eager"
 
 
 def parameters(preset: str, **changes: Any) -> TrainingParameters:

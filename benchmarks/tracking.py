@@ -25,12 +25,10 @@ from pathlib import Path
 import psutil
 import torch
 from PIL import Image
-from sides import preset_values
+from sides import calibrated, preset_values
 
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import choose_compute, keep_freed_memory
+from kedro_dcgan.gan.devices import keep_freed_memory
 from kedro_dcgan.gan.training.loop import Training
-from kedro_dcgan.gan.training.state import start
 from kedro_dcgan.gan.training.tick import Surroundings
 from kedro_dcgan.images.grid import make_grid
 from kedro_dcgan.parameters import TrainingParameters
@@ -55,11 +53,12 @@ def train(settings: TrackingSettings | None, folder: Path) -> Measured:
     """Train once."""
     values = {**preset_values("base"), "images_per_tick": TICK, "images_per_validation": None}
     training = TrainingParameters.model_validate(values)
-    compute = choose_compute("auto", "auto")
-    specs = network_specs(32, 1, training)
+    case = calibrated(32, 1, training)
+    torch.set_num_threads(case.calibration.threads)
+    compute = case.compute
     real = torch.randint(0, 256, (64, 1, 32, 32), dtype=torch.uint8)
     images = real[: training.batch_size]
-    loop = Training(start(*specs, training, compute), training, compute, Surroundings(real))
+    loop = Training(case.started(), training, compute, Surroundings(real))
     identity = RunIdentity(new_key(), "benchmark", "a run", milliseconds())
     run = TrackedRun(settings, identity, watch_system=True) if settings else None
     batches = itertools.repeat(images, IMAGES // training.batch_size)
