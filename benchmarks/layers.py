@@ -1,0 +1,82 @@
+"""Each convolution of a preset on this machine: its operations by every algorithm, as shares of the matrix rate.
+
+For each layer and operation (`small`: forward of a convolution; `large`: its gradient with respect to images, and
+forward of a transposed convolution; `kernel`: the gradient of the weights), milliseconds by algorithm and what the
+fastest reaches of the rate of large matrix products in the same precision.
+
+    python benchmarks/layers.py faces64 --batch-size 128 --precision float32
+"""
+
+import argparse
+from dataclasses import replace
+
+import torch
+from sides import CONF, parameters
+from yaml import safe_load
+
+from kedro_dcgan.gan.architectures import network_specs
+from kedro_dcgan.gan.autotune import _geometries, _operands, _time
+from kedro_dcgan.gan.convolution_algorithms import OPERATIONS, key_of, run
+from kedro_dcgan.gan.devices import Compute, keep_freed_memory
+from kedro_dcgan.gan.networks import Discriminator, Generator
+from kedro_dcgan.gan.training.profile import matrix_rate
+from kedro_dcgan.progress import operations
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def main() -> None:
+    """Print a line a layer and operation."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", nargs="?", default="base")
+    parser.add_argument("--batch-size", type=int, default=None)
+    parser.add_argument("--precision", choices=DTYPES, default="float32")
+    asked = parser.parse_args()
+    training = parameters(asked.preset, **({"batch_size": asked.batch_size} if asked.batch_size else {}))
+    size, channels = sizes_of(asked.preset)
+    generator, discriminator = network_specs(size, channels, training)
+    keep_freed_memory()
+    rate = matrix_rate(Compute(torch.device("cpu"), asked.precision))
+    print(
+        f"{asked.preset}, {size}x{size}x{channels}, batch {training.batch_size}, {asked.precision} on "
+        f"{torch.get_num_threads()} threads; matrix products {operations(rate)}"
+    )
+    noise = torch.randn(training.batch_size, channels, size, size)
+    for network, inputs in (
+        (Generator(generator), torch.randn(training.batch_size, generator.latent_dim)),
+        (Discriminator(discriminator), noise),
+    ):
+        print_layers(network, inputs, DTYPES[asked.precision], rate)
+
+
+def print_layers(network: torch.nn.Module, inputs: torch.Tensor, dtype: torch.dtype, rate: float) -> None:
+    """Print the lines of one network."""
+    for name, geometry in _geometries(network, inputs).items():
+        flops = 2 * len(inputs) * geometry.pixels * geometry.features * geometry.channels * geometry.kernel**2
+        shape = f"{geometry.channels}x{geometry.large[0]}² - {geometry.features}x{geometry.small[0]}²"
+        for operation, pair in zip(OPERATIONS, _operands(geometry, len(inputs), dtype), strict=True):
+            seconds = {}
+            for algorithm in geometry.possible(operation):
+                chosen = replace(geometry, algorithms={key_of(operation, dtype): algorithm})
+                seconds[algorithm] = _time(lambda: run(operation, *pair, chosen))  # noqa: B023  (run at once)
+            fastest = min(seconds, key=seconds.__getitem__)
+            times = "  ".join(f"{one} {1000 * value:.3f}" for one, value in seconds.items())
+            reached = flops / seconds[fastest]
+            print(
+                f"  {type(network).__name__} {name:<10} {shape:<20} {operation:<7} {fastest:<9} "
+                f"{operations(reached):>13} {reached / rate:5.0%}   ms: {times}",
+                flush=True,
+            )
+
+
+def sizes_of(preset: str) -> tuple[int, int]:
+    """Return the size and the channels of a preset's images."""
+    values = safe_load((CONF / "base/parameters_preprocessing.yml").read_text())["preprocessing"]
+    file = CONF / preset / "parameters_preprocessing.yml"
+    if file.exists():
+        values |= safe_load(file.read_text())["preprocessing"]
+    return values["image_size"], values["channels"]
+
+
+if __name__ == "__main__":
+    main()
