@@ -1,18 +1,29 @@
 """A team's server: MLflow over PostgreSQL, to which four trainings log at once."""
 
 import json
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
+import psycopg
 import pytest
 from conftest import copy_project, forked_kedro, required, surroundings
-from servers import MlflowServer, PostgresServer
+from servers import MlflowServer, PostgresServer, wait_until
+
+import kedro_dcgan.settings  # noqa: F401  (how MLflow is used here, retries above all)
+from kedro_dcgan.tracking import conflicts
+from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds, new_key
+from kedro_dcgan.tracking.run import TrackedRun
+from kedro_dcgan.tracking.settings import TrackingSettings
 
 pytestmark = required("PostgreSQL", bool(list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))))
 
 TRAININGS = 4
+# Datasets that all trainings log at the same moment.
+ROUNDS = 12
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +76,66 @@ def test_four_trainings_at_once_are_four_whole_runs(server, tmp_path):
             json.loads(next(project.path.glob("data/09_tracking/*/sent.json")).read_text())["run_id"] == run.info.run_id
         )
     assert list((tmp_path / "artifacts").rglob("*.png"))
+
+
+@contextmanager
+def inserts_held_back(postgres, count):
+    """Let so many clients see that a dataset is not there, and insert it all at once at the end."""
+    address = postgres.address.replace("+psycopg", "")
+    with psycopg.connect(address) as holding, psycopg.connect(address, autocommit=True) as watching:
+        holding.execute("LOCK TABLE datasets IN EXCLUSIVE MODE")
+        yield
+        waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'datasets'::regclass AND NOT granted"
+        wait_until(lambda: watching.execute(waiting).fetchone()[0] == count, 60)
+
+
+@pytest.fixture
+def conflicts_met(monkeypatch):
+    """The errors that were recognised as conflicts."""
+    met, original = [], conflicts.is_conflict
+
+    def is_conflict(error):
+        found = original(error)
+        met.extend([error] if found else [])
+        return found
+
+    monkeypatch.setattr(conflicts, "is_conflict", is_conflict)
+    return met
+
+
+def test_runs_that_log_a_dataset_at_the_same_moment_all_have_it(postgres, server, tmp_path, conflicts_met, caplog):
+    common = {"experiment": "race", "artifact_location": None, "run_name": None, "ui_port": 5000}
+    settings = TrackingSettings(
+        server=server.address, journals=tmp_path / "journals", system_metrics_seconds=0, **common
+    )
+    identities = [RunIdentity(new_key(), "race", str(number), milliseconds()) for number in range(TRAININGS)]
+    runs = [TrackedRun(settings, identity) for identity in identities]
+    journals = [Journal.of(settings.journals, identity) for identity in identities]
+
+    def all_are_sent():
+        return all(journal.is_all_sent(settings.shown_server) for journal in journals)
+
+    wait_until(all_are_sent, 60)
+    for number in range(ROUNDS):
+        with inserts_held_back(postgres, TRAININGS):
+            for run in runs:
+                run.log_dataset("faces", f"{number:02}", "faces", {})
+        wait_until(all_are_sent, 60)
+    # And once more while the runs end.
+    ends = [threading.Thread(target=run.close, args=("FINISHED",)) for run in runs]
+    with inserts_held_back(postgres, TRAININGS):
+        for run, end in zip(runs, ends, strict=True):
+            run.log_dataset("faces", f"{ROUNDS:02}", "faces", {})
+            end.start()
+    for end in ends:
+        end.join()
+    assert all_are_sent()
+    client = mlflow.MlflowClient(server.address)
+    for journal in journals:
+        run = client.get_run(journal.sent(settings.shown_server).run_id)
+        digests = sorted(logged.dataset.digest for logged in run.inputs.dataset_inputs)
+        assert (digests, run.info.status) == ([f"{number:02}" for number in range(ROUNDS + 1)], "FINISHED")
+    # One of them was the first each time.
+    assert len(conflicts_met) == (ROUNDS + 1) * (TRAININGS - 1)
+    assert {error.error_code for error in conflicts_met} == {"BAD_REQUEST"}
+    assert "takes no records" not in caplog.text

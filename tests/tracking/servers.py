@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
@@ -92,15 +93,23 @@ class FaultyServer(HandledServer):
 class Proxy(HandledServer):
     """Passes requests on to a server.
 
-    Those with some methods it answers itself, with a status; the first answer from the path `loses_once` is lost.
+    Those with some methods it answers itself, with a status; the first answer from the path `loses_once` is lost. The
+    first requests to a path in `first_answers` get the bodies there, with status 400. `times` has the time of each
+    request to a path.
     """
 
-    def __init__(self, address, own_answers=(), loses_once=None):
+    def __init__(self, address, own_answers=(), loses_once=None, first_answers=()):
         to_lose = {loses_once}
+        to_refuse = {path: list(bodies) for path, bodies in dict(first_answers).items()}
+        self.times = times = defaultdict(list)
 
         class Handler(BaseHTTPRequestHandler):
             def _pass(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                times[self.path].append(time.monotonic())
+                if to_refuse.get(self.path):
+                    self._answer(400, to_refuse[self.path].pop(0).encode())
+                    return
                 if self.command in own_answers:
                     self._answer(own_answers[self.command])
                     return

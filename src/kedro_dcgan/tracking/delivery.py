@@ -1,4 +1,8 @@
-"""A journal, sent to an MLflow server record by record: what is refused is left out, what fails comes again."""
+"""Send a journal to an MLflow server, record by record.
+
+A permanent error leaves a record out. A database conflict is retried here, soon. Any other transient error is raised:
+whoever sends the journal retries later.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -7,6 +11,7 @@ from dataclasses import dataclass, replace
 import mlflow
 
 from kedro_dcgan.errors import DataError
+from kedro_dcgan.tracking.conflicts import is_integrity_error, retry_conflicts
 from kedro_dcgan.tracking.journal import Journal, Sent
 from kedro_dcgan.tracking.lines import Record
 from kedro_dcgan.tracking.records import SEND, send_metrics
@@ -87,17 +92,21 @@ class Delivery:
     def _find_run(self) -> None:
         # Once for a delivery: it may have been deleted, or its database with it.
         if not self._is_found:
-            found = find_or_make_run(self._client, self._sent, self._journal.identity, self._settings)
+            found = retry_conflicts(
+                lambda: find_or_make_run(self._client, self._sent, self._journal.identity, self._settings)
+            )
             if found != self._sent:
                 self._note(found)
             self._is_found = True
 
     def _deliver(self, records: Sequence[Record]) -> tuple[list[Record], list[str]]:
         # Return the records that were taken, and what was answered.
+        unknown = [one for one in records if not self._is_known(one)]
         try:
-            return list(records), self._send([one for one in records if not self._is_known(one)])
+            return list(records), retry_conflicts(lambda: self._send(unknown))
         except Exception as error:
-            if not is_refusal(error):
+            # A race is over after a retry or two. An integrity error that outlasts all retries is the record's own.
+            if not (is_refusal(error) or is_integrity_error(error)):
                 raise
             if len(records) == 1:
                 # MLflow refuses everything for a run that somebody has just deleted: that is no fault of the record.
