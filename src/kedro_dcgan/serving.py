@@ -25,6 +25,7 @@ from torch import Tensor
 
 from kedro_dcgan.gan.sampling import generate_all, sample_latents
 from kedro_dcgan.gan.specs import GeneratorSpec
+from kedro_dcgan.gan.threads import most_threads
 from kedro_dcgan.generator_files import read_generator
 
 # In one request and its neighbours together: more would take memory and time from everyone else.
@@ -38,6 +39,7 @@ class GeneratorModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Build the generator from the files that were logged with the model."""
+        torch.set_num_threads(most_threads())
         self._generator = read_generator(Path(context.artifacts["generator"])).build()
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201  (mlflow turns an annotated return type into a signature)

@@ -28,11 +28,6 @@ _AHEAD = 8
 _SWITCH_INTERVAL = 0.0005
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def map_in_order(
     function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, engine: Engine = "processes"
 ) -> Iterator[Result]:

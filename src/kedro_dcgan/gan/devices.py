@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.gan.ranks import ALONE, Ranks
+from kedro_dcgan.limits import total_memory, usable_cores
 
 # From malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -80,7 +80,7 @@ def require_devices(count: int, device: torch.device, cores: int) -> None:
     """
     there = {"cuda": torch.cuda.device_count(), "cpu": cores}.get(device.type, 1)
     if count > there:
-        what = "cores of this machine" if device.type == "cpu" else f"{device.type.upper()} devices of this machine"
+        what = "usable cores" if device.type == "cpu" else f"{device.type.upper()} devices of this machine"
         raise ParameterError(f"`training.devices` must be at most {there}, the {what} (got {count}). Lower it.")
 
 
@@ -91,9 +91,7 @@ def require_cores(threads: int | str, cores: int) -> None:
         ParameterError: if they have not.
     """
     if isinstance(threads, int) and threads > cores:
-        raise ParameterError(
-            f"`training.threads` must be at most {cores}, the cores of this machine (got {threads}). Use auto."
-        )
+        raise ParameterError(f"`training.threads` must be at most {cores}, the usable cores (got {threads}). Use auto.")
 
 
 def keep_freed_memory() -> None:
@@ -146,10 +144,11 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
 
 
 def hardware_of(device: torch.device) -> str:
-    """Return the names of what there is: the GPU, if it is one, processor, cores, memory."""
+    """Return the GPU, if it is one, the processor, and the cores and the memory that this process may use."""
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
-    gigabytes = psutil.virtual_memory().total / 1e9
-    return f"{gpu}{_processor()}, {os.cpu_count()} cores, {gigabytes:.0f} GB"
+    usable, all_cores, gigabytes = usable_cores(), os.cpu_count() or 1, total_memory() / 1e9
+    cores = f"{usable} of {all_cores}" if usable < all_cores else f"{all_cores}"
+    return f"{gpu}{_processor()}, {cores} cores, {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
 
 
 def has_bfloat16(device: str) -> bool:

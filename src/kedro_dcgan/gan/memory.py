@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
 import torch
 
 from kedro_dcgan.errors import ParameterError, TrainingError
 from kedro_dcgan.gan.describe import describe
 from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
+from kedro_dcgan.limits import available_memory
 from kedro_dcgan.parameters import TrainingParameters
 
 
@@ -50,7 +50,7 @@ def free_bytes(device: torch.device) -> int:
     """Return how many bytes may be allocated on a device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return available_memory()
 
 
 # What the several allocators say. (Those of CUDA have an error of their own, but its libraries have not.)

@@ -21,8 +21,8 @@ from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.launch.exchange import ALIVE_SECONDS, Exchange
 from kedro_dcgan.launch.here import Run
 from kedro_dcgan.launch.spec import FILE, LaunchSpec
+from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.parameters import TrainingParameters
-from kedro_dcgan.workers import usable_cores
 
 logger = logging.getLogger(__name__)
 

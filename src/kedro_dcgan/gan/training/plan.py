@@ -21,8 +21,8 @@ from kedro_dcgan.gan.devices import Compute, choose_compute, require_cores, requ
 from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec, spec_to_dict
 from kedro_dcgan.gan.training.penalties import require_no_batch_norm
 from kedro_dcgan.images.shards import PreparedImages
+from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.parameters import TrainingParameters, flatten
-from kedro_dcgan.workers import usable_cores
 
 # These do not change what is trained up to a given moment, or not more than the order of sums does.
 _OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "threads", "compile"}

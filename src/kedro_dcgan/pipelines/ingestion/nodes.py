@@ -17,12 +17,13 @@ from kedro_dcgan.images.scan import Block, Preparation, ScannedBlock, ScanTask, 
 from kedro_dcgan.images.shards import ImageShards, Scan, images_per_block, images_per_shard
 from kedro_dcgan.images.transforms import Crop
 from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED
+from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.parameters import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.contact_sheets import SkippedTile, draw_accepted, draw_skipped, from_jpeg, from_pixels
 from kedro_dcgan.reports.dataset import draw_sizes, write_page
 from kedro_dcgan.sources import Limits, Source
-from kedro_dcgan.workers import map_in_order, usable_cores
+from kedro_dcgan.workers import map_in_order
 
 logger = logging.getLogger(__name__)
 
