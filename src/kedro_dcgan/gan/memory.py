@@ -25,7 +25,7 @@ def require_memory(
     """
     needs = {spec: describe(spec, batch_size).training_bytes for spec in (generator, discriminator)}
     copied = checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0
-    total, free = sum(needs.values()) + copied, free_bytes(device)
+    total, free = training_bytes(generator, discriminator, batch_size, device), free_bytes(device)
     if total > free:
         network = "generator" if needs[generator] > needs[discriminator] else "discriminator"
         raise ParameterError(
@@ -34,6 +34,14 @@ def require_memory(
             f"{f' and {copied / 1e9:.1f} to copy a checkpoint from' if copied else ''} (got {free / 1e9:.1f} GB free). "
             f"Lower `training.batch_size` or `training.{network}.width`{_LIGHT if network == 'discriminator' else ''}."
         )
+
+
+def training_bytes(
+    generator: GeneratorSpec, discriminator: DiscriminatorSpec, batch_size: int, device: torch.device
+) -> int:
+    """Return the least that a training needs of a device's memory, as `require_memory` counts it."""
+    needs = (describe(spec, batch_size).training_bytes for spec in (generator, discriminator))
+    return sum(needs) + (checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0)
 
 
 # The dense layer of simpsons200 is the one case that common machines cannot hold.

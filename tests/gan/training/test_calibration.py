@@ -10,9 +10,8 @@ from engine import CPU, REAL, batches, new_state, ticks, weights_of
 from recipes import tiny_training
 
 from kedro_dcgan.gan.autotune import Tuning
-from kedro_dcgan.gan.describe import describe
 from kedro_dcgan.gan.devices import Compute
-from kedro_dcgan.gan.memory import checkpoint_bytes
+from kedro_dcgan.gan.memory import training_bytes
 from kedro_dcgan.gan.ranks import Ranks
 from kedro_dcgan.gan.threads import torch_threads
 from kedro_dcgan.gan.training import calibration
@@ -53,7 +52,7 @@ def speeds(monkeypatch):
 
 @pytest.fixture
 def roomy_cuda(monkeypatch):
-    monkeypatch.setattr("kedro_dcgan.gan.memory.free_bytes", lambda device: 2**40)
+    monkeypatch.setattr(calibration, "free_bytes", lambda device: 2**40)
 
 
 def plan_of(training, compute=CPU):
@@ -119,13 +118,12 @@ def test_nothing_is_timed_where_bits_must_be_equal_or_a_training_is_short(speeds
 @pytest.mark.parametrize(("faster", "precision"), [(1.0, "float32"), (0.5, "bfloat16")])
 def test_where_memory_does_not_hold_a_copy_convolutions_alone_are_timed(speeds, monkeypatch, faster, precision):
     plan = plan_of(tiny_training())
-    part = sum(describe(spec, 4).training_bytes for spec in (plan.generator, plan.discriminator))
-    free = part + checkpoint_bytes(plan.generator, plan.discriminator)
-    monkeypatch.setattr("kedro_dcgan.gan.memory.free_bytes", lambda device: free)
+    # Two copies that work on micro-batches of half the size fit, two others do not.
+    free = 2 * training_bytes(plan.generator, plan.discriminator, 4, CPU.device)
+    monkeypatch.setattr(calibration, "free_bytes", lambda device: free)
     of_network = Tuning({}, {torch.float32: 1.0, torch.bfloat16: faster})
     monkeypatch.setattr(calibration, "_tune", lambda *_: {"generator": of_network, "discriminator": of_network})
     assert calibrated().precision == precision
-    # Micro-batches of half the size fit.
     speeds |= on_cpu({("float32", 2, "eager"): 150.0})
     assert calibrated(gradient_accumulation=2).images_per_second == 150.0
 
@@ -137,6 +135,9 @@ def test_a_long_training_is_compiled_if_that_is_faster(speeds, compiled, expecte
     assert calibrated(kimg=4000).execution == expected
     assert calibrated(kimg=4000, compile=False).execution == "eager"
     assert calibrated(kimg=10, compile=True).execution == "compiled"
+    # Asked for by name, it is obeyed where nothing is timed, too.
+    assert calibrated(kimg=0.7, compile=True).execution == "compiled"
+    assert calibrated(kimg=4000, compile=True, deterministic=True).execution == "compiled"
 
 
 def test_on_a_gpu_a_training_of_minutes_is_captured_and_one_of_hours_compiled_too(speeds, roomy_cuda):

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from kedro_dcgan.errors import ParameterError, in_short
+from kedro_dcgan.errors import in_short
 from kedro_dcgan.gan.autotune import Tuning, tune, use_algorithms
 from kedro_dcgan.gan.devices import Compute, hardware_of, has_bfloat16
-from kedro_dcgan.gan.memory import require_memory
+from kedro_dcgan.gan.memory import free_bytes, training_bytes
 from kedro_dcgan.gan.networks import Discriminator, Generator
 from kedro_dcgan.gan.ranks import ALONE
 from kedro_dcgan.gan.sampling import sample_latents
@@ -58,9 +58,10 @@ def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
     asked: Precision = "float32" if training.precision == "auto" else training.precision
     threads = cores if training.threads == "auto" else training.threads
     chosen = Calibration(device.type, hardware_of(device), asked, threads)
-    cycles = plan.total_batches / cycle_of(training)
-    if training.deterministic or cycles < _LEAST_CYCLES:
-        return replace(chosen, validation_threads=cores)
+    is_short = plan.total_batches < _LEAST_CYCLES * cycle_of(training)
+    if training.deterministic or is_short:
+        chosen = replace(chosen, validation_threads=cores)
+        return chosen if training.compile is not True else _Measurement(plan, training, chosen).compiled()
     if plan.compute.ranks.count > 1 or not _has_room(plan, training):
         return replace(chosen, precision=_faster_precision(plan, training, asked))
     return _Measurement(plan, training, chosen).result()
@@ -123,6 +124,12 @@ class _Measurement:
         logger.info("  calibrated in %.1f s, images/s: %s · chosen: %s", time.perf_counter() - started, found, chosen)
         return self._chosen
 
+    def compiled(self) -> Calibration:
+        """Choose nothing but to compile, if that can be done for one rank."""
+        if self._plan.compute.ranks.count == 1 and _has_room(self._plan, self._training):
+            self._choose_execution()
+        return self._chosen
+
     def _choose_threads(self) -> None:
         if self._training.threads == "auto" and self._chosen.threads > 1:
             trial = _Trial(self._plan, self._training, self._chosen)
@@ -150,18 +157,17 @@ class _Measurement:
         self._chosen = replace(ways[place], images_per_second=speeds[place])
 
     def _choose_execution(self) -> None:
-        wanted, others = self._training.compile, _OTHERS[self._chosen.device]
-        speed = self._chosen.images_per_second or 0.0
-        if not wanted or not others:
-            return
-        for way, least_seconds in others.items():
-            is_asked_for = wanted is True and way == list(others)[-1]
-            if not is_asked_for and (wanted is True or self._plan.total_images / speed < least_seconds):
-                continue
+        wanted, others, speed = self._training.compile, _OTHERS[self._chosen.device], self._chosen.images_per_second
+        ways: list[Execution] = []
+        if wanted is True:
+            ways = list(others)[-1:]
+        elif wanted and speed:
+            ways = [way for way, least_seconds in others.items() if self._plan.total_images / speed >= least_seconds]
+        for way in ways:
             tried = self._try(replace(self._chosen, execution=way))
             if tried:
                 self._found[way] = tried
-            if tried and (is_asked_for or tried > _LEAST_GAIN * (self._chosen.images_per_second or 0.0)):
+            if tried and (wanted is True or tried > _LEAST_GAIN * (self._chosen.images_per_second or 0.0)):
                 self._chosen = replace(self._chosen, execution=way, images_per_second=tried)
 
     def _try(self, way: Calibration) -> float | None:
@@ -251,11 +257,9 @@ def _named(way: Calibration) -> str:
 
 
 def _has_room(plan: Plan, training: TrainingParameters) -> bool:
-    try:
-        require_memory(plan.generator, plan.discriminator, training.images_at_once, plan.compute.device)
-    except ParameterError:
-        return False
-    return True
+    # Two copies are timed by turns.
+    device = plan.compute.device
+    return 2 * training_bytes(plan.generator, plan.discriminator, training.images_at_once, device) <= free_bytes(device)
 
 
 def _now(device: torch.device) -> float:
