@@ -22,8 +22,8 @@ counts: the values of the record follow, and may contain any text.
 
 import random
 import re
-import time
 from collections.abc import Callable
+from time import sleep
 from typing import TypeVar
 
 import requests
@@ -69,7 +69,7 @@ def retry_conflicts(send: Callable[[], _Result]) -> _Result:
         except Exception as error:
             if not is_conflict(error):
                 raise
-        time.sleep(pause * random.uniform(*_JITTER))  # noqa: S311  (no secret)
+        sleep(pause * random.uniform(*_JITTER))  # noqa: S311  (no secret)
     return send()
 
 
