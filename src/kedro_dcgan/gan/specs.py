@@ -134,6 +134,12 @@ class DiscriminatorSpec:
     channels: int
     layers: tuple[Layer, ...]
 
+    @property
+    def judges_each_image_alone(self) -> bool:
+        """Whether a pass gives an image the same logit whatever else is in the batch, and changes no buffers."""
+        is_spectral = any(getattr(layer, "spectral_norm", False) for layer in self.layers)
+        return not is_spectral and not any(isinstance(layer, BatchNorm | Dropout) for layer in self.layers)
+
 
 def generator_spec_from_dict(record: dict[str, Any]) -> GeneratorSpec:
     """Read back what `spec_to_dict` wrote.

@@ -14,6 +14,8 @@ from kedro_dcgan.limits import usable_cores
 
 # Both counts are timed by turns, this often at the least before fewer threads win; and fewer must win by this much.
 _LEAST_ROUNDS, _LEAST_GAIN = 4, 1.03
+# One round is enough where more threads win by this much.
+_CLEAR_GAIN = 1.2
 # Other threads of this process (imports, uploads) slow it down, too: more than this share of a core of theirs is waited
 # for, seconds at the most.
 _OWN_LOAD, _PATIENCE = 0.2, 10.0
@@ -81,7 +83,7 @@ def _are_fewer_faster(speed: Callable[[], float], more: int, speeds: dict[int, f
             speeds[count] = max(speeds.get(count, 0.0), speed())
             own_load = (time.process_time() - busy) / (time.perf_counter() - started) - count
         rounds += 1
-        if rounds > 1 and speeds[more] >= speeds[fewer]:
+        if speeds[more] >= speeds[fewer] * (_CLEAR_GAIN if rounds == 1 else 1):
             return False
         is_patient = own_load > _OWN_LOAD and time.perf_counter() - begin < _PATIENCE
         if rounds >= _LEAST_ROUNDS and not is_patient:

@@ -116,8 +116,32 @@ def test_the_discriminator_sees_no_image_that_is_not_augmented(monkeypatch, chan
     state, seen = new_state(training), []
     state.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     Step(state, training, CPU)(IMAGES)
-    assert len(seen) == (4 if changes else 3)
+    # Without batch norm, one pass for real and fake images.
+    assert [len(images) for images in seen] == ([16, 8, 8] if changes else [8, 8, 8])
     assert all((images == 0.5).all() for images in seen)
+
+
+@pytest.mark.parametrize("changes", [{}, {"penalties__r1": 1.0}, {"loss": "wgan_gp"}, {"gradient_accumulation": 2}])
+def test_one_pass_on_real_and_fake_images_gives_what_two_give(monkeypatch, changes):
+    training = tiny_training(**NO_NORM, ema__half_life=100, **changes)
+    together, values = stepped(training, 3)
+    monkeypatch.setattr("kedro_dcgan.gan.training.step._MOST_IN_ONE_PASS", 0)
+    apart, expected = stepped(training, 3)
+    for name, weight in weights_of(apart).items():
+        assert torch.allclose(weights_of(together)[name].float(), weight.float(), rtol=1e-3, atol=1e-5), name
+    assert torch.allclose(torch.stack(values), torch.stack(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_alone"),
+    [({}, True), ({"dropout": 0.3}, False), ({"spectral_norm": True}, False)],
+)
+def test_where_an_image_is_not_judged_alone_each_side_has_its_pass(changes, is_alone):
+    training = tiny_training(**NO_NORM, **{f"discriminator__{name}": value for name, value in changes.items()})
+    state, seen = new_state(training), []
+    state.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    Step(state, training, CPU)(IMAGES)
+    assert seen == ([16, 8] if is_alone else [8, 8, 8])
 
 
 def test_smoothed_labels_cost_a_tenth_of_the_logit():

@@ -20,6 +20,9 @@ from kedro_dcgan.gan.training.randomness import Draws, seeded, source_at
 from kedro_dcgan.gan.training.state import TrainingState
 from kedro_dcgan.parameters import TrainingParameters
 
+# D judges so many real images and as many fakes in one pass: of more, the activations would take twice the memory.
+_MOST_IN_ONE_PASS = 32
+
 # Which images D learns from in one update.
 _UPDATES = {"together": (("real", "fake"),), "separately": (("real",), ("fake",))}
 
@@ -99,15 +102,23 @@ class Step:
             with record_function("discriminator"), self._compute.weights_cast_once():
                 for real, fake in zip(reals, fakes, strict=True):
                     images = {"real": self._augment(real, draws), "fake": self._augment(fake.detach(), draws)}
-                    # A pass for each side, so that batch norm cannot tell them apart by their mixture.
-                    for side in sides:
-                        judged = self._judge(images[side])
-                        loss = self._side_loss(side, judged) + self._penalty(side, images, draws)
-                        (loss / len(reals)).backward()
-                        losses.append(loss.detach() / len(reals))
-                        logits[side].append(judged.detach())
+                    for group in self._passes(sides, len(real)):
+                        judged = self._judge(torch.cat([images[side] for side in group])).split(len(real))
+                        terms = []
+                        for side, of_side in zip(group, judged, strict=True):
+                            loss = self._side_loss(side, of_side) + self._penalty(side, images, draws)
+                            terms.append(loss / len(reals))
+                            logits[side].append(of_side.detach())
+                        torch.stack(terms).sum().backward()
+                        losses += [term.detach() for term in terms]
             self._descend(self._state.discriminator, self._state.discriminator_optimiser)
         return torch.stack(losses).sum(), torch.cat(logits["real"]), torch.cat(logits["fake"])
+
+    def _passes(self, sides: tuple[str, ...], images: int) -> Iterable[tuple[str, ...]]:
+        # One pass on real and fake images takes less time than two, where they are few. But not with batch norm, which
+        # could tell the two apart by the statistics of their mixture.
+        is_one = images <= _MOST_IN_ONE_PASS and self._state.discriminator.spec.judges_each_image_alone
+        return [sides] if is_one else [(side,) for side in sides]
 
     def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:
         losses = []
