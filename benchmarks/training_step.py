@@ -7,9 +7,10 @@ rate of large matrix products in the same precision, measured between the rounds
 
 The last lines are measured next to a busy neighbour: a program that keeps one core busy, and a second training.
 
-    python benchmarks/training_step.py
+    python benchmarks/training_step.py [--rounds 5]
 """
 
+import argparse
 import logging
 import multiprocessing
 import statistics
@@ -29,8 +30,6 @@ from kedro_dcgan.gan.training.arithmetic import flops_per_image
 from kedro_dcgan.gan.training.profile import matrix_rate
 from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.progress import operations
-
-ROUNDS = 5
 
 
 def ours(case: Case) -> Callable[[Tensor], object]:
@@ -59,12 +58,12 @@ def sides_of(case: Case) -> dict[str, Side]:
     return sides
 
 
-def compare(case: Case) -> None:
+def compare(case: Case, rounds: int) -> None:
     """Print one line on ours against the peer, and one on the alternatives."""
     sides = sides_of(case)
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     rates = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, side in sides.items():
             speeds[name].append(side.images_per_second())
         rates.append(matrix_rate(case.compute))
@@ -98,14 +97,14 @@ def ratio(ones: list[float], others: list[float]) -> str:
     return f"{statistics.median(one / other for one, other in zip(ones, others, strict=True)):.2f}x"
 
 
-def compare_next_to_a_busy_program(alone: Case) -> None:
+def compare_next_to_a_busy_program(alone: Case, rounds: int) -> None:
     """Print the speeds of ours, calibrated alone and calibrated there, and of the peer, all next to a busy program."""
     quiet = Side(ours, alone)
-    speed_alone = max(quiet.images_per_second() for _ in range(ROUNDS))
+    speed_alone = max(quiet.images_per_second() for _ in range(rounds))
     with busy_program():
         there = calibrated(alone.size, alone.channels, alone.training)
         sides = {"ours": Side(ours, there), "calibrated alone": quiet, "peer": Side(peer, alone)}
-        speeds = {name: [side.images_per_second() for _ in range(ROUNDS)] for name, side in sides.items()}
+        speeds = {name: [side.images_per_second() for _ in range(rounds)] for name, side in sides.items()}
     for side in sides.values():
         side.end()
     medians = {name: statistics.median(found) for name, found in speeds.items()}
@@ -117,16 +116,16 @@ def compare_next_to_a_busy_program(alone: Case) -> None:
     )
 
 
-def compare_two_at_once(alone: Case) -> None:
+def compare_two_at_once(alone: Case, rounds: int) -> None:
     """Print what two trainings that run at the same time reach together, of one alone."""
     first = Side(ours, alone)
-    speed_alone = max(first.images_per_second() for _ in range(ROUNDS))
+    speed_alone = max(first.images_per_second() for _ in range(rounds))
     with busy_program():
         # What each of the two finds when the other one is busy.
         there = calibrated(alone.size, alone.channels, alone.training)
     together = []
     pair = [Side(ours, there), Side(ours, there)]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for side in pair:
             side.begin()
         together.append(sum(side.result() for side in pair))
@@ -160,18 +159,21 @@ def spin() -> None:
 
 def main() -> None:
     """Print two lines a network and batch, and what a neighbour does."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     base = calibrated(32, 1, parameters("base"))
-    compare(base)
-    compare(calibrated(32, 1, parameters("paper", batch_size=32)))
-    compare(calibrated(28, 1, parameters("digits28")))
-    compare(calibrated(64, 3, parameters("images64")))
+    compare(base, rounds)
+    compare(calibrated(32, 1, parameters("paper", batch_size=32)), rounds)
+    compare(calibrated(28, 1, parameters("digits28")), rounds)
+    compare(calibrated(64, 3, parameters("images64")), rounds)
     sizes = (64, 128, 256, 512, 1024) if torch.cuda.is_available() else (64, 128)
     for batch_size in sizes:
-        compare(calibrated(64, 3, parameters("faces64", batch_size=batch_size)))
+        compare(calibrated(64, 3, parameters("faces64", batch_size=batch_size)), rounds)
     if base.calibration.device == "cpu":
-        compare_next_to_a_busy_program(base)
-        compare_two_at_once(base)
+        compare_next_to_a_busy_program(base, rounds)
+        compare_two_at_once(base, rounds)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,6 @@ def fast_threads(work: Callable[[], object]) -> Iterator[int]:
 
     threads = most_threads()
     if threads > 1:
-        work()
         threads, _ = fewest_fast_threads(speed, threads)
     with torch_threads(threads):
         yield threads
@@ -62,7 +61,8 @@ def fast_threads(work: Callable[[], object]) -> Iterator[int]:
 def fewest_fast_threads(speed: Callable[[], float], most: int) -> tuple[int, dict[int, float]]:
     """Return the number of threads with which `speed` is highest, and the best speed by number of threads.
 
-    From `most` on it is halved for as long as that is faster. `speed` is called with torch's threads set.
+    From `most` on it is halved for as long as that is faster. `speed` is called with torch's threads set; the first
+    call with each number does not count.
     """
     speeds: dict[int, float] = {}
     threads = most
@@ -79,6 +79,9 @@ def _are_fewer_faster(speed: Callable[[], float], more: int, speeds: dict[int, f
     while True:
         for count in (more, fewer):
             torch.set_num_threads(count)
+            if count not in speeds:
+                # Libraries prepare themselves anew for each number of threads.
+                speed()
             started, busy = time.perf_counter(), time.process_time()
             speeds[count] = max(speeds.get(count, 0.0), speed())
             own_load = (time.process_time() - busy) / (time.perf_counter() - started) - count
