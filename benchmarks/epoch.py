@@ -15,7 +15,7 @@ from sides import calibrated, parameters
 from kedro_dcgan.gan.devices import deterministic_algorithms
 from kedro_dcgan.gan.threads import torch_threads
 from kedro_dcgan.gan.training.batches import batches_on
-from kedro_dcgan.gan.training.execution import steps_until_recorded
+from kedro_dcgan.gan.training.execution import steps_until_captured
 from kedro_dcgan.gan.training.order import batch_indices
 from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
@@ -38,7 +38,7 @@ def main() -> None:
     with deterministic_algorithms(False), torch_threads(case.calibration.threads):
         state = case.started()
         step = Step(state, training, compute)
-        warm_up, epoch = steps_until_recorded(training), asked.images // asked.batch_size
+        warm_up, epoch = steps_until_captured(training), asked.images // asked.batch_size
         order = batch_indices(asked.images, asked.batch_size, range(warm_up + epoch), 0)
         batches = iter(batches_on(compute.device, images, "train")(order))
         seconds = []

@@ -15,7 +15,7 @@ from sides import CONF, parameters
 from yaml import safe_load
 
 from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.autotune import _geometries, _operands, _time
+from kedro_dcgan.gan.autotune import geometries, operands_of, seconds_of
 from kedro_dcgan.gan.convolution_algorithms import OPERATIONS, key_of, run
 from kedro_dcgan.gan.devices import Compute, keep_freed_memory
 from kedro_dcgan.gan.networks import Discriminator, Generator
@@ -51,14 +51,14 @@ def main() -> None:
 
 def print_layers(network: torch.nn.Module, inputs: torch.Tensor, dtype: torch.dtype, rate: float) -> None:
     """Print the lines of one network."""
-    for name, geometry in _geometries(network, inputs).items():
+    for name, geometry in geometries(network, inputs).items():
         flops = 2 * len(inputs) * geometry.pixels * geometry.features * geometry.channels * geometry.kernel**2
         shape = f"{geometry.channels}x{geometry.large[0]}² - {geometry.features}x{geometry.small[0]}²"
-        for operation, pair in zip(OPERATIONS, _operands(geometry, len(inputs), dtype), strict=True):
+        for operation, pair in zip(OPERATIONS, operands_of(geometry, len(inputs), dtype), strict=True):
             seconds = {}
             for algorithm in geometry.possible(operation):
                 chosen = replace(geometry, algorithms={key_of(operation, dtype): algorithm})
-                seconds[algorithm] = _time(lambda: run(operation, *pair, chosen))  # noqa: B023  (run at once)
+                seconds[algorithm] = seconds_of(lambda: run(operation, *pair, chosen))  # noqa: B023  (run at once)
             fastest = min(seconds, key=seconds.__getitem__)
             times = "  ".join(f"{one} {1000 * value:.3f}" for one, value in seconds.items())
             reached = flops / seconds[fastest]

@@ -68,6 +68,7 @@ class Judge:
 def ours(images: PreparedImages, training: TrainingParameters, total: int, judge: Judge) -> list[dict]:
     """Train with our loop; measure at each tick."""
     case = calibrated(images.image_size, images.channels, training)
+    torch.set_num_threads(case.calibration.threads)
     compute, state = case.compute, case.started()
     batches = batches_of(images, training.batch_size, total, training.seed, compute.device)
     latents = sample_latents(SAMPLES, state.generator.spec, training.seed + 1)

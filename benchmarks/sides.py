@@ -18,7 +18,7 @@ from torch import Tensor
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import Compute, choose_compute, deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.gan.training.calibration import calibrate_steps
-from kedro_dcgan.gan.training.execution import Calibration, set_up, steps_until_recorded
+from kedro_dcgan.gan.training.execution import Calibration, set_up, steps_until_captured
 from kedro_dcgan.gan.training.state import TrainingState, start
 from kedro_dcgan.parameters import TrainingParameters
 
@@ -73,7 +73,7 @@ class Side:
         context.Process(target=_answer, args=(other_end, build, case), daemon=True).start()
         # To warm up, and to know how many steps make a round. (A GPU's steps of all kinds have been captured then.)
         is_cuda = case.calibration.device == "cuda"
-        self.images_per_second(steps_until_recorded(case.training) if is_cuda else 3)
+        self.images_per_second(steps_until_captured(case.training) if is_cuda else 3)
         self._steps = max(2, round(SECONDS * self.images_per_second(2) / case.training.batch_size))
 
     def images_per_second(self, steps: int | None = None) -> float:

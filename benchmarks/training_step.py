@@ -104,7 +104,10 @@ def compare_next_to_a_busy_program(alone: Case, rounds: int) -> None:
     with busy_program():
         there = calibrated(alone.size, alone.channels, alone.training)
         sides = {"ours": Side(ours, there), "calibrated alone": quiet, "peer": Side(peer, alone)}
-        speeds = {name: [side.images_per_second() for _ in range(rounds)] for name, side in sides.items()}
+        speeds: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(rounds):
+            for name, side in sides.items():
+                speeds[name].append(side.images_per_second())
     for side in sides.values():
         side.end()
     medians = {name: statistics.median(found) for name, found in speeds.items()}

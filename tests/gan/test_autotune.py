@@ -32,7 +32,7 @@ def seconds(monkeypatch):
         return run(operation, one, other, geometry)
 
     monkeypatch.setattr(autotune, "run", noted)
-    monkeypatch.setattr(autotune, "_time", lambda function: (function(), found[ran[-1]])[1])
+    monkeypatch.setattr(autotune, "seconds_of", lambda function: (function(), found[ran[-1]])[1])
     return found
 
 
@@ -82,6 +82,6 @@ def test_timing_leaves_the_network_as_it_was():
 
 def test_padded_layers_are_timed_at_the_size_that_they_convolve():
     layer = SameConv2d(3, 4, 5, 2)
-    geometry = autotune._geometries(nn.Sequential(layer), IMAGES)["0"]
+    geometry = autotune.geometries(nn.Sequential(layer), IMAGES)["0"]
     assert (geometry.large, geometry.small) == ((11, 11), (4, 4))
     assert layer(IMAGES).shape[2:] == (4, 4)

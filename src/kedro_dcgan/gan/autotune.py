@@ -1,4 +1,4 @@
-"""Which algorithm each convolution of a network uses on this CPU, found by timing its operations."""
+"""Autotune the convolutions of a network on this CPU."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,13 +12,13 @@ from kedro_dcgan.gan.convolutions import Conv2d, ConvTranspose2d
 
 # An operation is run this often, or for this long: the fastest run counts.
 _RUNS, _SECONDS = 7, 0.02
-# The usual algorithm stays unless another one is faster by more than timings vary.
+# Keep the default algorithm unless another one is clearly faster.
 _LEAST_GAIN = 1.1
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """The algorithms by layer name, and the seconds that all operations together take in each precision."""
+    """The algorithms by layer name, and the seconds that all operations together take with them, by precision."""
 
     algorithms: Mapping[str, Algorithms]
     seconds: Mapping[torch.dtype, float]
@@ -28,30 +28,32 @@ def tune(network: nn.Module, inputs: Tensor, precisions: Iterable[torch.dtype]) 
     """Time every operation of every convolution of a network, at the sizes that a batch of `inputs` has there."""
     algorithms: dict[str, dict[str, str]] = {}
     seconds = dict.fromkeys(precisions, 0.0)
-    for name, geometry in _geometries(network, inputs).items():
+    for name, geometry in geometries(network, inputs).items():
         algorithms[name] = {}
         for precision in seconds:
-            operands = _operands(geometry, len(inputs), precision)
+            operands = operands_of(geometry, len(inputs), precision)
             for operation, pair in zip(OPERATIONS, operands, strict=True):
-                usual, key = geometry.algorithm(operation, precision), key_of(operation, precision)
+                default, key = geometry.algorithm(operation, precision), key_of(operation, precision)
                 times = {}
                 for one in geometry.possible(operation):
                     chosen = replace(geometry, algorithms={key: one})
-                    times[one] = _time(lambda: run(operation, *pair, chosen))  # noqa: B023  (run at once)
+                    times[one] = seconds_of(lambda: run(operation, *pair, chosen))  # noqa: B023  (run at once)
                 fastest = min(times, key=times.__getitem__)
-                algorithms[name][key] = fastest if times[usual] > _LEAST_GAIN * times[fastest] else usual
-                seconds[precision] += times[fastest]
+                chosen_one = fastest if times[default] > _LEAST_GAIN * times[fastest] else default
+                algorithms[name][key] = chosen_one
+                seconds[precision] += times[chosen_one]
     return Tuning(algorithms, seconds)  # type: ignore[arg-type]  # names of algorithms
 
 
 def use_algorithms(network: nn.Module, algorithms: Mapping[str, Algorithms]) -> None:
-    """Let the convolutions of a network run by these algorithms from now on; others stay as they are."""
+    """Set the algorithms of a network's convolutions."""
     for name, layer in network.named_modules():
         if name in algorithms and isinstance(layer, Conv2d | ConvTranspose2d):
             layer.algorithms = dict(algorithms[name])
 
 
-def _geometries(network: nn.Module, inputs: Tensor) -> dict[str, Geometry]:
+def geometries(network: nn.Module, inputs: Tensor) -> dict[str, Geometry]:
+    """Return the shape of each convolution, by layer name, for a batch of `inputs`."""
     found: dict[str, Geometry] = {}
     hooks = []
     for name, layer in network.named_modules():
@@ -71,8 +73,8 @@ def _geometries(network: nn.Module, inputs: Tensor) -> dict[str, Geometry]:
     return found
 
 
-def _operands(geometry: Geometry, batch: int, precision: torch.dtype) -> tuple[tuple[Tensor, Tensor], ...]:
-    # In the order of OPERATIONS. What is in them does not matter, but zeros would be faster than other numbers.
+def operands_of(geometry: Geometry, batch: int, precision: torch.dtype) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Return random operands of the operations, in the order of OPERATIONS; zeros would run faster."""
     source = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
@@ -85,7 +87,8 @@ def _operands(geometry: Geometry, batch: int, precision: torch.dtype) -> tuple[t
     return (large, kernel), (small, kernel), (large, small)
 
 
-def _time(function: Callable[[], object]) -> float:
+def seconds_of(function: Callable[[], object]) -> float:
+    """Return the seconds of the fastest of a few calls, after one to warm up."""
     function()
     best, begin = float("inf"), time.perf_counter()
     for _ in range(_RUNS):

@@ -1,16 +1,16 @@
 """The algorithms of a convolution and its two gradients, and which one is used for a shape on a CPU.
 
 A convolution has a large image X `(N, C, H, W)`, a small image Y `(N, O, h, w)` and a kernel K `(O, C, k, k)`. Each of
-the three follows from the two others by an operation: `small` gives Y, `large` gives X (the transposed convolution),
-`kernel` gives K. Each operation has several algorithms:
+the three follows from the two others by an operation: `small` gives Y (forward), `large` gives X (data gradient, and
+transposed convolution), `kernel` gives K (weight gradient). Each operation has several algorithms:
 
 torch       PyTorch's own convolution (oneDNN).
-product     One matrix product. Behind each pixel of Y lies a patch of X, a row of `k * k * C` numbers (Chellapilla et
-            al. 2006). Pays off where Y has few pixels and X many channels: few patches to copy, large matrices.
+product     im2col and one matrix product. Behind each pixel of Y lies a patch of X, a row of `k * k * C` numbers
+            (Chellapilla et al. 2006). Pays off where Y has few pixels and X many channels: little to copy.
 subpixel    X as a 3x3 convolution of Y with `4 * C` channels, one set for each of the 2x2 pixels of X behind a pixel of
             Y (Shi et al. 2016, arXiv 1609.07009). For kernels of 4 with stride 2; pays off where X has few channels.
 
-`autotune.py` times them on the machine; `_usual` is the choice where nothing was timed. Images are channels-last.
+`autotune.py` times them on the machine; `_default` applies where nothing was timed. Images are channels-last.
 """
 
 import functools
@@ -29,7 +29,7 @@ OPERATIONS: tuple[Operation, ...] = ("small", "large", "kernel")
 # By operation and precision, as in `key_of`.
 Algorithms = Mapping[str, Algorithm]
 
-# Limits of `_usual`: pixels of Y and channels of X. Up to 64 pixels for gradients of kernels in bfloat16.
+# Limits of `_default`: pixels of Y and channels of X. Up to 64 pixels for gradients of kernels in bfloat16.
 _MOST_PIXELS, _LEAST_CHANNELS = 16, 128
 _MOST_PIXELS_BFLOAT16 = 64
 
@@ -63,17 +63,18 @@ class Geometry:
         return self.pixels == 1 and self.large == (self.kernel, self.kernel)
 
     def possible(self, operation: Operation) -> tuple[Algorithm, ...]:
-        """Return the algorithms that can do an operation."""
+        """Return the algorithms that are available for an operation."""
         doubles = self.large == (2 * self.small[0], 2 * self.small[1])
         has_subpixels = (self.kernel, self.stride, self.padding) == (4, 2, 1) and doubles
         return ("torch", "product", "subpixel") if operation == "large" and has_subpixels else ("torch", "product")
 
     def algorithm(self, operation: Operation, precision: torch.dtype) -> Algorithm:
-        """Return the algorithm of an operation: the one that was chosen, else the usual one."""
-        return self.algorithms.get(key_of(operation, precision)) or _usual(operation, precision, self)
+        """Return the algorithm of an operation: the one that was chosen, if it is available, else the default."""
+        chosen = self.algorithms.get(key_of(operation, precision))
+        return chosen if chosen in self.possible(operation) else _default(operation, precision, self)
 
 
-def _usual(operation: Operation, precision: torch.dtype, geometry: Geometry) -> Algorithm:
+def _default(operation: Operation, precision: torch.dtype, geometry: Geometry) -> Algorithm:
     is_bfloat16, is_wide = precision == torch.bfloat16, geometry.channels >= _LEAST_CHANNELS
     if geometry.is_one_patch:
         return "product"
@@ -93,7 +94,7 @@ def _has_amx() -> bool:
 def run(operation: Operation, one: Tensor, other: Tensor, geometry: Geometry) -> Tensor:
     """Return Y of X and K (`small`), X of Y and K (`large`), or K of X and Y (`kernel`), by the chosen algorithm."""
     result = _RUN[operation, geometry.algorithm(operation, one.dtype)](one, other, geometry)
-    # Not a view of it: activations are applied in place, which autograd refuses for views made by custom functions.
+    # Detach: autograd forbids in-place activations on views made by a custom function.
     return result.detach()
 
 
@@ -116,7 +117,7 @@ def _large_by_product(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tens
 
 
 def _large_by_subpixels(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
-    # Which row of K an even and an odd row of X take from the row of Y before, at and behind them (4: none).
+    # Rows of K that link an even, then an odd row of X to the previous, same and next row of Y (4: zero).
     rows = torch.tensor([3, 1, 4, 4, 2, 0])
     padded = pad(kernel, (0, 1, 0, 1)).index_select(2, rows).index_select(3, rows)
     parts = padded.view(*kernel.shape[:2], 2, 3, 2, 3).permute(1, 2, 4, 0, 3, 5)  # (C, 2, 2, O, 3, 3)

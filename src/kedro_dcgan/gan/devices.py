@@ -15,6 +15,7 @@ from torch import Tensor
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.gan.ranks import ALONE, Ranks
 from kedro_dcgan.limits import total_memory, usable_cores
+from kedro_dcgan.parameters import TrainingParameters
 
 # From malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -46,15 +47,9 @@ class Compute:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
 
-    def __str__(self) -> str:
-        if self.device.type == "cuda":
-            return f"{self.precision} on {torch.cuda.get_device_name(self.device)}"
-        where = f"CPU ({torch.get_num_threads()} threads)" if self.device.type == "cpu" else self.device.type.upper()
-        return f"{self.precision} on {where}"
-
 
 def choose_compute(device: str, precision: str, parameter: str = "training.device") -> Compute:
-    """Resolve `auto`: the fastest device that is there; float32, until both precisions are timed (`calibration.py`).
+    """Resolve `auto` to the fastest available device; the precision stays float32 until calibration.
 
     `parameter` is where the device was asked for.
 
@@ -84,14 +79,18 @@ def require_devices(count: int, device: torch.device, cores: int) -> None:
         raise ParameterError(f"`training.devices` must be at most {there}, the {what} (got {count}). Lower it.")
 
 
-def require_cores(threads: int | str, cores: int) -> None:
-    """Check that threads have a core each.
+def require_cores(training: TrainingParameters, cores: int) -> None:
+    """Check that there are no more threads than usable cores.
 
     Raises:
-        ParameterError: if they have not.
+        ParameterError: if there are.
     """
-    if isinstance(threads, int) and threads > cores:
-        raise ParameterError(f"`training.threads` must be at most {cores}, the usable cores (got {threads}). Use auto.")
+    devices = training.devices if isinstance(training.devices, int) else 1
+    if isinstance(training.threads, int) and training.threads * devices > cores:
+        raise ParameterError(
+            f"`training.threads` times `training.devices` must be at most {cores}, the usable cores (got "
+            f"{training.threads} x {devices}). Use auto."
+        )
 
 
 def keep_freed_memory() -> None:

@@ -65,6 +65,11 @@ def free_bytes(device: torch.device) -> int:
 _SAID = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """Tell whether an allocator has failed."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _SAID)
+
+
 @contextmanager
 def name_lack_of_memory(device: torch.device, training: TrainingParameters) -> Iterator[None]:
     """Turn the several errors of a full memory into one line.
@@ -75,7 +80,7 @@ def name_lack_of_memory(device: torch.device, training: TrainingParameters) -> I
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(text in str(error) for text in _SAID):
+        if not is_lack_of_memory(error):
             raise
         size, parts = training.batch_size, training.gradient_accumulation
         more = next((n for n in range(parts + 1, size // 2 + 1) if size % n == 0), None)

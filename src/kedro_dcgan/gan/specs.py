@@ -136,7 +136,7 @@ class DiscriminatorSpec:
 
     @property
     def judges_each_image_alone(self) -> bool:
-        """Whether a pass gives an image the same logit whatever else is in the batch, and changes no buffers."""
+        """Whether an image's logit is independent of the rest of the batch, and a pass updates no buffers."""
         is_spectral = any(getattr(layer, "spectral_norm", False) for layer in self.layers)
         return not is_spectral and not any(isinstance(layer, BatchNorm | Dropout) for layer in self.layers)
 

@@ -1,7 +1,7 @@
-"""How many threads work runs on: one for each core, or fewer where that is faster, as next to another busy program.
+"""Choose the number of intra-op threads: one per usable core, or fewer if that is faster, as next to a busy program.
 
-Threads of one operation wait for each other, and spin while they wait. Where another program holds a core, all of them
-wait for the one that has lost it: then one thread is several times as fast as two.
+OpenMP threads spin at the barrier that ends each operation. If another program preempts one, all of them wait: one
+thread is then several times as fast as two.
 """
 
 import time
@@ -12,12 +12,12 @@ import torch
 
 from kedro_dcgan.limits import usable_cores
 
-# Both counts are timed by turns, this often at the least before fewer threads win; and fewer must win by this much.
+# Minimum rounds, and minimum gain, before fewer threads win.
 _LEAST_ROUNDS, _LEAST_GAIN = 4, 1.03
 # One round is enough where more threads win by this much.
 _CLEAR_GAIN = 1.2
-# Other threads of this process (imports, uploads) slow it down, too: more than this share of a core of theirs is waited
-# for, seconds at the most.
+# Other threads of this process (imports, uploads) disturb timings too. Keep measuring while they use more than this
+# share of a core, for at most this many seconds.
 _OWN_LOAD, _PATIENCE = 0.2, 10.0
 
 
@@ -33,7 +33,7 @@ def most_threads() -> int:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[int]:
-    """Let torch's operations in this thread use so many threads; yield their number."""
+    """Set torch's intra-op threads; yield their number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -44,7 +44,7 @@ def torch_threads(count: int) -> Iterator[int]:
 
 @contextmanager
 def fast_threads(work: Callable[[], object]) -> Iterator[int]:
-    """Let torch use as many threads as `work`, a short sample of what follows, is fastest with; yield their number."""
+    """Run with the number of threads at which `work`, a short sample of what follows, is fastest; yield the number."""
 
     def speed() -> float:
         started = time.perf_counter()
@@ -59,10 +59,9 @@ def fast_threads(work: Callable[[], object]) -> Iterator[int]:
 
 
 def fewest_fast_threads(speed: Callable[[], float], most: int) -> tuple[int, dict[int, float]]:
-    """Return the number of threads with which `speed` is highest, and the best speed by number of threads.
+    """Halve the number of threads for as long as that is faster; return it, and the best speed by number.
 
-    From `most` on it is halved for as long as that is faster. `speed` is called with torch's threads set; the first
-    call with each number does not count.
+    `speed` is called with torch's threads set. The first call with each number does not count.
     """
     speeds: dict[int, float] = {}
     threads = most
@@ -80,7 +79,7 @@ def _are_fewer_faster(speed: Callable[[], float], more: int, speeds: dict[int, f
         for count in (more, fewer):
             torch.set_num_threads(count)
             if count not in speeds:
-                # Libraries prepare themselves anew for each number of threads.
+                # Warm up: libraries initialise again for each number of threads.
                 speed()
             started, busy = time.perf_counter(), time.process_time()
             speeds[count] = max(speeds.get(count, 0.0), speed())

@@ -143,7 +143,7 @@ class TrackingHooks:
     def _report_generator(self, run: TrackedRun, name: str, generator: "TrainedGenerator") -> None:
         # Evaluation and export find the run by this; it changes only when the generator does.
         self._catalog.save("training_run", {"run": run.key})
-        run.log_tags({"verdict": generator.facts["verdict"], "precision": generator.facts["precision"]})
+        run.log_tags({name: str(generator.facts[name]) for name in ("verdict", "precision", "threads", "execution")})
 
     def _report_history(self, run: TrackedRun, name: str, history: pd.DataFrame) -> None:
         # All that the run does not have yet: a training that is made longer begins a new run with its whole past.

@@ -69,9 +69,8 @@ def _spec(images: PreparedImages, stored: CheckpointFolder, training: TrainingPa
 
 def _threads(training: TrainingParameters) -> int:
     # Each rank has its share of the cores.
-    if isinstance(training.threads, int):
-        return training.threads
-    return max(1, usable_cores() // training.devices) if isinstance(training.devices, int) else 0
+    devices = training.devices if isinstance(training.devices, int) else 1
+    return training.threads if isinstance(training.threads, int) else max(1, usable_cores() // devices)
 
 
 @contextmanager

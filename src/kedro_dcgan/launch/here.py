@@ -1,6 +1,5 @@
 """A training in this process, which may be one rank of several."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ import torch
 from torch import distributed
 
 from kedro_dcgan.checkpoint_files import CheckpointFolder
-from kedro_dcgan.gan.devices import deterministic_algorithms, has_bfloat16, keep_freed_memory
+from kedro_dcgan.gan.devices import deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.gan.memory import name_lack_of_memory
 from kedro_dcgan.gan.threads import torch_threads
 from kedro_dcgan.gan.training.batches import batches_on
@@ -22,13 +21,11 @@ from kedro_dcgan.gan.training.health import COMPARED
 from kedro_dcgan.gan.training.loop import Training
 from kedro_dcgan.gan.training.order import batch_indices
 from kedro_dcgan.gan.training.plan import Plan
-from kedro_dcgan.gan.training.state import TrainingState, start
+from kedro_dcgan.gan.training.state import start
 from kedro_dcgan.gan.training.tick import Surroundings, Tick
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.launch.validation import Validation
 from kedro_dcgan.parameters import TrainingParameters
-
-logger = logging.getLogger(__name__)
 
 # Wraps the batches' indices, of which the first so many images' have been trained on before.
 Follow = Callable[[Iterator[np.ndarray], int], Iterator[np.ndarray]]
@@ -36,7 +33,7 @@ Follow = Callable[[Iterator[np.ndarray], int], Iterator[np.ndarray]]
 
 @dataclass(frozen=True)
 class Run:
-    """A training that goes on from `begin` images, as calibrated; its ticks come while it trains."""
+    """A training that resumes at `begin` images, its calibration, and its ticks."""
 
     begin: int
     calibration: Calibration
@@ -62,13 +59,17 @@ def training_here(
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
         before = _stored_state(stored, training, plan)
-        calibration = calibration_of(before, plan, training)
+        calibration, kept = calibration_of(before, plan, training)
         validation = None
         if ranks.is_first:
             validation = Validation.of(images, training, plan, calibration.validation_threads)
-            calibration = replace(calibration, validation_threads=validation.threads if validation else None)
+        if validation and not kept.validation_threads:
+            kept = replace(kept, validation_threads=validation.threads)
         plan = replace(plan, compute=replace(plan.compute, precision=calibration.precision))
-        state = _state(plan, training, before, calibration)
+        state = start(plan.generator, plan.discriminator, training, plan.compute)
+        if before:
+            state.load_state_dict(dict(before))
+        set_up(state, calibration, kept)
         shown = torch.from_numpy(images.take("train", np.arange(min(COMPARED, images.count("train")))))
         around = Surroundings(shown, validation.measure if validation else None, is_asked_to_stop)
         numbers = range(state.images_seen // training.batch_size, plan.total_batches)
@@ -91,19 +92,3 @@ def _stored_state(stored: CheckpointFolder, training: TrainingParameters, plan: 
     if ranks.count > 1 and ranks.is_first:
         distributed.barrier()
     return before
-
-
-def _state(
-    plan: Plan, training: TrainingParameters, before: Mapping[str, Any] | None, calibration: Calibration
-) -> TrainingState:
-    device = plan.compute.device
-    if calibration.precision == "bfloat16" and not has_bfloat16(device.type):
-        logger.warning(
-            "  bfloat16 is slow on this %s, which has no hardware for it (training.precision=float32 is faster).",
-            device.type.upper(),
-        )
-    state = start(plan.generator, plan.discriminator, training, plan.compute)
-    if before:
-        state.load_state_dict(dict(before))
-    set_up(state, calibration)
-    return state

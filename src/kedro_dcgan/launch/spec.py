@@ -19,8 +19,8 @@ WAIT_SECONDS = 300
 class LaunchSpec:
     """Where the images and the checkpoints are, and how to train.
 
-    `parent` is the process that they end with, if it has started them; `threads` is for each of them, 0: torch's
-    own choice.
+    `parent` is the process that they end with, if it has started them; `threads` is for each of them, 0: one
+    for each usable core.
     """
 
     images: tuple[str, str]

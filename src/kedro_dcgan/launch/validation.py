@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kedro_dcgan.gan.networks import Generator
 from kedro_dcgan.gan.sampling import generate, sample_latents
-from kedro_dcgan.gan.threads import fast_threads, torch_threads
+from kedro_dcgan.gan.threads import fast_threads, most_threads, torch_threads
 from kedro_dcgan.gan.training.plan import Plan
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.metrics.efficientnet import EfficientNetLite0Features
@@ -38,13 +38,15 @@ class Validation:
     ) -> "Validation | None":
         """Prepare the measurement, if it is asked for and the validation split has images enough.
 
-        Without a number of threads, the one is taken that is fastest now.
+        Without `threads`, the fastest number is measured.
         """
         if not distance_name(images, training):
             return None
         count = min(images.count("validation"), _MOST_REAL_IMAGES)
         extract = EfficientNetLite0Features(_INPUT_SIZE, plan.compute.device)
         real_images = torch.from_numpy(images.take("validation", np.arange(count)))
+        if plan.compute.device.type != "cpu":
+            threads = threads or most_threads()
         chosen = torch_threads(threads) if threads else fast_threads(partial(extract, real_images[:_BATCH]))
         with chosen as threads:
             reference = Gaussian.of_features(_features(extract, real_images.split(_BATCH)))

@@ -17,7 +17,8 @@ class EvaluationParameters(Group):
     real_images: Annotated[int, Field(ge=2)] | None
     device: DeviceName
     precision: Annotated[
-        Literal["float32", "bfloat16", "auto"], Field(description="of the extractors; auto: the faster one, as timed")
+        Literal["float32", "bfloat16", "auto"],
+        Field(description="of the extractors; auto: the faster"),
     ]
     inception_weights: Annotated[str, Field(min_length=1)] | None
     inception_companions: bool

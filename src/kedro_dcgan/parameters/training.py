@@ -86,10 +86,10 @@ class TrainingParameters(Group):
         Field(description="processes that train together; external: those that a torchrun elsewhere starts"),
     ]
     sync_batch_norm: Annotated[bool, Field(description="common statistics of what several devices work on")]
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], Field(description="auto: the faster one, as timed")]
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], Field(description="auto: the faster, by benchmark")]
     threads: Annotated[
         Annotated[int, Field(ge=1)] | Literal["auto"],
-        Field(description="of a process on a CPU; auto: as timed, fewer than cores next to other busy programs"),
+        Field(description="per process on a CPU; auto: one per usable core, or fewer if faster, by benchmark"),
     ]
     compile: Annotated[bool | Literal["auto"], Field(description="auto: if that is faster here, and worth a minute")]
     deterministic: Annotated[bool, Field(description="on a GPU, too: equal runs give equal bits")]

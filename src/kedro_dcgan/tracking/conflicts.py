@@ -38,6 +38,15 @@ _DRIVER_ERROR = re.compile(r"(?:[A-Z_]+: )?(?:\(raised as a result of [^)]*\)\s*
 _INTEGRITY = re.compile(
     r"IntegrityError|(?:Unique|ForeignKey|NotNull|Check|Exclusion|Restrict|IntegrityConstraint)Violation"
 )
+# psycopg names the subclasses of its DataError.
+_DATA = (
+    "DataError",
+    "StringDataRightTruncation",
+    "NumericValueOutOfRange",
+    "CharacterNotInRepertoire",
+    "UntranslatableCharacter",
+    "InvalidTextRepresentation",
+)
 _LOCKING = re.compile(r"(?i)deadlock|SerializationFailure|could not serialize|is locked|lock wait timeout")
 
 
@@ -54,7 +63,7 @@ def is_integrity_error(error: Exception) -> bool:
 
 def is_data_error(error: Exception) -> bool:
     """Tell whether the database cannot store a value, such as text with a NUL character in PostgreSQL."""
-    return _driver_error(error)[0] == "DataError"
+    return _driver_error(error)[0] in _DATA
 
 
 def retry_conflicts(send: Callable[[], _Result]) -> _Result:

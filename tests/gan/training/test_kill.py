@@ -54,12 +54,12 @@ def train(folder, steps, training=TRAINING):
     """What the node does, without Kedro: resume from what is there, save what is due, return the final state."""
     stored, plan = CheckpointFolder(folder), plan_training(IMAGES, training)
     before = restore(stored, plan, training)
-    calibrated = calibration_of(before, plan, training)
+    calibrated, kept = calibration_of(before, plan, training)
     compute = replace(CPU, precision=calibrated.precision)
     state = new_state(training, compute)
     if before:
         state.load_state_dict(before)
-    set_up(state, calibrated)
+    set_up(state, calibrated, kept)
     done = state.images_seen // 8
     run = a_run(state, training, compute, measure=lambda generator: float(generator.layers[1].weight.abs().sum()))
     for tick in run.ticks(batches(steps - done, done), 8 * steps):

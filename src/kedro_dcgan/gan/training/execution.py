@@ -1,7 +1,7 @@
-"""How the steps of a training run on a machine, as a value that is stored with it, and how a state is set up for it.
+"""The calibration of a training, and how to apply it.
 
-None of this changes what is computed but the order of sums and, with bfloat16, the rounding: so a training is resumed
-with the choices that it was started with.
+A calibration changes only the order of sums and, with bfloat16, the rounding. Checkpoints store it, so that a resumed
+training keeps its bits.
 """
 
 from collections.abc import Mapping
@@ -46,9 +46,9 @@ class Calibration:
         return f"{self.precision} on {where}{threads}"
 
 
-def set_up(state: TrainingState, calibration: Calibration) -> None:
-    """Let a training use what was chosen for it, from now on."""
-    state.calibration = calibration.as_dict()
+def set_up(state: TrainingState, calibration: Calibration, stored: Calibration | None = None) -> None:
+    """Apply a calibration to a state; checkpoints get it, or another one that is to be `stored`."""
+    state.calibration = (stored or calibration).as_dict()
     for name, algorithms in calibration.algorithms.items():
         use_algorithms(getattr(state, name), algorithms)
         if name == "generator" and state.ema_generator is not None:
@@ -57,7 +57,7 @@ def set_up(state: TrainingState, calibration: Calibration) -> None:
 
 
 def execute(state: TrainingState, execution: Execution) -> None:
-    """Let the steps of a state be executed like this, from now on."""
+    """Set the execution mode of a state."""
     state.execution = execution
     for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
         for group in optimiser.param_groups:
@@ -67,6 +67,6 @@ def execute(state: TrainingState, execution: Execution) -> None:
         state.discriminator.compile()
 
 
-def steps_until_recorded(training: TrainingParameters) -> int:
-    """Return after how many steps every kind of step is captured that can be."""
+def steps_until_captured(training: TrainingParameters) -> int:
+    """Return the number of steps after which every variant of a step is captured."""
     return cycle_of(training) * (STEPS_BEFORE + 1)

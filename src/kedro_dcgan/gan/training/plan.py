@@ -81,7 +81,7 @@ def compute_of(training: TrainingParameters) -> Compute:
         ParameterError: if they are not there, or cannot share a batch; or if there are fewer cores than threads.
     """
     compute = choose_compute(training.device, training.precision)
-    require_cores(training.threads, usable_cores())
+    require_cores(training, usable_cores())
     if isinstance(training.devices, int):
         require_devices(training.devices, compute.device, usable_cores())
         require_shares(training, training.devices)

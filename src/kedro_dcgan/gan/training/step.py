@@ -11,6 +11,7 @@ from torch.nn.functional import sigmoid
 from torch.profiler import record_function
 
 from kedro_dcgan.gan.devices import Compute
+from kedro_dcgan.gan.specs import DiscriminatorSpec
 from kedro_dcgan.gan.training.augmentation import augment, flip
 from kedro_dcgan.gan.training.ema import decay_of, update_average
 from kedro_dcgan.gan.training.graphs import RecordedSteps
@@ -20,7 +21,7 @@ from kedro_dcgan.gan.training.randomness import Draws, seeded, source_at
 from kedro_dcgan.gan.training.state import TrainingState
 from kedro_dcgan.parameters import TrainingParameters
 
-# D judges so many real images and as many fakes in one pass: of more, the activations would take twice the memory.
+# Largest batch for which D judges real and fake images in one pass: beyond it, activations would take twice the memory.
 _MOST_IN_ONE_PASS = 32
 
 # Which images D learns from in one update.
@@ -31,6 +32,14 @@ def cycle_of(training: TrainingParameters) -> int:
     """Return after how many steps it begins anew whose turn it is."""
     penalties = training.penalties
     return math.lcm(training.discriminator.steps, penalties.r1_every if penalties.r1 else 1)
+
+
+def images_in_a_pass(discriminator: DiscriminatorSpec, images: int) -> int:
+    """Return how many images D judges in one pass of its update, of so many real images and as many fakes.
+
+    Not both with batch norm, which could tell them apart by the statistics of their mixture, dropout or spectral norm.
+    """
+    return 2 * images if images <= _MOST_IN_ONE_PASS and discriminator.judges_each_image_alone else images
 
 
 # What a step's time goes to, as torch's profiler shows it.
@@ -115,9 +124,8 @@ class Step:
         return torch.stack(losses).sum(), torch.cat(logits["real"]), torch.cat(logits["fake"])
 
     def _passes(self, sides: tuple[str, ...], images: int) -> Iterable[tuple[str, ...]]:
-        # One pass on real and fake images takes less time than two, where they are few. But not with batch norm, which
-        # could tell the two apart by the statistics of their mixture.
-        is_one = images <= _MOST_IN_ONE_PASS and self._state.discriminator.spec.judges_each_image_alone
+        # For few images, one pass on both sides is faster than two.
+        is_one = images_in_a_pass(self._state.discriminator.spec, images) > images
         return [sides] if is_one else [(side,) for side in sides]
 
     def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:

@@ -1,6 +1,7 @@
 """Write what people look at and what other programs load."""
 
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +29,9 @@ def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tup
     """Return samples, uint8 `(N, C, H, W)`, and all of them in one picture."""
     latents = sample_latents(export.samples, generator.spec, export.seed)
     network = generator.build()
-    with fast_threads(lambda: list(generate(network, latents[:_BATCH], _BATCH))):
+    # A sample for the timing takes a dozen batches.
+    is_long = export.samples > 20 * _BATCH
+    with fast_threads(lambda: list(generate(network, latents[:_BATCH], _BATCH))) if is_long else nullcontext():
         batches = list(track(generate(network, latents, _BATCH), "export", export.samples))
     samples = torch.cat(batches).numpy()
     # Small images are enlarged to a size that people can see.

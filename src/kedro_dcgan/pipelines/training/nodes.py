@@ -94,6 +94,8 @@ def _results(
         "seed": training.seed,
         "precision": calibration.precision,
         "device": calibration.device,
+        "threads": calibration.threads,
+        "execution": calibration.execution,
         "trained_images": tick.images_seen,
         "verdict": verdict(tick.records),
     }

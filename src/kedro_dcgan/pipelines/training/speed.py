@@ -1,15 +1,16 @@
-"""Notices when a training runs much slower than it was calibrated, and says what uses the cores."""
+"""Warn when a training runs much slower than calibrated, and say what uses the cores."""
 
-import os
 import time
+from contextlib import suppress
 
 import psutil
 
 from kedro_dcgan.gan.training.execution import Calibration
+from kedro_dcgan.limits import usable_cores
 
 # Below this share of the calibrated speed, for this many ticks in a row, a training is slow.
 _SHARE, _TICKS = 0.5, 2
-# Cores that other programs use; less is the system's own work.
+# Load of other programs, in cores, worth naming; less is background.
 _NOTABLE = 0.25
 
 
@@ -17,7 +18,8 @@ class SpeedWatch:
     """Looks at the speed of each tick."""
 
     def __init__(self, calibration: Calibration) -> None:
-        self._expected, self._threads = calibration.images_per_second, calibration.threads
+        self._expected = calibration.images_per_second
+        self._has_threads_to_give = calibration.device == "cpu" and calibration.threads > 1
         self._slow_ticks, self._has_advised = 0, False
         self._load = _Load()
 
@@ -29,14 +31,13 @@ class SpeedWatch:
         if self._expected is None or self._slow_ticks < _TICKS or self._has_advised:
             return None
         self._has_advised = True
-        cause = "this machine has become slower"
-        if others > _NOTABLE:
-            cause = f"other programs are using {others:.1f} of {os.cpu_count()} cores"
+        speeds = f"slow: {images_per_second:,.0f} images/s, calibrated at {self._expected:,.0f}"
+        if others < _NOTABLE:
+            return f"{speeds}. No other program was found to use the cores. Training continues."
         remedy = "Stop them"
-        if self._threads > 1:
-            remedy += ", or stop this training (Ctrl-C) and resume it with --params training.threads=1"
-        speeds = f"{images_per_second:,.0f} images/s, {self._expected:,.0f} when it was calibrated"
-        return f"slow: {cause} ({speeds}). {remedy if others > _NOTABLE else 'It goes on.'}"
+        if self._has_threads_to_give:
+            remedy += ", or press Ctrl-C and resume with --params training.threads=1"
+        return f"{speeds}. Other programs use {others:.1f} of {usable_cores()} cores. {remedy}."
 
 
 class _Load:
@@ -52,10 +53,12 @@ class _Load:
 
     def _now(self) -> tuple[float, float, float]:
         times = psutil.cpu_times()
-        idle = times.idle + getattr(times, "iowait", 0.0)
-        # Guests are counted in user time, too.
-        used = sum(times) - idle - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+        # Not what a host takes from a virtual machine (steal); guests are counted in user time, too.
+        unused = ("idle", "iowait", "steal", "guest", "guest_nice")
+        used = sum(times) - sum(getattr(times, name, 0.0) for name in unused)
         # Of this process, of its children that have ended, and of those that have not.
         own = sum(self._process.cpu_times()[:4])
-        own += sum(sum(child.cpu_times()[:2]) for child in self._process.children(recursive=True))
+        for child in self._process.children(recursive=True):
+            with suppress(psutil.Error):
+                own += sum(child.cpu_times()[:2])
         return time.monotonic(), used, own
