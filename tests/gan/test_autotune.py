@@ -1,5 +1,7 @@
 """The fastest algorithm of each operation is found by timing, and used from then on."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -63,6 +65,19 @@ def test_each_precision_is_timed_for_itself_and_its_seconds_are_added_up(seconds
     keys = {key_of(operation, dtype) for operation in OPERATIONS for dtype in (torch.float32, torch.bfloat16)}
     assert all(set(chosen) == keys for chosen in tuning.algorithms.values())
     assert tuning.seconds == {torch.float32: 9.0, torch.bfloat16: 9.0}
+
+
+def test_a_precision_that_is_emulated_is_given_up_after_a_layer(monkeypatch):
+    calls = []
+    monkeypatch.setattr(autotune, "run", lambda operation, one, *_: calls.append(one.dtype))
+    monkeypatch.setattr(
+        autotune, "seconds_of", lambda function: (function(), 9.0 if calls[-1] == torch.bfloat16 else 1.0)[1]
+    )
+    tuning = tune(network(), IMAGES, [torch.float32, torch.bfloat16])
+    assert tuning.seconds == {torch.float32: 9.0, torch.bfloat16: math.inf}
+    # Seven algorithms of the first layer.
+    assert calls.count(torch.bfloat16) == 7
+    assert set(tuning.algorithms["3"]) == {key_of(operation, torch.float32) for operation in OPERATIONS}
 
 
 def test_layers_use_what_was_chosen_and_others_stay_as_they_are():

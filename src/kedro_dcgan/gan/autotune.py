@@ -1,19 +1,31 @@
 """Autotune the convolutions of a network on this CPU."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from kedro_dcgan.gan.convolution_algorithms import OPERATIONS, Algorithms, Geometry, key_of, run
+from kedro_dcgan.gan.convolution_algorithms import (
+    OPERATIONS,
+    Algorithm,
+    Algorithms,
+    Geometry,
+    Operation,
+    key_of,
+    run,
+)
 from kedro_dcgan.gan.convolutions import Conv2d, ConvTranspose2d
 
 # An operation is run this often, or for this long: the fastest run counts.
 _RUNS, _SECONDS = 7, 0.02
 # Keep the default algorithm unless another one is clearly faster.
 _LEAST_GAIN = 1.1
+# A precision this many times slower than the first one need not be timed to the end.
+_HOPELESS = 3
 
 
 @dataclass(frozen=True)
@@ -25,24 +37,39 @@ class Tuning:
 
 
 def tune(network: nn.Module, inputs: Tensor, precisions: Iterable[torch.dtype]) -> Tuning:
-    """Time every operation of every convolution of a network, at the sizes that a batch of `inputs` has there."""
-    algorithms: dict[str, dict[str, str]] = {}
+    """Time every operation of every convolution of a network, at the sizes that a batch of `inputs` has there.
+
+    A precision that takes several times as long as the first one, because it is emulated, is given up: its seconds are
+    infinite.
+    """
+    algorithms: dict[str, dict[str, Algorithm]] = {}
     seconds = dict.fromkeys(precisions, 0.0)
+    first = next(iter(seconds))
     for name, geometry in geometries(network, inputs).items():
         algorithms[name] = {}
         for precision in seconds:
+            if math.isinf(seconds[precision]):
+                continue
             operands = operands_of(geometry, len(inputs), precision)
             for operation, pair in zip(OPERATIONS, operands, strict=True):
-                default, key = geometry.algorithm(operation, precision), key_of(operation, precision)
-                times = {}
-                for one in geometry.possible(operation):
-                    chosen = replace(geometry, algorithms={key: one})
-                    times[one] = seconds_of(lambda: run(operation, *pair, chosen))  # noqa: B023  (run at once)
-                fastest = min(times, key=times.__getitem__)
-                chosen_one = fastest if times[default] > _LEAST_GAIN * times[fastest] else default
-                algorithms[name][key] = chosen_one
-                seconds[precision] += times[chosen_one]
-    return Tuning(algorithms, seconds)  # type: ignore[arg-type]  # names of algorithms
+                algorithm, taken = _fastest(geometry, operation, pair)
+                algorithms[name][key_of(operation, precision)] = algorithm
+                seconds[precision] += taken
+            if seconds[precision] > _HOPELESS * seconds[first]:
+                seconds[precision] = math.inf
+    return Tuning(algorithms, seconds)
+
+
+def _fastest(geometry: Geometry, operation: Operation, operands: tuple[Tensor, Tensor]) -> tuple[Algorithm, float]:
+    """Return the algorithm to use for an operation, and its seconds."""
+    precision = operands[0].dtype
+    default, times = geometry.algorithm(operation, precision), {}
+    for algorithm in geometry.possible(operation):
+        chosen = replace(geometry, algorithms={key_of(operation, precision): algorithm})
+        times[algorithm] = seconds_of(partial(run, operation, *operands, chosen))
+    fastest = min(times, key=times.__getitem__)
+    used = fastest if times[default] > _LEAST_GAIN * times[fastest] else default
+    return used, times[used]
 
 
 def use_algorithms(network: nn.Module, algorithms: Mapping[str, Algorithms]) -> None:

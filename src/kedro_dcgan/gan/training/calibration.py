@@ -6,6 +6,7 @@ steps: it runs in float32 on all usable cores, unless set otherwise.
 
 import gc
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -41,7 +42,7 @@ _OTHERS: dict[str, dict[Execution, float]] = {
     "mps": {},
 }
 # Smaller gains are within the noise. bfloat16 also rounds more coarsely: it must win clearly.
-_LEAST_GAIN, _LEAST_GAIN_OF_BFLOAT16 = 1.03, 1.1
+_LEAST_GAIN, _LEAST_GAIN_OF_BFLOAT16 = 1.03, 1.05
 # Algorithms of convolutions are timed on this many images at most.
 _MOST_TUNED = 64
 _DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -164,7 +165,12 @@ class _Measurement:
     def _choose_precision_and_algorithms(self) -> None:
         asked, device = self._training.precision, self._plan.compute.device.type
         precisions = _candidates(device) if asked == "auto" else [asked]
-        algorithms = _algorithms(_tune(self._plan, self._training, precisions)) if self._is_cpu else {}
+        algorithms: dict[str, dict[str, Any]] = {}
+        if self._is_cpu:
+            tunings = _tune(self._plan, self._training, precisions)
+            algorithms = {network: dict(tuning.algorithms) for network, tuning in tunings.items()}
+            if asked == "auto":
+                precisions = [one for one in precisions if not _is_hopeless(one, tunings)]
         self._precisions = [replace(self._chosen, precision=one, algorithms=algorithms) for one in precisions]
         trials = [Trial(self._plan, self._training, candidate) for candidate in self._precisions]
         speeds = [0.0 for _ in trials]
@@ -237,8 +243,8 @@ def _tune(plan: Plan, training: TrainingParameters, precisions: list[Precision])
     }
 
 
-def _algorithms(tunings: Mapping[str, Tuning]) -> dict[str, dict[str, Any]]:
-    return {network: dict(tuning.algorithms) for network, tuning in tunings.items()}
+def _is_hopeless(precision: Precision, tunings: Mapping[str, Tuning]) -> bool:
+    return any(math.isinf(tuning.seconds.get(_DTYPES[precision], 0.0)) for tuning in tunings.values())
 
 
 def _candidates(device: str) -> list[Precision]:

@@ -1,7 +1,7 @@
-"""What a training is going to be, known before it starts: networks, device, length, and its fingerprint.
+"""The resolved training plan, known before training starts: networks, device, length, and fingerprint.
 
-Equal fingerprints mean the same training, moment by moment: how long it is, how often it is saved and on which
-kind of device it runs stand outside of it.
+Equal fingerprints mean the same training, moment by moment, but for the order of sums: how long it is, how often it is
+saved and on which device and how many threads it runs stand outside of it.
 """
 
 import functools
