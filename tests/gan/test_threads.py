@@ -52,36 +52,45 @@ def test_one_slow_moment_does_not_decide():
     assert fewest_fast_threads(speed, 8)[0] == 8
 
 
-def test_other_threads_of_this_process_are_waited_for(monkeypatch):
-    clock = {"wall": 0.0, "process": 0.0, "rounds": 0}
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds of the wall, of this process, and of this thread."""
+    seconds = {"wall": 0.0, "process": 0.0, "thread": 0.0, "calls": 0}
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: seconds["wall"])
+    monkeypatch.setattr(threads.time, "process_time", lambda: seconds["process"])
+    monkeypatch.setattr(threads.time, "thread_time", lambda: seconds["thread"])
+    return seconds
 
+
+def run_for(clock, seconds, count, is_importing):
+    """Let time pass. An import holds Python's lock, and starves the thread that is timed."""
+    own = 0.1 * seconds if is_importing else seconds
+    clock["wall"] += seconds
+    clock["thread"] += own
+    clock["process"] += count * own + seconds * is_importing
+    clock["calls"] += 1
+
+
+@pytest.mark.parametrize(("speeds", "expected"), [({8: 8.0, 4: 5.0}, 8), ({8: 1.0, 4: 5.0, 2: 4.0}, 4)])
+def test_other_threads_of_this_process_are_waited_for(clock, speeds, expected):
     def speed():
-        # An import takes a core in the first seven rounds, and eight threads are slow next to it.
-        is_importing = clock["rounds"] < 16
-        clock["rounds"] += 1
-        count = torch.get_num_threads()
-        clock["wall"] += 0.1
-        clock["process"] += 0.1 * (count + is_importing)
-        return 0.1 if is_importing and count == 8 else {8: 8.0, 4: 5.0}[count]
+        # An import takes a core in the first 16 calls. Sometimes it disturbs the one, sometimes the other.
+        count, is_importing = torch.get_num_threads(), clock["calls"] < 16
+        run_for(clock, 0.1, count, is_importing)
+        return (0.1 if count == expected else 0.9) if is_importing else speeds[count]
 
-    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock["wall"])
-    monkeypatch.setattr(threads.time, "process_time", lambda: clock["process"])
-    assert fewest_fast_threads(speed, 8)[0] == 8
-    assert clock["rounds"] == 18
+    assert fewest_fast_threads(speed, 8)[0] == expected
+    assert clock["calls"] > 16
 
 
-def test_they_are_not_waited_for_without_end(monkeypatch):
-    clock = {"wall": 0.0, "process": 0.0}
-
+def test_waiting_for_own_threads_times_out(clock):
     def speed():
-        clock["wall"] += 0.5
-        clock["process"] += 10.0
+        run_for(clock, 0.5, torch.get_num_threads(), is_importing=True)
         return {8: 0.1, 4: 1.0, 2: 0.5}[torch.get_num_threads()]
 
-    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock["wall"])
-    monkeypatch.setattr(threads.time, "process_time", lambda: clock["process"])
     assert fewest_fast_threads(speed, 8)[0] == 4
-    assert 10 <= clock["wall"] < 13
+    # Once for each pair.
+    assert 20 <= clock["wall"] < 26
 
 
 def test_work_runs_on_what_was_fastest_and_then_all_is_as_before(monkeypatch):

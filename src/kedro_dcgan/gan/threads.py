@@ -81,12 +81,15 @@ def _are_fewer_faster(speed: Callable[[], float], more: int, speeds: dict[int, f
             if count not in speeds:
                 # Warm up: libraries initialise again for each number of threads.
                 speed()
-            started, busy = time.perf_counter(), time.process_time()
+            started, busy, own = time.perf_counter(), time.process_time(), time.thread_time()
             speeds[count] = max(speeds.get(count, 0.0), speed())
-            own_load = (time.process_time() - busy) / (time.perf_counter() - started) - count
+            # Threads of an operation are as busy as this one; the rest of the process is not part of it.
+            others = time.process_time() - busy - count * (time.thread_time() - own)
+            load = others / (time.perf_counter() - started)
         rounds += 1
+        if load > _OWN_LOAD and time.perf_counter() - begin < _PATIENCE:
+            continue
         if speeds[more] >= speeds[fewer] * (_CLEAR_GAIN if rounds == 1 else 1):
             return False
-        is_patient = own_load > _OWN_LOAD and time.perf_counter() - begin < _PATIENCE
-        if rounds >= _LEAST_ROUNDS and not is_patient:
+        if rounds >= _LEAST_ROUNDS:
             return speeds[fewer] > _LEAST_GAIN * speeds[more]
