@@ -64,8 +64,7 @@ def compare(case: Case, rounds: int) -> None:
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     rates = []
     for _ in range(rounds):
-        for name, side in sides.items():
-            speeds[name].append(side.images_per_second())
+        take_turns(sides, speeds)
         rates.append(matrix_rate(case.compute))
     for side in sides.values():
         side.end()
@@ -81,6 +80,12 @@ def compare(case: Case, rounds: int) -> None:
     )
     others = [f"{name} {medians[name]:,.0f}" for name in sides if name not in ("ours", "peer")]
     print(f"  alternatives, images/s: {' · '.join(others) or 'none'}", flush=True)
+
+
+def take_turns(sides: dict[str, Side], speeds: dict[str, list[float]]) -> None:
+    """Time each side once."""
+    for name, side in sides.items():
+        speeds[name].append(side.images_per_second())
 
 
 def title(case: Case) -> str:
@@ -106,8 +111,7 @@ def compare_next_to_a_busy_program(alone: Case, rounds: int) -> None:
         sides = {"ours": Side(ours, there), "calibrated alone": quiet, "peer": Side(peer, alone)}
         speeds: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(rounds):
-            for name, side in sides.items():
-                speeds[name].append(side.images_per_second())
+            take_turns(sides, speeds)
     for side in sides.values():
         side.end()
     medians = {name: statistics.median(found) for name, found in speeds.items()}

@@ -205,7 +205,7 @@ def resumed(stored, compute=CPU, **changes):
 
 
 def test_resume_reuses_the_calibration(speeds):
-    # No speed may be measured: there is none.
+    # The fixture holds no speeds: a measurement would fail.
     assert resumed(STORED) == (STORED, STORED)
     assert resumed(STORED, precision="bfloat16") == (STORED, STORED)
 

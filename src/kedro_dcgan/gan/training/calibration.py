@@ -54,7 +54,8 @@ def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
     cores = plan.compute.threads or most_threads()
     asked: Precision = "float32" if training.precision == "auto" else training.precision
     threads = cores if training.threads == "auto" else training.threads
-    chosen = Calibration(device.type, hardware_of(device), asked, threads)
+    explicit = None if training.threads == "auto" else threads
+    chosen = Calibration(device.type, hardware_of(device), asked, threads, explicit)
     is_emulated = asked == "bfloat16" and not has_bfloat16(device.type)
     if is_emulated:
         logger.warning("  bfloat16 is emulated on this %s, and slow: float32 is faster here", device.type.upper())
@@ -158,8 +159,6 @@ class _Measurement:
             threads, speeds = fewest_fast_threads(trial.images_per_second, self._chosen.threads)
             self._found |= {_named(replace(self._chosen, threads=n)): speed for n, speed in speeds.items()}
             self._chosen = replace(self._chosen, threads=threads)
-        elif self._training.threads != "auto":
-            self._chosen = replace(self._chosen, validation_threads=self._chosen.threads)
         torch.set_num_threads(self._chosen.threads)
 
     def _choose_precision_and_algorithms(self) -> None:

@@ -23,7 +23,7 @@ class Calibration:
     """Everything about a training that is chosen for the machine.
 
     `threads` are those of a process on a CPU, for training and for validation. `algorithms` are those of the
-    convolutions, by network and layer (`gan/autotune.py`); a layer that is not listed uses the usual ones.
+    convolutions, by network and layer (`gan/autotune.py`); a layer that is not listed uses the default ones.
     `images_per_second` is the speed that was measured on `hardware`, if any was.
     """
 

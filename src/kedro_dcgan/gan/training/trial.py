@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from kedro_dcgan.gan.autotune import use_algorithms
 from kedro_dcgan.gan.ranks import ALONE
-from kedro_dcgan.gan.training.execution import Calibration, execute, steps_until_captured
+from kedro_dcgan.gan.training.execution import Calibration, set_up, steps_until_captured
 from kedro_dcgan.gan.training.plan import Plan
 from kedro_dcgan.gan.training.state import start
 from kedro_dcgan.gan.training.step import Step, cycle_of
@@ -27,9 +26,7 @@ class Trial:
         self._training, self._device, self._is_warm = training, plan.compute.device, False
         compute = replace(plan.compute, precision=candidate.precision, ranks=ALONE)
         state = start(plan.generator, plan.discriminator, training, compute)
-        for name, algorithms in candidate.algorithms.items():
-            use_algorithms(getattr(state, name), algorithms)
-        execute(state, candidate.execution)
+        set_up(state, candidate)
         self._step = Step(state, training, compute)
         shape = (training.batch_size, plan.generator.channels, plan.generator.image_size, plan.generator.image_size)
         self._images = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(self._device) * 2 - 1
