@@ -24,12 +24,15 @@ from sides import Case, Side, calibrated, parameters
 from torch import Tensor
 
 from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import has_bfloat16
+from kedro_dcgan.gan.devices import Compute, has_bfloat16
 from kedro_dcgan.gan.threads import most_threads
 from kedro_dcgan.gan.training.arithmetic import flops_per_image
 from kedro_dcgan.gan.training.profile import matrix_rate
 from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.progress import operations
+
+# Size of the matrices that show whether a precision is emulated.
+_SMALL = 512
 
 
 def ours(case: Case) -> Callable[[Tensor], object]:
@@ -53,9 +56,17 @@ def sides_of(case: Case) -> dict[str, Side]:
     if chosen.device == "cpu":
         others += [replace(chosen, threads=count) for count in {1, most_threads()} - {chosen.threads}]
     for other in others:
-        if other.precision == "float32" or has_bfloat16(other.device):
+        if other.precision == "float32" or not is_emulated(replace(case.compute, precision=other.precision)):
             sides[str(other)] = Side(ours, replace(case, calibration=other))
     return sides
+
+
+def is_emulated(compute: Compute) -> bool:
+    """Tell whether bfloat16 is much slower than float32: then a single step would take minutes."""
+    if not has_bfloat16(compute.device.type):
+        return True
+    in_float32 = matrix_rate(replace(compute, precision="float32"), _SMALL, seconds=0.2)
+    return matrix_rate(compute, _SMALL, seconds=0.2) < in_float32 / 3
 
 
 def compare(case: Case, rounds: int) -> None:
