@@ -1,16 +1,13 @@
 """The resolved training plan, known before training starts: networks, device, length, and fingerprint.
 
-Equal fingerprints mean the same training, moment by moment, but for the order of sums: how long it is, how often it is
-saved and on which device and how many threads it runs stand outside of it.
+Equal fingerprints mean the same trajectory of weights, up to the order of sums. Length, checkpoints, device and threads
+are not part of the fingerprint.
 """
 
-import functools
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from typing import Any
 
 import torch
@@ -24,7 +21,11 @@ from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.parameters import TrainingParameters, flatten
 
-# These do not change what is trained up to a given moment, or not more than the order of sums does.
+# Raise this by 1 whenever the code changes the weights of a training, or which generator it keeps: a training cannot
+# resume under another version. `tests/gan/training/test_trajectory.py` fails when the weights change.
+TRAJECTORY_VERSION = 1
+
+# These do not change the weights at a given number of images, or not more than the order of sums does.
 _OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "threads", "compile"}
 
 
@@ -66,10 +67,10 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
         "images": images.digest,
         "generator": _digest(spec_to_dict(generator)),
         "discriminator": _digest(spec_to_dict(discriminator)),
-        "code": _digest_of_code(),
+        "trajectory_version": TRAJECTORY_VERSION,
         "torch": torch.__version__,
     }
-    # As it comes back from a file: lists for tuples.
+    # JSON turns tuples into lists: equal fingerprints must also be equal after they were stored.
     plain = json.loads(json.dumps(fingerprint))
     return Plan(generator, discriminator, compute, batches, batches * size, plain)
 
@@ -116,23 +117,3 @@ def _plain(value: Any) -> str:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
-@functools.cache
-def _digest_of_code() -> str:
-    hasher = hashlib.sha256()
-    # What trains, and what chooses the best generator.
-    for package in ("kedro_dcgan.gan", "kedro_dcgan.metrics"):
-        for file in _python_files(files(package)):
-            hasher.update(file.read_bytes())
-    return hasher.hexdigest()[:12]
-
-
-def _python_files(folder: Traversable) -> list[Traversable]:
-    found: list[Traversable] = []
-    for item in sorted(folder.iterdir(), key=lambda item: item.name):
-        if item.is_dir():
-            found += _python_files(item)
-        elif item.name.endswith(".py"):
-            found.append(item)
-    return found
