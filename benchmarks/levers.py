@@ -15,7 +15,7 @@ from kedro_dcgan.gan import convolutions
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.training.execution import execute, set_up
 from kedro_dcgan.gan.training.randomness import Draws, source_at
-from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.state import create_state
 from kedro_dcgan.gan.training.step import Step
 
 ROUNDS = 5
@@ -29,7 +29,7 @@ def with_everything(case: Case) -> StepFunction:
 
 def memory_given_back(case: Case) -> StepFunction:
     """Leave the C library's memory as it is."""
-    state = start(*network_specs(case.size, case.channels, case.training), case.training, case.compute)
+    state = create_state(*network_specs(case.size, case.channels, case.training), case.training, case.compute)
     set_up(state, case.calibration)
     return Step(state, case.training, case.compute)
 

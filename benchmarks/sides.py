@@ -19,7 +19,7 @@ from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import Compute, choose_compute, deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.gan.training.calibration import calibrate_steps
 from kedro_dcgan.gan.training.execution import Calibration, set_up, steps_until_captured
-from kedro_dcgan.gan.training.state import TrainingState, start
+from kedro_dcgan.gan.training.state import TrainingState, create_state
 from kedro_dcgan.parameters import TrainingParameters
 
 SECONDS = 2.0
@@ -44,7 +44,7 @@ class Case:
         """Return a new training, set up as calibrated. Its threads are those of the process."""
         if self.calibration.device == "cpu":
             keep_freed_memory()
-        state = start(*network_specs(self.size, self.channels, self.training), self.training, self.compute)
+        state = create_state(*network_specs(self.size, self.channels, self.training), self.training, self.compute)
         set_up(state, self.calibration)
         return state
 

@@ -95,6 +95,7 @@ class CheckpointFolder:
             if content.pop("format") != FORMAT:
                 return None
             del content["sha256"]
+            content.pop("facts", None)  # of versions before `run_key`
             header = CheckpointHeader(**content)
             if self._place(header) != place:
                 raise ValueError("it is of another place")

@@ -44,11 +44,11 @@ def test_other_errors_stay_what_they_are():
 
 def test_a_checkpoint_is_about_as_large_as_is_said(tmp_path):
     from kedro_dcgan.gan.devices import Compute
-    from kedro_dcgan.gan.training.state import start
+    from kedro_dcgan.gan.training.state import create_state
 
     training = tiny_training(ema__half_life=100, generator__width=32, discriminator__width=32)
     specs = network_specs(32, 1, training)
-    state = start(*specs, training, Compute(CPU, "float32"))
+    state = create_state(*specs, training, Compute(CPU, "float32"))
     for network, optimiser in (
         (state.generator, state.generator_optimiser),
         (state.discriminator, state.discriminator_optimiser),

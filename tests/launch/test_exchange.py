@@ -13,7 +13,7 @@ from kedro_dcgan.launch import spec as spec_module
 from kedro_dcgan.launch.exchange import Exchange
 from kedro_dcgan.launch.spec import LaunchSpec
 
-SPEC = LaunchSpec(("images", "shards"), "checkpoints", {"seed": 1}, parent=None, threads=0)
+SPEC = LaunchSpec(("images", "shards"), "checkpoints", None, {"seed": 1}, parent=None, threads=0)
 
 
 def test_messages_come_in_order_and_are_gone_when_they_were_read(tmp_path):

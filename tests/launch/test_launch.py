@@ -15,11 +15,11 @@ from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.datasets import PreparedImagesDataset
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader
-from kedro_dcgan.gan.training.plan import plan_training
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
 from kedro_dcgan.integrity import sha256_of
 from kedro_dcgan.launch.elsewhere import LOG, training_elsewhere
 from kedro_dcgan.launch.here import training_here
+from kedro_dcgan.pipelines.training.nodes import start_training
 from kedro_dcgan.prepared_files import SHARDS_FORMAT
 
 STEPS = 12
@@ -53,15 +53,16 @@ def stored(tmp_path):
 
 
 def trained_here(images, stored, training):
-    plan = plan_training(images, training)
-    with training_here(images, stored, training, plan, lambda: False, lambda batches, done: batches) as run:
+    start = start_training(images, stored, training)
+    with training_here(images, stored, training, start, lambda: False, lambda batches, done: batches) as run:
         return run.begin, list(run.ticks)
 
 
 def trained_elsewhere(images, stored, training, is_asked_to_stop=lambda: False, show_progress=lambda seen: None):
     """Train, and keep the checkpoints as the node does."""
-    plan, ticks = plan_training(images, training), []
-    with training_elsewhere(images, stored, training, is_asked_to_stop, show_progress) as run:
+    start, ticks = start_training(images, stored, training), []
+    plan = start.plan
+    with training_elsewhere(images, stored, training, start, is_asked_to_stop, show_progress) as run:
         for tick in run.ticks:
             ticks.append(tick)
             if tick.checkpoint:
@@ -171,13 +172,14 @@ def test_the_processes_end_with_the_one_that_started_them(images, tmp_path):
 from pathlib import Path
 from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.launch.elsewhere import training_elsewhere
-from kedro_dcgan.launch.spec import LaunchSpec
+from kedro_dcgan.pipelines.training.nodes import start_training
 from kedro_dcgan.parameters import TrainingParameters
 from kedro_dcgan.prepared_files import read_prepared_images
 training = TrainingParameters.model_validate({recipe(devices=2, **LONG).model_dump(mode="json")!r})
 images = read_prepared_images(Path({images.place[0]!r}), Path({images.place[1]!r}))
 stored = CheckpointFolder(Path({str(tmp_path / "checkpoints")!r}))
-with training_elsewhere(images, stored, training, lambda: False, lambda seen: None) as run:
+start = start_training(images, stored, training)
+with training_elsewhere(images, stored, training, start, lambda: False, lambda seen: None) as run:
     print(next(run.ticks).images_seen, flush=True)
     list(run.ticks)
 """

@@ -233,11 +233,12 @@ def test_equal_seeds_train_equal_generators(trained_project, tmp_path):
         "from kedro.framework.session import KedroSession;"
         "from kedro.framework.startup import bootstrap_project;"
         "bootstrap_project('.');"
-        "from kedro_dcgan.pipelines.training.nodes import train_generator as t;"
-        "s = KedroSession.create(env='smoke'); c = s.load_context().catalog;"
+        "from kedro_dcgan.pipelines.training.nodes import start_training as s, train_generator as t;"
+        "c = KedroSession.create(env='smoke').load_context().catalog;"
         "from kedro_dcgan.datasets import TrainedGeneratorDataset as D;"
         "from kedro_dcgan.checkpoint_files import CheckpointFolder as F; from pathlib import Path;"
-        f"*_, last = t(c.load('images'), F(Path('{tmp_path}')), c.load('params:training'));"
+        f"images, training, folder = c.load('images'), c.load('params:training'), F(Path('{tmp_path}'));"
+        "*_, last = t(images, folder, s(images, folder, training), training);"
         f"D('{tmp_path}/again').save(last[0])"
     )
     project.run("python", "-c", code)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from kedro.framework.project import settings
 from kedro.validation.exceptions import ParameterValidationError
 
 from kedro_dcgan.cli.project import project_folder
 from kedro_dcgan.errors import DcganError, ParameterError
+from kedro_dcgan.hooks import TrackingHooks
 from kedro_dcgan.interrupts import Interrupted, interrupted_by_signal
-from kedro_dcgan.tracking.run import close_open_run
 
 
 def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,7 +41,9 @@ def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
             with interrupted_by_signal():
                 return command(*args, **kwargs)
         except Interrupted as interruption:
-            close_open_run("KILLED")
+            for hook in settings.HOOKS:
+                if isinstance(hook, TrackingHooks):
+                    hook.interrupt()
             click.echo(str(interruption) or "stopped", err=True)
             sys.exit(interruption.exit_code)
 

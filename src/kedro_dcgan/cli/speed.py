@@ -33,7 +33,7 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     from kedro_dcgan.gan.training.execution import set_up
     from kedro_dcgan.gan.training.plan import compute_of
     from kedro_dcgan.gan.training.profile import profile_step
-    from kedro_dcgan.gan.training.state import start
+    from kedro_dcgan.gan.training.state import create_state
     from kedro_dcgan.parameters import read_parameters
 
     parameters = read_parameters(configuration(env)["parameters"], {})
@@ -48,7 +48,7 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     torch.set_num_threads(calibration.threads)
     shape = (training.batch_size, sizes[1], sizes[0], sizes[0])
     noise = torch.randint(0, 256, shape, dtype=torch.uint8).to(compute.device)
-    state = start(*specs, training, compute)
+    state = create_state(*specs, training, compute)
     set_up(state, calibration)
     found = profile_step(state, training, compute, iter(lambda: noise, None), steps)
     click.echo(f"{sizes[0]}x{sizes[0]}x{sizes[1]} · batches of {training.batch_size} · {calibration} · {steps} steps")

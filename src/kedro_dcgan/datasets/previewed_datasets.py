@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+# A private module, but the one that Kedro-Viz documents for previews.
 from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
 from kedro_dcgan.datasets.atomic_dataset import AtomicDataset

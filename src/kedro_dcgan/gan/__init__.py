@@ -1,1 +1,1 @@
-"""The networks, the loss, the loop and sampling: torch and numpy only, so that it runs wherever torch runs."""
+"""Networks, losses, the training loop and sampling: the library part, which imports no framework."""

@@ -30,7 +30,7 @@ class CheckHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters."""
         self._parameters = checked_parameters(context)
-        self._asked_source = (context._runtime_params or {}).get("ingestion", {}).get("source")
+        self._asked_source = _runtime_parameters(context).get("ingestion", {}).get("source")
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -153,4 +153,9 @@ def checked_parameters(context: KedroContext) -> Parameters:
     Raises:
         ParameterError: in one line, for the first fault.
     """
-    return read_parameters(context.config_loader["parameters"], context._runtime_params or {})
+    return read_parameters(context.config_loader["parameters"], _runtime_parameters(context))
+
+
+def _runtime_parameters(context: KedroContext) -> dict[str, Any]:
+    # Those of `kedro run --params`.
+    return context.config_loader.runtime_params or {}

@@ -17,7 +17,7 @@ from kedro.pipeline import Pipeline
 
 from kedro_dcgan.atomic import sweep
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.hooks.places import saved_at
+from kedro_dcgan.hooks.places import places_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class LockHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Take the locks, all or none; then remove what killed runs have left in their places."""
         self._locks = contextlib.ExitStack()
-        places = sorted(saved_at(catalog, name) for name in pipeline.all_outputs())
+        places = places_of(catalog, pipeline.all_outputs())
         with self._locks:
             for place in places:
                 self._locks.enter_context(_locked(place))

@@ -18,7 +18,7 @@ from kedro_dcgan.hooks.places import saved_at
 from kedro_dcgan.images.grid import SampleFrames
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.parameters import flatten
-from kedro_dcgan.tracking.journal import RunIdentity, milliseconds, new_key
+from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.settings import TrackingSettings, read_settings
 
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     # Hooks are imported by every command: most need no torch, which takes seconds to import.
     from kedro_dcgan.datasets import SampleFramesDataset
     from kedro_dcgan.gan.trained import TrainedGenerator
-    from kedro_dcgan.gan.training.checkpoints import CheckpointHeader
-    from kedro_dcgan.gan.training.plan import Plan
+    from kedro_dcgan.gan.training.checkpoints import TrainingStart
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +55,9 @@ class TrackingHooks:
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
-        """Open the run of a training, or that of the training which is gone on with; report its images."""
+        """Open the run of a training; log its parameters and images."""
         if "generator" in node.outputs:
-            self._open_run_of_training(inputs)
-
-    @hook_impl
-    def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Let each checkpoint know its run."""
-        if self._run and dataset_name == "checkpoint":
-            for checkpoint in data:
-                checkpoint.header.facts["run"] = self._run.key
+            self._open_run_of_training(inputs["training_start"], inputs["images"])
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -88,13 +80,15 @@ class TrackingHooks:
         """End the run as failed."""
         self._close("FAILED")
 
-    def _open_run_of_training(self, inputs: dict[str, Any]) -> None:
+    def interrupt(self) -> None:
+        """End the run as killed. Kedro calls no hook when a signal ends a run: the command line calls this."""
+        self._close("KILLED")
+
+    def _open_run_of_training(self, start: "TrainingStart", images: PreparedImages) -> None:
         from kedro_dcgan.gan.devices import hardware_of
 
-        plan, gone_on_from, is_same_row = _training_ahead(inputs)
-        former = gone_on_from.facts.get("run") if gone_on_from and is_same_row else None
+        plan, resume_from, key = start.plan, start.resume_from, str(start.run_key)
         preset = self._context.env or "base"
-        key = former or new_key()
         name = self._settings.run_name or f"{preset}-{round(plan.total_images / 1000, 1):g}kimg-{key[:4]}"
         identity = RunIdentity(key, self._settings.experiment, name, milliseconds())
         self._run = run = TrackedRun(self._settings, identity, watch_system=True)
@@ -105,12 +99,12 @@ class TrackingHooks:
         run.log_tags(
             {"preset": preset, "hardware": hardware_of(plan.compute.device), **code_tags(self._context.project_path)}
         )
-        self._report_images(run, inputs["images"])
-        if gone_on_from and run.last_step < 0:
-            # A new row for a training that has a past: its history comes with the next tick.
+        self._report_images(run, images)
+        if resume_from and run.last_step < 0:
+            # A new run of a training that has a past: its history comes with the next tick.
             dataset: SampleFramesDataset = self._catalog["sample_frames"]  # type: ignore[assignment]
-            past = dataset.of(gone_on_from.training_id, gone_on_from.images_seen)
-            self._report_grids(run, gone_on_from.training_id, [frame.images_seen for frame in past])
+            past = dataset.of(resume_from.training_id, resume_from.images_seen)
+            self._report_grids(run, resume_from.training_id, [frame.images_seen for frame in past])
 
     def _reopen_run_of_generator(self) -> None:
         key = self._catalog.load("training_run").get("run") if self._catalog.exists("training_run") else None
@@ -141,8 +135,6 @@ class TrackingHooks:
                 run.log_file(saved_at(self._catalog, name))
 
     def _report_generator(self, run: TrackedRun, name: str, generator: "TrainedGenerator") -> None:
-        # Evaluation and export find the run by this; it changes only when the generator does.
-        self._catalog.save("training_run", {"run": run.key})
         run.log_tags({name: str(generator.facts[name]) for name in ("verdict", "precision", "threads", "execution")})
 
     def _report_history(self, run: TrackedRun, name: str, history: pd.DataFrame) -> None:
@@ -166,19 +158,6 @@ class TrackingHooks:
 
     def _report_file(self, run: TrackedRun, name: str, _: Any) -> None:
         run.log_file(saved_at(self._catalog, name))
-
-
-def _training_ahead(inputs: dict[str, Any]) -> "tuple[Plan, CheckpointHeader | None, bool]":
-    # What is going to be trained, from which checkpoint, and whether that belongs to the same row: a longer training,
-    # or a changed one, is another.
-    from kedro_dcgan.gan.training.checkpoints import choose_checkpoint
-    from kedro_dcgan.gan.training.plan import plan_training
-
-    training = inputs["params:training"]
-    plan = plan_training(inputs["images"], training)
-    header = choose_checkpoint(inputs["resume_checkpoint"], plan, training.resume)
-    is_same = header and (header.training_id, header.total_images) == (plan.training_id, plan.total_images)
-    return plan, header, bool(is_same)
 
 
 # What is registered as one model: its folder, the same for other runtimes, and what it draws.

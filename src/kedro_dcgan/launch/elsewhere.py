@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.gan.training.checkpoints import TrainingStart
 from kedro_dcgan.gan.training.execution import Calibration
 from kedro_dcgan.gan.training.records import KeptGenerator, TickRecord
 from kedro_dcgan.gan.training.tick import Tick
@@ -35,6 +37,7 @@ def training_elsewhere(
     images: PreparedImages,
     stored: CheckpointFolder,
     training: TrainingParameters,
+    start: TrainingStart,
     is_asked_to_stop: Callable[[], bool],
     show_progress: Callable[[int], None],
 ) -> Iterator[Run]:
@@ -45,7 +48,7 @@ def training_elsewhere(
     """
     with _folder(stored.root.with_name("ranks")) as folder:
         exchange = Exchange(folder)
-        with _ranks(_spec(images, stored, training).write(folder), training) as require_alive:
+        with _ranks(_spec(images, stored, training, start).write(folder), training) as require_alive:
 
             def wait() -> None:
                 if is_asked_to_stop():
@@ -59,12 +62,15 @@ def training_elsewhere(
             yield Run(first["begin"], calibration, (_tick(**message["tick"]) for message in messages))
 
 
-def _spec(images: PreparedImages, stored: CheckpointFolder, training: TrainingParameters) -> LaunchSpec:
+def _spec(
+    images: PreparedImages, stored: CheckpointFolder, training: TrainingParameters, start: TrainingStart
+) -> LaunchSpec:
     if images.place is None:
         raise TrainingError("`images` must be on disk for other processes (they are not). Set `training.devices` to 1.")
     count = training.devices
     parent, threads = (os.getpid(), _threads(training)) if isinstance(count, int) else (None, 0)
-    return LaunchSpec(images.place, str(stored.root), training.model_dump(mode="json"), parent, threads)
+    resume_from = asdict(start.resume_from) if start.resume_from else None
+    return LaunchSpec(images.place, str(stored.root), resume_from, training.model_dump(mode="json"), parent, threads)
 
 
 def _threads(training: TrainingParameters) -> int:

@@ -15,13 +15,12 @@ from kedro_dcgan.gan.memory import name_lack_of_memory
 from kedro_dcgan.gan.threads import torch_threads
 from kedro_dcgan.gan.training.batches import batches_on
 from kedro_dcgan.gan.training.calibration import calibration_of
-from kedro_dcgan.gan.training.checkpoints import restore
+from kedro_dcgan.gan.training.checkpoints import TrainingStart, restore
 from kedro_dcgan.gan.training.execution import Calibration, set_up
 from kedro_dcgan.gan.training.health import COMPARED
 from kedro_dcgan.gan.training.loop import Training
 from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.gan.training.plan import Plan
-from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.state import create_state
 from kedro_dcgan.gan.training.tick import Surroundings, Tick
 from kedro_dcgan.images.shards import PreparedImages
 from kedro_dcgan.launch.validation import Validation
@@ -45,20 +44,21 @@ def training_here(
     images: PreparedImages,
     stored: CheckpointFolder,
     training: TrainingParameters,
-    plan: Plan,
+    start: TrainingStart,
     is_asked_to_stop: Callable[[], bool],
     follow: Follow,
 ) -> Iterator[Run]:
-    """Train in this process, from the newest checkpoint of the same training.
+    """Train in this process, from scratch or from the checkpoint to resume from.
 
     Raises:
-        TrainingError: if another training is not finished, a loss is not finite, or memory runs out.
+        TrainingError: if a loss is not finite, or memory runs out.
     """
+    plan = start.plan
     device, ranks = plan.compute.device, plan.compute.ranks
     if device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
-        before = _stored_state(stored, training, plan)
+        before = _stored_state(stored, training, start)
         calibration, kept = calibration_of(before, plan, training)
         validation = None
         if ranks.is_first:
@@ -66,7 +66,7 @@ def training_here(
         if validation and not kept.validation_threads:
             kept = replace(kept, validation_threads=validation.threads)
         plan = replace(plan, compute=replace(plan.compute, precision=calibration.precision))
-        state = start(plan.generator, plan.discriminator, training, plan.compute)
+        state = create_state(plan.generator, plan.discriminator, training, plan.compute)
         if before:
             state.load_state_dict(dict(before))
         set_up(state, calibration, kept)
@@ -83,12 +83,14 @@ def training_here(
             yield Run(state.images_seen, calibration, ticks)
 
 
-def _stored_state(stored: CheckpointFolder, training: TrainingParameters, plan: Plan) -> Mapping[str, Any] | None:
-    ranks = plan.compute.ranks
+def _stored_state(
+    stored: CheckpointFolder, training: TrainingParameters, start: TrainingStart
+) -> Mapping[str, Any] | None:
+    ranks = start.plan.compute.ranks
     # The first rank comes before the others: it sets aside what is damaged.
     if not ranks.is_first:
         distributed.barrier()
-    before = restore(stored, plan, training)
+    before = restore(stored, start, training.resume)
     if ranks.count > 1 and ranks.is_first:
         distributed.barrier()
     return before

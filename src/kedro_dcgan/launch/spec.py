@@ -1,4 +1,4 @@
-"""What the processes of a training are told, as a JSON file."""
+"""The launch file (JSON): everything that the processes of a training need to start."""
 
 import json
 import time
@@ -11,20 +11,20 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.parameters import TrainingParameters
 
 FILE = "training.json"
-FORMAT = 1
+FORMAT = 2
 WAIT_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class LaunchSpec:
-    """Where the images and the checkpoints are, and how to train.
+    """Where the images and the checkpoints are, which checkpoint to resume from, and how to train.
 
-    `parent` is the process that they end with, if it has started them; `threads` is for each of them, 0: one
-    for each usable core.
+    The ranks end with the process `parent`, if it has started them. `threads` are per rank; 0: one per usable core.
     """
 
     images: tuple[str, str]
     checkpoints: str
+    resume_from: dict[str, Any] | None
     training: dict[str, Any]
     parent: int | None
     threads: int

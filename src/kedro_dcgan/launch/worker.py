@@ -23,6 +23,7 @@ from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.errors import DcganError
 from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.ranks import Ranks
+from kedro_dcgan.gan.training.checkpoints import CheckpointHeader, TrainingStart
 from kedro_dcgan.gan.training.plan import plan_training, require_shares
 from kedro_dcgan.gan.training.tick import Tick
 from kedro_dcgan.launch.exchange import MOST_SECONDS_UNREAD, Exchange
@@ -56,8 +57,9 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
     require_shares(training, ranks.count)
     plan = plan_training(images, training)
     plan = replace(plan, compute=Compute(device, plan.compute.precision, ranks, spec.threads))
+    start = TrainingStart(plan, CheckpointHeader(**spec.resume_from) if spec.resume_from else None)
     stored, progress = CheckpointFolder(Path(spec.checkpoints)), _Progress(exchange, ranks.is_first)
-    with training_here(images, stored, training, plan, progress.is_asked_to_stop, progress.follow) as run:
+    with training_here(images, stored, training, start, progress.is_asked_to_stop, progress.follow) as run:
         if ranks.is_first:
             exchange.stay_alive()
             exchange.send({"begin": run.begin, "calibration": run.calibration.as_dict()})

@@ -21,7 +21,7 @@ import mlflow
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGES
 from PIL import Image
@@ -65,7 +65,7 @@ def _dataset(client: mlflow.MlflowClient, run_id: str, journal: Journal, record:
     dataset = MetaDataset(place, name=record["name"], digest=record["digest"])  # type: ignore[abstract]
     tags = {MLFLOW_DATASET_CONTEXT: "training", **record["tags"]}
     listed = [InputTag(name, text) for name, text in tags.items()]
-    client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), listed)])
+    client.log_inputs(run_id, [DatasetInput(Dataset(**dataset.to_dict()), listed)])
 
 
 def _picture(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:

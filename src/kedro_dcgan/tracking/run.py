@@ -14,8 +14,6 @@ from kedro_dcgan.tracking.system import SystemMetrics
 
 logger = logging.getLogger(__name__)
 
-_open: list["TrackedRun"] = []
-
 # Another command may look whether the run was killed.
 _PATIENCE = 10.0
 
@@ -45,7 +43,6 @@ class TrackedRun:
             first = 1 + self._journal.last_step("is_of_system")
             self._system = SystemMetrics(self._tell, first, settings.system_metrics_seconds)
             self._system.start()
-        _open.append(self)
 
     @property
     def key(self) -> str:
@@ -90,7 +87,6 @@ class TrackedRun:
 
     def close(self, status: str) -> None:
         """End the run with FINISHED, FAILED or KILLED; say what MLflow has answered, or that it has not."""
-        _open.remove(self)
         with self._held:
             self._tell_status(status)
             if self._system:
@@ -120,12 +116,6 @@ class TrackedRun:
             return False
         self._sender.notify()
         return True
-
-
-def close_open_run(status: str) -> None:
-    """End the run that is open, if one is: for whoever does not know it."""
-    for run in tuple(_open):
-        run.close(status)
 
 
 def mark_killed(journals: Path) -> None:

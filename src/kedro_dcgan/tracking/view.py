@@ -26,6 +26,8 @@ _PARAMETERS = (
 )
 _CURVES = ("discriminator_loss", "generator_loss", "diversity", "images_per_second")
 _NUMBERS = ("fid", "fd_", "precision_", "recall_", "coverage_")
+# The runs that the page shows in charts at first, and a metric that every training logs.
+_SHOWN_RUNS, _LENGTH = 10, "generator_loss"
 _SECTIONS = ("Samples", "Training", "Evaluation", "System metrics")
 
 
@@ -37,12 +39,12 @@ def write_view(experiment: str) -> str:
         return "/#/experiments"
     runs: Sequence[Run] = client.search_runs([found.experiment_id], max_results=100)
     metrics = {name for run in runs for name in run.data.metrics}
-    client.set_experiment_tag(found.experiment_id, _TAG, json.dumps(view_of(metrics, _shared_moment(runs))))
+    client.set_experiment_tag(found.experiment_id, _TAG, json.dumps(view_of(metrics, _shared_step(client, runs))))
     return f"/#/experiments/{found.experiment_id}/runs?viewStateShareKey={KEY}"
 
 
-def view_of(metrics: set[str], moment: int = 0) -> dict[str, Any]:
-    """Return the view for runs that have these metrics; samples are those of a moment, in images seen."""
+def view_of(metrics: set[str], step: int = 0) -> dict[str, Any]:
+    """Return the view for runs that have these metrics; samples are those of a step (images seen)."""
     against_test = [name for name in sorted(metrics) if name.startswith(_NUMBERS) and name.endswith("_test")]
     against_test.sort(key=lambda name: next(place for place, start in enumerate(_NUMBERS) if name.startswith(start)))
     distances = [name for name in sorted(metrics) if name.endswith("_validation")]
@@ -53,7 +55,7 @@ def view_of(metrics: set[str], moment: int = 0) -> dict[str, Any]:
         *(f"tags.`{name}`" for name in _TAGS_AFTER),
     ]
     charts = [
-        _chart(0, "IMAGE", {"imageKeys": ["samples"], "step": moment, "showRunParams": False}),
+        _chart(0, "IMAGE", {"imageKeys": ["samples"], "step": step, "showRunParams": False}),
         *(_line(1, name) for name in (*_CURVES[:3], *distances, _CURVES[3]) if name in metrics),
         *(_chart(2, "BAR", {"metricKey": name, "displayName": name}) for name in against_test),
         *(_line(3, name) for name in sorted(metrics) if name.startswith("system/")),
@@ -74,10 +76,11 @@ def view_of(metrics: set[str], moment: int = 0) -> dict[str, Any]:
     }
 
 
-def _shared_moment(runs: Sequence[Run]) -> int:
-    # The end of the shortest of those that are shown at first.
-    ends = (max((one.step for one in run.data._metric_objs if one.key == "generator_loss"), default=0) for run in runs)
-    return min([end for end in ends if end][:10], default=0)
+def _shared_step(client: mlflow.MlflowClient, runs: Sequence[Run]) -> int:
+    # The last step of the shortest training among the runs that the page shows first: all of them have samples of it.
+    trained = [run for run in runs if _LENGTH in run.data.metrics][:_SHOWN_RUNS]
+    histories = (client.get_metric_history(run.info.run_id, _LENGTH) for run in trained)
+    return min((max(one.step for one in history) for history in histories), default=0)
 
 
 def _section(name: str) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def _chart(section: int, kind: str, values: Mapping[str, Any]) -> dict[str, Any]
     return {
         "uuid": f"{kind}-{name}",
         "type": kind,
-        "runsCountToCompare": 10,
+        "runsCountToCompare": _SHOWN_RUNS,
         "metricSectionId": _SECTIONS[section],
         "deleted": False,
         "isGenerated": True,

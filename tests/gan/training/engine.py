@@ -6,7 +6,7 @@ from recipes import tiny_training
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.devices import Compute
 from kedro_dcgan.gan.training.loop import Training
-from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.state import create_state
 from kedro_dcgan.gan.training.tick import Surroundings
 
 # The networks are tiny: more than one thread only makes them wait for each other.
@@ -18,7 +18,7 @@ REAL = torch.randint(0, 256, (64, 1, 16, 16), dtype=torch.uint8, generator=torch
 
 def new_state(training=None, compute=CPU):
     training = training or tiny_training()
-    return start(*network_specs(16, 1, training), training, compute)
+    return create_state(*network_specs(16, 1, training), training, compute)
 
 
 def batches(count, begin=0):

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.training.arithmetic import flops_per_image
-from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.state import create_state
 from kedro_dcgan.gan.training.step import Step
 
 
@@ -32,7 +32,7 @@ def test_the_standard_step_takes_2_275_gigaflops_an_image():
 def test_torch_counts_as_much_in_real_steps(size, changes):
     training = tiny_training(**changes)
     specs = network_specs(size, 1, training)
-    step = Step(start(*specs, training, CPU), training, CPU)
+    step = Step(create_state(*specs, training, CPU), training, CPU)
     with FlopCounterMode(display=False) as counted:
         for _ in range(2):
             step(torch.zeros(8, 1, size, size))
@@ -43,7 +43,7 @@ def test_torch_counts_as_much_in_real_steps(size, changes):
 def test_torch_counts_about_as_much_of_a_penalty(changes):
     training = tiny_training(**changes, discriminator__batch_norm=False)
     specs = network_specs(32, 1, training)
-    step, counted = Step(start(*specs, training, CPU), training, CPU), FlopCounterMode(display=False)
+    step, counted = Step(create_state(*specs, training, CPU), training, CPU), FlopCounterMode(display=False)
     counted.mod_tracker = NoModules()
     with counted:
         for _ in range(2):

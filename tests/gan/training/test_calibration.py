@@ -289,9 +289,9 @@ def test_timing_takes_whole_cycles_when_every_kind_of_step_is_warm(monkeypatch):
     events = []
 
     class Watched(Step):
-        def _step(self, real_images, draws):
-            events.append(self._turns())
-            return super()._step(real_images, draws)
+        def _step(self, variant, real_images, draws):
+            events.append(variant)
+            return super()._step(variant, real_images, draws)
 
         def __init__(self, state, *others):
             super().__init__(state, *others)

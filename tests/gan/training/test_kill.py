@@ -17,7 +17,7 @@ from kedro_dcgan import atomic
 from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.gan.training import calibration
 from kedro_dcgan.gan.training.calibration import calibration_of
-from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader, restore
+from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader, TrainingStart, choose_checkpoint, restore
 from kedro_dcgan.gan.training.execution import Calibration, set_up
 from kedro_dcgan.gan.training.plan import plan_training
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
@@ -53,7 +53,8 @@ OTHER = replace(FOUND, precision="float32", algorithms={})
 def train(folder, steps, training=TRAINING):
     """What the node does, without Kedro: resume from what is there, save what is due, return the final state."""
     stored, plan = CheckpointFolder(folder), plan_training(IMAGES, training)
-    before = restore(stored, plan, training)
+    start = TrainingStart(plan, choose_checkpoint(stored, plan, training.resume))
+    before = restore(stored, start, training.resume)
     calibrated, kept = calibration_of(before, plan, training)
     compute = replace(CPU, precision=calibrated.precision)
     state = new_state(training, compute)

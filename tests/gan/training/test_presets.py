@@ -11,7 +11,7 @@ from kedro.config import OmegaConfigLoader
 
 from kedro_dcgan.gan.training.loop import Training
 from kedro_dcgan.gan.training.plan import plan_training
-from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.state import create_state
 from kedro_dcgan.gan.training.tick import Surroundings
 from kedro_dcgan.images.shards import PreparedImages, StoredShard
 from kedro_dcgan.parameters import read_parameters
@@ -38,7 +38,7 @@ def test_a_preset_trains(preset):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     images = PreparedImages(size, shape[1], "noise", [StoredShard("0", "", pixels)], {"train": np.arange(16)})
     plan = plan_training(images, training)
-    state = start(plan.generator, plan.discriminator, training, plan.compute)
+    state = create_state(plan.generator, plan.discriminator, training, plan.compute)
     batches = [torch.from_numpy(pixels[4 * n : 4 * n + 4]) for n in range(3)]
     ticks = list(Training(state, training, CPU, Surroundings(torch.from_numpy(pixels))).ticks(batches, 12))
     assert [tick.images_seen for tick in ticks] == [0, 8, 12]

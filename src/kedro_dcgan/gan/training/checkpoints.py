@@ -1,24 +1,23 @@
-"""A moment of a training as a value, and which of the stored ones a training goes on from."""
+"""Checkpoints as values, and the choice of the one that a training resumes from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.gan.training.plan import Plan, differences
-from kedro_dcgan.parameters import TrainingParameters
 
 
 @dataclass(frozen=True)
 class CheckpointHeader:
-    """What a checkpoint is of. `total_images` is how long training was to be when it was made."""
+    """The training that a checkpoint belongs to, its run in MLflow, and the planned length at the time of saving."""
 
     training_id: str
     images_seen: int
     total_images: int
     is_best: bool
     fingerprint: Mapping[str, Any]
-    facts: dict[str, Any] = field(default_factory=dict)
+    run_key: str | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -37,6 +36,15 @@ class Checkpoint:
     state: Mapping[str, Any]
     keep: int
     must_be_saved: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingStart:
+    """A resolved plan, the checkpoint to resume from (nothing: train from scratch), and the key of the tracked run."""
+
+    plan: Plan
+    resume_from: CheckpointHeader | None
+    run_key: str | None = None
 
 
 class StoredCheckpoints(Protocol):
@@ -78,11 +86,13 @@ def choose_checkpoint(stored: StoredCheckpoints, plan: Plan, resume: str) -> Che
     return None
 
 
-def restore(stored: StoredCheckpoints, plan: Plan, training: TrainingParameters) -> Mapping[str, Any] | None:
-    """Return the state to go on from: of the newest checkpoint that is not damaged."""
-    while header := choose_checkpoint(stored, plan, training.resume):
+def restore(stored: StoredCheckpoints, start: TrainingStart, resume: str) -> Mapping[str, Any] | None:
+    """Return the state to resume from; where the chosen checkpoint is damaged, that of the one before it."""
+    header = start.resume_from
+    while header:
         state = stored.read_state(header)
         if state is not None:
-            # With something changed, distances may be other ones than before.
-            return state if header.training_id == plan.training_id else {**state, "best": None}
+            # Validation distances of another training may not be comparable.
+            return state if header.training_id == start.plan.training_id else {**state, "best": None}
+        header = choose_checkpoint(stored, start.plan, resume)
     return None

@@ -7,6 +7,7 @@ anew, over latents (Brock et al. 2018, arXiv 1809.11096, "standing statistics").
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from kedro_dcgan.gan.devices import to_device
 from kedro_dcgan.gan.networks import Generator
@@ -24,7 +25,8 @@ def decay_of(images: int, images_seen: int, half_life: int) -> float:
 @torch.no_grad()
 def update_average(average: Generator, generator: Generator, decay: float) -> None:
     """Move the average towards the generator: decay * average + (1 - decay) * weights."""
-    torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)
+    # One kernel for all weights.
+    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(generator.parameters()), 0)
     for of_average, of_generator in zip(average.buffers(), generator.buffers(), strict=True):
         of_average.copy_(of_generator)
 

@@ -93,7 +93,7 @@ class TrainingState:
         return {**parts, "ema_generator": self.ema_generator} if self.ema_generator else parts
 
 
-def start(
+def create_state(
     generator_spec: GeneratorSpec,
     discriminator_spec: DiscriminatorSpec,
     training: TrainingParameters,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -46,6 +47,22 @@ def images_in_a_pass(discriminator: DiscriminatorSpec, images: int) -> int:
 PARTS = ("fakes", "discriminator", "generator", "ranks", "optimisers", "average")
 
 
+class StepVariant(NamedTuple):
+    """Which updates run in a step. Steps of one variant run the same operations."""
+
+    updates_generator: bool
+    applies_r1: bool
+
+
+def variant_at(images_seen: int, training: TrainingParameters) -> StepVariant:
+    """Return the variant of the step that begins at this number of images."""
+    number, penalties = images_seen // training.batch_size, training.penalties
+    return StepVariant(
+        updates_generator=(number + 1) % training.discriminator.steps == 0,
+        applies_r1=penalties.r1 > 0 and number % penalties.r1_every == 0,
+    )
+
+
 class Step:
     """Called with this rank's real images in [-1, 1] on the device, it updates D, and G if it is its turn.
 
@@ -60,41 +77,34 @@ class Step:
 
     def __call__(self, real_images: Tensor) -> Tensor:
         """Take one step."""
-        source, turns = source_at(self._training.seed, self._state.images_seen), self._turns()
+        source = source_at(self._training.seed, self._state.images_seen)
+        variant = variant_at(self._state.images_seen, self._training)
         real_images = real_images.contiguous(memory_format=torch.channels_last)
         with seeded(source, self._compute.device):
             if self._recorded:
-                values = self._recorded(self._step, turns, real_images, source)
+                values = self._recorded(partial(self._step, variant), variant, real_images, source)
             else:
-                values = self._step(real_images, Draws(source, self._compute))
-        if turns.generator:
+                values = self._step(variant, real_images, Draws(source, self._compute))
+        if variant.updates_generator:
             self._average()
         self._state.images_seen += self._training.batch_size
         return values
 
-    def _turns(self) -> "_Turns":
-        number = self._state.images_seen // self._training.batch_size
-        penalties = self._training.penalties
-        return _Turns(
-            generator=(number + 1) % self._training.discriminator.steps == 0,
-            r1=penalties.r1 > 0 and number % penalties.r1_every == 0,
-        )
-
-    def _step(self, real_images: Tensor, draws: Draws) -> Tensor:
-        parts, is_generators_turn = real_images.chunk(self._training.gradient_accumulation), self._turns().generator
+    def _step(self, variant: StepVariant, real_images: Tensor, draws: Draws) -> Tensor:
+        parts = real_images.chunk(self._training.gradient_accumulation)
 
         # Draw latents and make fakes. G learns from the same ones, unless they are too many to keep.
         latents = [draws.latents(len(part), self._state.generator.spec) for part in parts]
-        keep = is_generators_turn and len(parts) == 1
+        keep = variant.updates_generator and len(parts) == 1
         with record_function("fakes"):
             fakes = [self._generate(part, keep) for part in latents]
 
         # Update D: real up, fake down.
         reals = [flip(part, draws) for part in parts] if self._training.augmentation.flip else parts
-        d_loss, real_logits, fake_logits = self._update_discriminator(reals, fakes, draws)
+        d_loss, real_logits, fake_logits = self._update_discriminator(variant, reals, fakes, draws)
 
         # Update G against the new D.
-        if is_generators_turn:
+        if variant.updates_generator:
             again = fakes if keep else (self._generate(part, with_graph=True) for part in latents)
             g_loss = self._update_generator(again, draws)
         else:
@@ -102,7 +112,7 @@ class Step:
         return self._of_all_ranks(torch.stack([d_loss, g_loss]), real_logits, fake_logits)
 
     def _update_discriminator(
-        self, reals: Sequence[Tensor], fakes: Sequence[Tensor], draws: Draws
+        self, variant: StepVariant, reals: Sequence[Tensor], fakes: Sequence[Tensor], draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor]:
         losses: list[Tensor] = []
         logits: dict[str, list[Tensor]] = {"real": [], "fake": []}
@@ -115,7 +125,7 @@ class Step:
                         judged = self._judge(torch.cat([images[side] for side in group])).split(len(real))
                         terms = []
                         for side, of_side in zip(group, judged, strict=True):
-                            loss = self._side_loss(side, of_side) + self._penalty(side, images, draws)
+                            loss = self._side_loss(side, of_side) + self._penalty(variant, side, images, draws)
                             terms.append(loss / len(reals))
                             logits[side].append(of_side.detach())
                         torch.stack(terms).sum().backward()
@@ -149,12 +159,12 @@ class Step:
     def _side_loss(self, side: str, logits: Tensor) -> Tensor:
         return self._loss.fake(logits) if side == "fake" else self._loss.real(logits, self._training.real_label)
 
-    def _penalty(self, side: str, images: dict[str, Tensor], draws: Draws) -> Tensor | float:
+    def _penalty(self, variant: StepVariant, side: str, images: dict[str, Tensor], draws: Draws) -> Tensor | float:
         penalties, network = self._training.penalties, self._state.discriminator
         if side == "fake" and self._training.loss == "wgan_gp":
             return gradient_penalty(network, images["real"], images["fake"], penalties.gradient, draws)
-        if side == "real" and self._turns().r1:
-            # So many times stronger, because it is so many times rarer (Karras et al. 2020, arXiv 1912.04958).
+        if side == "real" and variant.applies_r1:
+            # Lazy regularisation: scaled by `r1_every` (Karras et al. 2020, arXiv 1912.04958).
             return penalties.r1_every * r1_penalty(network, images["real"], penalties.r1)
         return 0.0
 
@@ -184,13 +194,6 @@ class Step:
             images = self._training.batch_size * self._training.discriminator.steps
             with record_function("average"):
                 update_average(state.ema_generator, state.generator, decay_of(images, state.images_seen, half_life))
-
-
-class _Turns(NamedTuple):
-    """Whose turn it is in a step: all else is the same in all steps."""
-
-    generator: bool
-    r1: bool
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from kedro_dcgan.gan.ranks import ALONE
 from kedro_dcgan.gan.training.execution import Calibration, set_up, steps_until_captured
 from kedro_dcgan.gan.training.plan import Plan
-from kedro_dcgan.gan.training.state import start
+from kedro_dcgan.gan.training.state import create_state
 from kedro_dcgan.gan.training.step import Step, cycle_of
 from kedro_dcgan.parameters import TrainingParameters
 
@@ -25,7 +25,7 @@ class Trial:
     def __init__(self, plan: Plan, training: TrainingParameters, candidate: Calibration) -> None:
         self._training, self._device, self._is_warm = training, plan.compute.device, False
         compute = replace(plan.compute, precision=candidate.precision, ranks=ALONE)
-        state = start(plan.generator, plan.discriminator, training, compute)
+        state = create_state(plan.generator, plan.discriminator, training, compute)
         set_up(state, candidate)
         self._step = Step(state, training, compute)
         shape = (training.batch_size, plan.generator.channels, plan.generator.image_size, plan.generator.image_size)

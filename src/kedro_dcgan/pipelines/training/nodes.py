@@ -1,5 +1,6 @@
-"""Train the DCGAN and hand over, tick by tick, what is to be kept."""
+"""Train the DCGAN; yield results at each tick."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -11,10 +12,10 @@ import pandas as pd
 from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.gan.trained import TrainedGenerator
 from kedro_dcgan.gan.training.arithmetic import flops_per_image
-from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader
+from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader, TrainingStart, choose_checkpoint
 from kedro_dcgan.gan.training.execution import Calibration
 from kedro_dcgan.gan.training.health import verdict
-from kedro_dcgan.gan.training.plan import Plan, plan_training
+from kedro_dcgan.gan.training.plan import plan_training
 from kedro_dcgan.gan.training.records import TickRecord
 from kedro_dcgan.gan.training.tick import Tick
 from kedro_dcgan.images.grid import SampleFrames, SampleGrid, make_grid
@@ -27,26 +28,46 @@ from kedro_dcgan.parameters import TrainingParameters
 from kedro_dcgan.pipelines.training.console import Console
 from kedro_dcgan.progress import progress_bar, track
 
-TickResults = tuple[TrainedGenerator, pd.DataFrame, SampleFrames, list[Checkpoint]]
+TickResults = tuple[TrainedGenerator, dict[str, str], pd.DataFrame, SampleFrames, list[Checkpoint]]
+
+
+def start_training(
+    images: PreparedImages, resume_checkpoint: CheckpointFolder, training: TrainingParameters
+) -> TrainingStart:
+    """Resolve the plan, and choose the checkpoint to resume from and the tracked run.
+
+    A training that resumes stays in its run. A longer training, or one with changed parameters, gets a new run.
+
+    Raises:
+        ParameterError, DataError: if the parameters do not fit the images or the machine.
+        TrainingError: if another training is not finished.
+    """
+    plan = plan_training(images, training)
+    header = choose_checkpoint(resume_checkpoint, plan, training.resume)
+    is_same = header and (header.training_id, header.total_images) == (plan.training_id, plan.total_images)
+    former = header.run_key if header and is_same else None
+    return TrainingStart(plan, header, former or uuid.uuid4().hex)
 
 
 def train_generator(
-    images: PreparedImages, resume_checkpoint: CheckpointFolder, training: TrainingParameters
+    images: PreparedImages,
+    resume_checkpoint: CheckpointFolder,
+    training_start: TrainingStart,
+    training: TrainingParameters,
 ) -> Iterator[TickResults]:
-    """Yield at each tick the best generator so far, the history, the new samples, and a checkpoint if one is due.
+    """Yield at each tick the best generator so far, the key of its run, the history, samples, and a checkpoint if due.
 
-    Goes on from the newest checkpoint of the same training. SIGINT and SIGTERM end it with a checkpoint.
+    SIGINT and SIGTERM end training with a checkpoint.
 
     Raises:
-        ParameterError, DataError: before the first tick, if the parameters do not fit the images or the machine.
-        TrainingError: if another training is not finished, a loss is not finite, memory runs out, or a rank dies.
-        Interrupted: after a signal, when all is saved.
+        TrainingError: if a loss is not finite, memory runs out, or a rank dies.
+        Interrupted: after a signal, when everything is saved.
     """
-    plan = plan_training(images, training)
-    with stop_on_signal() as request, _started(images, resume_checkpoint, training, plan, request) as run:
+    plan = training_start.plan
+    with stop_on_signal() as request, _started(images, resume_checkpoint, training, training_start, request) as run:
         distance = distance_name(images, training)
         console = Console(plan, training, run, distance)
-        results = partial(_results, plan, training, run.calibration, distance)
+        results = partial(_results, training_start, training, run.calibration, distance)
         grids: list[SampleGrid] = []
         for tick in run.ticks:
             if tick.samples is not None:
@@ -54,7 +75,7 @@ def train_generator(
             # The untrained generator is only looked at: it must not replace a good one.
             if tick.images_seen:
                 console.show(tick)
-                yield results(tick, grids, _checkpoints(tick, plan, training, request.is_set()))
+                yield results(tick, grids, _checkpoints(tick, training_start, training, request.is_set()))
                 grids = []
         if request.signal_number is not None:
             raise Interrupted(request.signal_number, console.goodbye())
@@ -63,26 +84,31 @@ def train_generator(
 
 @contextmanager
 def _started(
-    images: PreparedImages, stored: CheckpointFolder, training: TrainingParameters, plan: Plan, request: StopRequest
+    images: PreparedImages,
+    stored: CheckpointFolder,
+    training: TrainingParameters,
+    start: TrainingStart,
+    request: StopRequest,
 ) -> Iterator[Run]:
+    plan = start.plan
     total, flops = plan.total_images, flops_per_image(plan.generator, plan.discriminator, training)
     if training.devices == 1:
 
         def follow(batches: Iterator[np.ndarray], done: int) -> Iterator[np.ndarray]:
             return track(batches, "training", total, done=done, flops=flops)
 
-        with training_here(images, stored, training, plan, request.is_set, follow) as run:
+        with training_here(images, stored, training, start, request.is_set, follow) as run:
             yield run
     else:
         with (
             progress_bar("training", total, flops=flops) as bar,
-            training_elsewhere(images, stored, training, request.is_set, bar.reach) as run,
+            training_elsewhere(images, stored, training, start, request.is_set, bar.reach) as run,
         ):
             yield run
 
 
 def _results(
-    plan: Plan,
+    start: TrainingStart,
     training: TrainingParameters,
     calibration: Calibration,
     distance: str | None,
@@ -99,19 +125,24 @@ def _results(
         "trained_images": tick.images_seen,
         "verdict": verdict(tick.records),
     }
+    plan = start.plan
     digest = str(plan.fingerprint["images"])
     generator = TrainedGenerator(plan.generator, tick.kept.weights, digest, tick.kept.images_seen, facts)
     # There is none in a training that was stopped before its first tick, but there are its columns.
     columns = [column.name for column in fields(TickRecord)]
     history = pd.DataFrame([record.as_dict() for record in tick.records], columns=columns)
     frames = SampleFrames(plan.training_id, tick.images_seen, grids)
-    return generator, history.rename(columns={"validation": distance or "validation"}), frames, checkpoints
+    history = history.rename(columns={"validation": distance or "validation"})
+    return generator, {"run": str(start.run_key)}, history, frames, checkpoints
 
 
-def _checkpoints(tick: Tick, plan: Plan, training: TrainingParameters, is_stopped: bool) -> list[Checkpoint]:
+def _checkpoints(tick: Tick, start: TrainingStart, training: TrainingParameters, is_stopped: bool) -> list[Checkpoint]:
     if tick.checkpoint is None:
         return []
     is_best = tick.kept.validation is not None and tick.kept.images_seen == tick.images_seen
-    header = CheckpointHeader(plan.training_id, tick.images_seen, plan.total_images, is_best, plan.fingerprint)
+    plan, images_seen = start.plan, tick.images_seen
+    header = CheckpointHeader(
+        plan.training_id, images_seen, plan.total_images, is_best, plan.fingerprint, start.run_key
+    )
     must_be_saved = is_stopped or header.is_finished
     return [Checkpoint(header, tick.checkpoint, training.checkpoints_kept, must_be_saved)]

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from kedro_dcgan.pipelines.training.nodes import train_generator
+from kedro_dcgan.pipelines.training.nodes import start_training, train_generator
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -10,10 +10,16 @@ def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             Node(
-                train_generator,
+                start_training,
                 inputs=["images", "resume_checkpoint", "params:training"],
-                # The checkpoint comes last: what it says was done has been saved.
-                outputs=["generator", "training_history", "sample_frames", "checkpoint"],
+                outputs="training_start",
+                name="start_training",
+            ),
+            Node(
+                train_generator,
+                inputs=["images", "resume_checkpoint", "training_start", "params:training"],
+                # The checkpoint comes last: everything that it stands for is saved by then.
+                outputs=["generator", "training_run", "training_history", "sample_frames", "checkpoint"],
                 name="train_generator",
             ),
         ]
