@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
+from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
+from kedro_dcgan.evaluation.features import Collector
+from kedro_dcgan.evaluation.intervals import Estimate
+from kedro_dcgan.evaluation.reference import Reference, feature_set
 from kedro_dcgan.images.digits import embedded_digits
-from kedro_dcgan.metrics.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.metrics.estimates import Estimate
-from kedro_dcgan.metrics.extractors import Collector
-from kedro_dcgan.metrics.reference import Reference, feature_set
 
 MOST = 2000
 SHOWN = ("fd", "kd", "precision", "recall", "density", "coverage", "authenticity")
@@ -88,8 +88,8 @@ def load(source: str | None) -> tuple[Tensor, list[str] | None]:
 
 def prepared(source: str) -> np.ndarray:
     """Read the images of a source that are 64x64 already."""
-    from kedro_dcgan.images.decode import open_image, read_pixels, strict_pillow
-    from kedro_dcgan.sources import Limits, open_source
+    from kedro_dcgan.data.decode import open_image, read_pixels, strict_pillow
+    from kedro_dcgan.data.sources import Limits, open_source
 
     found = []
     with strict_pillow():

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from sides import calibrated, parameters
 
-from kedro_dcgan.gan.devices import deterministic_algorithms
-from kedro_dcgan.gan.threads import torch_threads
-from kedro_dcgan.gan.training.batches import batches_on
-from kedro_dcgan.gan.training.execution import steps_until_captured
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
-from kedro_dcgan.images.shards import PreparedImages, StoredShard
+from kedro_dcgan.training.data import batches_on
+from kedro_dcgan.training.devices import deterministic_algorithms
+from kedro_dcgan.training.fast.execution import steps_until_captured
+from kedro_dcgan.training.step import Step
+from kedro_dcgan.training.threads import torch_threads
 
 CELEBA = 202_599
 

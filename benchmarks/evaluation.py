@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
-import kedro_dcgan.metrics.inception as ours
-from kedro_dcgan.metrics.frechet import FeatureMoments, Gaussian, frechet_distance
+import kedro_dcgan.evaluation.inception as ours
+from kedro_dcgan.evaluation.frechet import FeatureMoments, Gaussian, frechet_distance
 
 IMAGES, SIZE, BATCH, ROUNDS, DIMENSION = 100, 64, 50, 3, 2048
 

@@ -23,13 +23,13 @@ SAMPLES, COUNTS = 10_000, (10_000, 50_000)
 
 def measure_time() -> None:
     """Print the time of an evaluation of 10,000 grey images of 32x32 pixels, drawn by a network of the digits' size."""
-    from kedro_dcgan.gan.architectures import network_specs
-    from kedro_dcgan.gan.networks import Generator
-    from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
-    from kedro_dcgan.images.shards import PreparedImages, StoredShard
-    from kedro_dcgan.parameters import EvaluationParameters, TrainingParameters
+    from kedro_dcgan.config import EvaluationParameters, TrainingParameters
+    from kedro_dcgan.data.shards import PreparedImages, StoredShard
+    from kedro_dcgan.evaluation.reference_files import ReferenceFolder
+    from kedro_dcgan.model.networks import Generator
+    from kedro_dcgan.model.recipes import network_specs
+    from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
     from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator
-    from kedro_dcgan.reference_files import ReferenceFolder
 
     read = {name: load_parameters(name) for name in ("training", "evaluation")}
     spec, _ = network_specs(32, 1, TrainingParameters.model_validate(read["training"]))
@@ -78,8 +78,8 @@ def take_moments(count: int) -> None:
     """Print the peak of this process's memory, in KiB, after a distance from so many features."""
     import resource
 
-    from kedro_dcgan.metrics.extractors import Collector
-    from kedro_dcgan.metrics.reference import Reference
+    from kedro_dcgan.evaluation.features import Collector
+    from kedro_dcgan.evaluation.reference import Reference
 
     class Drawn:
         id, weights_sha256, dimension, resize, batch_size, keeps_features = "drawn", "", 2048, "none", 100, False

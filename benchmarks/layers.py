@@ -14,13 +14,13 @@ import torch
 from sides import CONF, parameters
 from yaml import safe_load
 
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.autotune import geometries, operands_of, seconds_of
-from kedro_dcgan.gan.convolution_algorithms import OPERATIONS, key_of, run
-from kedro_dcgan.gan.devices import Compute, keep_freed_memory
-from kedro_dcgan.gan.networks import Discriminator, Generator
-from kedro_dcgan.gan.training.profile import matrix_rate
+from kedro_dcgan.model.convolution_algorithms import OPERATIONS, key_of, run
+from kedro_dcgan.model.networks import Discriminator, Generator
+from kedro_dcgan.model.recipes import network_specs
 from kedro_dcgan.progress import operations
+from kedro_dcgan.training.devices import Compute, keep_freed_memory
+from kedro_dcgan.training.fast.autotune import geometries, operands_of, seconds_of
+from kedro_dcgan.training.fast.profile import matrix_rate
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

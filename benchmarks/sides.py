@@ -15,12 +15,12 @@ import torch
 import yaml
 from torch import Tensor
 
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import Compute, choose_compute, deterministic_algorithms, keep_freed_memory
-from kedro_dcgan.gan.training.calibration import calibrate_steps
-from kedro_dcgan.gan.training.execution import Calibration, set_up, steps_until_captured
-from kedro_dcgan.gan.training.state import TrainingState, create_state
-from kedro_dcgan.parameters import TrainingParameters
+from kedro_dcgan.config import TrainingParameters
+from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.training.devices import Compute, choose_compute, deterministic_algorithms, keep_freed_memory
+from kedro_dcgan.training.fast.calibration import calibrate_steps
+from kedro_dcgan.training.fast.execution import Calibration, set_up, steps_until_captured
+from kedro_dcgan.training.state import TrainingState, create_state
 
 SECONDS = 2.0
 CONF = Path(__file__).parents[1] / "conf"

@@ -23,13 +23,13 @@ from peer import Peer
 from sides import Case, Side, calibrated, parameters
 from torch import Tensor
 
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import Compute, has_bfloat16
-from kedro_dcgan.gan.threads import most_threads
 from kedro_dcgan.gan.training.arithmetic import flops_per_image
-from kedro_dcgan.gan.training.profile import matrix_rate
-from kedro_dcgan.gan.training.step import Step
+from kedro_dcgan.model.recipes import network_specs
 from kedro_dcgan.progress import operations
+from kedro_dcgan.training.devices import Compute, has_bfloat16
+from kedro_dcgan.training.fast.profile import matrix_rate
+from kedro_dcgan.training.step import Step
+from kedro_dcgan.training.threads import most_threads
 
 # Size of the matrices that show whether a precision is emulated.
 _SMALL = 512

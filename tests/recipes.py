@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from kedro_dcgan.parameters import TrainingParameters
+from kedro_dcgan.config import TrainingParameters
 
 BASE = Path(__file__).parents[1] / "conf/base/parameters_training.yml"
 

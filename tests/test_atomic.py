@@ -3,9 +3,9 @@ import os
 import pandas as pd
 import pytest
 
-from kedro_dcgan.atomic import atomic_file, atomic_folder, require_room, sweep
 from kedro_dcgan.datasets import AtomicDataset
 from kedro_dcgan.errors import DiskFullError
+from kedro_dcgan.storage import atomic_file, atomic_folder, require_room, sweep
 
 
 def names(folder):

@@ -13,8 +13,8 @@ from faults import fault
 from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.datasets import CheckpointsDataset
 from kedro_dcgan.errors import DiskFullError, TrainingError
-from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader, choose_checkpoint
 from kedro_dcgan.integrity import sha256_of
+from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointHeader, choose_checkpoint
 
 FINGERPRINT = {"training.batch_size": 8, "images": "abc"}
 

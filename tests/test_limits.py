@@ -13,13 +13,13 @@ import yaml
 from cgroups import fake_tree
 
 from kedro_dcgan import limits
+from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.gan.architectures import ARCHITECTURES
-from kedro_dcgan.gan.devices import hardware_of
 from kedro_dcgan.gan.memory import require_memory
-from kedro_dcgan.gan.threads import most_threads
-from kedro_dcgan.parameters import IngestionParameters, PreprocessingParameters
+from kedro_dcgan.model.recipes import ARCHITECTURES
 from kedro_dcgan.pipelines.ingestion.nodes import scan_images
+from kedro_dcgan.training.devices import hardware_of
+from kedro_dcgan.training.threads import most_threads
 
 CONF = Path(__file__).parents[1] / "conf/base"
 
@@ -132,7 +132,7 @@ def container(tmp_path, monkeypatch):
     root = fake_tree(tmp_path / "container", "0::/\n", V2, v2_files("", "100000 100000"))
     for module in ("gan.devices", "gan.threads", "pipelines.ingestion.nodes"):
         monkeypatch.setattr(f"kedro_dcgan.{module}.usable_cores", partial(limits.usable_cores, root))
-    monkeypatch.setattr("kedro_dcgan.gan.devices.total_memory", partial(limits.total_memory, root))
+    monkeypatch.setattr("kedro_dcgan.training.devices.total_memory", partial(limits.total_memory, root))
     monkeypatch.setattr("kedro_dcgan.gan.memory.available_memory", partial(limits.available_memory, root))
 
 
@@ -186,8 +186,8 @@ def test_hardware_and_threads_are_those_of_the_container():
 
 @pytest.mark.usefixtures("container", "two_threads")
 def test_a_served_model_has_the_threads_of_the_container():
-    from kedro_dcgan.serving import GeneratorModel
+    from kedro_dcgan.tracking.serving import GeneratorModel
 
-    with patch("kedro_dcgan.serving.read_generator"):
+    with patch("kedro_dcgan.tracking.serving.read_generator"):
         GeneratorModel().load_context(SimpleNamespace(artifacts={"generator": "."}))
     assert torch.get_num_threads() == 1

@@ -99,8 +99,8 @@ def can_unshare():
 IMPORTS = """
 import torch
 from test_limits import auto_workers, refusal_of_simpsons200
-from kedro_dcgan.gan.devices import hardware_of
-from kedro_dcgan.gan.threads import most_threads
+from kedro_dcgan.training.devices import hardware_of
+from kedro_dcgan.training.threads import most_threads
 """
 CONSUMERS = """
 hardware = hardware_of(torch.device("cpu"))

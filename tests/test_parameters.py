@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kedro_dcgan.config import flatten, read_parameters
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.parameters import flatten, read_parameters
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -3,10 +3,10 @@ import logging
 import pytest
 import torch
 
-import kedro_dcgan.metrics.extractors as extractors
-from kedro_dcgan.metrics.extractors import Collector
-from kedro_dcgan.metrics.reference import Reference
-from kedro_dcgan.reference_files import KEY, TENSORS, ReferenceFolder
+import kedro_dcgan.evaluation.features as extractors
+from kedro_dcgan.evaluation.features import Collector
+from kedro_dcgan.evaluation.reference import Reference
+from kedro_dcgan.evaluation.reference_files import KEY, TENSORS, ReferenceFolder
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
 ASKED = {"split": "test", "dataset_digest": "a"}

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 import kedro_dcgan.datasets
-from kedro_dcgan.parameters import Parameters
+from kedro_dcgan.config import Parameters
 from kedro_dcgan.pipeline_registry import register_pipelines
 
 PROJECT = Path(__file__).parents[1]

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kedro_dcgan.data.workers import map_in_order
 from kedro_dcgan.errors import ParameterError, SourceError, WorkerError
-from kedro_dcgan.workers import map_in_order
 
 
 def square(number):

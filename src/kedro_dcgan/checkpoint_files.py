@@ -13,12 +13,12 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from kedro_dcgan.atomic import atomic_folder
 from kedro_dcgan.integrity import sha256_of
+from kedro_dcgan.storage import atomic_folder
 
 if TYPE_CHECKING:
     # Every command makes the dataset of these, and most do without torch, which takes seconds to import.
-    from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader
+    from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointHeader
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class CheckpointFolder:
         return [header for place in sorted(places) if (header := self._read_header(place))]
 
     def _read_header(self, place: Path) -> "CheckpointHeader | None":
-        from kedro_dcgan.gan.training.checkpoints import CheckpointHeader
+        from kedro_dcgan.training.checkpoints import CheckpointHeader
 
         try:
             content = json.loads((place / HEADER).read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from kedro_dcgan.errors import ModelError
 
 if TYPE_CHECKING:
-    from kedro_dcgan.gan.trained import TrainedGenerator
+    from kedro_dcgan.model.saved import TrainedGenerator
 
 WEIGHTS, CONFIG = "generator.safetensors", "generator.json"
 
@@ -35,7 +35,7 @@ def read_generator(folder: Path) -> "TrainedGenerator":
     """
     from safetensors.torch import load_file
 
-    from kedro_dcgan.gan.trained import trained_generator
+    from kedro_dcgan.model.saved import trained_generator
 
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

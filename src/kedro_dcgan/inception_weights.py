@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 import torch
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.metrics.inception import WEIGHTS_NAME, WEIGHTS_PREFIX, torch_fidelity_blocks
+from kedro_dcgan.evaluation.inception import WEIGHTS_NAME, WEIGHTS_PREFIX, torch_fidelity_blocks
 
 
 def fetch_weights(url: str | None = None) -> Path:

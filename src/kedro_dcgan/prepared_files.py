@@ -3,7 +3,7 @@
 index.json    {"format": 2, "digest": "…", "shards": [{"file": "00000.npy", "sha256": "…"}], "splits": {"train": "train.npy", …}}
 train.npy …   int64 (N,): row numbers, counted over all shards, in the order of the images' content hashes
 
-The shards are as `datasets/image_shards_dataset.py` writes them.
+The shards are as `datasets/images.py` writes them.
 """  # noqa: E501  (the index is shown as it is)
 
 import shlex
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.images.shards import PreparedImages, StoredShard
 from kedro_dcgan.integrity import damaged, read_index, require_sha256
 
 IMAGES_FORMAT, SHARDS_FORMAT = 2, 3

@@ -13,7 +13,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 # With the password, if there is one in it.
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-# Whoever sends records tries again by itself (tracking/sender.py), and looks first whether it arrived: MLflow would
+# Whoever sends records tries again by itself (tracking/uploader.py), and looks first whether it arrived: MLflow would
 # make a second run where the first one's answer was lost.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 # `kedro dcgan ui` would start seven workers for evaluating language models.

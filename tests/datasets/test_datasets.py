@@ -10,9 +10,9 @@ from kedro_dcgan.datasets import (
     TrainedGeneratorDataset,
 )
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.gan.architectures import dcgan
-from kedro_dcgan.gan.networks import Generator
-from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
+from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.model.recipes import dcgan
+from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 from faults import fault
 
+from kedro_dcgan.data.manifest import COLUMNS, complete_manifest
+from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
+from kedro_dcgan.data.shards import Scan, select
+from kedro_dcgan.data.sources import Limits, open_source
+from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.workers import map_in_order
 from kedro_dcgan.datasets import ImageShardsDataset, PreparedImagesDataset
 from kedro_dcgan.errors import DataError, SourceError
-from kedro_dcgan.images.manifest import COLUMNS, complete_manifest
-from kedro_dcgan.images.scan import Preparation, ScanTask, scan_block
-from kedro_dcgan.images.shards import Scan, select
-from kedro_dcgan.images.transforms import Crop
-from kedro_dcgan.sources import Limits, open_source
-from kedro_dcgan.workers import map_in_order
 
 PREPARATION = Preparation(32, 3, "bicubic", Crop(), (255, 255, 255), 16, 10**6, 10**7)
 INPUTS, A_SHARD = 50, 16
@@ -172,7 +172,7 @@ def test_a_scan_that_was_killed_after_its_last_shard_only_ends(stored, pictures,
     dataset = ImageShardsDataset(tmp_path / "resumed")
     with monkeypatch.context() as patch, pytest.raises(Exception, match="killed"):
         patch.setattr(
-            f"kedro_dcgan.datasets.image_shards_dataset.{moment}",
+            f"kedro_dcgan.datasets.images.{moment}",
             lambda *_: (_ for _ in ()).throw(RuntimeError("killed")),
         )
         dataset.save(scan_of(pictures))

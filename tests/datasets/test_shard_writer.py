@@ -2,10 +2,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from kedro_dcgan.datasets.shard_writer import ShardWriter
-from kedro_dcgan.images.scan import ImageRecord, Preparation, ScannedBlock
-from kedro_dcgan.images.thumbnails import MOST_OF_A_REASON
-from kedro_dcgan.images.transforms import Crop
+from kedro_dcgan.data.scan import ImageRecord, Preparation, ScannedBlock
+from kedro_dcgan.data.shard_files import ShardWriter
+from kedro_dcgan.data.thumbnails import MOST_OF_A_REASON
+from kedro_dcgan.data.transforms import Crop
 
 PREPARATION = Preparation(512, 3, "bicubic", Crop(), (255, 255, 255), 512, 10**6, 10**8)
 A_SHARD = 30

@@ -10,17 +10,17 @@ import torch
 from recipes import tiny_training
 
 from kedro_dcgan import inception_weights
+from kedro_dcgan.config import EvaluationParameters
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.errors import DataError, ModelError
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.networks import Generator
-from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
+from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
+from kedro_dcgan.evaluation.reference_files import ReferenceFolder
 from kedro_dcgan.images.digits import embedded_digits
-from kedro_dcgan.images.shards import PreparedImages, StoredShard
-from kedro_dcgan.metrics.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.parameters import EvaluationParameters
+from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
 from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation
 from kedro_dcgan.pipelines.evaluation.references import References
-from kedro_dcgan.reference_files import ReferenceFolder
 
 COUNTS = {"train": 200, "test": 60}
 
@@ -147,7 +147,7 @@ def test_fid_is_there_with_inceptions_weights_only(evaluated, digits, monkeypatc
         def __call__(self, images):
             return images.float().flatten(1)[:, 100:104]
 
-    monkeypatch.setattr("kedro_dcgan.metrics.choice.InceptionFeatures", Tiny)
+    monkeypatch.setattr("kedro_dcgan.evaluation.choice.InceptionFeatures", Tiny)
     found, *_ = evaluate_generator(trained(), *digits, folder, parameters(inception_weights="weights.pth"))
     assert {"fid100_test", "fid100_train", "fid100_test_floor"} <= set(found["metrics"])
     assert not [name for name in found["metrics"] if "inception" in name]
@@ -164,7 +164,7 @@ def test_companions_asked_for_later_are_not_missing_because_of_what_is_stored(di
         def __call__(self, images):
             return images.float().flatten(1)[:, 100:104]
 
-    monkeypatch.setattr("kedro_dcgan.metrics.choice.InceptionFeatures", Tiny)
+    monkeypatch.setattr("kedro_dcgan.evaluation.choice.InceptionFeatures", Tiny)
     folder, weights = ReferenceFolder(tmp_path), {"inception_weights": "weights.pth"}
     without, *_ = evaluate_generator(trained(), *digits, folder, parameters(**weights))
     found, *_ = evaluate_generator(trained(), *digits, folder, parameters(**weights, inception_companions=True))
@@ -198,7 +198,7 @@ def test_auto_without_inceptions_network_is_without_fid_and_fetching_says_what_t
 def test_subsets_are_told_where_there_are_images_enough(evaluated, digits, monkeypatch, tmp_path):
     _, (before, *_) = evaluated
     assert not [name for name in before["metrics"] if "subsets" in name]
-    monkeypatch.setattr("kedro_dcgan.metrics.kernel.SUBSET_SIZE", 30)
+    monkeypatch.setattr("kedro_dcgan.evaluation.kernel.SUBSET_SIZE", 30)
     found, *pictures = evaluate_generator(trained(), *digits, ReferenceFolder(tmp_path), parameters())
     mean, deviation = (found["metrics"][f"kd_subsets_{name}_efflite0_32_100_test"] for name in ("mean", "deviation"))
     assert mean == pytest.approx(before["metrics"]["kd_efflite0_32_100_test"], abs=deviation)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from kedro_dcgan.gan.threads import torch_threads
 from kedro_dcgan.pipelines.evaluation import speed
 from kedro_dcgan.pipelines.evaluation.speed import faster_precision, threads_for
+from kedro_dcgan.training.threads import torch_threads
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,7 @@ def test_without_hardware_for_bfloat16_nothing_is_timed(speeds, monkeypatch):
 
 
 def test_an_evaluation_has_the_threads_that_are_fastest_and_then_all_is_as_before(monkeypatch):
-    monkeypatch.setattr("kedro_dcgan.gan.threads.usable_cores", lambda: 2)
+    monkeypatch.setattr("kedro_dcgan.training.threads.usable_cores", lambda: 2)
     extracted = []
 
     def extract(images):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from kedro_dcgan.gan import autotune
-from kedro_dcgan.gan.autotune import tune, use_algorithms
-from kedro_dcgan.gan.convolution_algorithms import OPERATIONS, key_of
-from kedro_dcgan.gan.convolutions import Conv2d, ConvTranspose2d
-from kedro_dcgan.gan.same_padding import SameConv2d
+from kedro_dcgan.model.convolution_algorithms import OPERATIONS, key_of
+from kedro_dcgan.model.convolutions import Conv2d, ConvTranspose2d
+from kedro_dcgan.model.layers import SameConv2d
+from kedro_dcgan.training.fast import autotune
+from kedro_dcgan.training.fast.autotune import tune, use_algorithms
 
 IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from kedro_dcgan.gan import convolution_algorithms
-from kedro_dcgan.gan.convolution_algorithms import OPERATIONS, Geometry, key_of
-from kedro_dcgan.gan.convolutions import Conv2d, ConvTranspose2d
+from kedro_dcgan.model import convolution_algorithms
+from kedro_dcgan.model.convolution_algorithms import OPERATIONS, Geometry, key_of
+from kedro_dcgan.model.convolutions import Conv2d, ConvTranspose2d
 
 # Of the large image (size), the kernel, stride, padding and output padding.
 GEOMETRIES = [(4, 4, 1, 0, 0), (8, 4, 2, 1, 0), (9, 4, 2, 1, 1), (11, 5, 1, 0, 0), (17, 5, 2, 0, 0), (6, 3, 1, 1, 0)]

@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.gan import memory
-from kedro_dcgan.gan.architectures import ARCHITECTURES, dcgan
 from kedro_dcgan.gan.architectures.variants import with_spectral_norm
-from kedro_dcgan.gan.describe import describe
-from kedro_dcgan.gan.networks import Discriminator, Generator
+from kedro_dcgan.model import memory
+from kedro_dcgan.model.describe import describe
+from kedro_dcgan.model.networks import Discriminator, Generator
+from kedro_dcgan.model.recipes import ARCHITECTURES, dcgan
 
 # The sources' own summaries.
 PARAMETERS = {

@@ -6,7 +6,7 @@ import torch
 from recipes import tiny_training
 
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.gan.devices import (
+from kedro_dcgan.training.devices import (
     Compute,
     choose_compute,
     deterministic_algorithms,
@@ -75,7 +75,7 @@ def test_there_must_be_as_many_devices_as_are_asked_for(monkeypatch, kind, there
 
 FAULTS = """
 import resource, sys, torch
-from kedro_dcgan.gan.devices import keep_freed_memory
+from kedro_dcgan.training.devices import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def pages_of_a_step():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from kedro_dcgan.gan.dropout import Dropout
-from kedro_dcgan.gan.ranks import Ranks
+from kedro_dcgan.training.distributed.ranks import Ranks
 
 
 def dropped(rate, inputs, seed=0, **options):

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from kedro_dcgan.gan.architectures import ARCHITECTURES
-from kedro_dcgan.gan.describe import describe
-from kedro_dcgan.gan.networks import Discriminator, Generator
-from kedro_dcgan.gan.specs import DiscriminatorSpec
+from kedro_dcgan.model.describe import describe
+from kedro_dcgan.model.networks import Discriminator, Generator
+from kedro_dcgan.model.recipes import ARCHITECTURES
+from kedro_dcgan.model.specs import DiscriminatorSpec
 
 SPECS = {
     "digits28_generator": ARCHITECTURES["digits28"].generator(28, 1, 100, 64),

@@ -3,9 +3,9 @@ import torch
 from recipes import tiny_training
 
 from kedro_dcgan.errors import ParameterError, TrainingError
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.describe import describe
 from kedro_dcgan.gan.memory import checkpoint_bytes, name_lack_of_memory, require_memory
+from kedro_dcgan.model.describe import describe
+from kedro_dcgan.model.recipes import network_specs
 
 CPU = torch.device("cpu")
 FULL = r"training must fit into the memory of cpu .*`training.batch_size` 8 in 1 part\).*gradient_accumulation=2"
@@ -43,8 +43,8 @@ def test_other_errors_stay_what_they_are():
 
 
 def test_a_checkpoint_is_about_as_large_as_is_said(tmp_path):
-    from kedro_dcgan.gan.devices import Compute
-    from kedro_dcgan.gan.training.state import create_state
+    from kedro_dcgan.training.devices import Compute
+    from kedro_dcgan.training.state import create_state
 
     training = tiny_training(ema__half_life=100, generator__width=32, discriminator__width=32)
     specs = network_specs(32, 1, training)

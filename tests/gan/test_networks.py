@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.gan.architectures import ARCHITECTURES, dcgan
 from kedro_dcgan.gan.architectures.variants import with_dropout, with_spectral_norm, without_batch_norm
-from kedro_dcgan.gan.describe import describe
-from kedro_dcgan.gan.networks import Discriminator, Generator, initialise
-from kedro_dcgan.gan.specs import (
+from kedro_dcgan.model.describe import describe
+from kedro_dcgan.model.networks import Discriminator, Generator, initialise
+from kedro_dcgan.model.recipes import ARCHITECTURES, dcgan
+from kedro_dcgan.model.specs import (
     BatchNorm,
     Conv,
     Dense,

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import torch
 
-from kedro_dcgan.gan.architectures import dcgan
-from kedro_dcgan.gan.networks import Generator, initialise
-from kedro_dcgan.gan.sampling import generate, generate_all, sample_latents
+from kedro_dcgan.model.networks import Generator, initialise
+from kedro_dcgan.model.recipes import dcgan
+from kedro_dcgan.model.sampling import generate, generate_all, sample_latents
 
 SPEC = dcgan.generator(16, 1, 6, 4)
 

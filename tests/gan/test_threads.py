@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
-from kedro_dcgan.gan import threads
-from kedro_dcgan.gan.threads import fast_threads, fewest_fast_threads, most_threads, torch_threads
+from kedro_dcgan.training import threads
+from kedro_dcgan.training.threads import fast_threads, fewest_fast_threads, most_threads, torch_threads
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from recipes import tiny_training
 
+from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import DataError, ParameterError, SourceError
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.describe import describe
 from kedro_dcgan.gan.memory import checkpoint_bytes
 from kedro_dcgan.hooks.checks import CheckHooks
-from kedro_dcgan.images.verdicts import Reason
+from kedro_dcgan.model.describe import describe
+from kedro_dcgan.model.recipes import network_specs
 
 
 def manifest_of(accepted, **skipped):

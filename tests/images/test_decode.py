@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kedro_dcgan.data.decode import open_image, read_pixels, strict_pillow
 from kedro_dcgan.errors import UnusableImageError
-from kedro_dcgan.images.decode import open_image, read_pixels, strict_pillow
 
 WHITE = (255, 255, 255)
 

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kedro_dcgan.data.manifest import advise, complete_manifest, count_look_alikes, split_of, summarise
+from kedro_dcgan.data.scan import ImageRecord
 from kedro_dcgan.images.digits import embedded_digits
-from kedro_dcgan.images.manifest import advise, complete_manifest, count_look_alikes, split_of, summarise
-from kedro_dcgan.images.scan import ImageRecord
 
 
 def records_of(hashes, **columns):

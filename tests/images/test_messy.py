@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kedro_dcgan.images.manifest import complete_manifest
-from kedro_dcgan.images.scan import Preparation, ScanTask, scan_block
-from kedro_dcgan.images.transforms import Crop
-from kedro_dcgan.reports.contact_sheets import from_pixels
-from kedro_dcgan.sources import Limits, open_source
+from kedro_dcgan.data.manifest import complete_manifest
+from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
+from kedro_dcgan.data.sources import Limits, open_source
+from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.reports.pictures import from_pixels
 
 PREPARATION = Preparation(64, 3, "lanczos", Crop(), (255, 255, 255), 64, 50_000_000, 10**8)
 
@@ -81,7 +81,7 @@ def test_a_later_change_of_a_file_changes_its_hash(tmp_path):
 
 @pytest.mark.parametrize("mode", ["P_trns.png", "RGBA_hidden_magenta.png"])
 def test_the_background_is_the_configured_one(mode):
-    from kedro_dcgan.images.decode import open_image, read_pixels
+    from kedro_dcgan.data.decode import open_image, read_pixels
 
     pixels, _ = read_pixels(open_image(messy.contents()[f"modes/{mode}"], 10**6), (0, 0, 200))
     assert pixels[len(pixels) // 4, 3 * pixels.shape[1] // 4].tolist() == [0, 0, 200]

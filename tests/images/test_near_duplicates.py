@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from kedro_dcgan.images.near_duplicates import group_alike
+from kedro_dcgan.data.duplicates import group_alike
 
 
 @pytest.mark.parametrize("most_bits", [0, 1, 4, 7, 8])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from kedro_dcgan.images.orientation import region_in_file, set_upright, upright_size
+from kedro_dcgan.data.orientation import region_in_file, set_upright, upright_size
 
 
 @pytest.mark.parametrize("orientation", range(10))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kedro_dcgan.images.plain_files import decode_plain, read_plain_header
+from kedro_dcgan.data.fast_decode import decode_plain, read_plain_header
 
 
 def encode(image, file_format="PNG", **options):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from kedro_dcgan.data.shards import PreparedImages, StoredShard, dataset_digest, images_per_block, images_per_shard
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.images.grid import make_grid
-from kedro_dcgan.images.shards import PreparedImages, StoredShard, dataset_digest, images_per_block, images_per_shard
 
 
 def numbered(start, stop):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kedro_dcgan.images.decode import strict_pillow
-from kedro_dcgan.images.thumbnails import MOST_OF_A_REASON, Thumbnails, drop_surplus
-from kedro_dcgan.images.verdicts import Reason
+from kedro_dcgan.data.decode import strict_pillow
+from kedro_dcgan.data.thumbnails import MOST_OF_A_REASON, Thumbnails, drop_surplus
+from kedro_dcgan.data.verdicts import Reason
 
 LIMIT = 50_000_000
 

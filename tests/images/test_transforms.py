@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kedro_dcgan.images.transforms import Crop, is_blank, pad, resize
+from kedro_dcgan.data.transforms import Crop, is_blank, pad, resize
 
 WHITE = (255, 255, 255)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from kedro_dcgan.errors import TrainingError
-from kedro_dcgan.launch import exchange
 from kedro_dcgan.launch import spec as spec_module
-from kedro_dcgan.launch.exchange import Exchange
 from kedro_dcgan.launch.spec import LaunchSpec
+from kedro_dcgan.training.distributed import messages as exchange
+from kedro_dcgan.training.distributed.messages import Exchange
 
 SPEC = LaunchSpec(("images", "shards"), "checkpoints", None, {"seed": 1}, parent=None, threads=0)
 

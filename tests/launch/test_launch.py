@@ -12,15 +12,15 @@ import pytest
 from recipes import tiny_training
 
 from kedro_dcgan.checkpoint_files import CheckpointFolder
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.datasets import PreparedImagesDataset
 from kedro_dcgan.errors import TrainingError
-from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader
-from kedro_dcgan.images.shards import PreparedImages, StoredShard
 from kedro_dcgan.integrity import sha256_of
-from kedro_dcgan.launch.elsewhere import LOG, training_elsewhere
-from kedro_dcgan.launch.here import training_here
 from kedro_dcgan.pipelines.training.nodes import start_training
 from kedro_dcgan.prepared_files import SHARDS_FORMAT
+from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointHeader
+from kedro_dcgan.training.distributed.multi_process import LOG, training_elsewhere
+from kedro_dcgan.training.in_process import training_here
 
 STEPS = 12
 LONG = {"kimg": 800, "images_per_tick": 80, "images_per_checkpoint": 80}
@@ -88,7 +88,7 @@ def require_equal_ticks(ones, others):
 def ranks():
     """Return the ranks that this process has started, among what else it has."""
     children = psutil.Process().children(recursive=True)
-    return [child for child in children if "kedro_dcgan.launch.worker" in seen(child.cmdline)]
+    return [child for child in children if "kedro_dcgan.training.distributed.worker" in seen(child.cmdline)]
 
 
 def addresses():
@@ -160,7 +160,7 @@ def in_torchrun(tmp_path, asked):
         if not started:
             file = tmp_path / "ranks/training.json"
             command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-            started.append(subprocess.Popen([*command, "-m", "kedro_dcgan.launch.worker", str(file)]))
+            started.append(subprocess.Popen([*command, "-m", "kedro_dcgan.training.distributed.worker", str(file)]))
         if seen:
             asked.append(seen)
 
@@ -171,9 +171,9 @@ def test_the_processes_end_with_the_one_that_started_them(images, tmp_path):
     program = f"""
 from pathlib import Path
 from kedro_dcgan.checkpoint_files import CheckpointFolder
-from kedro_dcgan.launch.elsewhere import training_elsewhere
+from kedro_dcgan.training.distributed.multi_process import training_elsewhere
 from kedro_dcgan.pipelines.training.nodes import start_training
-from kedro_dcgan.parameters import TrainingParameters
+from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.prepared_files import read_prepared_images
 training = TrainingParameters.model_validate({recipe(devices=2, **LONG).model_dump(mode="json")!r})
 images = read_prepared_images(Path({images.place[0]!r}), Path({images.place[1]!r}))

@@ -6,9 +6,9 @@ import time
 import psutil
 import pytest
 
-from kedro_dcgan.gan.training.execution import Calibration
 from kedro_dcgan.pipelines.training import speed
 from kedro_dcgan.pipelines.training.speed import SpeedWatch
+from kedro_dcgan.training.fast.execution import Calibration
 
 
 def watch(monkeypatch, others, threads=2, images_per_second=100.0):

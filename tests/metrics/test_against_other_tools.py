@@ -9,9 +9,9 @@ from torch_fidelity.metric_fid import fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from kedro_dcgan.metrics import kernel
-from kedro_dcgan.metrics.feature_set import Comparison, FeatureSet
-from kedro_dcgan.metrics.frechet import FeatureMoments, Gaussian, frechet_distance
+from kedro_dcgan.evaluation import kernel
+from kedro_dcgan.evaluation.feature_set import Comparison, FeatureSet
+from kedro_dcgan.evaluation.frechet import FeatureMoments, Gaussian, frechet_distance
 
 
 def features(count, seed, shift=0.0, dimension=64):

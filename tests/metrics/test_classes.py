@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from kedro_dcgan.metrics.classes import ClassProbe, chance_divergence, covered, divergence
+from kedro_dcgan.evaluation.classes import ClassProbe, chance_divergence, covered, divergence
 from kedro_dcgan.metrics.inception_score import inception_score
 
 

@@ -4,12 +4,12 @@ import torch
 from sklearn.datasets import load_sample_image
 from torchvision.transforms.functional import gaussian_blur
 
-import kedro_dcgan.metrics.efficientnet as module
+import kedro_dcgan.evaluation.efficientnet as module
 from kedro_dcgan.errors import ModelError
+from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
+from kedro_dcgan.evaluation.features import arithmetic
+from kedro_dcgan.evaluation.frechet import Gaussian, frechet_distance
 from kedro_dcgan.images.digits import embedded_digits
-from kedro_dcgan.metrics.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.metrics.extractors import arithmetic
-from kedro_dcgan.metrics.frechet import Gaussian, frechet_distance
 
 
 @pytest.fixture(scope="module")

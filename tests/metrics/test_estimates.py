@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from kedro_dcgan.metrics.estimates import jackknife, mean_of, share_of
+from kedro_dcgan.evaluation.intervals import jackknife, mean_of, share_of
 
 
 def test_a_mean_has_the_interval_of_its_standard_error():

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from kedro_dcgan.metrics.frechet import FeatureMoments, Gaussian, frechet_distance, frechet_estimate
+from kedro_dcgan.evaluation.frechet import FeatureMoments, Gaussian, frechet_distance, frechet_estimate
 
 
 def gaussian(mean, covariance, count=1000):

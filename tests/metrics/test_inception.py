@@ -8,9 +8,9 @@ import torch_fidelity.feature_extractor_inceptionv3 as fidelity
 import torch_fidelity.interpolate_compat_tensorflow as tf1
 from torch import nn
 
-import kedro_dcgan.metrics.inception as module
+import kedro_dcgan.evaluation.inception as module
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.metrics.inception import InceptionFeatures, build_network
+from kedro_dcgan.evaluation.inception import InceptionFeatures, build_network
 from kedro_dcgan.metrics.tf1_resize import resize
 
 

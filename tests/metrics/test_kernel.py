@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from kedro_dcgan.metrics import kernel
-from kedro_dcgan.metrics.feature_set import Comparison, FeatureSet
+from kedro_dcgan.evaluation import kernel
+from kedro_dcgan.evaluation.feature_set import Comparison, FeatureSet
 
 
 def drawn(count, seed, dimension=6, shift=0.0):

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from kedro_dcgan.evaluation.feature_set import Comparison, FeatureSet
+from kedro_dcgan.evaluation.neighbours import nearest
 from kedro_dcgan.metrics.density_coverage import coverage, density
-from kedro_dcgan.metrics.feature_set import Comparison, FeatureSet
-from kedro_dcgan.metrics.neighbours import nearest
 from kedro_dcgan.metrics.pairs import pairs
 from kedro_dcgan.metrics.precision_recall import precision, recall
 

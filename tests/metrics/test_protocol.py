@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from kedro_dcgan.errors import ComparisonError
-from kedro_dcgan.metrics.protocol import MeasurementProtocol, require_comparable, short_count
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol, require_comparable, short_count
 
 PROTOCOL = MeasurementProtocol("efflite0_128", "57", 1280, "bicubic", "float32", 10_000, 373, "test", 0, "digest")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
-from kedro_dcgan.metrics.frechet import FeatureMoments, Gaussian, frechet_distance
+from kedro_dcgan.evaluation.frechet import FeatureMoments, Gaussian, frechet_distance
 
 FEATURES = torch.randn(201, 8, generator=torch.Generator().manual_seed(0)) + 3
 

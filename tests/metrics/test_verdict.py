@@ -1,6 +1,6 @@
 import pytest
 
-from kedro_dcgan.metrics.verdict import Findings, verdict
+from kedro_dcgan.evaluation.verdict import Findings, verdict
 
 FLOORS = {"precision": 0.9, "density": 1.0, "coverage": 0.9, "authenticity": 0.6}
 

@@ -13,9 +13,9 @@ from conftest import ROOT, Project, copy_project
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
+from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.datasets import ImageShardsDataset, ImageSourceDataset
 from kedro_dcgan.hooks.lineage import dvc_hash
-from kedro_dcgan.parameters import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.pipelines.ingestion.nodes import scan_images
 
 FACES, SHARDS, IMAGES = "data/01_raw/faces", "data/03_primary/shards", "data/03_primary/images"

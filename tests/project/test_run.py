@@ -19,7 +19,7 @@ from PIL import Image
 
 from kedro_dcgan.datasets import PreparedImagesDataset, TrainedGeneratorDataset
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.gan.sampling import generate_all, sample_latents
+from kedro_dcgan.model.sampling import generate_all, sample_latents
 from kedro_dcgan.pipelines.export.nodes import export_generator
 
 MODEL = "dcgan-generator-smoke"

@@ -17,7 +17,7 @@ from PIL import Image
 from servers import free_port, wait_until
 
 from kedro_dcgan.datasets import TrainedGeneratorDataset
-from kedro_dcgan.gan.sampling import generate_all, sample_latents
+from kedro_dcgan.model.sampling import generate_all, sample_latents
 
 MODEL = "dcgan-generator-smoke@champion"
 OPERATIONS = (ROOT / "docs/operations.md").read_text()

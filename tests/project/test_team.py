@@ -14,7 +14,7 @@ from conftest import copy_project, forked_kedro, required, surroundings
 from servers import MlflowServer, PostgresServer, wait_until
 
 import kedro_dcgan.settings  # noqa: F401  (how MLflow is used here, retries above all)
-from kedro_dcgan.tracking import conflicts
+from kedro_dcgan.tracking import transient_errors as conflicts
 from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds, new_key
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.settings import TrackingSettings

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kedro_dcgan.images.manifest import complete_manifest
-from kedro_dcgan.images.scan import ImageRecord
-from kedro_dcgan.images.verdicts import Reason, meaning_of
-from kedro_dcgan.reports.contact_sheets import SkippedTile, draw_accepted, draw_skipped
+from kedro_dcgan.data.manifest import complete_manifest
+from kedro_dcgan.data.scan import ImageRecord
+from kedro_dcgan.data.verdicts import Reason, meaning_of
 from kedro_dcgan.reports.dataset import draw_sizes, write_page
+from kedro_dcgan.reports.pictures import SkippedTile, draw_accepted, draw_skipped
 
 
 def manifest_of(*records):

@@ -5,8 +5,8 @@ import re
 import hostile
 import pytest
 
+from kedro_dcgan.data.sources import Limits, open_source
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.sources import Limits, open_source
 
 LIMITS = Limits(file_bytes=1_000_000, files=1000)
 TARS = (".tar", ".tar.gz", ".tar.xz", ".tar.bz2")

@@ -2,8 +2,8 @@
 
 import os
 
+from kedro_dcgan.data.sources import Limits
 from kedro_dcgan.datasets import ImageSourceDataset
-from kedro_dcgan.sources import Limits
 
 LIMITS = Limits(file_bytes=1000, files=2000)
 

@@ -6,8 +6,8 @@ import pytest
 from archives import OTHER, PICTURE, TARS, blocks, read, refused
 from hostile import INNOCENT
 
+from kedro_dcgan.data.sources import memory
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.sources import memory
 from kedro_dcgan.sources.names import OwnNames
 
 

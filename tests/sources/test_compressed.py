@@ -9,7 +9,7 @@ import hostile
 import pytest
 from archives import OTHER, PICTURE, TARS, read, refused
 
-from kedro_dcgan.sources import compressed
+from kedro_dcgan.data.sources import compressed
 
 FILES = {"a.png": PICTURE, "b.png": OTHER}
 
@@ -29,7 +29,7 @@ def with_dictionary(path, code):
 READ = """
 import resource, sys
 from pathlib import Path
-from kedro_dcgan.sources import Limits, open_source
+from kedro_dcgan.data.sources import Limits, open_source
 resource.setrlimit(resource.RLIMIT_AS, (1_000_000_000, 1_000_000_000))
 source = open_source(sys.argv[1], Path.cwd(), Limits(1_000_000, 9))
 print(*(item.path for block in source.blocks(1) for item in block.read()))

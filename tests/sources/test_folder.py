@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from folders import items, open_folder, reasons, write
 
+from kedro_dcgan.data.sources import folder as folder_module
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.sources import folder as folder_module
 
 
 def test_folder_leaves_out_files_over_the_limit(tmp_path):

@@ -134,7 +134,7 @@ import re, resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.sources import Limits, open_source
+from kedro_dcgan.data.sources import Limits, open_source
 peak = lambda: int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1000
 before = peak()
 for name in sys.argv[1:]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kedro_dcgan.data.sources import Limits, memory, open_source
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.sources import Limits, memory, open_source
 
 LIMITS = Limits(file_bytes=1_000_000, files=1000)
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"

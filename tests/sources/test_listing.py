@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from folders import items, open_folder, reasons, write
 
+from kedro_dcgan.data.sources import Limits, listing
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.sources import Limits, listing
 
 
 def test_folder_lists_nested_names_in_the_order_of_their_bytes(tmp_path):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kedro_dcgan.data.sources import Limits, open_source, torchvision
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.sources import Limits, open_source, torchvision
 
 LIMITS = Limits(file_bytes=1_000_000, files=1000)
 RAW = "data/01_raw/torchvision/MNIST/raw"

@@ -9,7 +9,7 @@ import hostile
 import pytest
 from archives import PICTURE, blocks, read, reasons, refused
 
-from kedro_dcgan.sources import Limits, open_source
+from kedro_dcgan.data.sources import Limits, open_source
 
 FILES = {"ä/1.png": PICTURE, "b.png": b"", "c/": b"", "c/3.png": b"plain" * 9}
 

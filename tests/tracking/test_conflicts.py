@@ -12,7 +12,8 @@ from mlflow.exceptions import MlflowException
 from servers import Proxy, wait_until
 
 import kedro_dcgan.settings  # noqa: F401  (how MLflow is used here, retries above all)
-from kedro_dcgan.tracking import conflicts, records
+from kedro_dcgan.tracking import records
+from kedro_dcgan.tracking import transient_errors as conflicts
 from kedro_dcgan.tracking.delivery import send_all
 from kedro_dcgan.tracking.journal import Journal
 from kedro_dcgan.tracking.run import TrackedRun

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from kedro_dcgan.errors import DiskFullError
-from kedro_dcgan.tracking import lines
+from kedro_dcgan.tracking import journal_files as lines
 from kedro_dcgan.tracking.journal import Journal, Sent
 from kedro_dcgan.tracking.run import mark_killed
 

@@ -23,9 +23,9 @@ from kedro_dcgan.tracking import records
 from kedro_dcgan.tracking.delivery import send_all
 from kedro_dcgan.tracking.journal import Journal, RunIdentity, Sent, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
-from kedro_dcgan.tracking.sender import journals_left_behind
 from kedro_dcgan.tracking.settings import TrackingSettings
-from kedro_dcgan.tracking.system import SystemMetrics
+from kedro_dcgan.tracking.system_metrics import SystemMetrics
+from kedro_dcgan.tracking.uploader import journals_left_behind
 
 STEPS = 40
 
@@ -145,7 +145,7 @@ def test_the_end_waits_for_another_process_that_sends_the_same_records(settings,
 def test_a_server_that_fails_or_is_slow_holds_nothing_up_and_loses_nothing(
     status, seconds, tmp_path, identity, monkeypatch
 ):
-    monkeypatch.setattr("kedro_dcgan.tracking.sender._PATIENCE", 2.0)
+    monkeypatch.setattr("kedro_dcgan.tracking.uploader._PATIENCE", 2.0)
     faulty = FaultyServer(status, seconds)
     settings = settings_at(faulty.address, tmp_path)
     run = TrackedRun(settings, identity)

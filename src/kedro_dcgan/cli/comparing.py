@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.errors import errors_in_one_line
 from kedro_dcgan.cli.project import for_a_preset, project_folder
 from kedro_dcgan.cli.server import connected
 from kedro_dcgan.errors import ComparisonError
@@ -26,8 +26,8 @@ def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None
     if runs and all(Path(run).is_file() for run in runs):
         click.echo(_table_of_files([Path(run) for run in runs]))
         return
-    from kedro_dcgan.atomic import atomic_file
     from kedro_dcgan.reports.runs import write_runs_page, write_runs_table
+    from kedro_dcgan.storage import atomic_file
     from kedro_dcgan.tracking.reading import read_runs
 
     with connected(env) as tracked:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.errors import errors_in_one_line
 from kedro_dcgan.cli.project import configuration, for_a_preset
 from kedro_dcgan.cli.server import connected
 from kedro_dcgan.errors import ParameterError
@@ -25,8 +25,8 @@ def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> 
     import torch
 
     from kedro_dcgan.datasets import ImageFolderDataset
-    from kedro_dcgan.gan.sampling import generate, sample_latents
     from kedro_dcgan.generator_files import read_generator
+    from kedro_dcgan.model.sampling import generate, sample_latents
     from kedro_dcgan.progress import track
     from kedro_dcgan.tracking.registry import fetch_generator
 
@@ -49,9 +49,9 @@ def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> 
 @errors_in_one_line
 def describe(env: str | None, as_json: bool) -> None:
     """Print both networks: layers, parameters, shapes, arithmetic and memory."""
-    from kedro_dcgan.gan.architectures import network_specs
-    from kedro_dcgan.gan.describe import describe as describe_network
-    from kedro_dcgan.parameters import read_parameters
+    from kedro_dcgan.config import read_parameters
+    from kedro_dcgan.model.describe import describe as describe_network
+    from kedro_dcgan.model.recipes import network_specs
 
     parameters = read_parameters(configuration(env)["parameters"], {})
     images = parameters.preprocessing

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.errors import errors_in_one_line
 from kedro_dcgan.cli.project import project_folder
 
 
@@ -13,7 +13,7 @@ from kedro_dcgan.cli.project import project_folder
 @errors_in_one_line
 def digits() -> None:
     """Write the embedded digits to data/01_raw/digits, as `kedro run` does when they are not there."""
-    from kedro_dcgan.sources.digits import DIGITS, write_digits
+    from kedro_dcgan.data.sources.digits import DIGITS, write_digits
 
     click.echo(f"{write_digits(project_folder() / DIGITS):,} digits -> {DIGITS}")
 
@@ -31,12 +31,12 @@ def evaluate_images(
     real: str, generated: str, input_size: int, inception_weights: str, device: str, precision: str, as_json: bool
 ) -> None:
     """Print how far generated images are from real ones, of any origin, with intervals and protocol."""
-    from kedro_dcgan.gan.devices import choose_compute
+    from kedro_dcgan.evaluation.choice import choose_extractors
     from kedro_dcgan.inception_weights import find_weights
-    from kedro_dcgan.metrics.choice import choose_extractors
     from kedro_dcgan.pipelines.evaluation.folders import compare_sources
     from kedro_dcgan.pipelines.evaluation.speed import faster_precision, threads_for
     from kedro_dcgan.reports.evaluation import write_table
+    from kedro_dcgan.training.devices import choose_compute
 
     where = choose_compute(device, "float32", "--device").device
     weights = find_weights(None if inception_weights == "none" else inception_weights)

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.errors import errors_in_one_line
 from kedro_dcgan.cli.project import for_a_preset
 from kedro_dcgan.cli.server import connected
 

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 import click
 
-from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.errors import errors_in_one_line
 from kedro_dcgan.cli.project import configuration, for_a_preset
 from kedro_dcgan.errors import TrackingError
 from kedro_dcgan.progress import track
 from kedro_dcgan.tracking.journal import Journal
 from kedro_dcgan.tracking.run import mark_killed
-from kedro_dcgan.tracking.sender import journals_left_behind
 from kedro_dcgan.tracking.settings import TrackingSettings, in_one_line, read_settings
+from kedro_dcgan.tracking.uploader import journals_left_behind
 
 _HERE = "127.0.0.1"
 
@@ -26,7 +26,7 @@ _HERE = "127.0.0.1"
 @errors_in_one_line
 def ui(port: int | None, env: str | None) -> None:
     """Serve MLflow's pages for the project's runs, to this machine alone."""
-    from kedro_dcgan.tracking.view import write_view
+    from kedro_dcgan.tracking.ui import write_view
 
     with connected(env) as tracked:
         page = write_view(tracked.experiment)

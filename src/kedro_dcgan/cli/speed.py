@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kedro_dcgan.cli.endings import errors_in_one_line
+from kedro_dcgan.cli.errors import errors_in_one_line
 from kedro_dcgan.cli.project import configuration, for_a_preset
 
 if TYPE_CHECKING:
-    from kedro_dcgan.gan.training.profile import StepProfile
+    from kedro_dcgan.training.fast.profile import StepProfile
 
 
 @click.command()
@@ -26,15 +26,15 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     import torch
 
-    from kedro_dcgan.atomic import atomic_file
-    from kedro_dcgan.gan.architectures import network_specs
-    from kedro_dcgan.gan.devices import keep_freed_memory
-    from kedro_dcgan.gan.training.calibration import calibrate_steps
-    from kedro_dcgan.gan.training.execution import set_up
-    from kedro_dcgan.gan.training.plan import compute_of
-    from kedro_dcgan.gan.training.profile import profile_step
-    from kedro_dcgan.gan.training.state import create_state
-    from kedro_dcgan.parameters import read_parameters
+    from kedro_dcgan.config import read_parameters
+    from kedro_dcgan.model.recipes import network_specs
+    from kedro_dcgan.storage import atomic_file
+    from kedro_dcgan.training.devices import keep_freed_memory
+    from kedro_dcgan.training.fast.calibration import calibrate_steps
+    from kedro_dcgan.training.fast.execution import set_up
+    from kedro_dcgan.training.fast.profile import profile_step
+    from kedro_dcgan.training.plan import compute_of
+    from kedro_dcgan.training.state import create_state
 
     parameters = read_parameters(configuration(env)["parameters"], {})
     sizes = parameters.preprocessing.image_size, parameters.preprocessing.channels

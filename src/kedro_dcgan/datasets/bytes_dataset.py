@@ -5,7 +5,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from kedro_dcgan.atomic import atomic_file
+from kedro_dcgan.storage import atomic_file
 
 
 class BytesDataset(AbstractDataset[bytes, bytes]):

@@ -7,7 +7,7 @@ import numpy as np
 from kedro.io import AbstractDataset
 from PIL import Image
 
-from kedro_dcgan.atomic import atomic_folder
+from kedro_dcgan.storage import atomic_folder
 
 
 class ImageFolderDataset(AbstractDataset[np.ndarray, np.ndarray]):

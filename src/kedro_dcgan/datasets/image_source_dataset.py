@@ -6,9 +6,9 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset
 
+from kedro_dcgan.data.sources import Limits, Source, open_source
+from kedro_dcgan.data.sources.boxes import Boxes, read_boxes
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.sources import Limits, Source, open_source
-from kedro_dcgan.sources.boxes import Boxes, read_boxes
 
 
 class ImageSources:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from kedro.io import AbstractDataset
 
-from kedro_dcgan.atomic import atomic_folder
-from kedro_dcgan.images.shards import PreparedImages
+from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.prepared_files import IMAGES_FORMAT, read_prepared_images
+from kedro_dcgan.storage import atomic_folder
 
 
 class PreparedImagesDataset(AbstractDataset[PreparedImages, PreparedImages]):

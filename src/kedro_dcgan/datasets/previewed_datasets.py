@@ -6,7 +6,7 @@ from typing import Any
 # A private module, but the one that Kedro-Viz documents for previews.
 from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
-from kedro_dcgan.datasets.atomic_dataset import AtomicDataset
+from kedro_dcgan.datasets.atomic import AtomicDataset
 
 
 class PictureDataset(AtomicDataset):

@@ -5,7 +5,7 @@ from typing import Any, Never
 
 from kedro.io import AbstractDataset
 
-from kedro_dcgan.reference_files import ReferenceFolder
+from kedro_dcgan.evaluation.reference_files import ReferenceFolder
 
 
 class ReferenceFeaturesDataset(AbstractDataset[Never, ReferenceFolder]):

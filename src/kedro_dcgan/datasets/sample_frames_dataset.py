@@ -8,8 +8,8 @@ import numpy as np
 from kedro.io import AbstractDataset
 from PIL import Image
 
-from kedro_dcgan.atomic import atomic_file
 from kedro_dcgan.images.grid import SampleFrames, SampleGrid
+from kedro_dcgan.storage import atomic_file
 
 _CURRENT = "current.json"
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
-from kedro_dcgan.atomic import atomic_folder
 from kedro_dcgan.generator_files import CONFIG, read_generator, write_generator
+from kedro_dcgan.storage import atomic_folder
 
 if TYPE_CHECKING:
     # Most commands make this dataset and do without torch, which takes seconds to import.
-    from kedro_dcgan.gan.trained import TrainedGenerator
+    from kedro_dcgan.model.saved import TrainedGenerator
 
 
 class TrainedGeneratorDataset(AbstractDataset["TrainedGenerator", "TrainedGenerator"]):
@@ -18,9 +18,9 @@ class TrainedGeneratorDataset(AbstractDataset["TrainedGenerator", "TrainedGenera
 
     Example:
         >>> import tempfile, pathlib
-        >>> from kedro_dcgan.gan.networks import Generator
-        >>> from kedro_dcgan.gan.architectures import dcgan
-        >>> from kedro_dcgan.gan.trained import TrainedGenerator, snapshot_weights
+        >>> from kedro_dcgan.model.networks import Generator
+        >>> from kedro_dcgan.model.recipes import dcgan
+        >>> from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
         >>> generator = Generator(dcgan.generator(image_size=16, channels=1, latent_dim=2, width=1))
         >>> trained = TrainedGenerator(generator.spec, snapshot_weights(generator), "0123", images_seen=0)
         >>> dataset = TrainedGeneratorDataset(path=pathlib.Path(tempfile.mkdtemp()) / "generator")

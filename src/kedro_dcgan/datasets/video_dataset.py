@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from kedro_dcgan.atomic import atomic_file
-from kedro_dcgan.datasets.animation_dataset import AnimationDataset
+from kedro_dcgan.datasets.media import AnimationDataset
 from kedro_dcgan.images.grid import Animation
+from kedro_dcgan.storage import atomic_file
 
 
 class VideoDataset(AnimationDataset):

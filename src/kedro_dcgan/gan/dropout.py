@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from kedro_dcgan.gan.ranks import ALONE, Ranks
+from kedro_dcgan.training.distributed.ranks import ALONE, Ranks
 
 _BITS = 16
 

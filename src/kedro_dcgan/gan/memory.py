@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 import torch
 
+from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import ParameterError, TrainingError
-from kedro_dcgan.gan.describe import describe
-from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
 from kedro_dcgan.limits import available_memory
-from kedro_dcgan.parameters import TrainingParameters
+from kedro_dcgan.model.describe import describe
+from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec
 
 
 def require_memory(

@@ -9,13 +9,13 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from kedro_dcgan.atomic import require_room
+from kedro_dcgan.config import Parameters, read_parameters
+from kedro_dcgan.data.manifest import count_reasons, summarise
+from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED, Reason, meaning_of
+from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, SourceError
 from kedro_dcgan.hooks.places import saved_at
-from kedro_dcgan.images.manifest import count_reasons, summarise
-from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED, Reason, meaning_of
-from kedro_dcgan.parameters import Parameters, read_parameters
-from kedro_dcgan.workers import join_ray
+from kedro_dcgan.storage import require_room
 
 # The clutter of a system, and what is never read: an archive of a Mac has a hidden entry for each of its files.
 _NEVER_MEANT_AS_PICTURES = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE)
@@ -105,10 +105,10 @@ class CheckHooks:
 
     def _check_training(self, catalog: DataCatalog) -> None:
         # Here, because most commands do without torch, which takes seconds to import.
-        from kedro_dcgan.gan.architectures import network_specs
         from kedro_dcgan.gan.memory import checkpoint_bytes, require_memory
-        from kedro_dcgan.gan.training.penalties import require_no_batch_norm
-        from kedro_dcgan.gan.training.plan import compute_of
+        from kedro_dcgan.model.recipes import network_specs
+        from kedro_dcgan.training.plan import compute_of
+        from kedro_dcgan.training.regularisation import require_no_batch_norm
 
         images, training = self._parameters.preprocessing, self._parameters.training
         specs = network_specs(images.image_size, images.channels, training)

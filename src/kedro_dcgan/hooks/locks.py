@@ -15,9 +15,9 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from kedro_dcgan.atomic import sweep
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.hooks.places import places_of
+from kedro_dcgan.storage import sweep
 
 logger = logging.getLogger(__name__)
 

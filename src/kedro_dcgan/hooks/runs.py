@@ -12,12 +12,12 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from kedro_dcgan.config import flatten
+from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.hooks.checks import checked_parameters
 from kedro_dcgan.hooks.lineage import code_tags, dvc_hash
 from kedro_dcgan.hooks.places import saved_at
 from kedro_dcgan.images.grid import SampleFrames
-from kedro_dcgan.images.shards import PreparedImages
-from kedro_dcgan.parameters import flatten
 from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.settings import TrackingSettings, read_settings
@@ -25,8 +25,8 @@ from kedro_dcgan.tracking.settings import TrackingSettings, read_settings
 if TYPE_CHECKING:
     # Hooks are imported by every command: most need no torch, which takes seconds to import.
     from kedro_dcgan.datasets import SampleFramesDataset
-    from kedro_dcgan.gan.trained import TrainedGenerator
-    from kedro_dcgan.gan.training.checkpoints import TrainingStart
+    from kedro_dcgan.model.saved import TrainedGenerator
+    from kedro_dcgan.training.checkpoints import TrainingStart
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class TrackingHooks:
         self._close("KILLED")
 
     def _open_run_of_training(self, start: "TrainingStart", images: PreparedImages) -> None:
-        from kedro_dcgan.gan.devices import hardware_of
+        from kedro_dcgan.training.devices import hardware_of
 
         plan, resume_from, key = start.plan, start.resume_from, str(start.run_key)
         preset = self._context.env or "base"

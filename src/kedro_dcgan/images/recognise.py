@@ -2,8 +2,8 @@
 
 from typing import NoReturn
 
+from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import UnusableImageError
-from kedro_dcgan.images.verdicts import Reason
 
 _OURS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"II*\x00", b"MM\x00*")
 _UNSUPPORTED = {

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kedro_dcgan.atomic import atomic_file
+from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import TrainingError
-from kedro_dcgan.parameters import TrainingParameters
+from kedro_dcgan.storage import atomic_file
 
 FILE = "training.json"
 FORMAT = 2

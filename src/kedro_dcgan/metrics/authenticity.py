@@ -6,8 +6,8 @@ from quality for certain (Stein et al. 2023, arXiv 2306.04675): beside it must s
 
 from torch import Tensor
 
-from kedro_dcgan.metrics.estimates import Estimate, share_of
-from kedro_dcgan.metrics.neighbours import Neighbourhoods
+from kedro_dcgan.evaluation.intervals import Estimate, share_of
+from kedro_dcgan.evaluation.neighbours import Neighbourhoods
 
 
 def authenticity(in_training: Neighbourhoods, training_nearest: Tensor) -> Estimate:

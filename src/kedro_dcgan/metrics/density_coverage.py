@@ -6,8 +6,8 @@ generated image far from all others has a ball that holds everything.
 
 import torch
 
-from kedro_dcgan.metrics.estimates import Estimate, mean_of, share_reached
-from kedro_dcgan.metrics.neighbours import Neighbourhoods
+from kedro_dcgan.evaluation.intervals import Estimate, mean_of, share_reached
+from kedro_dcgan.evaluation.neighbours import Neighbourhoods
 
 
 def density(balls: Neighbourhoods) -> Estimate:

@@ -7,7 +7,7 @@ that are no ImageNet classes (Barratt and Sharma 2018, arXiv 1801.01973), and is
 import torch
 from torch import Tensor
 
-from kedro_dcgan.metrics.estimates import Estimate, mean_of
+from kedro_dcgan.evaluation.intervals import Estimate, mean_of
 
 SPLITS = 10
 

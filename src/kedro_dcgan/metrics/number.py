@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from kedro_dcgan.metrics.estimates import Estimate
-from kedro_dcgan.metrics.protocol import MeasurementProtocol
+from kedro_dcgan.evaluation.intervals import Estimate
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol
 
 
 @dataclass(frozen=True)

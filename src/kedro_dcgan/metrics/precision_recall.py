@@ -3,8 +3,8 @@
 Kynkäänniemi et al. 2019 (arXiv 1904.06991), equation 2, with balls of k = 5 neighbours.
 """
 
-from kedro_dcgan.metrics.estimates import Estimate, share_of, share_reached
-from kedro_dcgan.metrics.neighbours import Neighbourhoods
+from kedro_dcgan.evaluation.intervals import Estimate, share_of, share_reached
+from kedro_dcgan.evaluation.neighbours import Neighbourhoods
 
 
 def precision(balls: Neighbourhoods) -> Estimate:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro_dcgan.errors import ComparisonError
-from kedro_dcgan.metrics.protocol import MeasurementProtocol, require_comparable
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol, require_comparable
 from kedro_dcgan.reports.evaluation import MEANINGS, short
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kedro_dcgan.images.manifest import SPLITS, NearDuplicates, advise, count_look_alikes, count_reasons
-from kedro_dcgan.images.verdicts import ACCEPTED, meaning_of
+from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, advise, count_look_alikes, count_reasons
+from kedro_dcgan.data.verdicts import ACCEPTED, meaning_of
 
 # File names are anyone's: whatever is put into the page is escaped.
 _PAGES = jinja2.Environment(

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from kedro_dcgan.metrics.protocol import INCEPTION
+from kedro_dcgan.evaluation.protocol import INCEPTION
 
 _PAGES = jinja2.Environment(
     loader=jinja2.PackageLoader("kedro_dcgan.reports", "."), autoescape=True, undefined=jinja2.StrictUndefined

@@ -8,8 +8,8 @@ import os
 import stat
 from collections.abc import Iterator
 
+from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import SourceError, UnusableImageError
-from kedro_dcgan.images.verdicts import Reason
 
 _GONE = (errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN)
 _IMAGE_SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kedro_dcgan.images.scan import Input
+from kedro_dcgan.data.scan import Input
 from kedro_dcgan.sources.names import require_unchanged, stamp
 
 # The block is sent to a worker: so much of it may wait there, times eight for each worker.

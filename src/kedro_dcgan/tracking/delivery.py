@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import mlflow
 
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.tracking.conflicts import is_integrity_error, retry_conflicts
 from kedro_dcgan.tracking.journal import Journal, Sent
-from kedro_dcgan.tracking.lines import Record
+from kedro_dcgan.tracking.journal_files import Record
 from kedro_dcgan.tracking.records import SEND, send_metrics
 from kedro_dcgan.tracking.refusals import is_refusal
 from kedro_dcgan.tracking.remote import find_or_make_run, is_active
 from kedro_dcgan.tracking.settings import TrackingSettings, in_one_line
+from kedro_dcgan.tracking.transient_errors import is_integrity_error, retry_conflicts
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from mlflow.types.schema import AnyType, Array
 from kedro_dcgan.tracking.standing import Standing
 
 if TYPE_CHECKING:
-    from kedro_dcgan.gan.trained import TrainedGenerator
+    from kedro_dcgan.model.saved import TrainedGenerator
 
 # Which of a run's generators a model was made of: a second attempt finds the first one by it.
 ORIGIN_TAG = "kedro_dcgan.generator"
@@ -66,7 +66,7 @@ def _log(client: mlflow.MlflowClient, run_id: str, folder: Path, trained: "Train
         flavor=mlflow.pyfunc,
         run_id=run_id,
         model_id=model.model_id,
-        python_model=str(_PACKAGE / "serving.py"),
+        python_model=str(_PACKAGE / "tracking/serving.py"),
         # The key of `generator.onnx` is `generator.onnx`, and so on.
         artifacts={part.name: str(part) for part in sorted(folder.iterdir())},
         code_paths=[str(_PACKAGE)],

@@ -27,7 +27,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGE
 from PIL import Image
 
 from kedro_dcgan.tracking.journal import Journal
-from kedro_dcgan.tracking.lines import Record
+from kedro_dcgan.tracking.journal_files import Record
 from kedro_dcgan.tracking.registry import register_generator
 
 

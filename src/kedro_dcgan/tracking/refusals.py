@@ -5,7 +5,7 @@ from mlflow.exceptions import MlflowException
 from PIL import UnidentifiedImageError
 
 from kedro_dcgan.errors import DataError, DiskFullError, ModelError
-from kedro_dcgan.tracking.conflicts import is_conflict, is_data_error
+from kedro_dcgan.tracking.transient_errors import is_conflict, is_data_error
 
 # The record's content is not valid: a name that MLflow does not allow, a parameter that the run has with another value.
 # All other codes are transient. BAD_REQUEST too: MLflow gives it to most errors of its database (see `conflicts`).

@@ -8,9 +8,9 @@ from typing import Any
 
 from kedro_dcgan.errors import DcganError, TrackingError
 from kedro_dcgan.tracking.journal import Journal, RunIdentity
-from kedro_dcgan.tracking.sender import Sender
 from kedro_dcgan.tracking.settings import TrackingSettings
-from kedro_dcgan.tracking.system import SystemMetrics
+from kedro_dcgan.tracking.system_metrics import SystemMetrics
+from kedro_dcgan.tracking.uploader import Sender
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from kedro_dcgan.config.types import Group
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.parameters.group import Group
 
 # `user:password@`, where the password may hold anything but blanks. Over HTTP it is no `port/`, and a token may stand
 # alone before the `@`.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kedro_dcgan.gan.trained import TrainedGenerator
+    from kedro_dcgan.model.saved import TrainedGenerator
 
 
 @dataclass(frozen=True)

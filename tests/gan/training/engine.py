@@ -3,11 +3,11 @@
 import torch
 from recipes import tiny_training
 
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.devices import Compute
-from kedro_dcgan.gan.training.loop import Training
-from kedro_dcgan.gan.training.state import create_state
 from kedro_dcgan.gan.training.tick import Surroundings
+from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.loop import Training
+from kedro_dcgan.training.state import create_state
 
 # The networks are tiny: more than one thread only makes them wait for each other.
 torch.set_num_threads(1)

@@ -6,10 +6,10 @@ from engine import CPU
 from recipes import tiny_training, training_parameters
 from torch.utils.flop_counter import FlopCounterMode
 
-from kedro_dcgan.gan.architectures import network_specs
 from kedro_dcgan.gan.training.arithmetic import flops_per_image
-from kedro_dcgan.gan.training.state import create_state
-from kedro_dcgan.gan.training.step import Step
+from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.training.state import create_state
+from kedro_dcgan.training.step import Step
 
 
 def test_the_standard_step_takes_2_275_gigaflops_an_image():

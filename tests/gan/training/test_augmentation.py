@@ -2,8 +2,8 @@ import pytest
 import torch
 from engine import CPU
 
-from kedro_dcgan.gan.training.augmentation import augment, colour, cutout, flip, translation
 from kedro_dcgan.gan.training.randomness import Draws
+from kedro_dcgan.training.augmentation import augment, colour, cutout, flip, translation
 
 NAMES = ("colour", "translation", "cutout")
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from kedro_dcgan.gan.training.batches import batches_on, resident, streamed
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.images.shards import PreparedImages, StoredShard
+from kedro_dcgan.training.data import batches_on, resident, streamed
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (300, 3, 16, 16), dtype=np.uint8)
 ROWS = np.random.default_rng(1).permutation(300)[:200]

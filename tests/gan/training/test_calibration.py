@@ -10,19 +10,19 @@ import torch
 from engine import CPU, REAL, batches, new_state, ticks, weights_of
 from recipes import tiny_training
 
-from kedro_dcgan.gan.autotune import Tuning
-from kedro_dcgan.gan.devices import Compute
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.gan.memory import training_bytes
-from kedro_dcgan.gan.ranks import Ranks
-from kedro_dcgan.gan.threads import torch_threads
-from kedro_dcgan.gan.training import calibration, trial
-from kedro_dcgan.gan.training.calibration import calibrate, calibrate_steps, calibration_of
-from kedro_dcgan.gan.training.execution import Calibration, execute, set_up
-from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
-from kedro_dcgan.gan.training.plan import plan_training
-from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
-from kedro_dcgan.images.shards import PreparedImages, StoredShard
+from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.distributed.ranks import Ranks
+from kedro_dcgan.training.fast import calibration, trial
+from kedro_dcgan.training.fast.autotune import Tuning
+from kedro_dcgan.training.fast.calibration import calibrate, calibrate_steps, calibration_of
+from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
+from kedro_dcgan.training.fast.execution import Calibration, execute, set_up
+from kedro_dcgan.training.plan import plan_training
+from kedro_dcgan.training.step import Step
+from kedro_dcgan.training.threads import torch_threads
 
 IMAGES = PreparedImages(16, 1, "digest", [StoredShard("0", "", REAL.numpy())], {"train": torch.arange(64).numpy()})
 CUDA = Compute(torch.device("cuda"), "float32")

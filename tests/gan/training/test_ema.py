@@ -4,10 +4,10 @@ import pytest
 import torch
 from recipes import tiny_training
 
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.networks import Generator, initialise
-from kedro_dcgan.gan.sampling import sample_latents
-from kedro_dcgan.gan.training.ema import decay_of, recalibrate, update_average
+from kedro_dcgan.model.networks import Generator, initialise
+from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.sampling import sample_latents
+from kedro_dcgan.training.ema import decay_of, recalibrate, update_average
 
 SPEC = network_specs(16, 1, tiny_training())[0]
 

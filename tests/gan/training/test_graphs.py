@@ -11,12 +11,12 @@ from recipes import tiny_training
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from kedro_dcgan.gan.devices import Compute, deterministic_algorithms
-from kedro_dcgan.gan.training import graphs
-from kedro_dcgan.gan.training.execution import execute
-from kedro_dcgan.gan.training.graphs import STEPS_BEFORE
-from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.training.devices import Compute, deterministic_algorithms
+from kedro_dcgan.training.fast import cuda_graphs as graphs
+from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
+from kedro_dcgan.training.fast.execution import execute
+from kedro_dcgan.training.step import Step
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 LINEAR = {"discriminator__batch_norm": False}

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kedro_dcgan.gan.training.health import (
+from kedro_dcgan.training.health import (
     COLLAPSE,
     HEALTHY,
     OSCILLATION,
@@ -13,7 +13,7 @@ from kedro_dcgan.gan.training.health import (
     diversity,
     verdict,
 )
-from kedro_dcgan.gan.training.records import TickRecord
+from kedro_dcgan.training.records import TickRecord
 
 GOOD = TickRecord(0, 0.7, 2.0, 0.9, 0.9, 0.8, 0.2, 0.9, None, 100.0, 1.0, HEALTHY)
 

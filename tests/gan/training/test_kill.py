@@ -13,14 +13,14 @@ import torch
 from engine import CPU, REAL, a_run, batches, new_state, tensors_in
 from recipes import tiny_training
 
-from kedro_dcgan import atomic
+from kedro_dcgan import storage as atomic
 from kedro_dcgan.checkpoint_files import CheckpointFolder
-from kedro_dcgan.gan.training import calibration
-from kedro_dcgan.gan.training.calibration import calibration_of
-from kedro_dcgan.gan.training.checkpoints import Checkpoint, CheckpointHeader, TrainingStart, choose_checkpoint, restore
-from kedro_dcgan.gan.training.execution import Calibration, set_up
-from kedro_dcgan.gan.training.plan import plan_training
-from kedro_dcgan.images.shards import PreparedImages, StoredShard
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
+from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointHeader, TrainingStart, choose_checkpoint, restore
+from kedro_dcgan.training.fast import calibration
+from kedro_dcgan.training.fast.calibration import calibration_of
+from kedro_dcgan.training.fast.execution import Calibration, set_up
+from kedro_dcgan.training.plan import plan_training
 
 KILLS = 20
 # Long enough to be killed in; for what is killed while it saves, as long as it takes to save twice.

@@ -4,8 +4,8 @@ from engine import a_run, batches, new_state, tensors_in, ticks, weights_of
 from recipes import tiny_training
 
 from kedro_dcgan.errors import TrainingError
-from kedro_dcgan.gan.devices import Compute, deterministic_algorithms
-from kedro_dcgan.gan.sampling import generate_all
+from kedro_dcgan.model.sampling import generate_all
+from kedro_dcgan.training.devices import Compute, deterministic_algorithms
 
 
 def test_there_is_a_tick_before_the_first_step_then_by_images_seen_then_at_the_end():
@@ -109,7 +109,7 @@ def test_the_generator_with_the_smallest_distance_is_the_best():
 def test_a_generator_whose_samples_are_alike_is_not_the_best_if_there_is_another(monkeypatch):
     # (A black picture may be nearer to white digits than digits that are not good yet.)
     diversities = iter([0.1, 0.05, 0.5, 0.3, 0.1])
-    monkeypatch.setattr("kedro_dcgan.gan.training.loop.diversity", lambda *_: next(diversities))
+    monkeypatch.setattr("kedro_dcgan.training.loop.diversity", lambda *_: next(diversities))
     distances, best = iter([1.0, 0.5, 9.0, 8.0, 0.1]), []
     training = tiny_training(images_per_validation=16)
     state = new_state(training)

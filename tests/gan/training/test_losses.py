@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
-from kedro_dcgan.gan.training.losses import LOSSES, accuracies
+from kedro_dcgan.training.losses import LOSSES, accuracies
 
 REAL, FAKE = torch.tensor([0.3, -1.2]), torch.tensor([0.7, -0.4])
 

@@ -5,9 +5,9 @@ from recipes import tiny_training
 from torch import nn
 
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.gan.architectures import network_specs
-from kedro_dcgan.gan.training.penalties import gradient_penalty, r1_penalty, require_no_batch_norm
 from kedro_dcgan.gan.training.randomness import Draws
+from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.training.regularisation import gradient_penalty, r1_penalty, require_no_batch_norm
 
 IMAGES = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 

@@ -9,13 +9,13 @@ import yaml
 from engine import CPU
 from kedro.config import OmegaConfigLoader
 
-from kedro_dcgan.gan.training.loop import Training
-from kedro_dcgan.gan.training.plan import plan_training
-from kedro_dcgan.gan.training.state import create_state
+from kedro_dcgan.config import read_parameters
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.gan.training.tick import Surroundings
-from kedro_dcgan.images.shards import PreparedImages, StoredShard
-from kedro_dcgan.parameters import read_parameters
 from kedro_dcgan.settings import CONFIG_LOADER_ARGS
+from kedro_dcgan.training.loop import Training
+from kedro_dcgan.training.plan import plan_training
+from kedro_dcgan.training.state import create_state
 
 CONF = Path(__file__).parents[3] / "conf"
 PRESETS = ("base", "paper", "images64", "faces64", "digits28", "notebook28", "simpsons200", "experiment64")

@@ -3,7 +3,7 @@ from engine import CPU, REAL, new_state
 from recipes import tiny_training
 
 from kedro_dcgan.gan.training.arithmetic import flops_per_image
-from kedro_dcgan.gan.training.profile import matrix_rate, profile_step
+from kedro_dcgan.training.fast.profile import matrix_rate, profile_step
 
 
 def test_a_profile_has_all_parts_of_a_step_and_trains_as_the_loop_does():

@@ -6,10 +6,10 @@ from engine import CPU, REAL, new_state, weights_of
 from recipes import tiny_training
 from torch import distributed, multiprocessing
 
-from kedro_dcgan.gan.devices import Compute
-from kedro_dcgan.gan.ranks import Ranks
-from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.distributed.ranks import Ranks
+from kedro_dcgan.training.step import Step
 
 STEPS = 4
 NO_NORM = {"discriminator__batch_norm": False}

@@ -5,12 +5,12 @@ import torch
 from engine import CPU, REAL, new_state, weights_of
 from recipes import tiny_training
 
-from kedro_dcgan.gan.devices import Compute
-from kedro_dcgan.gan.sampling import draw_latents
-from kedro_dcgan.gan.training.losses import LOSSES
 from kedro_dcgan.gan.training.randomness import Draws, source_at
-from kedro_dcgan.gan.training.step import Step
 from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.model.sampling import draw_latents
+from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.losses import LOSSES
+from kedro_dcgan.training.step import Step
 
 IMAGES = to_model_range(REAL[:8])
 NO_NORM = {"discriminator__batch_norm": False}
@@ -111,7 +111,7 @@ def test_r1_comes_every_so_many_steps_and_is_so_many_times_stronger():
 @pytest.mark.parametrize("changes", [{"penalties__r1": 1.0, **NO_NORM}, {"loss": "wgan_gp", **NO_NORM}, {}])
 def test_the_discriminator_sees_no_image_that_is_not_augmented(monkeypatch, changes):
     # Real ones and fakes, in its own update, in the generator's, and where its gradients are penalised.
-    monkeypatch.setattr("kedro_dcgan.gan.training.step.augment", lambda images, names, draws: images * 0 + 0.5)
+    monkeypatch.setattr("kedro_dcgan.training.step.augment", lambda images, names, draws: images * 0 + 0.5)
     training = tiny_training(**changes)
     state, seen = new_state(training), []
     state.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
@@ -125,7 +125,7 @@ def test_the_discriminator_sees_no_image_that_is_not_augmented(monkeypatch, chan
 def test_one_pass_on_real_and_fake_images_gives_what_two_give(monkeypatch, changes):
     training = tiny_training(**NO_NORM, ema__half_life=100, **changes)
     together, values = stepped(training, 3)
-    monkeypatch.setattr("kedro_dcgan.gan.training.step._MOST_IN_ONE_PASS", 0)
+    monkeypatch.setattr("kedro_dcgan.training.step._MOST_IN_ONE_PASS", 0)
     apart, expected = stepped(training, 3)
     for name, weight in weights_of(apart).items():
         assert torch.allclose(weights_of(together)[name].float(), weight.float(), rtol=1e-3, atol=1e-5), name

@@ -7,11 +7,11 @@ import pytest
 import torch
 from trajectories import CASES, STORED, portable
 
-from kedro_dcgan.gan.training.plan import TRAJECTORY_VERSION
+from kedro_dcgan.training.plan import TRAJECTORY_VERSION
 
 EXPECTED = json.loads(STORED.read_text())
 REMEDY = (
-    "Other weights than before. If that is intended, raise TRAJECTORY_VERSION in gan/training/plan.py and run "
+    "Other weights than before. If that is intended, raise TRAJECTORY_VERSION in training/plan.py and run "
     "python tests/gan/training/trajectories.py --write; note in the CHANGELOG that trainings cannot resume."
 )
 

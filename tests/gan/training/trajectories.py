@@ -62,7 +62,7 @@ def main(is_written: bool) -> None:
     """Train all cases; print the digests, or store them."""
     import torch
 
-    from kedro_dcgan.gan.training.plan import TRAJECTORY_VERSION
+    from kedro_dcgan.training.plan import TRAJECTORY_VERSION
 
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     found = {"trajectory_version": TRAJECTORY_VERSION, "torch": torch.__version__.partition("+")[0]}
@@ -72,7 +72,7 @@ def main(is_written: bool) -> None:
         return
     stored = json.loads(STORED.read_text()) if STORED.exists() else {}
     if all(stored.get(key) == value for key, value in found.items()) and stored != json.loads(text):
-        sys.exit("The weights have changed: raise TRAJECTORY_VERSION in gan/training/plan.py first.")
+        sys.exit("The weights have changed: raise TRAJECTORY_VERSION in training/plan.py first.")
     STORED.write_text(text + "\n")
 
 
@@ -82,14 +82,14 @@ def trained(name):
     from recipes import tiny_training
 
     from kedro_dcgan.checkpoint_files import CheckpointFolder
-    from kedro_dcgan.gan.training.checkpoints import TrainingStart
-    from kedro_dcgan.gan.training.plan import plan_training
-    from kedro_dcgan.images.shards import PreparedImages, StoredShard
-    from kedro_dcgan.launch.here import training_here
+    from kedro_dcgan.data.shards import PreparedImages, StoredShard
+    from kedro_dcgan.training.checkpoints import TrainingStart
+    from kedro_dcgan.training.in_process import training_here
+    from kedro_dcgan.training.plan import plan_training
 
     size, channels = SIZES.get(name, (16, 1))
     count = 24 if size < 200 else 16
-    pixels = np.random.RandomState(0).randint(0, 256, (count + 8, channels, size, size), dtype=np.uint8)  # noqa: NPY002
+    pixels = np.random.RandomState(0).randint(0, 256, (count + 8, channels, size, size), dtype=np.uint8)
     splits = {"train": np.arange(count), "validation": np.arange(count, count + 8)}
     images = PreparedImages(size, channels, "digest", [StoredShard("0", "", pixels)], splits)
     changes = {key.replace(".", "__"): value for key, value in CASES[name].items()}

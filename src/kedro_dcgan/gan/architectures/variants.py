@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from kedro_dcgan.gan.specs import BatchNorm, Conv, Dense, DiscriminatorSpec, Dropout, Layer, LeakyRelu
+from kedro_dcgan.model.specs import BatchNorm, Conv, Dense, DiscriminatorSpec, Dropout, Layer, LeakyRelu
 
 
 def with_dropout(spec: DiscriminatorSpec, rate: float) -> DiscriminatorSpec:

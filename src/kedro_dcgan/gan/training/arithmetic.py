@@ -1,8 +1,8 @@
 """How much arithmetic a step takes: what images a second come to in FLOP/s."""
 
-from kedro_dcgan.gan.describe import describe
-from kedro_dcgan.gan.specs import DiscriminatorSpec, GeneratorSpec
-from kedro_dcgan.parameters import TrainingParameters
+from kedro_dcgan.config import TrainingParameters
+from kedro_dcgan.model.describe import describe
+from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec
 
 
 def flops_per_image(generator: GeneratorSpec, discriminator: DiscriminatorSpec, training: TrainingParameters) -> float:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kedro_dcgan.gan.devices import Compute, to_device
-from kedro_dcgan.gan.sampling import draw_latents
-from kedro_dcgan.gan.specs import GeneratorSpec
+from kedro_dcgan.model.sampling import draw_latents
+from kedro_dcgan.model.specs import GeneratorSpec
+from kedro_dcgan.training.devices import Compute, to_device
 
 
 def source_at(seed: int, images_seen: int) -> torch.Generator:

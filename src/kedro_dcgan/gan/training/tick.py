@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from kedro_dcgan.gan.networks import Generator
-from kedro_dcgan.gan.training.records import KeptGenerator, TickRecord
+from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.training.records import KeptGenerator, TickRecord
 
 
 @dataclass(frozen=True)

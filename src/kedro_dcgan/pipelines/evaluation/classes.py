@@ -5,10 +5,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from kedro_dcgan.images.manifest import labels_of
-from kedro_dcgan.images.shards import PreparedImages
-from kedro_dcgan.metrics.classes import ClassProbe, chance_divergence, covered, divergence
-from kedro_dcgan.metrics.estimates import BLOCKS, Estimate, jackknife
+from kedro_dcgan.data.manifest import labels_of
+from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.evaluation.classes import ClassProbe, chance_divergence, covered, divergence
+from kedro_dcgan.evaluation.intervals import BLOCKS, Estimate, jackknife
 from kedro_dcgan.metrics.number import Number
 from kedro_dcgan.pipelines.evaluation.measuring import Measurement
 

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kedro_dcgan.data.decode import open_image, read_pixels, strict_pillow
+from kedro_dcgan.data.orientation import set_upright
+from kedro_dcgan.data.scan import Input
+from kedro_dcgan.data.sources import Limits, Source, open_source
 from kedro_dcgan.errors import DataError, SourceError, UnusableImageError
-from kedro_dcgan.images.decode import open_image, read_pixels, strict_pillow
-from kedro_dcgan.images.orientation import set_upright
-from kedro_dcgan.images.scan import Input
-from kedro_dcgan.metrics.extractors import Collector, FeatureExtractor
+from kedro_dcgan.evaluation.features import Collector, FeatureExtractor
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol
+from kedro_dcgan.evaluation.reference import Reference, feature_set
 from kedro_dcgan.metrics.number import Number, as_json
-from kedro_dcgan.metrics.protocol import MeasurementProtocol
-from kedro_dcgan.metrics.reference import Reference, feature_set
 from kedro_dcgan.progress import track
-from kedro_dcgan.sources import Limits, Source, open_source
 
 _LIMITS, _PIXELS = Limits(file_bytes=100_000_000, files=10_000_000), 100_000_000
 _BLOCK, _BATCH_PIXELS = 64, 4_000_000

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from kedro_dcgan.metrics.estimates import Estimate
-from kedro_dcgan.metrics.extractors import Collector
-from kedro_dcgan.metrics.feature_set import Comparison, FeatureSet
-from kedro_dcgan.metrics.inception import InceptionFeatures
+from kedro_dcgan.evaluation.feature_set import Comparison, FeatureSet
+from kedro_dcgan.evaluation.features import Collector
+from kedro_dcgan.evaluation.inception import InceptionFeatures
+from kedro_dcgan.evaluation.intervals import Estimate
+from kedro_dcgan.evaluation.reference import feature_set
 from kedro_dcgan.metrics.inception_score import SPLITS, inception_score
 from kedro_dcgan.metrics.number import Number
-from kedro_dcgan.metrics.reference import feature_set
 from kedro_dcgan.pipelines.evaluation.references import References
 
 

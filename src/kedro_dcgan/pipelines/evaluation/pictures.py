@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kedro_dcgan.gan.networks import Generator
-from kedro_dcgan.gan.sampling import generate_all
-from kedro_dcgan.images.shards import PreparedImages
-from kedro_dcgan.metrics.neighbours import Neighbourhoods, nearest
+from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.evaluation.neighbours import Neighbourhoods, nearest
+from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.model.sampling import generate_all
 from kedro_dcgan.pipelines.evaluation.measuring import Measurement
 from kedro_dcgan.reports.sheets import EvaluationPictures
 

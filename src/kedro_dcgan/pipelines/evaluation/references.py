@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kedro_dcgan.images.shards import PreparedImages
-from kedro_dcgan.metrics.estimates import Estimate
-from kedro_dcgan.metrics.extractors import Collector, FeatureExtractor
-from kedro_dcgan.metrics.protocol import MeasurementProtocol
-from kedro_dcgan.metrics.reference import Reference, feature_set
-from kedro_dcgan.parameters import EvaluationParameters
+from kedro_dcgan.config import EvaluationParameters
+from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.evaluation.features import Collector, FeatureExtractor
+from kedro_dcgan.evaluation.intervals import Estimate
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol
+from kedro_dcgan.evaluation.reference import Reference, feature_set
+from kedro_dcgan.evaluation.reference_files import ReferenceFolder
 from kedro_dcgan.progress import track
-from kedro_dcgan.reference_files import ReferenceFolder
 
 logger = logging.getLogger(__name__)
 

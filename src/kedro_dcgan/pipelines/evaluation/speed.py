@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import torch
 
-from kedro_dcgan.gan.devices import has_bfloat16
-from kedro_dcgan.gan.threads import fast_threads
-from kedro_dcgan.metrics.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.metrics.extractors import FeatureExtractor
+from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
+from kedro_dcgan.evaluation.features import FeatureExtractor
+from kedro_dcgan.training.devices import has_bfloat16
+from kedro_dcgan.training.threads import fast_threads
 
 logger = logging.getLogger(__name__)
 

@@ -10,20 +10,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
+from kedro_dcgan.data.manifest import COLUMNS, advise, complete_manifest, count_look_alikes, summarise
+from kedro_dcgan.data.orientation import Region
+from kedro_dcgan.data.scan import Block, Preparation, ScannedBlock, ScanTask, scan_block
+from kedro_dcgan.data.shards import ImageShards, Scan, images_per_block, images_per_shard
+from kedro_dcgan.data.sources import Limits, Source
+from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED
+from kedro_dcgan.data.workers import map_in_order
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.images.manifest import COLUMNS, advise, complete_manifest, count_look_alikes, summarise
-from kedro_dcgan.images.orientation import Region
-from kedro_dcgan.images.scan import Block, Preparation, ScannedBlock, ScanTask, scan_block
-from kedro_dcgan.images.shards import ImageShards, Scan, images_per_block, images_per_shard
-from kedro_dcgan.images.transforms import Crop
-from kedro_dcgan.images.verdicts import ACCEPTED, SKIPPED
 from kedro_dcgan.limits import usable_cores
-from kedro_dcgan.parameters import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.progress import track
-from kedro_dcgan.reports.contact_sheets import SkippedTile, draw_accepted, draw_skipped, from_jpeg, from_pixels
 from kedro_dcgan.reports.dataset import draw_sizes, write_page
-from kedro_dcgan.sources import Limits, Source
-from kedro_dcgan.workers import map_in_order
+from kedro_dcgan.reports.pictures import SkippedTile, draw_accepted, draw_skipped, from_jpeg, from_pixels
 
 logger = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ import logging
 
 import pandas as pd
 
+from kedro_dcgan.config import PreprocessingParameters
+from kedro_dcgan.data.manifest import SPLITS
+from kedro_dcgan.data.scan import Preparation
+from kedro_dcgan.data.shards import ImageShards, PreparedImages, select
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.images.manifest import SPLITS
-from kedro_dcgan.images.scan import Preparation
-from kedro_dcgan.images.shards import ImageShards, PreparedImages, select
-from kedro_dcgan.parameters import PreprocessingParameters
 
 logger = logging.getLogger(__name__)
 

@@ -3,14 +3,14 @@
 import logging
 import time
 
-from kedro_dcgan.gan.training.health import HEALTHY, advice_for, verdict
-from kedro_dcgan.gan.training.plan import Plan
-from kedro_dcgan.gan.training.records import TickRecord
+from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.gan.training.tick import Tick
-from kedro_dcgan.launch.here import Run
-from kedro_dcgan.parameters import TrainingParameters
 from kedro_dcgan.pipelines.training.speed import SpeedWatch
 from kedro_dcgan.progress import operations
+from kedro_dcgan.training.health import HEALTHY, advice_for, verdict
+from kedro_dcgan.training.in_process import Run
+from kedro_dcgan.training.plan import Plan
+from kedro_dcgan.training.records import TickRecord
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import psutil
 
-from kedro_dcgan.gan.training.execution import Calibration
 from kedro_dcgan.limits import usable_cores
+from kedro_dcgan.training.fast.execution import Calibration
 
 # Below this share of the calibrated speed, for this many ticks in a row, a training is slow.
 _SHARE, _TICKS = 0.5, 2

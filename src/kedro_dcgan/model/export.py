@@ -1,0 +1,90 @@
+"""A generator for other runtimes: as ONNX and as a program of torch.export. Neither holds a pickle.
+
+Both take latents float32 `(N, latent_dim)`, any N, and give images float32 `(N, C, H, W)` in [-1, 1]. Knows no
+framework, and imports what takes seconds when it is used.
+"""
+
+import contextlib
+import io
+from typing import TYPE_CHECKING
+
+from kedro_dcgan.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+    from kedro_dcgan.model.networks import Generator
+    from kedro_dcgan.model.saved import TrainedGenerator
+
+# The largest difference between two runtimes of a value in [-1, 1].
+TOLERANCE = 1e-4
+
+LATENTS, IMAGES = "latents", "images"
+
+
+def exported_program(generator: "Generator") -> "ExportedProgram":
+    """Return the generator in eval mode as a graph of torch's own operations, for any number of latents."""
+    import torch
+
+    latents = torch.zeros(2, generator.spec.latent_dim)
+    with torch.no_grad():
+        return torch.export.export(generator.eval(), (latents,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+
+
+def to_pt2(program: "ExportedProgram") -> bytes:
+    """Return what `torch.export.load` reads."""
+    import torch
+
+    file = io.BytesIO()
+    # Example inputs are the one part of the archive that torch pickles.
+    examples, program.example_inputs = program.example_inputs, None
+    torch.export.save(program, file)
+    program.example_inputs = examples
+    return file.getvalue()
+
+
+def to_onnx(program: "ExportedProgram", trained: "TrainedGenerator") -> bytes:
+    """Return an ONNX model from `latents` to `images`; what they mean stands in its metadata."""
+    import onnx
+    import torch
+
+    # torch tells of each pass that it makes.
+    with contextlib.redirect_stdout(io.StringIO()):
+        exported = torch.onnx.export(program, (), input_names=[LATENTS], output_names=[IMAGES], verbose=False)
+    assert exported is not None  # noqa: S101  (it is none only where a file is asked for)
+    model = exported.model_proto
+    facts = {
+        LATENTS: f"{trained.spec.latents}, float32 (N, {trained.spec.latent_dim})",
+        IMAGES: "float32 (N, C, H, W) in [-1, 1]",
+        "dataset_digest": trained.dataset_digest,
+        "images_seen": str(trained.images_seen),
+    }
+    onnx.helper.set_model_props(model, facts)
+    return bytes(model.SerializeToString())
+
+
+def require_same_images(generator: "Generator", onnx_model: bytes, latents_seed: int = 0) -> float:
+    """Check that ONNX Runtime draws what PyTorch draws, for batches of 1 and of 5; return the largest difference.
+
+    Raises:
+        ModelError: if they differ by more than `TOLERANCE`.
+    """
+    import onnxruntime
+    import torch
+
+    from kedro_dcgan.model.sampling import sample_latents
+
+    session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
+    largest = 0.0
+    for count in (1, 5):
+        latents = sample_latents(count, generator.spec, latents_seed)
+        with torch.inference_mode():
+            expected = generator(latents)
+        (images,) = session.run([IMAGES], {LATENTS: latents.numpy()})
+        largest = max(largest, float((torch.from_numpy(images) - expected).abs().max()))
+    if not largest <= TOLERANCE:
+        raise ModelError(
+            f"the ONNX model must draw what PyTorch draws, to {TOLERANCE:g} (they differ by {largest:.2g}). "
+            "Report this: the generator itself is not at fault."
+        )
+    return largest

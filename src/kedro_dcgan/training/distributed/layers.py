@@ -1,0 +1,86 @@
+"""Layers that look at a whole batch, of which a rank has a part: in their place come those that look at all parts.
+
+Names and shapes of weights stay as they are, so that checkpoints do not depend on the number of ranks.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.functional import batch_norm
+
+from kedro_dcgan.gan.dropout import Dropout
+from kedro_dcgan.training.distributed.ranks import Ranks
+
+
+def spread(network: nn.Module, ranks: Ranks, common_statistics: bool) -> None:
+    """Let dropout, and batch norm if asked for, work on a rank's rows as they would on all, in training."""
+    for name, layer in network.named_children():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and common_statistics:
+            setattr(network, name, _CommonBatchNorm(layer, ranks))
+        elif isinstance(layer, Dropout):
+            setattr(network, name, Dropout(layer.rate, ranks))
+        else:
+            spread(layer, ranks, common_statistics)
+
+
+class _CommonBatchNorm(nn.Module):
+    """Batch norm with the statistics of all ranks' rows, in float32, and gradients through them.
+
+    (Torch's own SyncBatchNorm does not work on CPUs.)
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, ranks: Ranks) -> None:
+        super().__init__()
+        self._ranks, self._epsilon, self._momentum = ranks, norm.eps, norm.momentum or 0.0
+        self.weight, self.bias = norm.weight, norm.bias
+        for name, statistic in norm.named_buffers():
+            self.register_buffer(name, statistic)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training:
+            return batch_norm(inputs, self.running_mean, self.running_var, self.weight, self.bias, eps=self._epsilon)
+        exact = inputs.float()
+        over = [axis for axis in range(inputs.dim()) if axis != 1]
+        own_variance, own_mean = torch.var_mean(exact, over, correction=0)
+        # As many rows in each rank: the variance of all is the mean of theirs about the common mean.
+        mean = self._mean_over_ranks(own_mean)
+        variance = self._mean_over_ranks(own_variance + (own_mean - mean).square())
+        self._update_running(mean.detach(), variance.detach(), self._ranks.count * inputs.numel() // len(mean))
+        scale = torch.rsqrt(variance + self._epsilon)
+        shape = (1, -1, *(1 for _ in over[1:]))
+        outputs = (exact - mean.view(shape)) * scale.view(shape)
+        if self.weight is not None:
+            outputs = outputs * self.weight.view(shape) + self.bias.view(shape)
+        return outputs.to(inputs.dtype)
+
+    def _mean_over_ranks(self, statistic: Tensor) -> Tensor:
+        return _SumOverRanks.apply(statistic) / self._ranks.count
+
+    @torch.no_grad()
+    def _update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        # As torch does: with the variance of a sample.
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self._momentum)
+        self.running_var.lerp_(variance * count / (count - 1), self._momentum)
+
+
+class _SumOverRanks(torch.autograd.Function):
+    # Each rank's summand is in the sums of all: its gradient is the sum of theirs.
+    @staticmethod
+    def forward(context: Any, summand: Tensor) -> Tensor:
+        return _summed(summand)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        return _summed(gradients[0])
+
+
+def _summed(summand: Tensor) -> Tensor:
+    total = summand.clone()
+    distributed.all_reduce(total)
+    return total

@@ -1,0 +1,50 @@
+"""The average of the generator over time, which is what is shown, measured and exported.
+
+Yazıcı et al. 2018 (arXiv 1806.04498); the half-life in images and its growth from 0 as in Karras et al. 2020
+(arXiv 2006.06676). Batch norm's statistics belong to weights and not to their average: they are measured
+anew, over latents (Brock et al. 2018, arXiv 1809.11096, "standing statistics").
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.training.devices import to_device
+
+# A half-life never reaches further back than this share of the training so far.
+_RAMP_UP = 0.05
+
+
+def decay_of(images: int, images_seen: int, half_life: int) -> float:
+    """Return by how much the weight of what was shrinks over so many images: half over `half_life`."""
+    half_life_now = min(half_life, _RAMP_UP * images_seen)
+    return float(0.5 ** (images / half_life_now)) if half_life_now else 0.0
+
+
+@torch.no_grad()
+def update_average(average: Generator, generator: Generator, decay: float) -> None:
+    """Move the average towards the generator: decay * average + (1 - decay) * weights."""
+    # One kernel for all weights.
+    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(generator.parameters()), 0)
+    for of_average, of_generator in zip(average.buffers(), generator.buffers(), strict=True):
+        of_average.copy_(of_generator)
+
+
+@torch.no_grad()
+def recalibrate(generator: Generator, latents: Tensor, batch_size: int) -> None:
+    """Set batch norm's running statistics to their means over whole batches of `latents`; leave the weights alone."""
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta, was_training = [norm.momentum for norm in norms], generator.training
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    generator.train()
+    device = next(generator.parameters()).device
+    for start in range(0, max(1, len(latents) // batch_size) * batch_size, batch_size):
+        generator(to_device(latents[start : start + batch_size], device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    generator.train(was_training)

@@ -1,0 +1,128 @@
+"""Autotune the convolutions of a network on this CPU."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from kedro_dcgan.model.convolution_algorithms import (
+    OPERATIONS,
+    Algorithm,
+    Algorithms,
+    Geometry,
+    Operation,
+    key_of,
+    run,
+)
+from kedro_dcgan.model.convolutions import Conv2d, ConvTranspose2d
+
+# An operation is run this often, or for this long: the fastest run counts.
+_RUNS, _SECONDS = 7, 0.02
+# Keep the default algorithm unless another one is clearly faster.
+_LEAST_GAIN = 1.1
+# A precision this many times slower than the first one need not be timed to the end.
+_HOPELESS = 3
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The algorithms by layer name, and the seconds that all operations together take with them, by precision."""
+
+    algorithms: Mapping[str, Algorithms]
+    seconds: Mapping[torch.dtype, float]
+
+
+def tune(network: nn.Module, inputs: Tensor, precisions: Iterable[torch.dtype]) -> Tuning:
+    """Time every operation of every convolution of a network, at the sizes that a batch of `inputs` has there.
+
+    A precision that takes several times as long as the first one, because it is emulated, is given up: its seconds are
+    infinite.
+    """
+    algorithms: dict[str, dict[str, Algorithm]] = {}
+    seconds = dict.fromkeys(precisions, 0.0)
+    first = next(iter(seconds))
+    for name, geometry in geometries(network, inputs).items():
+        algorithms[name] = {}
+        for precision in seconds:
+            if math.isinf(seconds[precision]):
+                continue
+            operands = operands_of(geometry, len(inputs), precision)
+            for operation, pair in zip(OPERATIONS, operands, strict=True):
+                algorithm, taken = _fastest(geometry, operation, pair)
+                algorithms[name][key_of(operation, precision)] = algorithm
+                seconds[precision] += taken
+            if seconds[precision] > _HOPELESS * seconds[first]:
+                seconds[precision] = math.inf
+    return Tuning(algorithms, seconds)
+
+
+def _fastest(geometry: Geometry, operation: Operation, operands: tuple[Tensor, Tensor]) -> tuple[Algorithm, float]:
+    """Return the algorithm to use for an operation, and its seconds."""
+    precision = operands[0].dtype
+    default, times = geometry.algorithm(operation, precision), {}
+    for algorithm in geometry.possible(operation):
+        chosen = replace(geometry, algorithms={key_of(operation, precision): algorithm})
+        times[algorithm] = seconds_of(partial(run, operation, *operands, chosen))
+    fastest = min(times, key=times.__getitem__)
+    used = fastest if times[default] > _LEAST_GAIN * times[fastest] else default
+    return used, times[used]
+
+
+def use_algorithms(network: nn.Module, algorithms: Mapping[str, Algorithms]) -> None:
+    """Set the algorithms of a network's convolutions."""
+    for name, layer in network.named_modules():
+        if name in algorithms and isinstance(layer, Conv2d | ConvTranspose2d):
+            layer.algorithms = dict(algorithms[name])
+
+
+def geometries(network: nn.Module, inputs: Tensor) -> dict[str, Geometry]:
+    """Return the shape of each convolution, by layer name, for a batch of `inputs`."""
+    found: dict[str, Geometry] = {}
+    hooks = []
+    for name, layer in network.named_modules():
+        if isinstance(layer, Conv2d | ConvTranspose2d):
+
+            def note(layer: Conv2d | ConvTranspose2d, images: tuple[Tensor], name: str = name) -> None:
+                found[name] = replace(layer.geometry(*images[0].shape[2:]), algorithms={})
+
+            hooks.append(layer.register_forward_pre_hook(note))
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        network(inputs)
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def operands_of(geometry: Geometry, batch: int, precision: torch.dtype) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Return random operands of the operations, in the order of OPERATIONS; zeros would run faster."""
+    source = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        drawn = torch.randn(shape, generator=source).to(precision)
+        return drawn.contiguous(memory_format=torch.channels_last)
+
+    large = draw(batch, geometry.channels, *geometry.large)
+    small = draw(batch, geometry.features, *geometry.small)
+    kernel = draw(geometry.features, geometry.channels, geometry.kernel, geometry.kernel)
+    return (large, kernel), (small, kernel), (large, small)
+
+
+def seconds_of(function: Callable[[], object]) -> float:
+    """Return the seconds of the fastest of a few calls, after one to warm up."""
+    function()
+    best, begin = float("inf"), time.perf_counter()
+    for _ in range(_RUNS):
+        started = time.perf_counter()
+        function()
+        ended = time.perf_counter()
+        best = min(best, ended - started)
+        if ended - begin > _SECONDS:
+            break
+    return best

@@ -1,0 +1,269 @@
+"""Choose precision, threads, convolution algorithms and execution of a training by timing its own steps here.
+
+Explicit parameters win. Nothing is timed with `training.deterministic`, or for a training of fewer than 100 cycles of
+steps: it runs in float32 on all usable cores, unless set otherwise.
+"""
+
+import gc
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from kedro_dcgan.config import TrainingParameters
+from kedro_dcgan.errors import in_short
+from kedro_dcgan.gan.memory import free_bytes, is_lack_of_memory, training_bytes
+from kedro_dcgan.model.networks import Discriminator, Generator
+from kedro_dcgan.model.sampling import sample_latents
+from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec
+from kedro_dcgan.training.devices import Compute, hardware_of, has_bfloat16
+from kedro_dcgan.training.fast.autotune import Tuning, tune
+from kedro_dcgan.training.fast.execution import Calibration, Precision
+from kedro_dcgan.training.fast.trial import Trial
+from kedro_dcgan.training.plan import Plan
+from kedro_dcgan.training.state import Execution
+from kedro_dcgan.training.step import cycle_of, images_in_a_pass
+from kedro_dcgan.training.threads import fewest_fast_threads, most_threads
+
+logger = logging.getLogger(__name__)
+
+# Shorter trainings are not timed.
+_LEAST_CYCLES = 100
+_ROUNDS = 3
+# Execution modes other than eager, and the minimum length of a training, in seconds, to try them: capturing takes a
+# second, compiling a minute or two.
+_OTHERS: dict[str, dict[Execution, float]] = {
+    "cuda": {"graphed": 60, "compiled and graphed": 3600},
+    "cpu": {"compiled": 3600},
+    "mps": {},
+}
+# Smaller gains are within the noise. bfloat16 also rounds more coarsely: it must win clearly.
+_LEAST_GAIN, _LEAST_GAIN_OF_BFLOAT16 = 1.03, 1.05
+# Algorithms of convolutions are timed on this many images at most.
+_MOST_TUNED = 64
+_DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
+    """Calibrate a new training; log the measurements in one line."""
+    device, ranks = plan.compute.device, plan.compute.ranks
+    cores = plan.compute.threads or most_threads()
+    asked: Precision = "float32" if training.precision == "auto" else training.precision
+    threads = cores if training.threads == "auto" else training.threads
+    explicit = None if training.threads == "auto" else threads
+    chosen = Calibration(device.type, hardware_of(device), asked, threads, explicit)
+    is_emulated = asked == "bfloat16" and not has_bfloat16(device.type)
+    if is_emulated:
+        logger.warning("  bfloat16 is emulated on this %s, and slow: float32 is faster here", device.type.upper())
+    is_short = plan.total_batches < _LEAST_CYCLES * cycle_of(training)
+    if training.deterministic or is_short or is_emulated:
+        chosen = replace(chosen, validation_threads=threads)
+        return _Measurement(plan, training, chosen).compiled() if training.compile is True else chosen
+    if ranks.count > 1 or not _has_room(plan, training):
+        return _without_copies(plan, training, chosen)
+    try:
+        return _Measurement(plan, training, chosen).result()
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
+            raise
+    _free_memory(device)
+    return _without_copies(plan, training, chosen)
+
+
+def calibrate_steps(
+    generator: GeneratorSpec, discriminator: DiscriminatorSpec, training: TrainingParameters, compute: Compute
+) -> Calibration:
+    """Calibrate steps outside a training, for profiles and benchmarks."""
+    steps = _LEAST_CYCLES * cycle_of(training)
+    return calibrate(Plan(generator, discriminator, compute, steps, 0, {}), training)
+
+
+def calibration_of(
+    stored: Mapping[str, Any] | None, plan: Plan, training: TrainingParameters
+) -> tuple[Calibration, Calibration]:
+    """Return the calibration that a resumed training runs with, and the one to store with it again.
+
+    Both are the stored one, if it is of the same kind of device. Explicit parameters win over it and threads are capped
+    at the usable cores, but neither is stored: without them, the training runs as it did before. Several ranks run
+    eagerly.
+    """
+    before = stored and stored.get("calibration")
+    if not before:
+        fresh = calibrate(plan, training)
+        return fresh, fresh
+    former = Calibration(**before)
+    precision = former.precision if training.precision == "auto" else training.precision
+    if former.device != plan.compute.device.type or precision != former.precision:
+        fresh = calibrate(plan, training.model_copy(update={"precision": precision}))
+        return fresh, fresh
+    cores, hardware = plan.compute.threads or most_threads(), hardware_of(plan.compute.device)
+    explicit = None if training.threads == "auto" else training.threads
+    threads = explicit or min(former.threads, cores)
+    if threads != former.threads:
+        logger.info("  threads: %d, not %d as before: results differ in the last bits", threads, former.threads)
+    used = replace(
+        former,
+        hardware=hardware,
+        threads=threads,
+        validation_threads=explicit or (former.validation_threads and min(former.validation_threads, cores)),
+        execution=former.execution if training.compile and plan.compute.ranks.count == 1 else "eager",
+    )
+    if training.compile is True and "compiled" not in used.execution:
+        used = _Measurement(plan, training, used).compiled()
+    # A speed is expected of the same cores, threads and execution alone.
+    is_same = replace(used, validation_threads=former.validation_threads) == former and plan.compute.ranks.count == 1
+    return (used if is_same else replace(used, images_per_second=None)), former
+
+
+class _Measurement:
+    """A greedy search: each choice is made with those before it."""
+
+    def __init__(self, plan: Plan, training: TrainingParameters, chosen: Calibration) -> None:
+        self._plan, self._training, self._chosen = plan, training, chosen
+        self._found: dict[str, float] = {}
+        self._precisions = [chosen]
+        self._is_cpu = plan.compute.device.type == "cpu"
+
+    def result(self) -> Calibration:
+        """Choose threads, algorithms, precision and execution."""
+        before = torch.get_num_threads()
+        started = time.perf_counter()
+        try:
+            if self._is_cpu:
+                self._choose_threads()
+            self._choose_precision_and_algorithms()
+            self._choose_execution()
+        finally:
+            torch.set_num_threads(before)
+            _free_memory(self._plan.compute.device)
+        found = " · ".join(f"{name} {speed:,.0f}" for name, speed in self._found.items())
+        chosen = f"{self._chosen}{f', {self._chosen.execution}' if self._chosen.execution != 'eager' else ''}"
+        logger.info("  calibrated in %.1f s, images/s: %s · chosen: %s", time.perf_counter() - started, found, chosen)
+        return self._chosen
+
+    def compiled(self) -> Calibration:
+        """Compile, as `training.compile: true` asks, if one rank can; choose nothing else."""
+        if self._plan.compute.ranks.count == 1 and _has_room(self._plan, self._training):
+            self._choose_execution()
+        else:
+            logger.warning("  not compiled: that takes one rank, and memory for a second copy of the training")
+        return self._chosen
+
+    def _choose_threads(self) -> None:
+        if self._training.threads == "auto" and self._chosen.threads > 1:
+            trial = Trial(self._plan, self._training, self._chosen)
+            threads, speeds = fewest_fast_threads(trial.images_per_second, self._chosen.threads)
+            self._found |= {_named(replace(self._chosen, threads=n)): speed for n, speed in speeds.items()}
+            self._chosen = replace(self._chosen, threads=threads)
+        torch.set_num_threads(self._chosen.threads)
+
+    def _choose_precision_and_algorithms(self) -> None:
+        asked, device = self._training.precision, self._plan.compute.device.type
+        precisions = _candidates(device) if asked == "auto" else [asked]
+        algorithms: dict[str, dict[str, Any]] = {}
+        if self._is_cpu:
+            tunings = _tune(self._plan, self._training, precisions)
+            algorithms = {network: dict(tuning.algorithms) for network, tuning in tunings.items()}
+            if asked == "auto":
+                precisions = [one for one in precisions if not _is_hopeless(one, tunings)]
+        self._precisions = [replace(self._chosen, precision=one, algorithms=algorithms) for one in precisions]
+        trials = [Trial(self._plan, self._training, candidate) for candidate in self._precisions]
+        speeds = [0.0 for _ in trials]
+        for _ in range(_ROUNDS):
+            # Interleaved, because the machine's speed drifts. The maximum counts: noise only slows down.
+            speeds = [max(speed, trial.images_per_second()) for speed, trial in zip(speeds, trials, strict=True)]
+        for candidate, speed in zip(self._precisions, speeds, strict=True):
+            self._consider(candidate, speed, _LEAST_GAIN_OF_BFLOAT16)
+
+    def _choose_execution(self) -> None:
+        wanted, others, speed = self._training.compile, _OTHERS[self._chosen.device], self._chosen.images_per_second
+        executions: list[Execution] = []
+        if wanted is True:
+            executions = list(others)[-1:]
+            # Whatever it gains, it is asked for.
+            self._chosen = replace(self._chosen, images_per_second=None)
+        elif wanted and speed:
+            executions = [one for one, seconds in others.items() if self._plan.total_images / speed >= seconds]
+        precisions = self._precisions if not self._is_cpu else [self._chosen]
+        for execution in executions:
+            # On a GPU, eager steps wait for kernels to be launched: captured ones decide on the precision, too.
+            for candidate in precisions:
+                speed = self._speed(replace(candidate, execution=execution))
+                if speed:
+                    self._consider(replace(candidate, execution=execution), speed, _LEAST_GAIN)
+
+    def _consider(self, candidate: Calibration, speed: float, least_gain: float) -> None:
+        self._found[_named(candidate)] = speed
+        if not self._chosen.images_per_second or speed > least_gain * self._chosen.images_per_second:
+            self._chosen = replace(candidate, images_per_second=speed)
+
+    def _speed(self, candidate: Calibration) -> float | None:
+        try:
+            return Trial(self._plan, self._training, candidate).images_per_second()
+        except Exception as error:  # torch.compile fails in many ways: fall back to eager.
+            logger.warning("  %s execution fails here and is not used (%s)", candidate.execution, in_short(error))
+            return None
+        finally:
+            _free_memory(self._plan.compute.device)
+
+
+def _without_copies(plan: Plan, training: TrainingParameters, chosen: Calibration) -> Calibration:
+    """Choose the precision in which the convolutions alone are faster: no copy of the training can be timed."""
+    device, ranks = plan.compute.device, plan.compute.ranks
+    # All ranks must agree. Some may be on a processor without bfloat16.
+    if training.precision != "auto" or ranks.any(not has_bfloat16(device.type), device):
+        return chosen
+    if device.type != "cpu":
+        # GPUs with bfloat16 run it on tensor cores.
+        return replace(chosen, precision="bfloat16")
+    is_faster = False
+    if ranks.is_first:
+        seconds = [0.0, 0.0]
+        for tuning in _tune(plan, training, ["float32", "bfloat16"]).values():
+            seconds = [total + tuning.seconds[dtype] for total, dtype in zip(seconds, _DTYPES.values(), strict=True)]
+        is_faster = seconds[0] > _LEAST_GAIN_OF_BFLOAT16 * seconds[1]
+    return replace(chosen, precision="bfloat16" if ranks.any(is_faster, device) else "float32")
+
+
+def _tune(plan: Plan, training: TrainingParameters, precisions: list[Precision]) -> dict[str, Tuning]:
+    count = min(training.images_at_once, _MOST_TUNED)
+    judged = images_in_a_pass(plan.discriminator, count)
+    latents = sample_latents(count, plan.generator, 0)
+    images = torch.zeros(judged, plan.generator.channels, plan.generator.image_size, plan.generator.image_size)
+    # Penalties are computed in float32, whatever the precision.
+    dtypes = dict.fromkeys([torch.float32, *(_DTYPES[one] for one in precisions)])
+    return {
+        "generator": tune(Generator(plan.generator), latents, dtypes),
+        "discriminator": tune(Discriminator(plan.discriminator), images, dtypes),
+    }
+
+
+def _is_hopeless(precision: Precision, tunings: Mapping[str, Tuning]) -> bool:
+    return any(math.isinf(tuning.seconds.get(_DTYPES[precision], 0.0)) for tuning in tunings.values())
+
+
+def _candidates(device: str) -> list[Precision]:
+    # Without hardware for it, bfloat16 is emulated, slowly.
+    return ["float32", "bfloat16"] if has_bfloat16(device) else ["float32"]
+
+
+def _named(candidate: Calibration) -> str:
+    name = str(candidate) if candidate.device == "cpu" else candidate.precision
+    return name if candidate.execution == "eager" else f"{name}, {candidate.execution}"
+
+
+def _has_room(plan: Plan, training: TrainingParameters) -> bool:
+    # Two copies are timed by turns.
+    device = plan.compute.device
+    return 2 * training_bytes(plan.generator, plan.discriminator, training.images_at_once, device) <= free_bytes(device)
+
+
+def _free_memory(device: torch.device) -> None:
+    # The next copy, and the training itself, need the memory of the copies before.
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

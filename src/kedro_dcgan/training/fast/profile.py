@@ -1,0 +1,117 @@
+"""Where the time of a training step goes, and how near to the hardware's limit it is."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from kedro_dcgan.config import TrainingParameters
+from kedro_dcgan.gan.training.arithmetic import flops_per_image
+from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.state import TrainingState
+from kedro_dcgan.training.step import PARTS, Step
+
+_WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """Milliseconds of a step by part, its speed in images and FLOPs, and that of the device's matrix products.
+
+    Parts are timed on the device. Speeds are of steps that nobody watched: watching takes time.
+    """
+
+    milliseconds: dict[str, float]
+    images_per_second: float
+    flops_per_second: float
+    matrix_flops_per_second: float
+    trace: profile
+
+
+def profile_step(
+    state: TrainingState, training: TrainingParameters, compute: Compute, batches: Iterable[Tensor], steps: int
+) -> StepProfile:
+    """Train on `2 * steps + 3` batches of uint8 images: to warm up, to be timed, and watched by torch's profiler."""
+    run = _Run(state, training, compute, batches)
+    run.take(_WARM_UP)
+    seconds = run.take(steps)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if compute.device.type == "cuda" else [])]
+    with profile(activities=activities) as trace:
+        watched = run.take(steps)
+    of_parts = _milliseconds(trace, compute, steps)
+    images_per_second = steps * training.batch_size / seconds
+    flops = flops_per_image(state.generator.spec, state.discriminator.spec, training)
+    return StepProfile(
+        {**of_parts, "the rest": max(0.0, 1000 * watched / steps - sum(of_parts.values()))},
+        images_per_second,
+        images_per_second * flops,
+        matrix_rate(compute),
+        trace,
+    )
+
+
+def matrix_rate(compute: Compute, size: int | None = None, seconds: float = 1.0) -> float:
+    """Return the FLOP/s of products of large square matrices in the precision of `compute`: the roofline.
+
+    The same product is timed as a convolution of 1x1, too, and the faster one counts: torch's libraries for the two
+    differ, on some processors by more than twice. (On a GPU in float32, convolutions use TF32 and products do not.)
+    """
+    # A GPU is not filled by less.
+    size = size or (8192 if compute.device.type == "cuda" else 2048)
+    dtype = torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
+    matrix = torch.randn(size, size).to(compute.device, dtype)
+    image = matrix.view(1, size, 1, size).permute(0, 3, 1, 2)
+    kernel = matrix.view(size, size, 1, 1)
+    ways: tuple[Callable[[], Tensor], ...] = (lambda: matrix @ matrix, lambda: conv2d(image, kernel))
+    return max(2 * size**3 * _calls_per_second(way, compute, seconds / len(ways)) for way in ways)
+
+
+def _calls_per_second(function: Callable[[], Tensor], compute: Compute, seconds: float) -> float:
+    function()
+    _wait(compute)
+    started, calls = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        for _ in range(4):
+            function()
+        _wait(compute)
+        calls += 4
+    return calls / (time.perf_counter() - started)
+
+
+class _Run:
+    def __init__(
+        self, state: TrainingState, training: TrainingParameters, compute: Compute, batches: Iterable[Tensor]
+    ) -> None:
+        self._means, self._compute = state.means, compute
+        self._step, self._batches = Step(state, training, compute), iter(batches)
+
+    def take(self, steps: int) -> float:
+        """Take steps as the loop does, and return how many seconds they took."""
+        started = time.perf_counter()
+        for _ in range(steps):
+            with record_function("data"):
+                images = to_model_range(next(self._batches))
+            self._means.add(self._step(images))
+        with record_function("logging"):
+            self._means.look()
+        _wait(self._compute)
+        return time.perf_counter() - started
+
+
+def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, float]:
+    # A GPU has a part of its own for each of the host's: from the first operation of it to the last.
+    is_cuda = compute.device.type == "cuda"
+    kind, attribute = ("CUDA", "device_time_total") if is_cuda else ("CPU", "cpu_time_total")
+    events = [event for event in trace.key_averages() if event.device_type.name == kind]
+    totals = {event.key: getattr(event, attribute) / 1000 / steps for event in events}
+    return {part: totals[part] for part in ("data", *PARTS, "logging") if totals.get(part)}
+
+
+def _wait(compute: Compute) -> None:
+    if compute.device.type == "cuda":
+        torch.cuda.synchronize(compute.device)

@@ -1,0 +1,87 @@
+"""The adversarial losses, each on logits `(N,)`: what D loses on real and on fake images, and what G loses.
+
+A loss of D is the sum of its two sides, so that they may be updated together or one after the other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+from kedro_dcgan.config import LossName
+
+
+@dataclass(frozen=True)
+class Loss:
+    """D's loss on real logits (with their label) and on fake logits, G's on fake logits: each a mean.
+
+    `boundary` is the logit between fake and real; a critic (nothing) has none that is fixed.
+    """
+
+    real: Callable[[Tensor, float], Tensor]
+    fake: Callable[[Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+    boundary: float | None
+
+
+def non_saturating() -> Loss:
+    """Return D: -log D(x) - log(1 - D(G(z))), G: -log D(G(z)), with D the sigmoid of the logit.
+
+    Goodfellow et al. 2014 (arXiv 1406.2661), equation 1 and the end of section 3. `softplus(-t)` is
+    `-log sigmoid(t)` and stays finite where the sigmoid would saturate. At chance: 2 ln 2 = 1.386 and ln 2.
+    With a label t < 1 the first term is -t log D(x) - (1 - t) log(1 - D(x)) (Salimans et al. 2016, section 3.4).
+    """
+    return Loss(
+        real=lambda logits, label: (softplus(logits) - label * logits).mean(),
+        fake=lambda logits: softplus(logits).mean(),
+        generator=lambda logits: softplus(-logits).mean(),
+        boundary=0.0,
+    )
+
+
+def hinge() -> Loss:
+    """Return D: max(0, 1 - D(x)) + max(0, 1 + D(G(z))), G: -D(G(z)) (Lim and Ye 2017, arXiv 1705.02894)."""
+    return Loss(
+        real=lambda logits, _: relu(1 - logits).mean(),
+        fake=lambda logits: relu(1 + logits).mean(),
+        generator=lambda logits: -logits.mean(),
+        boundary=0.0,
+    )
+
+
+def least_squares() -> Loss:
+    """Return D: (D(x) - label)^2 / 2 + D(G(z))^2 / 2, G: (D(G(z)) - 1)^2 / 2 (Mao et al. 2017, equation 9)."""
+    return Loss(
+        real=lambda logits, label: (logits - label).square().mean() / 2,
+        fake=lambda logits: logits.square().mean() / 2,
+        generator=lambda logits: (logits - 1).square().mean() / 2,
+        boundary=0.5,
+    )
+
+
+def wasserstein() -> Loss:
+    """Return D: D(G(z)) - D(x), G: -D(G(z)) (Arjovsky et al. 2017); D needs the gradient penalty."""
+    return Loss(
+        real=lambda logits, _: -logits.mean(),
+        fake=lambda logits: logits.mean(),
+        generator=lambda logits: -logits.mean(),
+        boundary=None,
+    )
+
+
+LOSSES: dict[LossName, Loss] = {
+    "non_saturating": non_saturating(),
+    "hinge": hinge(),
+    "least_squares": least_squares(),
+    "wgan_gp": wasserstein(),
+}
+
+
+def accuracies(loss: Loss, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the shares of real and of fake images that D takes for what they are.
+
+    For a critic the boundary lies in the middle between the two means.
+    """
+    boundary = (real_logits.mean() + fake_logits.mean()) / 2 if loss.boundary is None else loss.boundary
+    return (real_logits > boundary).float().mean(), (fake_logits <= boundary).float().mean()

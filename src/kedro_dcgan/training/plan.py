@@ -1,0 +1,119 @@
+"""The resolved training plan, known before training starts: networks, device, length, and fingerprint.
+
+Equal fingerprints mean the same trajectory of weights, up to the order of sums. Length, checkpoints, device and threads
+are not part of the fingerprint.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kedro_dcgan.config import TrainingParameters, flatten
+from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.limits import usable_cores
+from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec, spec_to_dict
+from kedro_dcgan.training.devices import Compute, choose_compute, require_cores, require_devices
+from kedro_dcgan.training.regularisation import require_no_batch_norm
+
+# Raise this by 1 whenever the code changes the weights of a training, or which generator it keeps: a training cannot
+# resume under another version. `tests/gan/training/test_trajectory.py` fails when the weights change.
+TRAJECTORY_VERSION = 1
+
+# These do not change the weights at a given number of images, or not more than the order of sums does.
+_OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "threads", "compile"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that has been asked for. Where precisions are to be timed, that of `compute` is preliminary."""
+
+    generator: GeneratorSpec
+    discriminator: DiscriminatorSpec
+    compute: Compute
+    total_batches: int
+    total_images: int
+    fingerprint: Mapping[str, Any]
+
+    @property
+    def training_id(self) -> str:
+        """A short name of the fingerprint."""
+        return _digest(dict(self.fingerprint))
+
+
+def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
+    """Work out what the parameters ask for on these images.
+
+    Raises:
+        ParameterError: if the networks do not take the size of the images, a penalty does not go with batch
+            norm, a device is not there, or they cannot share a batch.
+        DataError: if the train split holds fewer images than a batch.
+    """
+    size = training.batch_size
+    images.require("train", size, f"one batch of `training.batch_size` {size}", "Lower it, or add images.")
+    generator, discriminator = network_specs(images.image_size, images.channels, training)
+    require_no_batch_norm(discriminator, training)
+    compute = compute_of(training)
+    batches = training.total_batches(images.count("train"))
+    outside = _OUTSIDE | {"devices"} if training.sync_batch_norm else _OUTSIDE
+    parameters = {key: value for key, value in flatten(training).items() if key not in outside}
+    fingerprint = {
+        **{f"training.{key}": value for key, value in parameters.items()},
+        "images": images.digest,
+        "generator": _digest(spec_to_dict(generator)),
+        "discriminator": _digest(spec_to_dict(discriminator)),
+        "trajectory_version": TRAJECTORY_VERSION,
+        "torch": torch.__version__,
+    }
+    # JSON turns tuples into lists: equal fingerprints must also be equal after they were stored.
+    plain = json.loads(json.dumps(fingerprint))
+    return Plan(generator, discriminator, compute, batches, batches * size, plain)
+
+
+def compute_of(training: TrainingParameters) -> Compute:
+    """Return what each of the devices that are asked for trains with.
+
+    Raises:
+        ParameterError: if they are not there, or cannot share a batch; or if there are fewer cores than threads.
+    """
+    compute = choose_compute(training.device, training.precision)
+    require_cores(training, usable_cores())
+    if isinstance(training.devices, int):
+        require_devices(training.devices, compute.device, usable_cores())
+        require_shares(training, training.devices)
+    return compute
+
+
+def require_shares(training: TrainingParameters, ranks: int) -> None:
+    """Check that a batch can be shared among so many ranks.
+
+    Raises:
+        ParameterError: with a batch size that can.
+    """
+    parts = ranks * training.gradient_accumulation
+    share, rest = divmod(training.batch_size, parts)
+    if rest or share < 2:
+        raise ParameterError(
+            f"`training.batch_size` must be a multiple, twofold at least, of the {parts} parts that {ranks} devices "
+            f"and `training.gradient_accumulation` {training.gradient_accumulation} make of it (got "
+            f"{training.batch_size}). Pass --params training.batch_size={parts * max(2, share)}."
+        )
+
+
+def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Return in words where two fingerprints differ."""
+    changed = (key for key in {**stored, **asked} if stored.get(key) != asked.get(key))
+    return [f"{key} was {_plain(stored.get(key))}, is {_plain(asked.get(key))}" for key in changed]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

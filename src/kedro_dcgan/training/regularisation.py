@@ -1,0 +1,57 @@
+"""Penalties on the discriminator's gradients with respect to its images, `(N, C, H, W)` float32.
+
+Each is about one image at a time, and batch norm makes a logit depend on the whole batch: where there is a
+penalty, the discriminator must have none. They are computed in float32, whatever the precision.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from kedro_dcgan.config import TrainingParameters
+from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.gan.training.randomness import Draws
+from kedro_dcgan.model.specs import BatchNorm, DiscriminatorSpec
+
+
+def r1_penalty(discriminator: nn.Module, real_images: Tensor, gamma: float) -> Tensor:
+    """Return gamma / 2 * E[|grad D(x)|^2] at real images x (Mescheder et al. 2018, arXiv 1801.04406, equation 9)."""
+    return gamma / 2 * _gradients(discriminator, real_images).square().sum(dim=1).mean()
+
+
+def gradient_penalty(
+    discriminator: nn.Module, real_images: Tensor, fake_images: Tensor, weight: float, draws: Draws
+) -> Tensor:
+    """Return weight * E[(|grad D(x)| - 1)^2] at points x between real and fake images, one a pair.
+
+    Gulrajani et al. 2017 (arXiv 1704.00028), equation 3.
+    """
+    between = torch.lerp(fake_images.float(), real_images.float(), draws.uniform(len(real_images)))
+    return weight * (_gradients(discriminator, between).norm(dim=1) - 1).square().mean()
+
+
+def require_no_batch_norm(spec: DiscriminatorSpec, training: TrainingParameters) -> None:
+    """Refuse a penalty on a discriminator with batch norm.
+
+    Raises:
+        ParameterError: with what to change.
+    """
+    has_penalty = training.penalties.r1 > 0 or training.loss == "wgan_gp"
+    if has_penalty and any(isinstance(layer, BatchNorm) for layer in spec.layers):
+        if training.loss == "wgan_gp":
+            which, other = "loss` wgan_gp", "loss=non_saturating"
+        else:
+            which, other = f"penalties.r1` {training.penalties.r1:g}", "penalties.r1=0"
+        raise ParameterError(
+            "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with "
+            f"`training.{which}). Pass --params training.discriminator.batch_norm=false, or training.{other}."
+        )
+
+
+def _gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
+    # (N, C * H * W)
+    images = images.detach().float().requires_grad_(True)
+    # As the network is written: what torch has compiled cannot be differentiated twice.
+    with torch.autocast(images.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
+        logits = discriminator(images)
+    (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradients.flatten(1)
