@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
+from kedro_dcgan.data.sources.digits import embedded_digits
 from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
 from kedro_dcgan.evaluation.features import Collector
 from kedro_dcgan.evaluation.intervals import Estimate
 from kedro_dcgan.evaluation.reference import Reference, feature_set
-from kedro_dcgan.images.digits import embedded_digits
 
 MOST = 2000
 SHOWN = ("fd", "kd", "precision", "recall", "density", "coverage", "authenticity")

@@ -13,9 +13,8 @@ import torch
 from sides import calibrated, parameters
 
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
-from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.images.pixels import to_model_range
-from kedro_dcgan.training.data import batches_on
+from kedro_dcgan.model.sampling import to_model_range
+from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import deterministic_algorithms
 from kedro_dcgan.training.fast.execution import steps_until_captured
 from kedro_dcgan.training.step import Step

@@ -28,11 +28,11 @@ from kedro_dcgan.data.manifest import COLUMNS, complete_manifest
 from kedro_dcgan.data.scan import Input, Preparation, ScanTask, scan_block
 from kedro_dcgan.data.shards import Scan, images_per_block, images_per_shard
 from kedro_dcgan.data.sources import Limits, open_source
+from kedro_dcgan.data.sources.source import MemoryBlock
 from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.data.workers import map_in_order
 from kedro_dcgan.datasets import ImageShardsDataset
 from kedro_dcgan.limits import usable_cores
-from kedro_dcgan.sources.memory import MemoryBlock
 
 SIZE, ROUNDS = 64, 3
 WHITE = (255, 255, 255)

@@ -16,10 +16,9 @@ import torch
 from sides import calibrated, preset_values
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.images.pixels import to_model_range
-from kedro_dcgan.prepared_files import read_prepared_images
-from kedro_dcgan.training.data import batches_on
+from kedro_dcgan.data.shard_files import read_prepared_images
+from kedro_dcgan.model.sampling import to_model_range
+from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.step import Step
 
 ROUNDS, SHORT, LONG = 3, 5, 35  # thousand images

@@ -11,9 +11,9 @@ import torch
 from sides import Case, Side, calibrated, parameters
 from torch import Tensor
 
-from kedro_dcgan.gan.training.randomness import Draws, source_at
 from kedro_dcgan.model import convolutions
 from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.training.data import Draws, source_at
 from kedro_dcgan.training.fast.execution import execute, set_up
 from kedro_dcgan.training.state import create_state
 from kedro_dcgan.training.step import Step

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from kedro_dcgan.images.pixels import to_uint8
 from kedro_dcgan.model.networks import Discriminator, Generator, initialise
+from kedro_dcgan.model.sampling import to_uint8
 from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec
 
 BATCH = 64

@@ -24,20 +24,17 @@ from sides import calibrated, merge, preset_values
 from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
+from kedro_dcgan.data.shard_files import read_prepared_images
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
 from kedro_dcgan.evaluation.features import Collector
 from kedro_dcgan.evaluation.reference import Reference, feature_set
-from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.gan.training.tick import Surroundings
-from kedro_dcgan.images.grid import make_grid
-from kedro_dcgan.images.pixels import to_model_range
 from kedro_dcgan.model.recipes import network_specs
-from kedro_dcgan.model.sampling import generate, sample_latents
-from kedro_dcgan.prepared_files import read_prepared_images
-from kedro_dcgan.training.data import batches_on
+from kedro_dcgan.model.sampling import generate, sample_latents, to_model_range
+from kedro_dcgan.reports.pictures import make_grid
+from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import choose_compute, deterministic_algorithms, keep_freed_memory
-from kedro_dcgan.training.loop import Training
+from kedro_dcgan.training.loop import Surroundings, Training
 
 SAMPLES = 5000
 

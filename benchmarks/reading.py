@@ -20,9 +20,8 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
-from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.images.pixels import to_model_range
-from kedro_dcgan.training.data import batches_on
+from kedro_dcgan.model.sampling import to_model_range
+from kedro_dcgan.training.data import batch_indices, batches_on
 
 SIZE, BATCH, ROUNDS = 64, 128, 3
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from kedro_dcgan.generator_files import read_generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents
+from kedro_dcgan.model.saved import read_generator
 
 PORT, SECONDS = 5063, 5.0
 

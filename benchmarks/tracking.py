@@ -28,14 +28,13 @@ from PIL import Image
 from sides import calibrated, preset_values
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.gan.training.tick import Surroundings
-from kedro_dcgan.images.grid import make_grid
+from kedro_dcgan.reports.pictures import make_grid
 from kedro_dcgan.tracking import uploader as sender
 from kedro_dcgan.tracking.journal import RunIdentity, milliseconds, new_key
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.settings import TrackingSettings
 from kedro_dcgan.training.devices import keep_freed_memory
-from kedro_dcgan.training.loop import Training
+from kedro_dcgan.training.loop import Surroundings, Training
 
 # A tick as often as conf/base has it.
 ROUNDS, IMAGES, TICK = 4, 15_200, 5_000

@@ -23,7 +23,7 @@ from peer import Peer
 from sides import Case, Side, calibrated, parameters
 from torch import Tensor
 
-from kedro_dcgan.gan.training.arithmetic import flops_per_image
+from kedro_dcgan.model.describe import flops_per_image
 from kedro_dcgan.model.recipes import network_specs
 from kedro_dcgan.progress import operations
 from kedro_dcgan.training.devices import Compute, has_bfloat16

@@ -15,7 +15,7 @@ from cgroups import fake_tree
 from kedro_dcgan import limits
 from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.gan.memory import require_memory
+from kedro_dcgan.model.describe import require_memory
 from kedro_dcgan.model.recipes import ARCHITECTURES
 from kedro_dcgan.pipelines.ingestion.nodes import scan_images
 from kedro_dcgan.training.devices import hardware_of
@@ -133,7 +133,7 @@ def container(tmp_path, monkeypatch):
     for module in ("gan.devices", "gan.threads", "pipelines.ingestion.nodes"):
         monkeypatch.setattr(f"kedro_dcgan.{module}.usable_cores", partial(limits.usable_cores, root))
     monkeypatch.setattr("kedro_dcgan.training.devices.total_memory", partial(limits.total_memory, root))
-    monkeypatch.setattr("kedro_dcgan.gan.memory.available_memory", partial(limits.available_memory, root))
+    monkeypatch.setattr("kedro_dcgan.model.describe.available_memory", partial(limits.available_memory, root))
 
 
 @pytest.fixture

@@ -236,7 +236,7 @@ def test_equal_seeds_train_equal_generators(trained_project, tmp_path):
         "from kedro_dcgan.pipelines.training.nodes import start_training as s, train_generator as t;"
         "c = KedroSession.create(env='smoke').load_context().catalog;"
         "from kedro_dcgan.datasets import TrainedGeneratorDataset as D;"
-        "from kedro_dcgan.checkpoint_files import CheckpointFolder as F; from pathlib import Path;"
+        "from kedro_dcgan.training.checkpoints import CheckpointFolder as F; from pathlib import Path;"
         f"images, training, folder = c.load('images'), c.load('params:training'), F(Path('{tmp_path}'));"
         "*_, last = t(images, folder, s(images, folder, training), training);"
         f"D('{tmp_path}/again').save(last[0])"

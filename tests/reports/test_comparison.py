@@ -5,8 +5,7 @@ import pytest
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.evaluation.intervals import Estimate
-from kedro_dcgan.evaluation.protocol import MeasurementProtocol
-from kedro_dcgan.metrics.number import Number, as_json
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol, Number, as_json
 from kedro_dcgan.reports.comparison import compare, read_evaluation
 
 PROTOCOL = MeasurementProtocol("efflite0_128", "57", 1280, "bicubic", "float32", 2000, 373, "test", 0, "digest")

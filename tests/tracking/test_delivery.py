@@ -12,10 +12,9 @@ from PIL import Image, UnidentifiedImageError
 from servers import Proxy
 
 from kedro_dcgan.errors import DataError, DiskFullError, TrackingError
-from kedro_dcgan.tracking import refusals
-from kedro_dcgan.tracking.delivery import Delivery, send_all
+from kedro_dcgan.tracking import transient_errors as refusals
+from kedro_dcgan.tracking.delivery import KEY_TAG, Delivery, send_all
 from kedro_dcgan.tracking.journal import Journal, Sent
-from kedro_dcgan.tracking.remote import KEY_TAG
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.tracking.kept_files import KeptFiles
+from kedro_dcgan.tracking.journal_files import KeptFiles
 
 
 @pytest.fixture

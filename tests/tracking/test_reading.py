@@ -8,7 +8,7 @@ import pytest
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.tracking.reading import MOST_RUNS, read_runs
-from kedro_dcgan.tracking.server import connect
+from kedro_dcgan.tracking.settings import connect
 
 DISTANCE = "fd_efflite0_64_100_test"
 

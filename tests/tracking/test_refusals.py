@@ -18,8 +18,7 @@ from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE
 
-from kedro_dcgan.tracking.refusals import is_refusal
-from kedro_dcgan.tracking.transient_errors import is_conflict
+from kedro_dcgan.tracking.transient_errors import is_conflict, is_refusal
 
 NUL_IN_TEXT = psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
 

@@ -11,15 +11,14 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.generator_files import write_generator
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.recipes import dcgan
 from kedro_dcgan.model.sampling import generate_all, sample_latents
-from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
+from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights, write_generator
 from kedro_dcgan.tracking import registry
 from kedro_dcgan.tracking.delivery import send_all
 from kedro_dcgan.tracking.journal import Journal
-from kedro_dcgan.tracking.server import connect
+from kedro_dcgan.tracking.settings import connect
 
 NAME = "fd_efflite0_64_100_test"
 

@@ -5,8 +5,7 @@ import pytest
 from servers import free_port
 
 from kedro_dcgan.errors import ParameterError, TrackingError
-from kedro_dcgan.tracking.server import connect, reachable, require_answer
-from kedro_dcgan.tracking.settings import masked, read_settings
+from kedro_dcgan.tracking.settings import connect, masked, reachable, read_settings, require_answer
 
 
 def settings_with(**values):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kedro_dcgan.tracking.standing import Standing
+from kedro_dcgan.tracking.model import Standing
 
 CHAMPION = Standing("fd_x_1k_test", 40.0, 37.0, 43.0, "a", "{}")
 

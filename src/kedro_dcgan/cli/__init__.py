@@ -5,11 +5,9 @@ import copy
 import click
 from kedro.framework.cli.project import run as kedro_run
 
-from kedro_dcgan.cli.comparing import compare
 from kedro_dcgan.cli.errors import errors_in_one_line, interruptible
-from kedro_dcgan.cli.generators import describe, sample
 from kedro_dcgan.cli.images import digits, evaluate_images, fetch_weights
-from kedro_dcgan.cli.models import promote, rollback, serve
+from kedro_dcgan.cli.models import compare, describe, promote, rollback, sample, serve
 from kedro_dcgan.cli.server import sync, ui
 from kedro_dcgan.cli.speed import profile
 

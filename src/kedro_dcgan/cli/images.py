@@ -32,7 +32,7 @@ def evaluate_images(
 ) -> None:
     """Print how far generated images are from real ones, of any origin, with intervals and protocol."""
     from kedro_dcgan.evaluation.choice import choose_extractors
-    from kedro_dcgan.inception_weights import find_weights
+    from kedro_dcgan.evaluation.inception import find_weights
     from kedro_dcgan.pipelines.evaluation.folders import compare_sources
     from kedro_dcgan.pipelines.evaluation.speed import faster_precision, threads_for
     from kedro_dcgan.reports.evaluation import write_table
@@ -53,6 +53,6 @@ def evaluate_images(
 @errors_in_one_line
 def fetch_weights(url: str | None) -> None:
     """Fetch Inception's weights for FID (91 MB) to where torch hub keeps such files."""
-    from kedro_dcgan.inception_weights import fetch_weights as fetch
+    from kedro_dcgan.evaluation.inception import fetch_weights as fetch
 
     click.echo(f"{fetch(url)} is there: evaluations report FID from now on.")

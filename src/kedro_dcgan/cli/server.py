@@ -48,7 +48,7 @@ def ui(port: int | None, env: str | None) -> None:
 @errors_in_one_line
 def sync(env: str | None, with_all: bool) -> None:
     """Send what runs have had to tell while the tracking server was away."""
-    from kedro_dcgan.tracking.server import require_answer
+    from kedro_dcgan.tracking.settings import require_answer
 
     with connected(env) as tracked:
         mark_killed(tracked.journals)
@@ -92,7 +92,7 @@ def connected(env: str | None = None) -> Iterator[TrackingSettings]:
     Raises:
         TrackingError: if it does not answer.
     """
-    from kedro_dcgan.tracking.server import connect, reachable
+    from kedro_dcgan.tracking.settings import connect, reachable
 
     tracked = tracking_settings(env)
     connect(tracked)

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from kedro_dcgan.data.decode import Colour, Header, open_image, read_pixels, strict_pillow
+from kedro_dcgan.data.duplicates import perceptual_hashes
 from kedro_dcgan.data.orientation import Region, region_in_file, set_upright, upright_size
 from kedro_dcgan.data.thumbnails import Thumbnails
 from kedro_dcgan.data.transforms import Crop, Resample, is_blank, pad, resize
 from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED, Reason
 from kedro_dcgan.errors import UnusableImageError
-from kedro_dcgan.images.perceptual_hash import perceptual_hashes
 
 # A JPEG may be decoded at a fraction of its size if that leaves this many times the pixels asked for:
 # at 2 the result differs from that of a full decode by 0.4 levels in the mean (benchmarks/ingestion.py).

@@ -1,9 +1,11 @@
 """Any single-file Kedro dataset, made safe against half-written files."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.storage import atomic_file
@@ -48,3 +50,64 @@ class AtomicDataset(AbstractDataset[Any, Any]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.path), "dataset": self._config["type"]}
+
+
+# TODO(merge) datasets.bytes_dataset
+
+
+class BytesDataset(AbstractDataset[bytes, bytes]):
+    """Keeps bytes in a file.
+
+    Example:
+        >>> import tempfile
+        >>> dataset = BytesDataset(filepath=Path(tempfile.mkdtemp()) / "model.onnx")
+        >>> dataset.save(b"some")
+        >>> dataset.load()
+        b'some'
+    """
+
+    def __init__(self, filepath: str | Path) -> None:
+        self.path = Path(filepath)
+
+    def save(self, data: bytes) -> None:
+        """Write them; the file takes its place when it is complete."""
+        with atomic_file(self.path) as temporary:
+            temporary.write_bytes(data)
+
+    def load(self) -> bytes:
+        """Read them."""
+        return self.path.read_bytes()
+
+    def _exists(self) -> bool:
+        return self.path.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self.path)}
+
+
+# TODO(merge) datasets.previewed_datasets
+
+
+class PictureDataset(AtomicDataset):
+    """A PNG file, written by any dataset that writes one."""
+
+    def preview(self) -> ImagePreview:
+        """Return the picture, in base64."""
+        return ImagePreview(base64.b64encode(self.path.read_bytes()).decode())
+
+
+class TableDataset(AtomicDataset):
+    """A table, kept by any dataset that loads as a pandas DataFrame."""
+
+    def preview(self, rows: int = 20) -> TablePreview:
+        """Return the first rows."""
+        first: dict[str, Any] = self.load().head(rows).astype(object).to_dict(orient="split")
+        return TablePreview(first)
+
+
+class PageDataset(AtomicDataset):
+    """An HTML page."""
+
+    def preview(self) -> HTMLPreview:
+        """Return the page."""
+        return HTMLPreview(self.path.read_text(encoding="utf-8"))

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.evaluation.features import arithmetic, id_of
-from kedro_dcgan.metrics.folding import fold_batch_norms
+from kedro_dcgan.evaluation.features import arithmetic, fold_batch_norms, id_of
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 

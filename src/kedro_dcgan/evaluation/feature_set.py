@@ -11,11 +11,16 @@ from torch import Tensor
 
 from kedro_dcgan.evaluation.intervals import Estimate
 from kedro_dcgan.evaluation.kernel import KernelSums, kernel_distance, subset_distances
-from kedro_dcgan.evaluation.neighbours import Neighbourhoods, distances_to_others
-from kedro_dcgan.metrics.authenticity import authenticity
-from kedro_dcgan.metrics.density_coverage import coverage, density
-from kedro_dcgan.metrics.pairs import pairs
-from kedro_dcgan.metrics.precision_recall import precision, recall
+from kedro_dcgan.evaluation.neighbours import (
+    Neighbourhoods,
+    authenticity,
+    coverage,
+    density,
+    distances_to_others,
+    pairs,
+    precision,
+    recall,
+)
 
 NEIGHBOURS = 5
 

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kedro_dcgan.evaluation.frechet import FeatureMoments
 from kedro_dcgan.evaluation.intervals import BLOCKS
@@ -106,3 +107,19 @@ class Collector:
         for number in range(BLOCKS):
             self._blocks[number] += FeatureMoments.of(features[(number - self._counted) % BLOCKS :: BLOCKS])
         self._counted += len(features)
+
+
+# TODO(merge) metrics.folding
+
+
+def fold_batch_norms(network: nn.Module, names: Iterable[tuple[str, str]]) -> None:
+    """Make one convolution of each convolution and the batch norm behind it, whose statistics are fixed.
+
+    names: what both are called where they belong to one module of the network, which must be in eval mode.
+    """
+    for module in list(network.modules()):
+        for conv_name, norm_name in names:
+            conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())

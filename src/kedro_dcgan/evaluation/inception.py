@@ -1,23 +1,26 @@
 """Features of Inception-v3 as it was released on 2015-12-05: the only ones on which a Fréchet distance is FID.
 
 Heusel et al. 2017 (arXiv 1706.08500). The blocks are torch-fidelity's (Apache-2.0), checked there against the
-TensorFlow graph; weights are a file that is there already (`inception_weights.py`). Batch norm is folded
+TensorFlow graph; weights are a file that is there already (`evaluation/inception.py`). Batch norm is folded
 into the convolutions and memory is channels-last, which changes the features by about 1e-6.
 """
 
 import hashlib
 import io
+import os
 from collections import OrderedDict
+from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.evaluation.features import arithmetic, id_of
-from kedro_dcgan.metrics.folding import fold_batch_norms
-from kedro_dcgan.metrics.tf1_resize import resize
+from kedro_dcgan.evaluation.features import arithmetic, fold_batch_norms, id_of
+from kedro_dcgan.evaluation.intervals import Estimate, mean_of
 
 # The hash's beginning is part of the file's name, as torch hub has it.
 WEIGHTS_NAME, WEIGHTS_PREFIX = "weights-inception-2015-12-05-6726825d.pth", "6726825d"
@@ -133,3 +136,79 @@ def _read(weights: Path) -> bytes:
             f"Inception's weights must be a readable file (got {weights}: {error.strerror}). "
             "Fetch it: kedro dcgan fetch-weights."
         ) from None
+
+
+# TODO(merge) metrics.tf1_resize
+
+
+def resize(pixels: Tensor, size: int) -> Tensor:
+    """Return float images `(N, C, H, W)` at `(N, C, size, size)`."""
+    height, width = pixels.shape[2:]
+    return _weights(height, size, pixels) @ pixels @ _weights(width, size, pixels).T
+
+
+def _weights(before: int, after: int, like: Tensor) -> Tensor:
+    # (after, before). The positions are float32 in TensorFlow, too.
+    positions = torch.arange(after, dtype=torch.float32) * torch.tensor(before / after, dtype=torch.float32)
+    first = positions.long()
+    rows, share = torch.arange(after), positions - first
+    weights = torch.zeros(after, before)
+    weights[rows, first] = 1 - share
+    # Beyond the last pixel there is the last one once more.
+    weights[rows, (first + 1).clamp(max=before - 1)] += share
+    return weights.to(like)
+
+
+# TODO(merge) metrics.inception_score
+
+SPLITS = 10
+
+
+def inception_score(probabilities: Tensor, splits: int = SPLITS) -> Estimate:
+    """Return exp(E[KL(p(y|x) | p(y))]) of class probabilities `(N, C)`: 1 to C; the mean over consecutive splits.
+
+    Raises:
+        ValueError: if there are fewer images than splits.
+    """
+    if len(probabilities) < splits:
+        raise ValueError(f"{splits} splits must have an image each (got {len(probabilities)}). Use more images.")
+    return mean_of(torch.stack([_score(part.to(torch.float64)) for part in probabilities.tensor_split(splits)]))
+
+
+def _score(probabilities: Tensor) -> Tensor:
+    marginal = probabilities.mean(dim=0, keepdim=True)
+    entropies = torch.special.xlogy(probabilities, probabilities) - torch.special.xlogy(probabilities, marginal)
+    return entropies.sum(dim=1).mean().exp()
+
+
+# TODO(merge) inception_weights
+
+
+def fetch_weights(url: str | None = None) -> Path:
+    """Download the weights to where torch hub keeps such files, with a bar, and return the file; it is checked.
+
+    Raises:
+        ModelError: if they cannot be had, or are others.
+    """
+    url = url or torch_fidelity_blocks().URL_INCEPTION_V3
+    place = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
+    try:
+        if not urlparse(url).hostname:
+            raise ValueError("no address")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(place), hash_prefix=WEIGHTS_PREFIX)
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
+        raise ModelError(
+            f"the weights must be downloaded from {url} (fault: {error}). Try again, name another "
+            f"place with --url, or put the file into {place.parent} yourself."
+        ) from None
+    return place
+
+
+def find_weights(wanted: str | None) -> Path | None:
+    """Return the weights' file: `auto` is where torch hub keeps it, if FID can be measured at all. Or nothing."""
+    if wanted != "auto":
+        # Path's own `expanduser` fails for a user that there is not.
+        return Path(os.path.expanduser(wanted)) if wanted else None  # noqa: PTH111
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
+    return cached if cached.is_file() and find_spec("torch_fidelity") else None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kedro_dcgan.evaluation.intervals import Estimate
-from kedro_dcgan.metrics.pairs import PairBlock
+from kedro_dcgan.evaluation.neighbours import PairBlock
 
 SUBSETS, SUBSET_SIZE = 100, 1000
 

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro_dcgan.integrity import sha256_of
-from kedro_dcgan.storage import atomic_folder
+from kedro_dcgan.storage import atomic_folder, sha256_of
 
 if TYPE_CHECKING:
     # Every command makes the dataset of these, and most do without torch, which takes seconds to import.

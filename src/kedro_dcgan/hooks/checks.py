@@ -1,9 +1,18 @@
 """Refuse what cannot work, in one line, before anything is done."""
 
+import contextlib
+import logging
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
@@ -14,8 +23,7 @@ from kedro_dcgan.data.manifest import count_reasons, summarise
 from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED, Reason, meaning_of
 from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, SourceError
-from kedro_dcgan.hooks.places import saved_at
-from kedro_dcgan.storage import require_room
+from kedro_dcgan.storage import require_room, sweep
 
 # The clutter of a system, and what is never read: an archive of a Mac has a hidden entry for each of its files.
 _NEVER_MEANT_AS_PICTURES = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE)
@@ -105,7 +113,7 @@ class CheckHooks:
 
     def _check_training(self, catalog: DataCatalog) -> None:
         # Here, because most commands do without torch, which takes seconds to import.
-        from kedro_dcgan.gan.memory import checkpoint_bytes, require_memory
+        from kedro_dcgan.model.describe import checkpoint_bytes, require_memory
         from kedro_dcgan.model.recipes import network_specs
         from kedro_dcgan.training.plan import compute_of
         from kedro_dcgan.training.regularisation import require_no_batch_norm
@@ -159,3 +167,90 @@ def checked_parameters(context: KedroContext) -> Parameters:
 def _runtime_parameters(context: KedroContext) -> dict[str, Any]:
     # Those of `kedro run --params`.
     return context.config_loader.runtime_params or {}
+
+
+# TODO(merge) hooks.locks
+
+logger = logging.getLogger(__name__)
+
+
+class LockHooks:
+    """Holds a lock on each place that a run writes to, from its beginning to its end.
+
+    The locks are the kernel's: those of a process that was killed are free at once.
+    """
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Take the locks, all or none; then remove what killed runs have left in their places."""
+        self._locks = contextlib.ExitStack()
+        places = places_of(catalog, pipeline.all_outputs())
+        with self._locks:
+            for place in places:
+                self._locks.enter_context(_locked(place))
+                sweep(place)
+            # All taken: they are kept until the run ends.
+            self._locks = self._locks.pop_all()
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Give the locks back."""
+        self._locks.close()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """Give the locks back."""
+        self._locks.close()
+
+
+@contextlib.contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    locks = place.parent / ".locks"
+    _require_writable(place, locks)
+    lock, owner = FileLock(locks / f"{place.name}.lock", timeout=0), locks / f"{place.name}.owner"
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"`{place}` must not be written to by two runs at once ({_read(owner)} is at it). "
+            "Wait for it to end, or end it."
+        ) from None
+    try:
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        owner.write_text(f"process {os.getpid()}, `{command}`, since {time.strftime('%H:%M:%S')},", encoding="utf-8")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def _require_writable(place: Path, locks: Path) -> None:
+    try:
+        for folder in (locks, place) if place.is_dir() else (locks,):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise DataError(
+            f"`{place}` must be where files can be written ({error.strerror}: {error.filename or place}). "
+            "Mend that, or name another place in conf/base/catalog.yml."
+        ) from None
+
+
+def _read(owner: Path) -> str:
+    try:
+        return owner.read_text(encoding="utf-8")
+    except OSError:
+        return "another process"
+
+
+# TODO(merge) hooks.places
+
+
+def saved_at(catalog: DataCatalog, name: str) -> Path:
+    """Return the file or folder of a dataset that is saved to disk."""
+    return Path(catalog[name].path)  # type: ignore[attr-defined]
+
+
+def places_of(catalog: DataCatalog, names: Iterable[str]) -> list[Path]:
+    """Return the files and folders of those datasets that are saved to disk, not kept in memory."""
+    return sorted(saved_at(catalog, name) for name in names if hasattr(catalog[name], "path"))

@@ -14,10 +14,9 @@ from kedro.pipeline.node import Node
 
 from kedro_dcgan.config import flatten
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.hooks.checks import checked_parameters
+from kedro_dcgan.hooks.checks import checked_parameters, saved_at
 from kedro_dcgan.hooks.lineage import code_tags, dvc_hash
-from kedro_dcgan.hooks.places import saved_at
-from kedro_dcgan.images.grid import SampleFrames
+from kedro_dcgan.reports.pictures import SampleFrames
 from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.settings import TrackingSettings, read_settings

@@ -11,8 +11,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from kedro_dcgan.hooks.checks import checked_parameters
-from kedro_dcgan.hooks.places import saved_at
+from kedro_dcgan.hooks.checks import checked_parameters, saved_at
 
 logger = logging.getLogger(__name__)
 

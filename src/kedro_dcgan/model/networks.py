@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from kedro_dcgan.gan.dropout import Dropout
 from kedro_dcgan.model import specs
 from kedro_dcgan.model.convolutions import Conv2d, ConvTranspose2d
-from kedro_dcgan.model.layers import SameConv2d, SameConvTranspose2d
+from kedro_dcgan.model.layers import Dropout, SameConv2d, SameConvTranspose2d
 from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec, Layer
 
 Shape = tuple[int, ...]

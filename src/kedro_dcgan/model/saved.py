@@ -1,15 +1,21 @@
 """A trained generator as a value: its spec, its weights and where it comes from."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
 from torch import Tensor
 
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.specs import GeneratorSpec, generator_spec_from_dict, spec_to_dict
+
+if TYPE_CHECKING:
+    from kedro_dcgan.model.saved import TrainedGenerator
 
 FORMAT = 2
 
@@ -80,3 +86,38 @@ def trained_generator(config: Mapping[str, Any], weights: Mapping[str, Tensor]) 
 def snapshot_weights(generator: Generator) -> dict[str, Tensor]:
     """Return a copy of the generator's weights on the CPU, contiguous, which training leaves alone."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in generator.state_dict().items()}
+
+
+# TODO(merge) generator_files
+
+WEIGHTS, CONFIG = "generator.safetensors", "generator.json"
+
+
+def write_generator(folder: Path, trained: "TrainedGenerator") -> None:
+    """Write both files into a folder that is there."""
+    from safetensors.torch import save_file
+
+    save_file(dict(trained.weights), folder / WEIGHTS)
+    config = json.dumps(trained.config(), indent=2, ensure_ascii=False)
+    (folder / CONFIG).write_text(config + "\n", encoding="utf-8")
+
+
+def read_generator(folder: Path) -> "TrainedGenerator":
+    """Read what `write_generator` wrote.
+
+    Raises:
+        ModelError: if a file is missing or damaged.
+    """
+    from safetensors.torch import load_file
+
+    from kedro_dcgan.model.saved import trained_generator
+
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return trained_generator(config, load_file(folder / WEIGHTS))
+    except FileNotFoundError:
+        raise ModelError(
+            f"`{folder}` must hold a trained generator (it does not). Train one: kedro run --pipelines=train."
+        ) from None
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ModelError(f"`{folder}` must be as it was written (damaged: {error}). Train or pull it again.") from None

@@ -22,8 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kedro_dcgan.storage import atomic_file
-from kedro_dcgan.tracking.journal_files import Lines, Record
-from kedro_dcgan.tracking.kept_files import KeptFiles
+from kedro_dcgan.tracking.journal_files import KeptFiles, Lines, Record
 
 
 @dataclass(frozen=True)

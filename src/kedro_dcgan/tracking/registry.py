@@ -10,9 +10,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.generator_files import read_generator
-from kedro_dcgan.tracking.model import ORIGIN_TAG, create_version
-from kedro_dcgan.tracking.standing import Standing
+from kedro_dcgan.model.saved import read_generator
+from kedro_dcgan.tracking.model import ORIGIN_TAG, Standing, create_version
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 

@@ -23,8 +23,8 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image
 from torch import Tensor
 
-from kedro_dcgan.generator_files import read_generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents
+from kedro_dcgan.model.saved import read_generator
 from kedro_dcgan.model.specs import GeneratorSpec
 from kedro_dcgan.training.threads import most_threads
 

@@ -1,14 +1,19 @@
 """Where runs are tracked, from `conf/*/tracking.yml`; no address is shown with its password."""
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import mlflow
+from mlflow.exceptions import MlflowException
 from pydantic import Field, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from kedro_dcgan.config.types import Group
-from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.errors import ParameterError, TrackingError
 
 # `user:password@`, where the password may hold anything but blanks. Over HTTP it is no `port/`, and a token may stand
 # alone before the `@`.
@@ -66,3 +71,39 @@ def read_settings(loaded: Mapping[str, Any]) -> TrackingSettings:
     # A place on this disk is none for a server's experiments.
     is_here = settings.server.startswith("http") and "://" not in (settings.artifact_location or "")
     return settings.model_copy(update={"artifact_location": None}) if is_here else settings
+
+
+# TODO(merge) tracking.server
+
+
+def connect(settings: TrackingSettings) -> None:
+    """Let MLflow's own functions use the server of the project."""
+    # It tells of each attempt to reach a database, in four lines.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(settings.server)
+    mlflow.set_registry_uri(settings.server)
+
+
+def require_answer() -> None:
+    """Ask the server something.
+
+    Raises:
+        Exception: of many kinds, if it does not answer.
+    """
+    mlflow.search_experiments(max_results=1)
+
+
+@contextmanager
+def reachable(settings: TrackingSettings) -> Iterator[None]:
+    """Say in one line that the server did not answer.
+
+    Raises:
+        TrackingError: if it did not.
+    """
+    try:
+        yield
+    except (MlflowException, OSError, SQLAlchemyError, ImportError) as error:
+        raise TrackingError(
+            f"`{settings.shown_server}` must answer (it does not: {in_one_line(error)}). "
+            "Start it, or set MLFLOW_TRACKING_URI."
+        ) from None

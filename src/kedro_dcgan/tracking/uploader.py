@@ -85,7 +85,7 @@ class Sender:
             self._news.wait()
 
     def _connect(self) -> None:
-        from kedro_dcgan.tracking.server import connect
+        from kedro_dcgan.tracking.settings import connect
 
         connect(self._settings)
 

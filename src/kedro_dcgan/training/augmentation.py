@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kedro_dcgan.config import AugmentationName
-from kedro_dcgan.gan.training.randomness import Draws
+from kedro_dcgan.training.data import Draws
 
 # As published: shifts by an eighth of the size, cut-outs of half of it.
 _SHIFT, _CUTOUT = 1 / 8, 1 / 2

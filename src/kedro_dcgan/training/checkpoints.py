@@ -1,11 +1,21 @@
 """Checkpoints as values, and the choice of the one that a training resumes from."""
 
+import json
+import logging
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.storage import atomic_folder, sha256_of
 from kedro_dcgan.training.plan import Plan, differences
+
+if TYPE_CHECKING:
+    # Every command makes the dataset of these, and most do without torch, which takes seconds to import.
+    from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointHeader
 
 
 @dataclass(frozen=True)
@@ -96,3 +106,113 @@ def restore(stored: StoredCheckpoints, start: TrainingStart, resume: str) -> Map
             return state if header.training_id == start.plan.training_id else {**state, "best": None}
         header = choose_checkpoint(stored, start.plan, resume)
     return None
+
+
+# TODO(merge) checkpoint_files
+
+logger = logging.getLogger(__name__)
+
+STATE, HEADER = "state.pt", "checkpoint.json"
+FORMAT = 2
+_DAMAGED = "damaged-"
+
+
+class CheckpointFolder:
+    """All checkpoints below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def save(self, checkpoint: "Checkpoint") -> None:
+        """Write a checkpoint; of those before it in the same training, leave the best and the newest.
+
+        Raises:
+            DiskFullError: if there is no room; what was there is as it was.
+        """
+        import torch
+
+        header = checkpoint.header
+        self._remove_leftovers(header.training_id)
+        with atomic_folder(self._place(header)) as folder:
+            # Into a file of Python's: torch's own says nothing of a full disk.
+            with (folder / STATE).open("wb") as file:
+                torch.save(dict(checkpoint.state), file)
+            content = {"format": FORMAT, "sha256": sha256_of(folder / STATE), **asdict(header)}
+            (folder / HEADER).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        self._remove_old(header, checkpoint.keep)
+
+    def newest(self, training_id: str, most_images: int) -> "CheckpointHeader | None":
+        """Return the newest checkpoint of a training, of no more than so many images."""
+        headers = (header for header in self._headers(training_id) if header.images_seen <= most_images)
+        return max(headers, key=lambda header: header.images_seen, default=None)
+
+    def last_saved(self) -> "CheckpointHeader | None":
+        """Return the newest checkpoint of the training that was under way last."""
+        files = [*self.root.glob(f"*/[0-9]*/{HEADER}")]
+        if not files:
+            return None
+        newest = max(files, key=lambda file: file.stat().st_mtime_ns)
+        return self.newest(newest.parents[1].name, 2**63)
+
+    def read_state(self, header: "CheckpointHeader") -> Mapping[str, Any] | None:
+        """Return a checkpoint's state, or nothing if it is damaged; it is then set aside.
+
+        Raises:
+            OSError, MemoryError, RuntimeError: if it cannot be read for another reason.
+        """
+        import torch
+
+        place = self._place(header)
+        try:
+            expected = json.loads((place / HEADER).read_text(encoding="utf-8"))["sha256"]
+            if sha256_of(place / STATE) != expected:
+                self._set_aside(place, "its SHA-256 is another")
+                return None
+            return torch.load(place / STATE, weights_only=True, map_location="cpu")
+        except (FileNotFoundError, KeyError, TypeError, ValueError, UnpicklingError) as error:
+            self._set_aside(place, str(error).partition("\n")[0])
+            return None
+
+    def _headers(self, training_id: str) -> list["CheckpointHeader"]:
+        places = self.root.glob(f"{training_id}/[0-9]*")
+        return [header for place in sorted(places) if (header := self._read_header(place))]
+
+    def _read_header(self, place: Path) -> "CheckpointHeader | None":
+        from kedro_dcgan.training.checkpoints import CheckpointHeader
+
+        try:
+            content = json.loads((place / HEADER).read_text(encoding="utf-8"))
+            if content.pop("format") != FORMAT:
+                return None
+            del content["sha256"]
+            content.pop("facts", None)  # of versions before `run_key`
+            header = CheckpointHeader(**content)
+            if self._place(header) != place:
+                raise ValueError("it is of another place")
+            return header
+        except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+            self._set_aside(place, str(error))
+            return None
+
+    def _set_aside(self, place: Path, why: str) -> None:
+        aside = place.with_name(f"{_DAMAGED}{place.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        place.rename(aside)
+        logger.warning("The checkpoint %s is damaged (%s): set aside as %s.", place, why, aside.name)
+
+    def _remove_old(self, saved: "CheckpointHeader", keep: int) -> None:
+        # Later ones are of a longer run of the same training, and none of this one's business.
+        headers = [one for one in self._headers(saved.training_id) if one.images_seen <= saved.images_seen]
+        best = next((header for header in headers[::-1] if header.is_best), None)
+        for header in headers[:-keep]:
+            if header is not best:
+                # Under a name that is no checkpoint's, in case it is not removed to the end.
+                place = self._place(header)
+                shutil.rmtree(place.rename(place.with_name(f".{place.name}.removed")), ignore_errors=True)
+
+    def _remove_leftovers(self, training_id: str) -> None:
+        for left in (self.root / training_id).glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _place(self, header: "CheckpointHeader") -> Path:
+        return self.root / header.training_id / f"{header.images_seen:012d}"

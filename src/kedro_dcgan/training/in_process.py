@@ -9,19 +9,16 @@ import numpy as np
 import torch
 from torch import distributed
 
-from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.gan.memory import name_lack_of_memory
-from kedro_dcgan.gan.training.order import batch_indices
-from kedro_dcgan.gan.training.tick import Surroundings, Tick
-from kedro_dcgan.training.checkpoints import TrainingStart, restore
-from kedro_dcgan.training.data import batches_on
+from kedro_dcgan.model.describe import name_lack_of_memory
+from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart, restore
+from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.training.fast.calibration import calibration_of
 from kedro_dcgan.training.fast.execution import Calibration, set_up
 from kedro_dcgan.training.health import COMPARED
-from kedro_dcgan.training.loop import Training
+from kedro_dcgan.training.loop import Surroundings, Tick, Training
 from kedro_dcgan.training.state import create_state
 from kedro_dcgan.training.threads import torch_threads
 from kedro_dcgan.training.validation import Validation

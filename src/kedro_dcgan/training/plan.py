@@ -22,7 +22,7 @@ from kedro_dcgan.training.devices import Compute, choose_compute, require_cores,
 from kedro_dcgan.training.regularisation import require_no_batch_norm
 
 # Raise this by 1 whenever the code changes the weights of a training, or which generator it keeps: a training cannot
-# resume under another version. `tests/gan/training/test_trajectory.py` fails when the weights change.
+# resume under another version. `tests/training/test_trajectory.py` fails when the weights change.
 TRAJECTORY_VERSION = 1
 
 # These do not change the weights at a given number of images, or not more than the order of sums does.

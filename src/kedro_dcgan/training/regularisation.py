@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.gan.training.randomness import Draws
 from kedro_dcgan.model.specs import BatchNorm, DiscriminatorSpec
+from kedro_dcgan.training.data import Draws
 
 
 def r1_penalty(discriminator: nn.Module, real_images: Tensor, gamma: float) -> Tensor:

@@ -12,9 +12,9 @@ from torch.nn.functional import sigmoid
 from torch.profiler import record_function
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.gan.training.randomness import Draws, seeded, source_at
 from kedro_dcgan.model.specs import DiscriminatorSpec
 from kedro_dcgan.training.augmentation import augment, flip
+from kedro_dcgan.training.data import Draws, seeded, source_at
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import decay_of, update_average
 from kedro_dcgan.training.fast.cuda_graphs import RecordedSteps

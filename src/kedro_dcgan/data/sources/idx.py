@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from kedro_dcgan.data.scan import Input
-from kedro_dcgan.data.sources.source import Limits, may_not_be_read
+from kedro_dcgan.data.sources.source import Limits, MemoryBlock, as_ppm, in_blocks, may_not_be_read
 from kedro_dcgan.errors import SourceError
-from kedro_dcgan.sources.memory import MemoryBlock, as_ppm, in_blocks
 
 _IMAGES, _LABELS = 0x0803, 0x0801
 

@@ -9,11 +9,18 @@ from typing import IO, Self, cast
 
 from kedro_dcgan.data.scan import Input
 from kedro_dcgan.data.sources.compressed import Expanding, open_compressed
-from kedro_dcgan.data.sources.source import Limits, empty, may_not_be_read
+from kedro_dcgan.data.sources.source import (
+    Limits,
+    MemoryBlock,
+    OwnNames,
+    empty,
+    in_blocks,
+    is_hidden,
+    label_of,
+    may_not_be_read,
+)
 from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import SourceError, UnusableImageError
-from kedro_dcgan.sources.memory import MemoryBlock, in_blocks
-from kedro_dcgan.sources.names import OwnNames, is_hidden, label_of
 
 # The last one: tarfile follows a chain of headers by recursion.
 _DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError)

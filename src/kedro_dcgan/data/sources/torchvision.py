@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from kedro_dcgan.data.scan import Input
-from kedro_dcgan.data.sources.source import Limits
+from kedro_dcgan.data.sources.source import Limits, as_ppm
 from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import SourceError, UnusableImageError
-from kedro_dcgan.sources.memory import as_ppm
 
 FOLDER = "data/01_raw/torchvision"
 

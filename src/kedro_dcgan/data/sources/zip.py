@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kedro_dcgan.data.scan import Input
-from kedro_dcgan.data.sources.source import Limits, may_not_be_read
+from kedro_dcgan.data.sources.source import (
+    Limits,
+    OwnNames,
+    is_hidden,
+    label_of,
+    may_not_be_read,
+    require_unchanged,
+    stamp,
+)
 from kedro_dcgan.data.sources.zip_directory import find_directory, read_entries, read_entry
 from kedro_dcgan.data.sources.zip_member import read_member
 from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import SourceError, UnusableImageError
-from kedro_dcgan.sources.names import OwnNames, is_hidden, label_of, require_unchanged, stamp
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, OverflowError)
 

@@ -15,9 +15,8 @@ from kedro_dcgan.data.scan import Input
 from kedro_dcgan.data.sources import Limits, Source, open_source
 from kedro_dcgan.errors import DataError, SourceError, UnusableImageError
 from kedro_dcgan.evaluation.features import Collector, FeatureExtractor
-from kedro_dcgan.evaluation.protocol import MeasurementProtocol
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol, Number, as_json
 from kedro_dcgan.evaluation.reference import Reference, feature_set
-from kedro_dcgan.metrics.number import Number, as_json
 from kedro_dcgan.progress import track
 
 _LIMITS, _PIXELS = Limits(file_bytes=100_000_000, files=10_000_000), 100_000_000

@@ -11,21 +11,19 @@ from kedro_dcgan.config import EvaluationParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.evaluation.choice import choose_extractors
 from kedro_dcgan.evaluation.features import Collector, FeatureExtractor
-from kedro_dcgan.evaluation.protocol import INCEPTION
+from kedro_dcgan.evaluation.inception import find_weights
+from kedro_dcgan.evaluation.protocol import INCEPTION, Number, as_json
 from kedro_dcgan.evaluation.reference_files import ReferenceFolder
 from kedro_dcgan.evaluation.verdict import Findings, verdict
-from kedro_dcgan.inception_weights import find_weights
-from kedro_dcgan.metrics.number import Number, as_json
 from kedro_dcgan.model.sampling import generate, sample_latents
 from kedro_dcgan.model.saved import TrainedGenerator
-from kedro_dcgan.pipelines.evaluation.classes import look_for_classes
-from kedro_dcgan.pipelines.evaluation.measuring import Measurement, show_to_all
+from kedro_dcgan.pipelines.evaluation.measuring import Measurement, look_for_classes, show_to_all
 from kedro_dcgan.pipelines.evaluation.pictures import choose
 from kedro_dcgan.pipelines.evaluation.references import References
 from kedro_dcgan.pipelines.evaluation.speed import faster_precision, threads_for
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.evaluation import write_page, write_table
-from kedro_dcgan.reports.sheets import draw_extremes, draw_neighbours, draw_samples
+from kedro_dcgan.reports.pictures import draw_extremes, draw_neighbours, draw_samples
 from kedro_dcgan.training.devices import choose_compute
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from kedro_dcgan.evaluation.neighbours import Neighbourhoods, nearest
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate_all
 from kedro_dcgan.pipelines.evaluation.measuring import Measurement
-from kedro_dcgan.reports.sheets import EvaluationPictures
+from kedro_dcgan.reports.pictures import EvaluationPictures
 
 _SAMPLES, _WITH_NEIGHBOURS, _EXTREMES = 64, 20, 32
 _NEIGHBOURS = 5

@@ -13,11 +13,11 @@ from PIL import Image
 
 from kedro_dcgan.config import ExportParameters
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.images.grid import Animation, SampleGrid, make_grid
 from kedro_dcgan.model.export import exported_program, require_same_images, to_onnx, to_pt2
 from kedro_dcgan.model.sampling import generate, sample_latents
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.progress import track
+from kedro_dcgan.reports.pictures import Animation, SampleGrid, make_grid
 from kedro_dcgan.training.threads import fast_threads
 
 logger = logging.getLogger(__name__)

@@ -9,21 +9,26 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.gan.training.arithmetic import flops_per_image
-from kedro_dcgan.gan.training.tick import Tick
-from kedro_dcgan.images.grid import SampleFrames, SampleGrid, make_grid
 from kedro_dcgan.interrupts import Interrupted, StopRequest, stop_on_signal
+from kedro_dcgan.model.describe import flops_per_image
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.training.console import Console
 from kedro_dcgan.progress import progress_bar, track
-from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointHeader, TrainingStart, choose_checkpoint
+from kedro_dcgan.reports.pictures import SampleFrames, SampleGrid, make_grid
+from kedro_dcgan.training.checkpoints import (
+    Checkpoint,
+    CheckpointFolder,
+    CheckpointHeader,
+    TrainingStart,
+    choose_checkpoint,
+)
 from kedro_dcgan.training.distributed.multi_process import training_elsewhere
 from kedro_dcgan.training.fast.execution import Calibration
 from kedro_dcgan.training.health import verdict
 from kedro_dcgan.training.in_process import Run, training_here
+from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.records import TickRecord
 from kedro_dcgan.training.validation import distance_name

@@ -1,1 +1,1 @@
-"""TODO."""
+"""One training in several processes (ranks)."""

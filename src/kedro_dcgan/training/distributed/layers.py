@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.functional import batch_norm
 
-from kedro_dcgan.gan.dropout import Dropout
+from kedro_dcgan.model.layers import Dropout
 from kedro_dcgan.training.distributed.ranks import Ranks
 
 
@@ -19,7 +19,7 @@ def spread(network: nn.Module, ranks: Ranks, common_statistics: bool) -> None:
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and common_statistics:
             setattr(network, name, _CommonBatchNorm(layer, ranks))
         elif isinstance(layer, Dropout):
-            setattr(network, name, Dropout(layer.rate, ranks))
+            layer.rank, layer.ranks = ranks.number, ranks.count
         else:
             spread(layer, ranks, common_statistics)
 

@@ -13,22 +13,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kedro_dcgan.checkpoint_files import CheckpointFolder
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import TrainingError
-from kedro_dcgan.gan.training.tick import Tick
-from kedro_dcgan.launch.spec import FILE, LaunchSpec
 from kedro_dcgan.limits import usable_cores
-from kedro_dcgan.training.checkpoints import TrainingStart
-from kedro_dcgan.training.distributed.messages import ALIVE_SECONDS, Exchange
+from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart
+from kedro_dcgan.training.distributed.messages import ALIVE_SECONDS, FILE, Exchange, LaunchSpec
 from kedro_dcgan.training.fast.execution import Calibration
 from kedro_dcgan.training.in_process import Run
+from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.records import KeptGenerator, TickRecord
 
 logger = logging.getLogger(__name__)
 
 LOG = "log.txt"
+_WORKER = "kedro_dcgan.training.distributed.worker"
 _SECONDS_TO_END = 20
 
 
@@ -95,9 +94,7 @@ def _folder(folder: Path) -> Iterator[Path]:
 def _ranks(file: Path, training: TrainingParameters) -> Iterator[Callable[[Exchange], None]]:
     # Yields what makes sure that they are there.
     if isinstance(training.devices, str):
-        logger.info(
-            "  waits for: torchrun --nnodes=… --nproc-per-node=… -m kedro_dcgan.training.distributed.worker %s", file
-        )
+        logger.info("  waits for: torchrun --nnodes=… --nproc-per-node=… -m %s %s", _WORKER, file)
         yield _Heartbeat().require
         return
     command = [sys.executable, "-m", "kedro_dcgan.training.distributed.launcher", str(file), str(training.devices)]

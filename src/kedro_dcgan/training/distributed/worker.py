@@ -19,16 +19,14 @@ import psutil
 import torch
 from torch import distributed
 
-from kedro_dcgan.checkpoint_files import CheckpointFolder
+from kedro_dcgan.data.shard_files import read_prepared_images
 from kedro_dcgan.errors import DcganError
-from kedro_dcgan.gan.training.tick import Tick
-from kedro_dcgan.launch.spec import LaunchSpec
-from kedro_dcgan.prepared_files import read_prepared_images
-from kedro_dcgan.training.checkpoints import CheckpointHeader, TrainingStart
+from kedro_dcgan.training.checkpoints import CheckpointFolder, CheckpointHeader, TrainingStart
 from kedro_dcgan.training.devices import Compute
-from kedro_dcgan.training.distributed.messages import MOST_SECONDS_UNREAD, Exchange
+from kedro_dcgan.training.distributed.messages import MOST_SECONDS_UNREAD, Exchange, LaunchSpec
 from kedro_dcgan.training.distributed.ranks import Ranks
 from kedro_dcgan.training.in_process import training_here
+from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import plan_training, require_shares
 
 # How long ranks wait for the first one: it may be validating, or itself waiting for whoever reads its messages.

@@ -16,7 +16,7 @@ import torch
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import in_short
-from kedro_dcgan.gan.memory import free_bytes, is_lack_of_memory, training_bytes
+from kedro_dcgan.model.describe import free_bytes, is_lack_of_memory, training_bytes
 from kedro_dcgan.model.networks import Discriminator, Generator
 from kedro_dcgan.model.sampling import sample_latents
 from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kedro_dcgan.errors import in_short
-from kedro_dcgan.gan.training.randomness import Draw, Draws
+from kedro_dcgan.training.data import Draw, Draws
 from kedro_dcgan.training.devices import Compute, staged
 
 logger = logging.getLogger(__name__)

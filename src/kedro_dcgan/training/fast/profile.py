@@ -10,8 +10,8 @@ from torch.nn.functional import conv2d
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.gan.training.arithmetic import flops_per_image
-from kedro_dcgan.images.pixels import to_model_range
+from kedro_dcgan.model.describe import flops_per_image
+from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.state import TrainingState
 from kedro_dcgan.training.step import PARTS, Step

@@ -1,0 +1,132 @@
+from dataclasses import asdict
+from hashlib import sha256
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kedro_dcgan.data.manifest import advise, complete_manifest, count_look_alikes, split_of, summarise
+from kedro_dcgan.data.scan import ImageRecord
+from kedro_dcgan.data.sources.digits import embedded_digits
+
+
+def records_of(hashes, **columns):
+    rows = [
+        ImageRecord(path, sha256(content.encode()).hexdigest(), row=row) for row, (path, content) in enumerate(hashes)
+    ]
+    return pd.DataFrame([asdict(row) for row in rows]).assign(**columns)
+
+
+def manifest_of(files, **options):
+    return complete_manifest(records_of(files.items()), 0.7, 0.1, **options).set_index("path")
+
+
+def test_manifest_keeps_the_first_of_equal_files():
+    manifest = manifest_of({"b.png": "one", "a.png": "one", "c.png": "two"})
+    assert manifest.loc["a.png", "verdict"] == "accepted"
+    assert manifest.loc["b.png", "reason"] == "duplicate"
+    assert manifest.loc["b.png", "detail"] == "the same bytes as a.png"
+    assert manifest["split"].isna().tolist() == [False, True, False]
+
+
+def test_manifest_sorts_by_the_bytes_of_paths():
+    paths = ["b", "B", "a/b", "é", "日本", "z"]
+    assert manifest_of({path: path for path in paths}).index.tolist() == sorted(paths, key=str.encode)
+
+
+def test_manifest_does_not_depend_on_the_order_of_the_files():
+    files = {f"{number}.png": str(number % 25) for number in range(30)}
+    backwards = dict(reversed(files.items()))
+    assert manifest_of(files).drop(columns="row").equals(manifest_of(backwards).drop(columns="row"))
+
+
+def test_split_of_a_file_stays_when_others_are_added_or_it_is_renamed():
+    few = manifest_of({f"{number}.png": str(number) for number in range(20)})
+    many = manifest_of({f"renamed-{number}.png": str(number) for number in range(60)})
+    assert few.set_index("sha256")["split"].to_dict().items() <= many.set_index("sha256")["split"].to_dict().items()
+
+
+@pytest.mark.parametrize(("position", "split"), [(0.0, "train"), (0.69, "train"), (0.75, "validation"), (0.81, "test")])
+def test_split_of_reads_the_hash_as_a_fraction(position, split):
+    digits = f"{int(position * 2**64):016x}" + "0" * 48
+    assert split_of(pd.Series([digits]), train=0.7, validation=0.1).tolist() == [split]
+
+
+def test_splits_have_about_the_fractions_asked_for():
+    hashes = pd.Series([sha256(bytes([a, b])).hexdigest() for a in range(100) for b in range(100)])
+    splits = split_of(hashes, 0.7, 0.1).tolist()
+    assert abs(splits.count("train") / 10_000 - 0.7) < 0.02
+    assert abs(splits.count("test") / 10_000 - 0.2) < 0.02
+
+
+@pytest.mark.parametrize(("train", "only"), [(1.0, "train"), (0.0, "test")])
+def test_a_fraction_of_one_takes_all_and_one_of_none_takes_nothing(train, only):
+    hashes = pd.Series([sha256(bytes([a])).hexdigest() for a in range(200)])
+    assert set(split_of(hashes, train, 0.0)) == {only}
+
+
+def alike(groups, action):
+    """1,000 images in groups that look alike; each group has a hash of its own."""
+    numbers = np.arange(1000)
+    hashes = np.random.default_rng(0).integers(0, 2**63, 1000, dtype=np.uint64)[numbers // (1000 // groups)]
+    records = records_of([(f"{number:04d}", str(number)) for number in numbers], perceptual_hash=hashes)
+    return complete_manifest(records, 0.7, 0.1, action, 0), numbers // (1000 // groups)
+
+
+def test_near_duplicates_never_cross_from_one_split_to_another():
+    manifest, groups = alike(250, "group")
+    assert (manifest["verdict"] == "accepted").all()
+    assert (manifest.groupby(groups)["split"].nunique() == 1).all()
+    # The choice of who decides for a group must not favour a split.
+    assert abs((manifest["split"] == "train").mean() - 0.7) < 0.08
+    assert (alike(250, "keep")[0].groupby(groups)["split"].nunique() > 1).any()
+
+
+def test_of_near_duplicates_one_is_kept():
+    manifest, groups = alike(250, "skip")
+    assert (manifest["verdict"] == "accepted").groupby(groups).sum().eq(1).all()
+    assert manifest.loc[3, ["reason", "detail"]].tolist() == ["near_duplicate", "looks like 0000"]
+
+
+def test_summarise_counts_reasons():
+    records = records_of([(str(number), str(number)) for number in range(5)])
+    records.loc[3:, ["verdict", "reason"]] = ["skipped", "empty"]
+    line = summarise(complete_manifest(records, 0.7, 0.1))
+    assert line == "5 images scanned · 3 accepted · 2 skipped (2 empty)"
+
+
+def test_advise_names_a_size_at_which_more_images_would_do():
+    records = records_of([(str(number), str(number)) for number in range(10)], width=100, height=100)
+    assert advise(complete_manifest(records, 0.7, 0.1), 64) == []
+    records.loc[5:, ["verdict", "reason", "width"]] = ["skipped", "too_small", 50]
+    (advice,) = advise(complete_manifest(records, 0.7, 0.1), 64)
+    assert advice.startswith("5 of 10 images are large enough for 64x64")
+    assert "choose 48x48" in advice
+
+
+@pytest.mark.parametrize(("small", "advises"), [(0, False), (3, True), (10, False)])
+def test_advise_says_that_some_images_were_enlarged(small, advises):
+    records = records_of([(str(number), str(number)) for number in range(10)], width=100, height=100)
+    records.loc[: small - 1, "height"] = 40
+    advice = advise(complete_manifest(records, 0.7, 0.1), 64)
+    assert [sentence[:50] for sentence in advice] == advises * ["3 of 10 images are smaller than 64x64 and were enl"]
+
+
+@pytest.mark.parametrize(("alike", "advises"), [(5, False), (6, True)])
+def test_advise_names_a_group_of_look_alikes_that_makes_splits_of_other_sizes(alike, advises):
+    records = records_of([(str(number), str(number)) for number in range(100)])
+    records["perceptual_hash"] = np.maximum(np.arange(100), alike - 1)
+    manifest = complete_manifest(records, 0.7, 0.1, "group")
+    assert count_look_alikes(manifest) == alike - 1
+    assert manifest["detail"].dropna().unique().tolist() == ["looks like 0"]
+    advice = advise(manifest, 64)
+    assert bool(advice) == advises
+    if advises:
+        assert advice[0].startswith("6 of 100 images look alike, one like the other, and are in one split: lower")
+
+
+def test_embedded_digits_are_the_whole_set_with_all_grey_levels():
+    digits = list(embedded_digits())
+    assert len(digits) == 1797
+    assert {path.split("/")[0] for path, _ in digits} == set("0123456789")
+    assert len(np.unique(np.stack([image for _, image in digits]))) == 17

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from recipes import tiny_training
+
+from kedro_dcgan.errors import ParameterError, TrainingError
+from kedro_dcgan.model.describe import checkpoint_bytes, describe, name_lack_of_memory, require_memory
+from kedro_dcgan.model.recipes import network_specs
+
+CPU = torch.device("cpu")
+FULL = r"training must fit into the memory of cpu .*`training.batch_size` 8 in 1 part\).*gradient_accumulation=2"
+
+
+def test_networks_that_do_not_fit_are_refused_before_they_are_built():
+    training = tiny_training(architecture="simpsons200", generator__width=32, discriminator__width=32)
+    with pytest.raises(ParameterError, match=r"must fit into the memory of cpu: training needs at least .* GB"):
+        require_memory(*network_specs(200, 3, training), 100_000, CPU)
+
+
+def test_the_copy_for_a_checkpoint_counts_where_it_is_in_the_same_memory(monkeypatch):
+    specs = network_specs(32, 1, tiny_training())
+    needed = sum(describe(spec, 8).training_bytes for spec in specs)
+    monkeypatch.setattr("kedro_dcgan.model.describe.free_bytes", lambda _: needed)
+    require_memory(*specs, 8, torch.device("cuda"))
+    with pytest.raises(ParameterError, match="to copy a checkpoint from"):
+        require_memory(*specs, 8, CPU)
+    monkeypatch.setattr("kedro_dcgan.model.describe.free_bytes", lambda _: needed + checkpoint_bytes(*specs))
+    require_memory(*specs, 8, CPU)
+
+
+def test_a_memory_that_runs_out_is_told_in_one_line():
+    with pytest.raises(TrainingError, match=FULL), name_lack_of_memory(CPU, tiny_training()):
+        torch.empty(10**16)
+    with pytest.raises(TrainingError, match=FULL), name_lack_of_memory(CPU, tiny_training()):
+        bytearray(10**16)
+    with pytest.raises(TrainingError, match=FULL), name_lack_of_memory(CPU, tiny_training()):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+def test_other_errors_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="shapes"), name_lack_of_memory(CPU, tiny_training()):
+        torch.ones(2, 3) @ torch.ones(2, 3)
+
+
+def test_a_checkpoint_is_about_as_large_as_is_said(tmp_path):
+    from kedro_dcgan.training.devices import Compute
+    from kedro_dcgan.training.state import create_state
+
+    training = tiny_training(ema__half_life=100, generator__width=32, discriminator__width=32)
+    specs = network_specs(32, 1, training)
+    state = create_state(*specs, training, Compute(CPU, "float32"))
+    for network, optimiser in (
+        (state.generator, state.generator_optimiser),
+        (state.discriminator, state.discriminator_optimiser),
+    ):
+        for weight in network.parameters():
+            weight.grad = torch.zeros_like(weight)
+        optimiser.step()
+    torch.save({**state.state_dict(), "best": state.generator.state_dict()}, tmp_path / "state.pt")
+    assert (tmp_path / "state.pt").stat().st_size == pytest.approx(checkpoint_bytes(*specs), rel=0.1)

@@ -1,0 +1,222 @@
+"""The evaluation as a whole, on the embedded digits and a generator that has learned nothing."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from recipes import tiny_training
+
+from kedro_dcgan.config import EvaluationParameters
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
+from kedro_dcgan.data.sources.digits import embedded_digits
+from kedro_dcgan.errors import DataError, ModelError
+from kedro_dcgan.evaluation import inception as inception_weights
+from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
+from kedro_dcgan.evaluation.reference_files import ReferenceFolder
+from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
+from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation
+from kedro_dcgan.pipelines.evaluation.references import References
+
+COUNTS = {"train": 200, "test": 60}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("nothing may be fetched")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Images, and their manifest with the digit as label."""
+    named = list(embedded_digits())[: sum(COUNTS.values())]
+    pixels = np.stack([image for _, image in named])[:, None].repeat(2, axis=2).repeat(2, axis=3)
+    rows = np.split(np.arange(len(named)), [COUNTS["train"]])
+    images = PreparedImages(16, 1, "digest", [StoredShard("0", "", pixels)], dict(zip(COUNTS, rows, strict=True)))
+    labels = [name.partition("/")[0] for name, _ in named]
+    return images, pd.DataFrame({"row": np.arange(len(named)), "label": labels, "verdict": "accepted"})
+
+
+def trained(digest="digest"):
+    spec, _ = network_specs(16, 1, tiny_training())
+    torch.manual_seed(0)
+    return TrainedGenerator(spec, snapshot_weights(Generator(spec)), digest, 1000, {})
+
+
+def parameters(**changes):
+    values = {
+        "samples": 100,
+        "seed": 0,
+        "input_size": 32,
+        "real_images": None,
+        "device": "cpu",
+        "precision": "float32",
+        "inception_weights": None,
+        "inception_companions": False,
+    }
+    return EvaluationParameters.model_validate(values | changes)
+
+
+@pytest.fixture(scope="module")
+def evaluated(digits, tmp_path_factory):
+    folder = ReferenceFolder(tmp_path_factory.mktemp("references"))
+    return folder, evaluate_generator(trained(), *digits, folder, parameters())
+
+
+def test_every_number_has_an_interval_and_a_protocol_and_is_valid_json(evaluated):
+    _, (result, *_) = evaluated
+    json.loads(json.dumps(result, allow_nan=False))
+    assert result["primary_metric"] == "fd_efflite0_32_100_test"
+    assert result["metrics"]["fd_efflite0_32_100_test_floor"] < result["metrics"]["fd_efflite0_32_100_test"]
+    protocols = {protocol["name"]: protocol for protocol in result["protocols"]}
+    for number in result["numbers"]:
+        assert result["metrics"][number["name"]] == number["value"]
+        assert number["protocol"] in protocols
+        assert number["metric"] == "classes_covered" or number["low"] <= number["value"] <= number["high"]
+    assert protocols["efflite0_32_100_train"]["real"] == 200
+    # There are not as many test images as samples.
+    assert "fd_efflite0_32_100_train_floor" not in result["metrics"]
+    assert result["metrics"]["authenticity_efflite0_32_100_train_floor"] > 0
+
+
+def test_a_generator_that_has_learned_nothing_is_told_so(evaluated):
+    _, (result, *_) = evaluated
+    assert result["verdict"].startswith("unlike real images")
+    assert result["metrics"]["density_efflite0_32_100_test"] < 0.25
+    assert result["metrics"]["coverage_efflite0_32_100_test"] < 0.1
+    assert result["classes"]["covered"] < 10
+    assert result["classes"]["classifier_accuracy_test"] > 0.5
+
+
+def test_pictures_and_page_show_it(evaluated):
+    _, (result, *pictures) = evaluated
+    assert all(picture.width > 200 for picture in pictures)
+    page, table = report_evaluation(result, *pictures)
+    for number in result["numbers"]:
+        assert number["name"] in page
+        assert f"`{number['name']}`" in table
+    assert page.count("data:image/png;base64,") == 3
+    assert "http" not in page
+    assert result["verdict"] in page
+    assert "FID is absent" in page
+    assert "60 real images are not more than the 1,280 dimensions" in table
+
+
+def test_real_images_are_looked_at_once(evaluated, digits, monkeypatch):
+    folder, (before, *_) = evaluated
+    monkeypatch.setattr(PreparedImages, "take", lambda *_: pytest.fail("real images are looked at again"))
+    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes.choose", lambda *_: None)
+    again, *_ = evaluate_generator(trained(), *digits, folder, parameters())
+    assert again == before
+
+
+def test_two_splits_of_one_size_have_two_references(digits, tmp_path):
+    images, _ = digits
+    halves = PreparedImages(16, 1, "digest", images.shards, {"train": np.arange(30), "test": np.arange(30, 60)})
+    of_splits = References(ReferenceFolder(tmp_path), halves, parameters(), EfficientNetLite0Features(32))
+    train, test = (of_splits.of(split).gaussian.mean for split in ("train", "test"))
+    assert not torch.equal(train, test)
+
+
+def test_the_batch_of_the_generator_changes_nothing(evaluated, digits, monkeypatch):
+    folder, (before, *_) = evaluated
+    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes._BATCH", 7)
+    again, *_ = evaluate_generator(trained(), *digits, folder, parameters())
+    assert again["metrics"] == pytest.approx(before["metrics"], rel=1e-5, abs=1e-6)
+
+
+def test_fid_is_there_with_inceptions_weights_only(evaluated, digits, monkeypatch):
+    folder, (without, *_) = evaluated
+    assert not [name for name in without["metrics"] if "fid" in name]
+
+    class Tiny:
+        id, dimension, resize, batch_size, keeps_features = "inception", 4, "tf1", 50, False
+        precision, weights_sha256 = "float32", "6726825d"
+
+        def __init__(self, *_):
+            pass
+
+        def __call__(self, images):
+            return images.float().flatten(1)[:, 100:104]
+
+    monkeypatch.setattr("kedro_dcgan.evaluation.choice.InceptionFeatures", Tiny)
+    found, *_ = evaluate_generator(trained(), *digits, folder, parameters(inception_weights="weights.pth"))
+    assert {"fid100_test", "fid100_train", "fid100_test_floor"} <= set(found["metrics"])
+    assert not [name for name in found["metrics"] if "inception" in name]
+
+
+def test_companions_asked_for_later_are_not_missing_because_of_what_is_stored(digits, monkeypatch, tmp_path):
+    class Tiny:
+        id, dimension, resize, batch_size = "inception", 4, "tf1", 50
+        precision, weights_sha256 = "float32", "6726825d"
+
+        def __init__(self, *arguments):
+            self.keeps_features = arguments[-1]
+
+        def __call__(self, images):
+            return images.float().flatten(1)[:, 100:104]
+
+    monkeypatch.setattr("kedro_dcgan.evaluation.choice.InceptionFeatures", Tiny)
+    folder, weights = ReferenceFolder(tmp_path), {"inception_weights": "weights.pth"}
+    without, *_ = evaluate_generator(trained(), *digits, folder, parameters(**weights))
+    found, *_ = evaluate_generator(trained(), *digits, folder, parameters(**weights, inception_companions=True))
+    assert "kid100_test" not in without["metrics"]
+    assert {"kid100_test", "kid100_test_floor", "recall_inception_100_test"} <= set(found["metrics"])
+    # The verdict is of the same features as before.
+    assert found["verdict"] == without["verdict"]
+
+
+def test_auto_finds_weights_where_torch_hub_keeps_them_and_nowhere_else(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    assert inception_weights.find_weights("auto") is None
+    assert inception_weights.find_weights(None) is None
+    file = tmp_path / "checkpoints" / inception_weights.WEIGHTS_NAME
+    file.parent.mkdir()
+    file.touch()
+    assert inception_weights.find_weights("auto") == file
+
+
+def test_auto_without_inceptions_network_is_without_fid_and_fetching_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / inception_weights.WEIGHTS_NAME).touch()
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    monkeypatch.setattr(inception_weights, "find_spec", lambda _: None)
+    assert inception_weights.find_weights("auto") is None
+    with pytest.raises(ModelError, match="Run pip install torch-fidelity"):
+        inception_weights.fetch_weights()
+
+
+def test_subsets_are_told_where_there_are_images_enough(evaluated, digits, monkeypatch, tmp_path):
+    _, (before, *_) = evaluated
+    assert not [name for name in before["metrics"] if "subsets" in name]
+    monkeypatch.setattr("kedro_dcgan.evaluation.kernel.SUBSET_SIZE", 30)
+    found, *pictures = evaluate_generator(trained(), *digits, ReferenceFolder(tmp_path), parameters())
+    mean, deviation = (found["metrics"][f"kd_subsets_{name}_efflite0_32_100_test"] for name in ("mean", "deviation"))
+    assert mean == pytest.approx(before["metrics"]["kd_efflite0_32_100_test"], abs=deviation)
+    assert "Kernel distance of subsets" in report_evaluation(found, *pictures)[0]
+
+
+def test_few_images_have_a_distance_and_nothing_more(digits, tmp_path):
+    images, manifest = digits
+    few = PreparedImages(16, 1, "few", images.shards, {"train": np.arange(20), "test": np.arange(20, 23)})
+    result, *pictures = evaluate_generator(
+        trained("few"), few, manifest, ReferenceFolder(tmp_path), parameters(samples=4)
+    )
+    assert [number["metric"] for number in result["numbers"] if number["split"] == "test"] == ["fd"]
+    assert result["verdict"] == "too few images to say"
+    assert result["numbers"][0]["low"] is None
+    report_evaluation(result, *pictures)
+
+
+def test_a_generator_of_other_images_is_refused(digits, tmp_path):
+    with pytest.raises(DataError, match="must have been trained on the images at hand"):
+        evaluate_generator(trained("other"), *digits, ReferenceFolder(tmp_path), parameters())

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+import torch
+
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
+from kedro_dcgan.training.data import batch_indices, batches_on, resident, streamed
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (300, 3, 16, 16), dtype=np.uint8)
+ROWS = np.random.default_rng(1).permutation(300)[:200]
+SHARDS = [StoredShard("0.npy", "", PIXELS[:170]), StoredShard("1.npy", "", PIXELS[170:])]
+IMAGES = PreparedImages(16, 3, "digest", SHARDS, {"train": ROWS})
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
+
+
+@pytest.mark.parametrize("how", [batches_on, resident, streamed])
+@pytest.mark.parametrize("device", DEVICES)
+def test_batches_are_the_images_at_the_indices_in_their_order_as_uint8(how, device):
+    indices = list(batch_indices(200, 32, range(17), seed=3))
+    batches = list(how(torch.device(device), IMAGES, "train")(indices))
+    assert len(batches) == 17
+    for batch, wanted in zip(batches, indices, strict=True):
+        assert batch.dtype == torch.uint8
+        assert batch.device.type == device
+        assert np.array_equal(batch.cpu().numpy(), PIXELS[ROWS[wanted]])
+
+
+def test_streamed_batches_are_gathered_only_a_little_ahead():
+    taken = []
+    batches = streamed(torch.device("cpu"), IMAGES, "train")(taken.append(1) or np.array([0]) for _ in range(100))
+    next(batches)
+    assert len(taken) <= 3
+    batches.close()
+
+
+def test_an_error_while_gathering_reaches_the_caller():
+    with pytest.raises(IndexError):
+        list(streamed(torch.device("cpu"), IMAGES, "train")([np.array([5]), np.array([999])]))

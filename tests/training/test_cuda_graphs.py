@@ -1,0 +1,226 @@
+"""Recorded steps train what steps as they are written do: on a CPU with a recorder that keeps a CUDA graph's rules."""
+
+import gc
+import logging
+import weakref
+
+import pytest
+import torch
+from engine import CPU, REAL, batches, new_state, ticks, weights_of
+from recipes import tiny_training
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from kedro_dcgan.model.sampling import to_model_range
+from kedro_dcgan.training.devices import Compute, deterministic_algorithms
+from kedro_dcgan.training.fast import cuda_graphs as graphs
+from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
+from kedro_dcgan.training.fast.execution import execute
+from kedro_dcgan.training.step import Step
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+LINEAR = {"discriminator__batch_norm": False}
+# Values that a host would have to wait for, and numbers that it would draw once for all.
+FORBIDDEN = ("_local_scalar_dense", "is_nonzero", "rand", "normal", "uniform", "nonzero")
+
+
+class Recorder(TorchDispatchMode):
+    """Writes down the operations of a function with the memory that they read and write, and does them when asked to.
+
+    As a CUDA graph it has no effect while it records, and knows no Python: what is not in that memory stays as it was.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.replays = 0
+
+    def __call__(self, function):
+        self._operations = operations = []
+        self._before, self._own = {}, []
+        with self:
+            values = function()
+        for memory, content in self._before.values():
+            memory.copy_(content)
+
+        def replay():
+            self.replays += 1
+            with torch.no_grad():
+                for operation, arguments, options, outputs in operations:
+                    self._do_again(operation, arguments, options, outputs)
+            return values.clone()
+
+        return replay
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.overloadpacket.__name__
+        assert not name.startswith(FORBIDDEN), f"{name} cannot be recorded"
+        made = {memory.data_ptr() for memory in self._own}
+        for memory in _memories((args, kwargs)):
+            if memory.data_ptr() not in made:
+                self._before.setdefault(memory.data_ptr(), (memory, memory.clone()))
+        outputs = operation(*args, **(kwargs or {}))
+        self._own += [memory for memory in _memories(outputs) if memory.data_ptr() not in self._before]
+        self._operations.append((operation, args, kwargs or {}, outputs))
+        return outputs
+
+    @staticmethod
+    def _do_again(operation, arguments, options, outputs):
+        # With tensors of its own over the memory, since modules point theirs to other memory.
+        found = operation(*arguments, **options)
+        for old, new in zip(_tensors(outputs), _tensors(found), strict=True):
+            if old.data_ptr() != new.data_ptr():
+                old.copy_(new)
+
+
+def _memories(value):
+    return [tensor.untyped_storage() for tensor in _tensors(value)]
+
+
+def _tensors(value):
+    found = []
+    tree_map_only(torch.Tensor, found.append, value)
+    return found
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    made = Recorder()
+    monkeypatch.setattr(graphs, "CudaRecorder", lambda: made)
+    return made
+
+
+def trained(execution, steps, training, compute=CPU):
+    state = new_state(training, compute)
+    execute(state, execution)
+    step = Step(state, training, compute)
+    values = [step(to_model_range(batch)) for batch in batches(steps)]
+    return torch.stack(values), weights_of(state), state
+
+
+CHANGES = [
+    {},
+    {"ema__half_life": 50},
+    {"discriminator__steps": 2},
+    {"discriminator__update": "separately"},
+    {"augmentation__flip": True, "augmentation__differentiable": ("colour", "translation", "cutout")},
+    {**LINEAR, "penalties__r1": 0.5, "penalties__r1_every": 3},
+    {**LINEAR, "loss": "wgan_gp"},
+    {**LINEAR, "discriminator__spectral_norm": True, "loss": "hinge"},
+    {"gradient_accumulation": 2},
+    {"architecture": "dcgan", "latents": "uniform", "real_label": 0.9},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+def test_recorded_steps_train_the_same_bits(recorder, changes):
+    training = tiny_training(**changes)
+    # So many that each kind of step is replayed.
+    steps = 5 * STEPS_BEFORE
+    expected, found = trained("eager", steps, training), trained("graphed", steps, training)
+    assert torch.equal(expected[0], found[0])
+    assert all(torch.equal(weight, found[1][name]) for name, weight in expected[1].items())
+    assert recorder.replays >= STEPS_BEFORE
+    if changes.get("ema__half_life"):
+        averages = (state.ema_generator.state_dict() for _, _, state in (expected, found))
+        assert all(torch.equal(one, other) for one, other in zip(*(a.values() for a in averages), strict=True))
+
+
+def test_recorded_steps_in_bfloat16_train_the_same_bits(recorder):
+    compute = Compute(torch.device("cpu"), "bfloat16")
+    expected, found = (trained(name, 8, tiny_training(), compute) for name in ("eager", "graphed"))
+    assert torch.equal(expected[0], found[0])
+    assert recorder.replays == 8 - STEPS_BEFORE
+
+
+def test_each_kind_of_step_has_a_recording(recorder):
+    training = tiny_training(**LINEAR, penalties__r1=1, penalties__r1_every=2)
+    trained("graphed", 12, training)
+    # Odd and even ones, each after three of its kind.
+    assert recorder.replays == 12 - 2 * STEPS_BEFORE
+
+
+def test_a_training_that_is_stopped_goes_on_in_the_same_bits(recorder):
+    whole, first, second = new_state(), new_state(), new_state()
+    for state in (whole, first, second):
+        execute(state, "graphed")
+    ticks(whole, 12)
+    ticks(first, 5)
+    second.load_state_dict(first.state_dict())
+    ticks(second, 7)
+    expected = weights_of(whole)
+    assert all(torch.equal(weight, expected[name]) for name, weight in weights_of(second).items())
+
+
+def test_steps_that_cannot_be_recorded_are_taken_all_the_same_and_it_is_said_once(monkeypatch, caplog):
+    class Failing:
+        def __call__(self, function):
+            # Where the discriminator is frozen, and nothing has been changed.
+            with monkeypatch.context() as broken:
+                broken.setattr(Step, "_generate", lambda *_, **__: REAL[:8].float())
+                broken.setattr(Step, "_update_discriminator", lambda *_: (None, None, None))
+                broken.setattr(Step, "_judge", fail)
+                function()
+
+    def fail(*_):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(graphs, "CudaRecorder", Failing)
+    with caplog.at_level(logging.WARNING):
+        expected, found = (trained(name, 8, tiny_training()) for name in ("eager", "graphed"))
+    assert all(torch.equal(weight, found[1][name]) for name, weight in expected[1].items())
+    assert [record.message for record in caplog.records] == [
+        "  steps cannot be recorded as CUDA graphs here, and are not (operation not permitted when stream is capturing)"
+    ]
+
+
+def test_a_fault_that_says_nothing_is_named(monkeypatch, caplog):
+    def fail(*_):
+        try:
+            raise NotImplementedError
+        finally:
+            raise RuntimeError("the end of a recording that has failed")
+
+    monkeypatch.setattr(graphs, "CudaRecorder", lambda: fail)
+    with caplog.at_level(logging.WARNING):
+        trained("graphed", STEPS_BEFORE + 1, tiny_training())
+    assert caplog.text.rstrip().endswith("and are not (NotImplementedError)")
+
+
+def test_what_was_recorded_goes_with_the_step(recorder):
+    state = new_state()
+    execute(state, "graphed")
+    step = Step(state, tiny_training(), CPU)
+    gc.disable()
+    try:
+        for batch in batches(STEPS_BEFORE + 2):
+            step(to_model_range(batch))
+        gone = weakref.ref(state)
+        del state, step
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@cuda
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("changes", CHANGES)
+def test_cuda_graphs_train_what_steps_as_they_are_written_do(changes, precision):
+    compute, training = Compute(torch.device("cuda"), precision), tiny_training(**changes)
+    results = []
+    with deterministic_algorithms(True):
+        for execution in ("eager", "graphed"):
+            state = new_state(training, compute)
+            execute(state, execution)
+            step = Step(state, training, compute)
+            for batch in batches(5 * STEPS_BEFORE):
+                step(to_model_range(batch.cuda()))
+            results.append(weights_of(state))
+    for name, weight in results[0].items():
+        assert torch.equal(weight, results[1][name]), name
+
+
+def test_the_recorder_of_these_tests_refuses_what_a_gpu_would():
+    with pytest.raises(AssertionError, match="_local_scalar_dense cannot be recorded"):
+        Recorder()(lambda: torch.ones(1) * REAL.float().mean().item())
+    with pytest.raises(AssertionError, match="randn cannot be recorded"):
+        Recorder()(lambda: torch.randn(1))

@@ -1,0 +1,86 @@
+"""What ranks and the node say to each other, without ranks."""
+
+import json
+import threading
+import time
+
+import pytest
+import torch
+
+from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.training.distributed import messages as exchange
+from kedro_dcgan.training.distributed import messages as spec_module
+from kedro_dcgan.training.distributed.messages import Exchange, LaunchSpec
+
+SPEC = LaunchSpec(("images", "shards"), "checkpoints", None, {"seed": 1}, parent=None, threads=0)
+
+
+def test_messages_come_in_order_and_are_gone_when_they_were_read(tmp_path):
+    sender, receiver = Exchange(tmp_path), Exchange(tmp_path)
+    for number in range(3):
+        sender.send({"number": number, "values": torch.full((2,), number)})
+    assert receiver.has_messages()
+    messages = receiver.messages(wait=lambda: pytest.fail("there is something to read"))
+    for number in range(3):
+        message = next(messages)
+        assert message["number"] == number
+        assert torch.equal(message["values"], torch.full((2,), number))
+    # The last one is kept until the next is wanted: what it has led to may not be saved yet.
+    assert len(list(tmp_path.glob("*.pt"))) == 1
+
+
+def test_a_sender_waits_while_four_messages_are_unread(tmp_path):
+    sender, receiver = Exchange(tmp_path), Exchange(tmp_path)
+    sending = threading.Thread(target=lambda: [sender.send({"number": number}) for number in range(6)])
+    sending.start()
+    time.sleep(0.5)
+    assert len(list(tmp_path.glob("[0-9]*.pt"))) == 4
+    messages = receiver.messages(wait=lambda: None)
+    assert [next(messages)["number"] for _ in range(6)] == list(range(6))
+    sending.join()
+
+
+def test_a_sender_that_nobody_reads_gives_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(exchange, "MOST_SECONDS_UNREAD", 0.1)
+    sender = Exchange(tmp_path)
+    with pytest.raises(TrainingError, match="must be read by the kedro run that has written it"):
+        for number in range(5):
+            sender.send({"number": number})
+
+
+def test_a_receiver_waits_until_there_is_something(tmp_path):
+    sender, waits = Exchange(tmp_path), []
+
+    def wait():
+        waits.append(1)
+        if len(waits) == 3:
+            sender.send({"number": 7})
+
+    assert next(Exchange(tmp_path).messages(wait)) == {"number": 7}
+    assert len(waits) == 3
+
+
+def test_progress_and_the_wish_to_stop_are_seen_by_the_other_side(tmp_path):
+    rank, node = Exchange(tmp_path), Exchange(tmp_path)
+    assert (node.progress(), rank.is_asked_to_stop(), node.last_alive()) == (0, False, 0.0)
+    rank.say_progress(1234)
+    rank.say_progress(1235)  # Not so often.
+    node.ask_to_stop()
+    rank.stay_alive()
+    time.sleep(0.2)
+    assert (node.progress(), rank.is_asked_to_stop()) == (1234, True)
+    assert node.last_alive() > 0
+
+
+def test_what_is_to_be_trained_comes_back(tmp_path):
+    assert LaunchSpec.read(SPEC.write(tmp_path)) == SPEC
+
+
+def test_ranks_that_are_told_nothing_say_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(spec_module, "WAIT_SECONDS", 0.1)
+    with pytest.raises(TrainingError, match=r"Run first: kedro run .* training.devices=external"):
+        LaunchSpec.read(tmp_path / "training.json")
+    file = SPEC.write(tmp_path)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 99}))
+    with pytest.raises(TrainingError, match="must be of this version"):
+        LaunchSpec.read(file)

@@ -1,0 +1,193 @@
+"""Trainings in processes of their own, with PyTorch's launcher, and with a torchrun that the user starts."""
+
+import json
+import signal
+import subprocess
+import sys
+from itertools import chain
+
+import numpy as np
+import psutil
+import pytest
+from recipes import tiny_training
+
+from kedro_dcgan.data.shard_files import SHARDS_FORMAT
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
+from kedro_dcgan.datasets import PreparedImagesDataset
+from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.pipelines.training.nodes import start_training
+from kedro_dcgan.storage import sha256_of
+from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder, CheckpointHeader
+from kedro_dcgan.training.distributed.multi_process import LOG, training_elsewhere
+from kedro_dcgan.training.in_process import training_here
+
+STEPS = 12
+LONG = {"kimg": 800, "images_per_tick": 80, "images_per_checkpoint": 80}
+
+
+def recipe(**changes):
+    changes = {"kimg": 8 * STEPS / 1000, "ema__half_life": 100, "discriminator__dropout": 0.3, **changes}
+    return tiny_training(**{"images_per_validation": 32, "validation_samples": 8, **changes})
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Prepared images on disk, as preprocessing leaves them."""
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 1, 16, 16), dtype=np.uint8)
+    np.save(shards / "00000.npy", pixels)
+    entry = {"file": "00000.npy", "sha256": sha256_of(shards / "00000.npy")}
+    index = {"format": SHARDS_FORMAT, "source": "here", "shards": [entry]}
+    (shards / "index.json").write_text(json.dumps(index))
+    rows = {"train": np.arange(64), "validation": np.arange(64, 80)}
+    dataset = PreparedImagesDataset(tmp_path / "images", "shards")
+    dataset.save(PreparedImages(16, 1, "digest", [StoredShard(**entry, images=pixels)], rows))
+    return dataset.load()
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return CheckpointFolder(tmp_path / "checkpoints")
+
+
+def trained_here(images, stored, training):
+    start = start_training(images, stored, training)
+    with training_here(images, stored, training, start, lambda: False, lambda batches, done: batches) as run:
+        return run.begin, list(run.ticks)
+
+
+def trained_elsewhere(images, stored, training, is_asked_to_stop=lambda: False, show_progress=lambda seen: None):
+    """Train, and keep the checkpoints as the node does."""
+    start, ticks = start_training(images, stored, training), []
+    plan = start.plan
+    with training_elsewhere(images, stored, training, start, is_asked_to_stop, show_progress) as run:
+        for tick in run.ticks:
+            ticks.append(tick)
+            if tick.checkpoint:
+                header = CheckpointHeader(
+                    plan.training_id, tick.images_seen, plan.total_images, False, plan.fingerprint
+                )
+                stored.save(Checkpoint(header, tick.checkpoint, keep=2))
+    return run.begin, ticks
+
+
+def require_equal_ticks(ones, others):
+    """Equal but for the order of sums."""
+    assert [tick.images_seen for tick in ones] == [tick.images_seen for tick in others]
+    assert [tick.checkpoint is not None for tick in ones] == [tick.checkpoint is not None for tick in others]
+    for one, other in zip(ones, others, strict=True):
+        assert np.abs(one.samples.numpy().astype(int) - other.samples.numpy()).max() <= 2
+        for name in ("discriminator_loss", "generator_loss", "real_accuracy", "validation"):
+            values = [getattr(tick.record, name) for tick in (one, other) if tick.record]
+            assert len(set(values)) < 2 or values[0] == pytest.approx(values[1], rel=2e-2), name
+        assert list(one.kept.weights) == list(other.kept.weights)
+
+
+def ranks():
+    """Return the ranks that this process has started, among what else it has."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "kedro_dcgan.training.distributed.worker" in seen(child.cmdline)]
+
+
+def addresses():
+    """Return where this process and its children listen."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    connections = chain.from_iterable(seen(process.net_connections, "inet") for process in processes)
+    return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
+def seen(look, *arguments):
+    """Return what a process shows, nothing if it has just ended."""
+    try:
+        return look(*arguments)
+    except psutil.Error:
+        return []
+
+
+def test_two_processes_train_what_one_trains_and_listen_to_this_machine_alone(images, stored, tmp_path):
+    heard, progress = set(), []
+
+    def look(seen):
+        progress.append(seen)
+        heard.update(addresses())
+
+    begin, ticks = trained_elsewhere(images, stored, recipe(devices=2), show_progress=look)
+    assert begin == 0
+    require_equal_ticks(ticks, trained_here(images, CheckpointFolder(tmp_path / "other"), recipe())[1])
+    assert heard == {"127.0.0.1"}
+    assert 0 < max(progress) <= 8 * STEPS
+    assert not (tmp_path / "ranks").exists()
+
+
+def test_a_rank_that_dies_ends_training_in_one_line_and_training_goes_on_from_the_last_checkpoint(
+    images, stored, tmp_path
+):
+    killed = []
+
+    def kill_second(seen):
+        if seen > 160 and not killed:
+            killed.append(ranks()[-1])
+            killed[0].kill()
+
+    training = recipe(devices=2, **LONG)
+    with pytest.raises(TrainingError, match=r"all of `training.devices` 2 ranks .*\(rank . has ended: SIGKILL\)"):
+        trained_elsewhere(images, stored, training, show_progress=kill_second)
+    assert "exitcode: -9" in (tmp_path / "ranks" / LOG).read_text()
+    assert not ranks()
+
+    # What the first rank finds wrong is said as by one process.
+    with pytest.raises(TrainingError, match=r"the training that was stopped at .* \(training.seed was 0, is 1\)"):
+        trained_elsewhere(images, stored, recipe(devices=2, seed=1, **LONG))
+
+    # In another number of processes, too. It stops when asked to, with all that there is.
+    asked = []
+    begin, ticks = trained_elsewhere(
+        images, stored, recipe(**LONG, devices="external"), lambda: bool(asked), in_torchrun(tmp_path, asked)
+    )
+    assert begin >= 80
+    assert begin % 80 == 0
+    assert ticks[-1].images_seen < 800_000
+    assert ticks[-1].checkpoint["images_seen"] == ticks[-1].images_seen
+
+
+def in_torchrun(tmp_path, asked):
+    """Start a torchrun when there is something to train, and ask to stop when it does."""
+    started = []
+
+    def follow(seen):
+        if not started:
+            file = tmp_path / "ranks/training.json"
+            command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+            started.append(subprocess.Popen([*command, "-m", "kedro_dcgan.training.distributed.worker", str(file)]))
+        if seen:
+            asked.append(seen)
+
+    return follow
+
+
+def test_the_processes_end_with_the_one_that_started_them(images, tmp_path):
+    program = f"""
+from pathlib import Path
+from kedro_dcgan.training.checkpoints import CheckpointFolder
+from kedro_dcgan.training.distributed.multi_process import training_elsewhere
+from kedro_dcgan.pipelines.training.nodes import start_training
+from kedro_dcgan.config import TrainingParameters
+from kedro_dcgan.data.shard_files import read_prepared_images
+training = TrainingParameters.model_validate({recipe(devices=2, **LONG).model_dump(mode="json")!r})
+images = read_prepared_images(Path({images.place[0]!r}), Path({images.place[1]!r}))
+stored = CheckpointFolder(Path({str(tmp_path / "checkpoints")!r}))
+start = start_training(images, stored, training)
+with training_elsewhere(images, stored, training, start, lambda: False, lambda seen: None) as run:
+    print(next(run.ticks).images_seen, flush=True)
+    list(run.ticks)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert parent.stdout.readline() == b"0\n"
+    there = psutil.Process(parent.pid).children(recursive=True)
+    assert len(there) == 3
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    _, alive = psutil.wait_procs(there, timeout=30)
+    assert not alive
+    parent.stdout.close()

@@ -1,0 +1,44 @@
+import numpy as np
+import torch
+
+from kedro_dcgan.training.data import batch_indices, epoch_order, seeded, source_at
+
+CPU = torch.device("cpu")
+
+
+def test_a_source_is_a_function_of_seed_and_moment():
+    draws = {(seed, seen): torch.randn(4, generator=source_at(seed, seen)) for seed in (0, 1) for seen in (0, 8)}
+    assert torch.equal(draws[0, 8], torch.randn(4, generator=source_at(0, 8)))
+    assert len({tuple(draw.tolist()) for draw in draws.values()}) == 4
+
+
+def test_torch_itself_draws_from_the_source_and_is_then_as_before():
+    torch.manual_seed(99)
+    expected = torch.rand(2)
+    torch.manual_seed(99)
+    with seeded(source_at(0, 8), CPU):
+        inside = torch.rand(4)
+    assert torch.equal(torch.rand(2), expected)
+    torch.rand(1)
+    with seeded(source_at(0, 8), CPU):
+        assert torch.equal(torch.rand(4), inside)
+
+
+def test_epoch_order_is_a_permutation_by_seed_and_epoch():
+    assert sorted(epoch_order(10, 0, 0)) == list(range(10))
+    assert epoch_order(50, 0, 1).tolist() == epoch_order(50, 0, 1).tolist()
+    assert epoch_order(50, 0, 1).tolist() != epoch_order(50, 0, 2).tolist()
+
+
+def test_batch_indices_show_each_image_once_a_pass():
+    indices = list(batch_indices(count=10, batch_size=3, batches=range(7), seed=0))
+    assert [len(batch) for batch in indices] == [3] * 7
+    for one_pass in (indices[0:3], indices[3:6]):
+        assert len(set(np.concatenate(one_pass))) == 9
+
+
+def test_batch_indices_can_begin_anywhere():
+    whole = list(batch_indices(count=10, batch_size=3, batches=range(11), seed=4))
+    for begin in range(11):
+        rest = list(batch_indices(count=10, batch_size=3, batches=range(begin, 11), seed=4))
+        assert np.array_equal(rest, whole[begin:])

@@ -1,0 +1,127 @@
+"""Short trainings whose weights are compared with stored digests, whatever the processor.
+
+`python tests/training/trajectories.py` prints the digests; with `--write` it stores them, for the current
+`TRAJECTORY_VERSION` and version of torch.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+# Code paths of torch and MKL that do the same on every x86-64 processor. Set before torch is imported.
+PORTABLE = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_CBWR": "COMPATIBLE",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_CORETYPE": "Prescott",
+}
+STORED = Path(__file__).with_suffix(".json")
+HERE = Path(__file__).parent
+
+# Between them, the cases use every option that changes the weights.
+CASES = {
+    "paper": {},
+    "r1, average, augmentation": {
+        "discriminator.batch_norm": False,
+        "penalties.r1": 4.0,
+        "penalties.r1_every": 2,
+        "ema.half_life": 40,
+        "augmentation.flip": True,
+        "augmentation.differentiable": ("colour", "translation", "cutout"),
+        "images_per_validation": 16,
+        "validation_samples": 8,
+    },
+    "hinge, spectral norm, two updates of D": {
+        "loss": "hinge",
+        "discriminator.batch_norm": False,
+        "discriminator.spectral_norm": True,
+        "discriminator.steps": 2,
+        "discriminator.update": "separately",
+    },
+    "wgan_gp": {"loss": "wgan_gp", "discriminator.batch_norm": False, "penalties.gradient": 10.0},
+    "least squares, smooth labels, dropout, micro-batches": {
+        "loss": "least_squares",
+        "real_label": 0.9,
+        "discriminator.dropout": 0.3,
+        "gradient_accumulation": 2,
+        "latents": "uniform",
+    },
+    "digits28": {"architecture": "digits28"},
+    "notebook28": {"architecture": "notebook28"},
+    "simpsons200": {"architecture": "simpsons200"},
+    "simpsons200_light": {"architecture": "simpsons200_light"},
+}
+SIZES = {"digits28": (28, 1), "notebook28": (28, 1), "simpsons200": (200, 3), "simpsons200_light": (200, 3)}
+
+
+def main(is_written: bool) -> None:
+    """Train all cases; print the digests, or store them."""
+    import torch
+
+    from kedro_dcgan.training.plan import TRAJECTORY_VERSION
+
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    found = {"trajectory_version": TRAJECTORY_VERSION, "torch": torch.__version__.partition("+")[0]}
+    text = json.dumps({**found, "cases": {name: trained(name) for name in CASES}}, indent=2)
+    if not is_written:
+        print(text)
+        return
+    stored = json.loads(STORED.read_text()) if STORED.exists() else {}
+    if all(stored.get(key) == value for key, value in found.items()) and stored != json.loads(text):
+        sys.exit("The weights have changed: raise TRAJECTORY_VERSION in training/plan.py first.")
+    STORED.write_text(text + "\n")
+
+
+def trained(name):
+    """Train a case through the same function as the node; return a digest of its weights and which one is kept."""
+    import numpy as np
+    from recipes import tiny_training
+
+    from kedro_dcgan.data.shards import PreparedImages, StoredShard
+    from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart
+    from kedro_dcgan.training.in_process import training_here
+    from kedro_dcgan.training.plan import plan_training
+
+    size, channels = SIZES.get(name, (16, 1))
+    count = 24 if size < 200 else 16
+    pixels = np.random.RandomState(0).randint(0, 256, (count + 8, channels, size, size), dtype=np.uint8)
+    splits = {"train": np.arange(count), "validation": np.arange(count, count + 8)}
+    images = PreparedImages(size, channels, "digest", [StoredShard("0", "", pixels)], splits)
+    changes = {key.replace(".", "__"): value for key, value in CASES[name].items()}
+    training = tiny_training(**{"epochs": 2 if size < 200 else 1, "deterministic": True, **changes})
+    plan = plan_training(images, training)
+    with tempfile.TemporaryDirectory() as folder:
+        stored = CheckpointFolder(Path(folder))
+        start = TrainingStart(plan, None)
+        with training_here(images, stored, training, start, lambda: False, lambda batches, _: batches) as run:
+            last = list(run.ticks)[-1]
+    hasher = hashlib.sha256()
+    for part in ("generator", "discriminator", "ema_generator"):
+        for key, tensor in last.checkpoint.get(part, {}).items():
+            hasher.update(key.encode())
+            hasher.update(tensor.contiguous().numpy().tobytes())
+    distance = last.kept.validation
+    return {
+        "weights": hasher.hexdigest(),
+        "kept": last.kept.images_seen,
+        "validation": distance and float(f"{distance:.6g}"),
+    }
+
+
+def portable(*arguments):
+    """Run this script on the portable code paths; return what it prints."""
+    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, __file__, *arguments]
+    environment = {**os.environ, **PORTABLE, "PYTHONPATH": path, "TRAJECTORIES": "portable"}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+if __name__ == "__main__":
+    if os.environ.get("TRAJECTORIES"):
+        main("--write" in sys.argv)
+    else:
+        print(portable(*sys.argv[1:]), end="")
