@@ -16,8 +16,7 @@ from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import deterministic_algorithms
-from kedro_dcgan.training.fast.execution import steps_until_captured
-from kedro_dcgan.training.step import Step
+from kedro_dcgan.training.fast.execution import step_of, steps_until_captured
 from kedro_dcgan.training.threads import torch_threads
 
 CELEBA = 202_599
@@ -36,7 +35,7 @@ def main() -> None:
     compute = case.compute
     with deterministic_algorithms(False), torch_threads(case.calibration.threads):
         state = case.started()
-        step = Step(state, training, compute)
+        step = step_of(state, training, compute)
         warm_up, epoch = steps_until_captured(training), asked.images // asked.batch_size
         order = batch_indices(asked.images, asked.batch_size, range(warm_up + epoch), 0)
         batches = iter(batches_on(compute.device, images, "train")(order))
@@ -45,7 +44,7 @@ def main() -> None:
             started = time.perf_counter()
             for batch in islice(batches, count):
                 state.means.add(step(to_model_range(batch)))
-            state.means.look()
+            state.means.read()
             if compute.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)

@@ -26,14 +26,13 @@ def measure_time() -> None:
     from kedro_dcgan.config import EvaluationParameters, TrainingParameters
     from kedro_dcgan.data.shards import PreparedImages, StoredShard
     from kedro_dcgan.evaluation.reference_files import ReferenceFolder
-    from kedro_dcgan.model.networks import Generator
-    from kedro_dcgan.model.recipes import network_specs
+    from kedro_dcgan.model.recipes import build_generator, network_configs
     from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
     from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator
 
     read = {name: load_parameters(name) for name in ("training", "evaluation")}
-    spec, _ = network_specs(32, 1, TrainingParameters.model_validate(read["training"]))
-    generator = TrainedGenerator(spec, snapshot_weights(Generator(spec)), "digest", 0, {})
+    config, _ = network_configs(32, 1, TrainingParameters.model_validate(read["training"]))
+    generator = TrainedGenerator(config, snapshot_weights(build_generator(config)), "digest", 0, {})
     total = 3 * SAMPLES
     pixels = np.random.default_rng(0).integers(0, 256, (total, 1, 32, 32), dtype=np.uint8)
     rows = {"test": np.arange(SAMPLES), "train": np.arange(SAMPLES, total)}

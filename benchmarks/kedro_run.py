@@ -19,7 +19,7 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shard_files import read_prepared_images
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.data import batch_indices, batches_on
-from kedro_dcgan.training.step import Step
+from kedro_dcgan.training.fast.execution import step_of
 
 ROUNDS, SHORT, LONG = 3, 5, 35  # thousand images
 ROOT = Path(__file__).parents[1]
@@ -48,7 +48,7 @@ def bare(project: Path) -> float:
     case = calibrated(images.image_size, images.channels, training)
     torch.set_num_threads(case.calibration.threads)
     compute = case.compute
-    step = Step(case.started(), training, compute)
+    step = step_of(case.started(), training, compute)
     count = 1000 * (LONG - SHORT) // training.batch_size
     indices = batch_indices(images.count("train"), training.batch_size, range(count), 0)
     started = time.perf_counter()

@@ -15,8 +15,7 @@ from sides import CONF, parameters
 from yaml import safe_load
 
 from kedro_dcgan.model.convolution_algorithms import OPERATIONS, key_of, run
-from kedro_dcgan.model.networks import Discriminator, Generator
-from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.recipes import build_discriminator, build_generator, network_configs
 from kedro_dcgan.progress import operations
 from kedro_dcgan.training.devices import Compute, keep_freed_memory
 from kedro_dcgan.training.fast.autotune import geometries, operands_of, seconds_of
@@ -34,7 +33,7 @@ def main() -> None:
     asked = parser.parse_args()
     training = parameters(asked.preset, **({"batch_size": asked.batch_size} if asked.batch_size else {}))
     size, channels = sizes_of(asked.preset)
-    generator, discriminator = network_specs(size, channels, training)
+    generator, discriminator = network_configs(size, channels, training)
     keep_freed_memory()
     rate = matrix_rate(Compute(torch.device("cpu"), asked.precision))
     print(
@@ -43,8 +42,8 @@ def main() -> None:
     )
     noise = torch.randn(training.batch_size, channels, size, size)
     for network, inputs in (
-        (Generator(generator), torch.randn(training.batch_size, generator.latent_dim)),
-        (Discriminator(discriminator), noise),
+        (build_generator(generator), torch.randn(training.batch_size, generator.latent_dim)),
+        (build_discriminator(discriminator), noise),
     ):
         print_layers(network, inputs, DTYPES[asked.precision], rate)
 

@@ -12,11 +12,10 @@ from sides import Case, Side, calibrated, parameters
 from torch import Tensor
 
 from kedro_dcgan.model import convolutions
-from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.data import Draws, source_at
-from kedro_dcgan.training.fast.execution import execute, set_up
+from kedro_dcgan.training.fast.execution import execute, set_up, step_of
 from kedro_dcgan.training.state import create_state
-from kedro_dcgan.training.step import Step
 
 ROUNDS = 5
 StepFunction = Callable[[Tensor], object]
@@ -24,14 +23,14 @@ StepFunction = Callable[[Tensor], object]
 
 def with_everything(case: Case) -> StepFunction:
     """Make the step as it is."""
-    return Step(case.started(), case.training, case.compute)
+    return step_of(case.started(), case.training, case.compute)
 
 
 def memory_given_back(case: Case) -> StepFunction:
     """Leave the C library's memory as it is."""
-    state = create_state(*network_specs(case.size, case.channels, case.training), case.training, case.compute)
+    state = create_state(*network_configs(case.size, case.channels, case.training), case.training, case.compute)
     set_up(state, case.calibration)
-    return Step(state, case.training, case.compute)
+    return step_of(state, case.training, case.compute)
 
 
 def adam_by_operations(case: Case) -> StepFunction:
@@ -40,7 +39,7 @@ def adam_by_operations(case: Case) -> StepFunction:
     for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
         for group in optimiser.param_groups:
             group["fused"] = False
-    return Step(state, case.training, case.compute)
+    return step_of(state, case.training, case.compute)
 
 
 def channels_first(case: Case) -> StepFunction:
@@ -48,19 +47,19 @@ def channels_first(case: Case) -> StepFunction:
     state = case.started()
     for network in (state.generator, state.discriminator):
         network.to(memory_format=torch.contiguous_format)
-    step = Step(state, case.training, case.compute)
+    step = step_of(state, case.training, case.compute)
     return lambda images: step._step(images, Draws(source_at(0, 0), case.compute))
 
 
 def convolutions_of_torch(case: Case) -> StepFunction:
     """Run all convolutions by torch's algorithm."""
     convolutions._runs_by_torch = lambda *_: True
-    return Step(case.started(), case.training, case.compute)
+    return step_of(case.started(), case.training, case.compute)
 
 
 def usual_algorithms(case: Case) -> StepFunction:
     """Run convolutions by the algorithms that were fastest elsewhere, without timing them."""
-    return Step(
+    return step_of(
         replace(case, calibration=replace(case.calibration, algorithms={})).started(), case.training, case.compute
     )
 
@@ -69,21 +68,21 @@ def gradients_thrown_away(case: Case) -> StepFunction:
     """Compute the discriminator's gradients in the generator's turn, too."""
     state = case.started()
     state.discriminator.requires_grad_ = lambda *_: state.discriminator  # type: ignore[method-assign]
-    return Step(state, case.training, case.compute)
+    return step_of(state, case.training, case.compute)
 
 
 def compiled(case: Case) -> StepFunction:
     """Let torch compile the networks: what `training.compile: auto` tries on long trainings."""
     state = case.started()
     execute(state, "compiled and graphed" if case.compute.device.type == "cuda" else "compiled")
-    return Step(state, case.training, case.compute)
+    return step_of(state, case.training, case.compute)
 
 
 def not_recorded(case: Case) -> StepFunction:
     """Take a GPU's steps as they are written, kernel by kernel."""
     state = case.started()
     execute(state, "eager")
-    return Step(state, case.training, case.compute)
+    return step_of(state, case.training, case.compute)
 
 
 VARIANTS = (

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from kedro_dcgan.model.networks import Discriminator, Generator, initialise
+from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig, initialise
+from kedro_dcgan.model.recipes import build_discriminator, build_generator
 from kedro_dcgan.model.sampling import to_uint8
-from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec
 
 BATCH = 64
 
@@ -20,9 +20,11 @@ BATCH = 64
 class Peer:
     """Called with real images `(N, C, H, W)` in [-1, 1], it takes a step."""
 
-    def __init__(self, specs: tuple[GeneratorSpec, DiscriminatorSpec], device: torch.device, seed: int = 0) -> None:
+    def __init__(
+        self, configs: tuple[GeneratorConfig, DiscriminatorConfig], device: torch.device, seed: int = 0
+    ) -> None:
         self._device, source = device, torch.Generator().manual_seed(seed)
-        self.generator, self._discriminator = Generator(specs[0]), Discriminator(specs[1])
+        self.generator, self._discriminator = build_generator(configs[0]), build_discriminator(configs[1])
         for network in (self.generator, self._discriminator):
             initialise(network, source)
             network.to(device)
@@ -38,7 +40,7 @@ class Peer:
         discriminator.zero_grad()
         real_opinion = discriminator(real).sigmoid()
         criterion(real_opinion, ones).backward()
-        fake = generator(torch.randn(len(real), generator.spec.latent_dim, device=self._device))
+        fake = generator(torch.randn(len(real), generator.config.latent_dim, device=self._device))
         fake_opinion = discriminator(fake.detach()).sigmoid()
         criterion(fake_opinion, zeros).backward()
         self._optimisers[1].step()
@@ -53,5 +55,5 @@ class Peer:
         """Yield `count` uint8 images in batches of 64."""
         source = torch.Generator().manual_seed(seed)
         for start in range(0, count, BATCH):
-            latents = torch.randn(BATCH, self.generator.spec.latent_dim, generator=source).to(self._device)
+            latents = torch.randn(BATCH, self.generator.config.latent_dim, generator=source).to(self._device)
             yield to_uint8(self.generator(latents))[: count - start].cpu()

@@ -29,12 +29,12 @@ from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
 from kedro_dcgan.evaluation.features import Collector
 from kedro_dcgan.evaluation.reference import Reference, feature_set
-from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.model.sampling import generate, sample_latents, to_model_range
 from kedro_dcgan.reports.pictures import make_grid
 from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import choose_compute, deterministic_algorithms, keep_freed_memory
-from kedro_dcgan.training.loop import Surroundings, Training
+from kedro_dcgan.training.loop import Training, TrainingCallbacks
 
 SAMPLES = 5000
 
@@ -68,9 +68,9 @@ def ours(images: PreparedImages, training: TrainingParameters, total: int, judge
     torch.set_num_threads(case.calibration.threads)
     compute, state = case.compute, case.started()
     batches = batches_of(images, training.batch_size, total, training.seed, compute.device)
-    latents = sample_latents(SAMPLES, state.generator.spec, training.seed + 1)
+    latents = sample_latents(SAMPLES, state.generator.config, training.seed + 1)
     rows, paused, started = [], 0.0, time.perf_counter()
-    run = Training(state, training, compute, Surroundings(torch.from_numpy(images.take("train", np.arange(64)))))
+    run = Training(state, training, compute, TrainingCallbacks(torch.from_numpy(images.take("train", np.arange(64)))))
     for tick in run.ticks(batches, total // training.batch_size * training.batch_size):
         moment = time.perf_counter()
         if tick.record:
@@ -85,7 +85,7 @@ def peer(images: PreparedImages, training: TrainingParameters, total: int, judge
     device = choose_compute(training.device, training.precision).device
     recipe = training.model_copy(update={"architecture": "dcgan", "latents": "normal"})
     plain = recipe.discriminator.model_copy(update={"batch_norm": True, "spectral_norm": False, "dropout": None})
-    specs = network_specs(images.image_size, images.channels, recipe.model_copy(update={"discriminator": plain}))
+    specs = network_configs(images.image_size, images.channels, recipe.model_copy(update={"discriminator": plain}))
     torch.manual_seed(training.seed)
     step, seen, due = Peer(specs, device, training.seed), 0, training.images_per_tick
     rows, paused, started = [], 0.0, time.perf_counter()

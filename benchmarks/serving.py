@@ -52,7 +52,7 @@ def measure(count: int, clients: int) -> tuple[float, list[float]]:
 def in_python(count: int) -> float:
     """Return the images a second of the generator alone."""
     trained = read_generator(Path("data/07_model_output/generator"))
-    generator, latents = trained.build(), sample_latents(count, trained.spec, 0)
+    generator, latents = trained.build(), sample_latents(count, trained.config, 0)
     generate_all(generator, latents)
     started, calls = time.perf_counter(), 0
     while time.perf_counter() < started + SECONDS:

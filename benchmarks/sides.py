@@ -16,7 +16,7 @@ import yaml
 from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.devices import Compute, choose_compute, deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.training.fast.calibration import calibrate_steps
 from kedro_dcgan.training.fast.execution import Calibration, set_up, steps_until_captured
@@ -44,7 +44,7 @@ class Case:
         """Return a new training, set up as calibrated. Its threads are those of the process."""
         if self.calibration.device == "cpu":
             keep_freed_memory()
-        state = create_state(*network_specs(self.size, self.channels, self.training), self.training, self.compute)
+        state = create_state(*network_configs(self.size, self.channels, self.training), self.training, self.compute)
         set_up(state, self.calibration)
         return state
 
@@ -55,7 +55,7 @@ def calibrated(size: int, channels: int, training: TrainingParameters) -> Case:
     if compute.device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(False):
-        found = calibrate_steps(*network_specs(size, channels, training), training, compute)
+        found = calibrate_steps(*network_configs(size, channels, training), training, compute)
     is_cuda = compute.device.type == "cuda"
     return Case(size, channels, training, replace(found, execution="graphed") if is_cuda else found)
 

@@ -34,7 +34,7 @@ from kedro_dcgan.tracking.journal import RunIdentity, milliseconds, new_key
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.settings import TrackingSettings
 from kedro_dcgan.training.devices import keep_freed_memory
-from kedro_dcgan.training.loop import Surroundings, Training
+from kedro_dcgan.training.loop import Training, TrainingCallbacks
 
 # A tick as often as conf/base has it.
 ROUNDS, IMAGES, TICK = 4, 15_200, 5_000
@@ -57,7 +57,7 @@ def train(settings: TrackingSettings | None, folder: Path) -> Measured:
     compute = case.compute
     real = torch.randint(0, 256, (64, 1, 32, 32), dtype=torch.uint8)
     images = real[: training.batch_size]
-    loop = Training(case.started(), training, compute, Surroundings(real))
+    loop = Training(case.started(), training, compute, TrainingCallbacks(real))
     identity = RunIdentity(new_key(), "benchmark", "a run", milliseconds())
     run = TrackedRun(settings, identity, watch_system=True) if settings else None
     batches = itertools.repeat(images, IMAGES // training.batch_size)

@@ -23,12 +23,12 @@ from peer import Peer
 from sides import Case, Side, calibrated, parameters
 from torch import Tensor
 
-from kedro_dcgan.model.describe import flops_per_image
-from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.progress import operations
+from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute, has_bfloat16
+from kedro_dcgan.training.fast.execution import step_of
 from kedro_dcgan.training.fast.profile import matrix_rate
-from kedro_dcgan.training.step import Step
 from kedro_dcgan.training.threads import most_threads
 
 # Size of the matrices that show whether a precision is emulated.
@@ -37,12 +37,12 @@ _SMALL = 512
 
 def ours(case: Case) -> Callable[[Tensor], object]:
     """Make our step."""
-    return Step(case.started(), case.training, case.compute)
+    return step_of(case.started(), case.training, case.compute)
 
 
 def peer(case: Case) -> Callable[[Tensor], object]:
     """Make the peer's step."""
-    return Peer(network_specs(case.size, case.channels, case.training), case.compute.device)
+    return Peer(network_configs(case.size, case.channels, case.training), case.compute.device)
 
 
 def sides_of(case: Case) -> dict[str, Side]:
@@ -80,7 +80,7 @@ def compare(case: Case, rounds: int) -> None:
     for side in sides.values():
         side.end()
     training = case.training
-    flops = flops_per_image(*network_specs(case.size, case.channels, training), training)
+    flops = flops_per_image(*network_configs(case.size, case.channels, training), training)
     share = statistics.median(speed * flops / rate for speed, rate in zip(speeds["ours"], rates, strict=True))
     medians = {name: statistics.median(found) for name, found in speeds.items()}
     print(

@@ -11,13 +11,13 @@ import pytest
 import torch
 import yaml
 from cgroups import fake_tree
+from networks import discriminator_config, generator_config
 
 from kedro_dcgan import limits
 from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.model.describe import require_memory
-from kedro_dcgan.model.recipes import ARCHITECTURES
 from kedro_dcgan.pipelines.ingestion.nodes import scan_images
+from kedro_dcgan.training.costs import require_memory
 from kedro_dcgan.training.devices import hardware_of
 from kedro_dcgan.training.threads import most_threads
 
@@ -146,9 +146,9 @@ def two_threads():
 
 def refusal_of_simpsons200():
     """Return the message for networks of 10 GB."""
-    networks = ARCHITECTURES["simpsons200"]
+    networks = generator_config("simpsons200", 200, 3, 100, 32), discriminator_config("simpsons200", 200, 3, 32)
     with pytest.raises(ParameterError) as caught:
-        require_memory(networks.generator(200, 3, 100, 32), networks.discriminator(200, 3, 32), 16, torch.device("cpu"))
+        require_memory(*networks, 16, torch.device("cpu"))
     return str(caught.value)
 
 

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 import torch
 from faults import fault
+from networks import generator_config
 
 from kedro_dcgan.datasets import (
     ImageFolderDataset,
     TrainedGeneratorDataset,
 )
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.model.networks import Generator
-from kedro_dcgan.model.recipes import dcgan
+from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
 
 
 @pytest.fixture
 def trained():
-    generator = Generator(dcgan.generator(16, 1, 6, 4))
-    return TrainedGenerator(generator.spec, snapshot_weights(generator), "digest", 640, {"seed": 0})
+    generator = build_generator(generator_config("dcgan", 16, 1, 6, 4))
+    return TrainedGenerator(generator.config, snapshot_weights(generator), "digest", 640, {"seed": 0})
 
 
 def test_trained_generator_comes_back_and_draws_the_same_images(tmp_path, trained):
@@ -27,10 +27,10 @@ def test_trained_generator_comes_back_and_draws_the_same_images(tmp_path, traine
     loaded = dataset.load()
     latents = torch.randn(3, 6)
     assert torch.equal(loaded.build()(latents), trained.build()(latents))
-    assert (loaded.spec, loaded.facts, loaded.images_seen) == (trained.spec, trained.facts, 640)
+    assert (loaded.config, loaded.facts, loaded.images_seen) == (trained.config, trained.facts, 640)
 
 
-@pytest.mark.parametrize("damage", ["missing", "weights", "config", "format", "spec"])
+@pytest.mark.parametrize("damage", ["missing", "weights", "config", "format", "network"])
 def test_a_damaged_generator_is_refused_in_one_line(tmp_path, trained, damage):
     dataset = TrainedGeneratorDataset(tmp_path / "generator")
     dataset.save(trained)
@@ -43,16 +43,16 @@ def test_a_damaged_generator_is_refused_in_one_line(tmp_path, trained, damage):
         config.write_text(config.read_text()[:50])
     else:
         content = json.loads(config.read_text())
-        content["format" if damage == "format" else "spec"] = 99 if damage == "format" else {"image_size": 16}
+        content["format" if damage == "format" else "network"] = 99 if damage == "format" else {"image_size": 16}
         config.write_text(json.dumps(content))
     with fault(ModelError, "") as caught:
         dataset.load()
     assert "\n" not in str(caught.value.__cause__)
 
 
-def test_weights_that_do_not_fit_the_spec_are_refused(trained):
-    other = TrainedGenerator(dcgan.generator(16, 1, 6, 8), trained.weights, "digest", 0)
-    with pytest.raises(ModelError, match="must fit its spec"):
+def test_weights_that_do_not_fit_the_network_are_refused(trained):
+    other = TrainedGenerator(generator_config("dcgan", 16, 1, 6, 8), trained.weights, "digest", 0)
+    with pytest.raises(ModelError, match="must fit its network"):
         other.build()
 
 

@@ -10,8 +10,9 @@ from recipes import tiny_training
 from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import DataError, ParameterError, SourceError
 from kedro_dcgan.hooks.checks import CheckHooks
-from kedro_dcgan.model.describe import checkpoint_bytes, describe
-from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.describe import describe
+from kedro_dcgan.model.recipes import network_configs
+from kedro_dcgan.training.costs import checkpoint_bytes
 
 
 def manifest_of(accepted, **skipped):
@@ -38,9 +39,9 @@ def pipeline_of(*outputs, inputs=()):
 
 
 def test_a_training_that_fits_in_parts_of_a_batch_is_not_refused(monkeypatch):
-    checks, specs = CheckHooks(), network_specs(16, 1, tiny_training())
-    needed = sum(describe(spec, 4).training_bytes for spec in specs) + checkpoint_bytes(*specs)
-    monkeypatch.setattr("kedro_dcgan.model.describe.free_bytes", lambda device: needed)
+    checks, configs = CheckHooks(), network_configs(16, 1, tiny_training())
+    needed = sum(describe(config, 4).training_bytes for config in configs) + checkpoint_bytes(*configs)
+    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda device: needed)
     monkeypatch.setattr("kedro_dcgan.hooks.checks.saved_at", lambda *_: Path())
 
     def check(**changes):

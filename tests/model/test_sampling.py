@@ -1,49 +1,50 @@
 from dataclasses import replace
 
 import torch
+from networks import generator_config
 
-from kedro_dcgan.model.networks import Generator, initialise
-from kedro_dcgan.model.recipes import dcgan
+from kedro_dcgan.model.networks import initialise
+from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate, generate_all, sample_latents
 
-SPEC = dcgan.generator(16, 1, 6, 4)
+CONFIG = generator_config("dcgan", 16, 1, 6, 4)
 
 
 def make_generator():
-    generator = Generator(SPEC)
+    generator = build_generator(CONFIG)
     initialise(generator, torch.Generator().manual_seed(0))
     return generator
 
 
 def test_latents_follow_from_the_seed_alone():
-    assert torch.equal(sample_latents(8, SPEC, seed=1), sample_latents(8, SPEC, seed=1))
-    assert not torch.equal(sample_latents(8, SPEC, seed=1), sample_latents(8, SPEC, seed=2))
+    assert torch.equal(sample_latents(8, CONFIG, seed=1), sample_latents(8, CONFIG, seed=1))
+    assert not torch.equal(sample_latents(8, CONFIG, seed=1), sample_latents(8, CONFIG, seed=2))
 
 
 def test_fewer_latents_are_the_first_of_more():
-    assert torch.equal(sample_latents(100, SPEC, seed=1)[:5], sample_latents(5, SPEC, seed=1))
+    assert torch.equal(sample_latents(100, CONFIG, seed=1)[:5], sample_latents(5, CONFIG, seed=1))
 
 
 def test_latents_are_of_the_distribution_that_the_generator_takes():
-    normal = sample_latents(2000, SPEC, seed=1)
+    normal = sample_latents(2000, CONFIG, seed=1)
     assert normal.shape == (2000, 6)
     assert abs(normal.mean()) < 0.03
     assert abs(normal.std() - 1) < 0.03
-    uniform = sample_latents(2000, replace(SPEC, latents="uniform"), seed=1)
+    uniform = sample_latents(2000, replace(CONFIG, latents="uniform"), seed=1)
     assert uniform.abs().max() <= 1
     assert abs(uniform.mean()) < 0.03
     assert abs(uniform.std() - 3**-0.5) < 0.02
 
 
 def test_an_image_depends_on_its_own_latent_alone():
-    generator, latents = make_generator(), sample_latents(10, SPEC, seed=1)
+    generator, latents = make_generator(), sample_latents(10, CONFIG, seed=1)
     together = generate_all(generator, latents)
     one_by_one = torch.cat(list(generate(generator, latents, batch_size=1)))
     assert (together.int() - one_by_one.int()).abs().max() <= 1  # the last bit may round
 
 
 def test_generate_gives_uint8_images_and_keeps_the_last_batch():
-    batches = list(generate(make_generator(), sample_latents(10, SPEC, seed=1), batch_size=4))
+    batches = list(generate(make_generator(), sample_latents(10, CONFIG, seed=1), batch_size=4))
     assert [tuple(batch.shape) for batch in batches] == [(4, 1, 16, 16), (4, 1, 16, 16), (2, 1, 16, 16)]
     assert batches[0].dtype == torch.uint8
 
@@ -51,6 +52,6 @@ def test_generate_gives_uint8_images_and_keeps_the_last_batch():
 def test_generate_leaves_mode_and_statistics_as_they_were():
     generator = make_generator().train()
     before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
-    generate_all(generator, sample_latents(10, SPEC, seed=1))
+    generate_all(generator, sample_latents(10, CONFIG, seed=1))
     assert generator.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())

@@ -16,8 +16,7 @@ from kedro_dcgan.errors import DataError, ModelError
 from kedro_dcgan.evaluation import inception as inception_weights
 from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
 from kedro_dcgan.evaluation.reference_files import ReferenceFolder
-from kedro_dcgan.model.networks import Generator
-from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.recipes import build_generator, network_configs
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
 from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation
 from kedro_dcgan.pipelines.evaluation.references import References
@@ -46,9 +45,9 @@ def digits():
 
 
 def trained(digest="digest"):
-    spec, _ = network_specs(16, 1, tiny_training())
+    config, _ = network_configs(16, 1, tiny_training())
     torch.manual_seed(0)
-    return TrainedGenerator(spec, snapshot_weights(Generator(spec)), digest, 1000, {})
+    return TrainedGenerator(config, snapshot_weights(build_generator(config)), digest, 1000, {})
 
 
 def parameters(**changes):

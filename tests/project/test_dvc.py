@@ -39,7 +39,7 @@ def stop_in_training(project):
         os.killpg(process.pid, signal.SIGINT)
         output, errors = process.communicate(timeout=60)
     assert process.returncode
-    assert "The same command goes on from here." in errors
+    assert "Resume with the same command." in errors
     return output
 
 
@@ -64,7 +64,7 @@ def test_repro_goes_on_after_ctrl_c_then_has_nothing_to_do_until_a_parameter_cha
     assert ran(repro(project, "preprocessing").stdout) == ["digits", "ingestion", "preprocessing"]
     assert ran(stop_in_training(project)) == ["training"]
     gone_on_with = repro(project).stdout
-    assert "goes on from" in gone_on_with
+    assert "resumes from" in gone_on_with
     assert ran(gone_on_with) == ["training", "evaluation", "export"]
     assert len(list((project.path / "data/07_model_output/samples").glob("*.png"))) == 16
     assert ran(repro(project).stdout) == []

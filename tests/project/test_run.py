@@ -157,7 +157,7 @@ def test_the_run_has_live_losses_grids_and_the_evaluation(trained_project, clien
 
 def test_the_generator_loads_by_alias_and_draws_the_same_images(trained_project, client):
     trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
-    expected = generate_all(trained.build(), sample_latents(5, trained.spec, seed=7))[:, 0].numpy()
+    expected = generate_all(trained.build(), sample_latents(5, trained.config, seed=7))[:, 0].numpy()
     for alias in ("candidate", "champion"):
         model = mlflow.pyfunc.load_model(f"models:/{MODEL}@{alias}")
         answers = model.predict(pd.DataFrame({"seed": [7], "count": [5]}))["png"]

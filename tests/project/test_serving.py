@@ -53,7 +53,7 @@ def ask(server, body):
 
 def test_it_draws_what_the_generator_draws(server, trained_project):
     trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
-    latents = sample_latents(3, trained.spec, 5)
+    latents = sample_latents(3, trained.config, 5)
     expected = generate_all(trained.build(), latents)[:, 0].numpy()
     for rows in ([{"seed": 5, "count": 3}], [{"latents": one} for one in latents.tolist()]):
         status, answer = ask(server, {"dataframe_records": rows})

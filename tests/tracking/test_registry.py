@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
+from networks import generator_config
 from PIL import Image
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.model.networks import Generator
-from kedro_dcgan.model.recipes import dcgan
+from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights, write_generator
 from kedro_dcgan.tracking import registry
@@ -24,10 +24,10 @@ NAME = "fd_efflite0_64_100_test"
 
 
 def evaluated(value, half=1.0, digest="0123"):
-    generator = Generator(dcgan.generator(image_size=16, channels=1, latent_dim=3, width=1))
+    generator = build_generator(generator_config("dcgan", 16, 1, 3, 1))
     number = {"name": NAME, "metric": "fd", "value": value, "low": value - half, "high": value + half}
     facts = {"primary_metric": NAME, "numbers": [number], "protocol": {"seed": 0}, "quality": "sharp and varied"}
-    return TrainedGenerator(generator.spec, snapshot_weights(generator), digest, 64, facts)
+    return TrainedGenerator(generator.config, snapshot_weights(generator), digest, 64, facts)
 
 
 def failing(error):
@@ -178,7 +178,7 @@ def test_the_model_draws_from_seeds_and_from_latents_and_names_what_is_wrong(reg
     model = mlflow.pyfunc.load_model("models:/faces@champion")
     answers = model.predict(pd.DataFrame({"seed": [7, 8], "count": [3, 1]}))
     assert list(zip(answers["row"], answers["index"], strict=True)) == [(0, 0), (0, 1), (0, 2), (1, 0)]
-    latents = sample_latents(3, trained.spec, 7)
+    latents = sample_latents(3, trained.config, 7)
     expected = generate_all(trained.build(), latents)[:, 0].numpy()
     drawn = [np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) for png in answers["png"]]
     assert np.array_equal(drawn[:3], expected)

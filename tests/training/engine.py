@@ -3,9 +3,9 @@
 import torch
 from recipes import tiny_training
 
-from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.devices import Compute
-from kedro_dcgan.training.loop import Surroundings, Training
+from kedro_dcgan.training.loop import Training, TrainingCallbacks
 from kedro_dcgan.training.state import create_state
 
 # The networks are tiny: more than one thread only makes them wait for each other.
@@ -17,7 +17,7 @@ REAL = torch.randint(0, 256, (64, 1, 16, 16), dtype=torch.uint8, generator=torch
 
 def new_state(training=None, compute=CPU):
     training = training or tiny_training()
-    return create_state(*network_specs(16, 1, training), training, compute)
+    return create_state(*network_configs(16, 1, training), training, compute)
 
 
 def batches(count, begin=0):
@@ -25,14 +25,14 @@ def batches(count, begin=0):
     return [REAL[torch.arange(8 * n, 8 * n + 8) % 64] for n in range(begin, begin + count)]
 
 
-def a_run(state, training=None, compute=CPU, **surroundings):
-    return Training(state, training or tiny_training(), compute, Surroundings(REAL, **surroundings))
+def a_run(state, training=None, compute=CPU, **callbacks):
+    return Training(state, training or tiny_training(), compute, TrainingCallbacks(REAL, **callbacks))
 
 
-def ticks(state, count, training=None, **surroundings):
+def ticks(state, count, training=None, **callbacks):
     """Train on so many batches from where the state is."""
     begin = state.images_seen // 8
-    run = a_run(state, training, **surroundings)
+    run = a_run(state, training, **callbacks)
     return list(run.ticks(batches(count, begin), total_images=8 * (begin + count)))
 
 

@@ -6,8 +6,8 @@ from engine import CPU
 from recipes import tiny_training, training_parameters
 from torch.utils.flop_counter import FlopCounterMode
 
-from kedro_dcgan.model.describe import flops_per_image
-from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.recipes import network_configs
+from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.state import create_state
 from kedro_dcgan.training.step import Step
 
@@ -15,7 +15,7 @@ from kedro_dcgan.training.step import Step
 def test_the_standard_step_takes_2_275_gigaflops_an_image():
     # Its multiply-adds, layer by layer, without D's gradients in G's turn and with the fakes used twice.
     training = training_parameters(generator__width=64, discriminator__width=64, penalties__r1=0)
-    assert flops_per_image(*network_specs(64, 3, training), training) == pytest.approx(2 * 1137.3e6, rel=1e-4)
+    assert flops_per_image(*network_configs(64, 3, training), training) == pytest.approx(2 * 1137.3e6, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -31,24 +31,24 @@ def test_the_standard_step_takes_2_275_gigaflops_an_image():
 )
 def test_torch_counts_as_much_in_real_steps(size, changes):
     training = tiny_training(**changes)
-    specs = network_specs(size, 1, training)
-    step = Step(create_state(*specs, training, CPU), training, CPU)
+    configs = network_configs(size, 1, training)
+    step = Step(create_state(*configs, training, CPU), training, CPU)
     with FlopCounterMode(display=False) as counted:
         for _ in range(2):
             step(torch.zeros(8, 1, size, size))
-    assert counted.get_total_flops() / 16 == pytest.approx(flops_per_image(*specs, training), rel=1e-9)
+    assert counted.get_total_flops() / 16 == pytest.approx(flops_per_image(*configs, training), rel=1e-9)
 
 
 @pytest.mark.parametrize("changes", [{"penalties__r1": 1.0, "penalties__r1_every": 2}, {"loss": "wgan_gp"}])
 def test_torch_counts_about_as_much_of_a_penalty(changes):
     training = tiny_training(**changes, discriminator__batch_norm=False)
-    specs = network_specs(32, 1, training)
-    step, counted = Step(create_state(*specs, training, CPU), training, CPU), FlopCounterMode(display=False)
+    configs = network_configs(32, 1, training)
+    step, counted = Step(create_state(*configs, training, CPU), training, CPU), FlopCounterMode(display=False)
     counted.mod_tracker = NoModules()
     with counted:
         for _ in range(2):
             step(torch.zeros(8, 1, 32, 32))
-    assert counted.get_total_flops() / 16 == pytest.approx(flops_per_image(*specs, training), rel=2e-3)
+    assert counted.get_total_flops() / 16 == pytest.approx(flops_per_image(*configs, training), rel=2e-3)
 
 
 class NoModules(nullcontext):

@@ -11,16 +11,16 @@ from engine import CPU, REAL, batches, new_state, ticks, weights_of
 from recipes import tiny_training
 
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
-from kedro_dcgan.model.describe import training_bytes
 from kedro_dcgan.model.sampling import to_model_range
+from kedro_dcgan.training.costs import training_bytes
 from kedro_dcgan.training.devices import Compute
-from kedro_dcgan.training.distributed.ranks import Ranks
 from kedro_dcgan.training.fast import calibration, trial
 from kedro_dcgan.training.fast.autotune import Tuning
 from kedro_dcgan.training.fast.calibration import calibrate, calibrate_steps, calibration_of
 from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
 from kedro_dcgan.training.fast.execution import Calibration, execute, set_up
 from kedro_dcgan.training.plan import plan_training
+from kedro_dcgan.training.ranks import Ranks
 from kedro_dcgan.training.step import Step
 from kedro_dcgan.training.threads import torch_threads
 
@@ -289,15 +289,14 @@ def test_timing_takes_whole_cycles_when_every_kind_of_step_is_warm(monkeypatch):
     events = []
 
     class Watched(Step):
-        def _step(self, variant, real_images, draws):
+        def train(self, variant, real_images, draws):
             events.append(variant)
-            return super()._step(variant, real_images, draws)
+            return super().train(variant, real_images, draws)
 
-        def __init__(self, state, *others):
-            super().__init__(state, *others)
-            self._recorded = None  # there is no GPU
+        def __init__(self, state, training, compute, run):
+            super().__init__(state, training, compute)  # without `run`: there is no GPU
 
-    monkeypatch.setattr(trial, "Step", Watched)
+    monkeypatch.setattr("kedro_dcgan.training.fast.execution.Step", Watched)
     for way in ("eager", "graphed"):
         events.clear()
         copy = trial.Trial(plan_of(training), training, replace(STORED, precision="float32", execution=way))
@@ -321,7 +320,7 @@ def test_a_gpu_is_timed_until_its_clock_has_risen(monkeypatch):
             steps.append(1)
 
     # A second a step.
-    monkeypatch.setattr(trial, "Step", Counted)
+    monkeypatch.setattr("kedro_dcgan.training.fast.execution.Step", Counted)
     monkeypatch.setattr(trial, "_now", lambda device: float(len(steps)))
     training = tiny_training()
     assert trial.Trial(plan_of(training), training, STORED).images_per_second() == 8

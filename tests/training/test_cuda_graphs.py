@@ -1,4 +1,4 @@
-"""Recorded steps train what steps as they are written do: on a CPU with a recorder that keeps a CUDA graph's rules."""
+"""Recorded steps train what steps as they are written do: on a CPU with a capture that keeps a CUDA graph's rules."""
 
 import gc
 import logging
@@ -15,7 +15,7 @@ from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.devices import Compute, deterministic_algorithms
 from kedro_dcgan.training.fast import cuda_graphs as graphs
 from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
-from kedro_dcgan.training.fast.execution import execute
+from kedro_dcgan.training.fast.execution import execute, step_of
 from kedro_dcgan.training.step import Step
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -24,7 +24,7 @@ LINEAR = {"discriminator__batch_norm": False}
 FORBIDDEN = ("_local_scalar_dense", "is_nonzero", "rand", "normal", "uniform", "nonzero")
 
 
-class Recorder(TorchDispatchMode):
+class Capture(TorchDispatchMode):
     """Writes down the operations of a function with the memory that they read and write, and does them when asked to.
 
     As a CUDA graph it has no effect while it records, and knows no Python: what is not in that memory stays as it was.
@@ -83,16 +83,16 @@ def _tensors(value):
 
 
 @pytest.fixture
-def recorder(monkeypatch):
-    made = Recorder()
-    monkeypatch.setattr(graphs, "CudaRecorder", lambda: made)
+def capture(monkeypatch):
+    made = Capture()
+    monkeypatch.setattr(graphs, "CudaCapture", lambda: made)
     return made
 
 
 def trained(execution, steps, training, compute=CPU):
     state = new_state(training, compute)
     execute(state, execution)
-    step = Step(state, training, compute)
+    step = step_of(state, training, compute)
     values = [step(to_model_range(batch)) for batch in batches(steps)]
     return torch.stack(values), weights_of(state), state
 
@@ -112,34 +112,34 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("changes", CHANGES)
-def test_recorded_steps_train_the_same_bits(recorder, changes):
+def test_captured_steps_train_the_same_bits(capture, changes):
     training = tiny_training(**changes)
     # So many that each kind of step is replayed.
     steps = 5 * STEPS_BEFORE
     expected, found = trained("eager", steps, training), trained("graphed", steps, training)
     assert torch.equal(expected[0], found[0])
     assert all(torch.equal(weight, found[1][name]) for name, weight in expected[1].items())
-    assert recorder.replays >= STEPS_BEFORE
+    assert capture.replays >= STEPS_BEFORE
     if changes.get("ema__half_life"):
         averages = (state.ema_generator.state_dict() for _, _, state in (expected, found))
         assert all(torch.equal(one, other) for one, other in zip(*(a.values() for a in averages), strict=True))
 
 
-def test_recorded_steps_in_bfloat16_train_the_same_bits(recorder):
+def test_captured_steps_in_bfloat16_train_the_same_bits(capture):
     compute = Compute(torch.device("cpu"), "bfloat16")
     expected, found = (trained(name, 8, tiny_training(), compute) for name in ("eager", "graphed"))
     assert torch.equal(expected[0], found[0])
-    assert recorder.replays == 8 - STEPS_BEFORE
+    assert capture.replays == 8 - STEPS_BEFORE
 
 
-def test_each_kind_of_step_has_a_recording(recorder):
+def test_each_kind_of_step_has_a_recording(capture):
     training = tiny_training(**LINEAR, penalties__r1=1, penalties__r1_every=2)
     trained("graphed", 12, training)
     # Odd and even ones, each after three of its kind.
-    assert recorder.replays == 12 - 2 * STEPS_BEFORE
+    assert capture.replays == 12 - 2 * STEPS_BEFORE
 
 
-def test_a_training_that_is_stopped_goes_on_in_the_same_bits(recorder):
+def test_a_training_that_is_stopped_goes_on_in_the_same_bits(capture):
     whole, first, second = new_state(), new_state(), new_state()
     for state in (whole, first, second):
         execute(state, "graphed")
@@ -151,7 +151,7 @@ def test_a_training_that_is_stopped_goes_on_in_the_same_bits(recorder):
     assert all(torch.equal(weight, expected[name]) for name, weight in weights_of(second).items())
 
 
-def test_steps_that_cannot_be_recorded_are_taken_all_the_same_and_it_is_said_once(monkeypatch, caplog):
+def test_steps_that_cannot_be_captured_run_eagerly_with_one_warning(monkeypatch, caplog):
     class Failing:
         def __call__(self, function):
             # Where the discriminator is frozen, and nothing has been changed.
@@ -164,12 +164,13 @@ def test_steps_that_cannot_be_recorded_are_taken_all_the_same_and_it_is_said_onc
     def fail(*_):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
-    monkeypatch.setattr(graphs, "CudaRecorder", Failing)
+    monkeypatch.setattr(graphs, "CudaCapture", Failing)
     with caplog.at_level(logging.WARNING):
         expected, found = (trained(name, 8, tiny_training()) for name in ("eager", "graphed"))
     assert all(torch.equal(weight, found[1][name]) for name, weight in expected[1].items())
     assert [record.message for record in caplog.records] == [
-        "  steps cannot be recorded as CUDA graphs here, and are not (operation not permitted when stream is capturing)"
+        "  steps cannot be captured as CUDA graphs here and run eagerly "
+        "(operation not permitted when stream is capturing)"
     ]
 
 
@@ -180,16 +181,16 @@ def test_a_fault_that_says_nothing_is_named(monkeypatch, caplog):
         finally:
             raise RuntimeError("the end of a recording that has failed")
 
-    monkeypatch.setattr(graphs, "CudaRecorder", lambda: fail)
+    monkeypatch.setattr(graphs, "CudaCapture", lambda: fail)
     with caplog.at_level(logging.WARNING):
         trained("graphed", STEPS_BEFORE + 1, tiny_training())
-    assert caplog.text.rstrip().endswith("and are not (NotImplementedError)")
+    assert caplog.text.rstrip().endswith("and run eagerly (NotImplementedError)")
 
 
-def test_what_was_recorded_goes_with_the_step(recorder):
+def test_graphs_are_freed_with_the_step(capture):
     state = new_state()
     execute(state, "graphed")
-    step = Step(state, tiny_training(), CPU)
+    step = step_of(state, tiny_training(), CPU)
     gc.disable()
     try:
         for batch in batches(STEPS_BEFORE + 2):
@@ -204,14 +205,14 @@ def test_what_was_recorded_goes_with_the_step(recorder):
 @cuda
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("changes", CHANGES)
-def test_cuda_graphs_train_what_steps_as_they_are_written_do(changes, precision):
+def test_cuda_graphs_train_the_same_bits_as_eager_steps(changes, precision):
     compute, training = Compute(torch.device("cuda"), precision), tiny_training(**changes)
     results = []
     with deterministic_algorithms(True):
         for execution in ("eager", "graphed"):
             state = new_state(training, compute)
             execute(state, execution)
-            step = Step(state, training, compute)
+            step = step_of(state, training, compute)
             for batch in batches(5 * STEPS_BEFORE):
                 step(to_model_range(batch.cuda()))
             results.append(weights_of(state))
@@ -219,8 +220,8 @@ def test_cuda_graphs_train_what_steps_as_they_are_written_do(changes, precision)
         assert torch.equal(weight, results[1][name]), name
 
 
-def test_the_recorder_of_these_tests_refuses_what_a_gpu_would():
+def test_the_capture_of_these_tests_refuses_what_a_gpu_would():
     with pytest.raises(AssertionError, match="_local_scalar_dense cannot be recorded"):
-        Recorder()(lambda: torch.ones(1) * REAL.float().mean().item())
+        Capture()(lambda: torch.ones(1) * REAL.float().mean().item())
     with pytest.raises(AssertionError, match="randn cannot be recorded"):
-        Recorder()(lambda: torch.randn(1))
+        Capture()(lambda: torch.randn(1))

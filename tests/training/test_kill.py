@@ -68,7 +68,7 @@ def train(folder, steps, training=TRAINING):
         state.load_state_dict(before)
     set_up(state, calibrated, kept)
     done = state.images_seen // 8
-    run = a_run(state, training, compute, measure=lambda generator: float(generator.layers[1].weight.abs().sum()))
+    run = a_run(state, training, compute, validate=lambda generator: float(generator.layers[1].weight.abs().sum()))
     for tick in run.ticks(batches(steps - done, done), 8 * steps):
         if tick.checkpoint:
             is_best = state.best is not None and state.best.images_seen == tick.images_seen

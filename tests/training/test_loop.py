@@ -80,7 +80,7 @@ def test_weights_that_are_not_finite_are_never_shown_or_kept():
 
 def test_training_stops_after_the_step_when_asked_and_offers_a_checkpoint():
     state = new_state()
-    running = a_run(state, tiny_training(images_per_tick=80), is_asked_to_stop=lambda: state.images_seen == 24)
+    running = a_run(state, tiny_training(images_per_tick=80), should_stop=lambda: state.images_seen == 24)
     seen = list(running.ticks(batches(100), 800))
     assert [(tick.images_seen, tick.checkpoint is not None) for tick in seen] == [(0, False), (24, True)]
     assert seen[-1].record is None
@@ -89,7 +89,7 @@ def test_training_stops_after_the_step_when_asked_and_offers_a_checkpoint():
 
 def test_training_asked_to_stop_at_a_tick_shows_it_and_offers_a_checkpoint():
     state = new_state()
-    seen = list(a_run(state, is_asked_to_stop=lambda: state.images_seen == 16).ticks(batches(100), 800))
+    seen = list(a_run(state, should_stop=lambda: state.images_seen == 16).ticks(batches(100), 800))
     last = seen[-1]
     assert (len(seen), last.images_seen, last.record.images_seen, last.checkpoint is not None) == (2, 16, 16, True)
 
@@ -98,7 +98,7 @@ def test_the_generator_with_the_smallest_distance_is_the_best():
     distances = iter([5.0, 3.0, 4.0])
     training = tiny_training(images_per_validation=16, images_per_checkpoint=10_000)
     state = new_state(training)
-    seen = ticks(state, 6, training, measure=lambda generator: next(distances))
+    seen = ticks(state, 6, training, validate=lambda generator: next(distances))
     assert [tick.record and tick.record.validation for tick in seen] == [None, 5.0, 3.0, 4.0]
     # A checkpoint where it is better than before, and at the end.
     assert [tick.checkpoint is not None for tick in seen] == [False, True, True, True]
@@ -113,7 +113,7 @@ def test_a_generator_whose_samples_are_alike_is_not_the_best_if_there_is_another
     distances, best = iter([1.0, 0.5, 9.0, 8.0, 0.1]), []
     training = tiny_training(images_per_validation=16)
     state = new_state(training)
-    for tick in a_run(state, training, measure=lambda generator: next(distances)).ticks(batches(10), 80):
+    for tick in a_run(state, training, validate=lambda generator: next(distances)).ticks(batches(10), 80):
         best += [state.best.images_seen] if tick.images_seen else []
     assert best == [16, 32, 48, 64, 64]
 
@@ -121,7 +121,7 @@ def test_a_generator_whose_samples_are_alike_is_not_the_best_if_there_is_another
 def test_it_is_measured_at_the_cadence_and_at_the_end():
     training = tiny_training(images_per_validation=32)
     measured = []
-    ticks(new_state(training), 5, training, measure=lambda generator: measured.append(1) or 1.0)
+    ticks(new_state(training), 5, training, validate=lambda generator: measured.append(1) or 1.0)
     assert len(measured) == 2
 
 
@@ -129,7 +129,7 @@ def test_measuring_and_showing_do_not_change_what_is_trained():
     plain, looked_at = new_state(), new_state()
     ticks(plain, 6, tiny_training(images_per_tick=48))
     training = tiny_training(images_per_tick=8, images_per_validation=8)
-    ticks(looked_at, 6, training, measure=lambda generator: float(torch.rand(1)))
+    ticks(looked_at, 6, training, validate=lambda generator: float(torch.rand(1)))
     expected = weights_of(looked_at)
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(plain).items())
 
@@ -140,7 +140,7 @@ DUE = [(16, [16, 32, 48, 64, 80]), (24, [32, 48, 80]), (40, [48, 80]), (56, [64,
 @pytest.mark.parametrize(("every", "due"), DUE)
 def test_what_is_due_between_two_ticks_comes_with_the_next_one(every, due):
     training = tiny_training(images_per_checkpoint=every, images_per_validation=every)
-    seen = ticks(new_state(training), 10, training, measure=lambda generator: 1.0)
+    seen = ticks(new_state(training), 10, training, validate=lambda generator: 1.0)
     assert [tick.images_seen for tick in seen if tick.checkpoint] == due
     assert [tick.images_seen for tick in seen if tick.record and tick.record.validation] == due
 

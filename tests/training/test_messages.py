@@ -63,8 +63,8 @@ def test_a_receiver_waits_until_there_is_something(tmp_path):
 def test_progress_and_the_wish_to_stop_are_seen_by_the_other_side(tmp_path):
     rank, node = Exchange(tmp_path), Exchange(tmp_path)
     assert (node.progress(), rank.is_asked_to_stop(), node.last_alive()) == (0, False, 0.0)
-    rank.say_progress(1234)
-    rank.say_progress(1235)  # Not so often.
+    rank.report_progress(1234)
+    rank.report_progress(1235)  # Not so often.
     node.ask_to_stop()
     rank.stay_alive()
     time.sleep(0.2)

@@ -18,8 +18,8 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.pipelines.training.nodes import start_training
 from kedro_dcgan.storage import sha256_of
 from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder, CheckpointHeader
-from kedro_dcgan.training.distributed.multi_process import LOG, training_elsewhere
-from kedro_dcgan.training.in_process import training_here
+from kedro_dcgan.training.distributed.multi_process import LOG, train_in_processes
+from kedro_dcgan.training.in_process import train_in_process
 
 STEPS = 12
 LONG = {"kimg": 800, "images_per_tick": 80, "images_per_checkpoint": 80}
@@ -53,7 +53,7 @@ def stored(tmp_path):
 
 def trained_here(images, stored, training):
     start = start_training(images, stored, training)
-    with training_here(images, stored, training, start, lambda: False, lambda batches, done: batches) as run:
+    with train_in_process(images, stored, training, start, lambda: False, lambda batches, done: batches) as run:
         return run.begin, list(run.ticks)
 
 
@@ -61,7 +61,7 @@ def trained_elsewhere(images, stored, training, is_asked_to_stop=lambda: False, 
     """Train, and keep the checkpoints as the node does."""
     start, ticks = start_training(images, stored, training), []
     plan = start.plan
-    with training_elsewhere(images, stored, training, start, is_asked_to_stop, show_progress) as run:
+    with train_in_processes(images, stored, training, start, is_asked_to_stop, show_progress) as run:
         for tick in run.ticks:
             ticks.append(tick)
             if tick.checkpoint:
@@ -137,7 +137,7 @@ def test_a_rank_that_dies_ends_training_in_one_line_and_training_goes_on_from_th
     assert not ranks()
 
     # What the first rank finds wrong is said as by one process.
-    with pytest.raises(TrainingError, match=r"the training that was stopped at .* \(training.seed was 0, is 1\)"):
+    with pytest.raises(TrainingError, match=r"the training that was stopped at .* training.seed was 0, is 1\."):
         trained_elsewhere(images, stored, recipe(devices=2, seed=1, **LONG))
 
     # In another number of processes, too. It stops when asked to, with all that there is.
@@ -170,7 +170,7 @@ def test_the_processes_end_with_the_one_that_started_them(images, tmp_path):
     program = f"""
 from pathlib import Path
 from kedro_dcgan.training.checkpoints import CheckpointFolder
-from kedro_dcgan.training.distributed.multi_process import training_elsewhere
+from kedro_dcgan.training.distributed.multi_process import train_in_processes
 from kedro_dcgan.pipelines.training.nodes import start_training
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shard_files import read_prepared_images
@@ -178,7 +178,7 @@ training = TrainingParameters.model_validate({recipe(devices=2, **LONG).model_du
 images = read_prepared_images(Path({images.place[0]!r}), Path({images.place[1]!r}))
 stored = CheckpointFolder(Path({str(tmp_path / "checkpoints")!r}))
 start = start_training(images, stored, training)
-with training_elsewhere(images, stored, training, start, lambda: False, lambda seen: None) as run:
+with train_in_processes(images, stored, training, start, lambda: False, lambda seen: None) as run:
     print(next(run.ticks).images_seen, flush=True)
     list(run.ticks)
 """

@@ -12,7 +12,7 @@ from kedro.config import OmegaConfigLoader
 from kedro_dcgan.config import read_parameters
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.settings import CONFIG_LOADER_ARGS
-from kedro_dcgan.training.loop import Surroundings, Training
+from kedro_dcgan.training.loop import Training, TrainingCallbacks
 from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.state import create_state
 
@@ -39,7 +39,7 @@ def test_a_preset_trains(preset):
     plan = plan_training(images, training)
     state = create_state(plan.generator, plan.discriminator, training, plan.compute)
     batches = [torch.from_numpy(pixels[4 * n : 4 * n + 4]) for n in range(3)]
-    ticks = list(Training(state, training, CPU, Surroundings(torch.from_numpy(pixels))).ticks(batches, 12))
+    ticks = list(Training(state, training, CPU, TrainingCallbacks(torch.from_numpy(pixels))).ticks(batches, 12))
     assert [tick.images_seen for tick in ticks] == [0, 8, 12]
     assert ticks[-1].samples.shape == (training.grid_images, *shape[1:])
     assert not torch.equal(ticks[0].samples, ticks[-1].samples)

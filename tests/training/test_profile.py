@@ -2,7 +2,7 @@ import pytest
 from engine import CPU, REAL, new_state
 from recipes import tiny_training
 
-from kedro_dcgan.model.describe import flops_per_image
+from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.fast.profile import matrix_rate, profile_step
 
 
@@ -14,7 +14,7 @@ def test_a_profile_has_all_parts_of_a_step_and_trains_as_the_loop_does():
     assert list(found.milliseconds) == parts
     assert all(value > 0 for value in found.milliseconds.values())
     assert found.milliseconds["discriminator"] > found.milliseconds["average"]
-    flops = flops_per_image(state.generator.spec, state.discriminator.spec, training)
+    flops = flops_per_image(state.generator.config, state.discriminator.config, training)
     assert found.flops_per_second == pytest.approx(found.images_per_second * flops)
     assert state.images_seen == 8 * (3 + 4 + 4)
 

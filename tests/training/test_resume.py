@@ -30,7 +30,7 @@ RECIPES = {
 }
 
 
-def measure(generator):
+def validate(generator):
     # It grows: the best generator is the first that was measured.
     return float(next(generator.parameters()).detach().square().sum())
 
@@ -49,20 +49,18 @@ def without_times(state):
 def test_a_training_stopped_after_any_step_ends_in_the_same_bits(recipe):
     training = tiny_training(**RECIPES[recipe], images_per_validation=32)
     whole = new_state(training)
-    ticks(whole, STEPS, training, measure=measure)
+    ticks(whole, STEPS, training, validate=validate)
     assert whole.best.images_seen < whole.images_seen
     for stop in range(1, STEPS):
         first = new_state(training)
         torch.manual_seed(stop)  # what the process has drawn for itself does not matter
         list(
-            ticks(
-                first, STEPS, training, measure=measure, is_asked_to_stop=lambda f=first, s=stop: f.images_seen == 8 * s
-            )
+            ticks(first, STEPS, training, validate=validate, should_stop=lambda f=first, s=stop: f.images_seen == 8 * s)
         )
         assert first.images_seen == 8 * stop
         second = new_state(training)
         second.load_state_dict(through_a_file(first))
-        ticks(second, STEPS - stop, training, measure=measure)
+        ticks(second, STEPS - stop, training, validate=validate)
         expected, got = whole.state_dict(), second.state_dict()
         assert without_times(whole) == without_times(second)
         assert second.best.images_seen == whole.best.images_seen

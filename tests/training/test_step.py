@@ -9,7 +9,7 @@ from kedro_dcgan.model.sampling import draw_latents, to_model_range
 from kedro_dcgan.training.data import Draws, source_at
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.losses import LOSSES
-from kedro_dcgan.training.step import Step
+from kedro_dcgan.training.step import Step, variant_at
 
 IMAGES = to_model_range(REAL[:8])
 NO_NORM = {"discriminator__batch_norm": False}
@@ -35,7 +35,7 @@ def test_a_step_moves_both_networks_and_leaves_the_discriminator_trainable():
 def test_a_step_is_the_algorithm_of_the_paper_written_out():
     by_hand, (stepped_state, values) = new_state(), stepped(tiny_training())
     g, d = by_hand.generator, by_hand.discriminator
-    fakes = g(draw_latents(8, g.spec, source_at(0, 0)))
+    fakes = g(draw_latents(8, g.config, source_at(0, 0)))
     d_loss = LOSS.real(d(IMAGES), 1.0) + LOSS.fake(d(fakes.detach()))
     by_hand.discriminator_optimiser.zero_grad()
     d_loss.backward()
@@ -52,7 +52,7 @@ def test_a_step_is_the_algorithm_of_the_paper_written_out():
 def test_the_generators_update_gives_the_discriminators_weights_no_gradient():
     state, _ = stepped(tiny_training())
     by_hand = new_state()
-    fakes = by_hand.generator(draw_latents(8, by_hand.generator.spec, source_at(0, 0))).detach()
+    fakes = by_hand.generator(draw_latents(8, by_hand.generator.config, source_at(0, 0))).detach()
     (LOSS.real(by_hand.discriminator(IMAGES), 1.0) + LOSS.fake(by_hand.discriminator(fakes))).backward()
     for weight, expected in zip(state.discriminator.parameters(), by_hand.discriminator.parameters(), strict=True):
         assert torch.allclose(weight.grad, expected.grad, atol=1e-6)
@@ -61,7 +61,7 @@ def test_the_generators_update_gives_the_discriminators_weights_no_gradient():
 def test_separate_updates_are_two_updates():
     by_hand, (state, _) = new_state(), stepped(tiny_training(discriminator__update="separately"))
     d, g = by_hand.discriminator, by_hand.generator
-    fakes = g(draw_latents(8, g.spec, source_at(0, 0))).detach()
+    fakes = g(draw_latents(8, g.config, source_at(0, 0))).detach()
     for loss in (lambda: LOSS.real(d(IMAGES), 1.0), lambda: LOSS.fake(d(fakes))):
         by_hand.discriminator_optimiser.zero_grad()
         loss().backward()
@@ -87,7 +87,9 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(changes):
     for parts in (1, 4):
         training = tiny_training(**NO_NORM, **changes, gradient_accumulation=parts)
         step = Step(new_state(training), training, CPU)
-        step._update_discriminator(IMAGES.chunk(parts), fakes.chunk(parts), Draws(source_at(0, 0), CPU))
+        step._update_discriminator(
+            variant_at(0, training), IMAGES.chunk(parts), fakes.chunk(parts), Draws(source_at(0, 0), CPU)
+        )
         of_discriminator.append([weight.grad for weight in step._state.discriminator.parameters()])
         images = fakes.clone().requires_grad_(True)
         Step(new_state(training), training, CPU)._update_generator(images.chunk(parts), Draws(source_at(0, 0), CPU))

@@ -83,7 +83,7 @@ def trained(name):
 
     from kedro_dcgan.data.shards import PreparedImages, StoredShard
     from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart
-    from kedro_dcgan.training.in_process import training_here
+    from kedro_dcgan.training.in_process import train_in_process
     from kedro_dcgan.training.plan import plan_training
 
     size, channels = SIZES.get(name, (16, 1))
@@ -97,7 +97,7 @@ def trained(name):
     with tempfile.TemporaryDirectory() as folder:
         stored = CheckpointFolder(Path(folder))
         start = TrainingStart(plan, None)
-        with training_here(images, stored, training, start, lambda: False, lambda batches, _: batches) as run:
+        with train_in_process(images, stored, training, start, lambda: False, lambda batches, _: batches) as run:
             last = list(run.ticks)[-1]
     hasher = hashlib.sha256()
     for part in ("generator", "discriminator", "ema_generator"):

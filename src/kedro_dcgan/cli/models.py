@@ -132,7 +132,7 @@ def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> 
     with connected(env):
         folder = fetch_generator(model)
     trained = read_generator(folder)
-    latents = sample_latents(count, trained.spec, seed)
+    latents = sample_latents(count, trained.config, seed)
     batches = track(generate(trained.build(), latents), "samples", count)
     ImageFolderDataset(output).save(torch.cat(list(batches)).numpy())
     click.echo(f"{count} images of {model}, seed {seed} -> {output}")
@@ -146,12 +146,12 @@ def describe(env: str | None, as_json: bool) -> None:
     """Print both networks: layers, parameters, shapes, arithmetic and memory."""
     from kedro_dcgan.config import read_parameters
     from kedro_dcgan.model.describe import describe as describe_network
-    from kedro_dcgan.model.recipes import network_specs
+    from kedro_dcgan.model.recipes import network_configs
 
     parameters = read_parameters(configuration(env)["parameters"], {})
     images = parameters.preprocessing
-    specs = network_specs(images.image_size, images.channels, parameters.training)
-    descriptions = [asdict(describe_network(spec, parameters.training.batch_size)) for spec in specs]
+    configs = network_configs(images.image_size, images.channels, parameters.training)
+    descriptions = [asdict(describe_network(config, parameters.training.batch_size)) for config in configs]
     if as_json:
         click.echo(json.dumps({description["name"].lower(): description for description in descriptions}, indent=2))
     else:

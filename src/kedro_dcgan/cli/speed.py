@@ -27,7 +27,7 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     import torch
 
     from kedro_dcgan.config import read_parameters
-    from kedro_dcgan.model.recipes import network_specs
+    from kedro_dcgan.model.recipes import network_configs
     from kedro_dcgan.storage import atomic_file
     from kedro_dcgan.training.devices import keep_freed_memory
     from kedro_dcgan.training.fast.calibration import calibrate_steps
@@ -42,13 +42,13 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     compute = compute_of(training)
     if compute.device.type == "cpu":
         keep_freed_memory()
-    specs = network_specs(*sizes, training)
-    calibration = calibrate_steps(*specs, training, compute)
+    configs = network_configs(*sizes, training)
+    calibration = calibrate_steps(*configs, training, compute)
     compute = replace(compute, precision=calibration.precision)
     torch.set_num_threads(calibration.threads)
     shape = (training.batch_size, sizes[1], sizes[0], sizes[0])
     noise = torch.randint(0, 256, shape, dtype=torch.uint8).to(compute.device)
-    state = create_state(*specs, training, compute)
+    state = create_state(*configs, training, compute)
     set_up(state, calibration)
     found = profile_step(state, training, compute, iter(lambda: noise, None), steps)
     click.echo(f"{sizes[0]}x{sizes[0]}x{sizes[1]} · batches of {training.batch_size} · {calibration} · {steps} steps")

@@ -1,4 +1,7 @@
-"""Checkpoints of trainings: what there is when one begins, and what it adds."""
+"""Datasets of models: checkpoints, generators, and cached reference statistics. The library owns their formats.
+
+Every command imports this module, and most need no torch, which takes seconds to import. So imports are inside methods.
+"""
 
 import logging
 from pathlib import Path
@@ -7,26 +10,21 @@ from typing import TYPE_CHECKING, Any, Never
 from kedro.io import AbstractDataset
 
 from kedro_dcgan.errors import DiskFullError
-from kedro_dcgan.evaluation.reference_files import ReferenceFolder
-from kedro_dcgan.model.saved import CONFIG, read_generator, write_generator
 from kedro_dcgan.storage import atomic_folder
-from kedro_dcgan.training.checkpoints import CheckpointFolder
 
 if TYPE_CHECKING:
-    # Most commands make this dataset and do without torch, which takes seconds to import.
+    from kedro_dcgan.evaluation.reference_files import ReferenceFolder
     from kedro_dcgan.model.saved import TrainedGenerator
-if TYPE_CHECKING:
-    # Most commands make this dataset and do without torch, which takes seconds to import.
-    from kedro_dcgan.training.checkpoints import Checkpoint
+    from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder
 
 logger = logging.getLogger(__name__)
 
 
-class CheckpointsDataset(AbstractDataset["list[Checkpoint]", CheckpointFolder]):
-    """Adds the checkpoints of a tick, most often none; loads as a folder to choose from, which may be empty.
+class CheckpointsDataset(AbstractDataset["list[Checkpoint]", "CheckpointFolder"]):
+    """Adds the checkpoints of a tick, most often none; loads as a folder of checkpoints, which may be empty.
 
-    Where the disk is full, training goes on with a warning, and with the checkpoint before; but it does not
-    end or stop with one that was not saved.
+    If the disk is full, training continues with a warning and keeps the checkpoint before. A checkpoint that ends a run
+    must be saved.
 
     Example:
         >>> import tempfile
@@ -37,15 +35,17 @@ class CheckpointsDataset(AbstractDataset["list[Checkpoint]", CheckpointFolder]):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def load(self) -> CheckpointFolder:
-        """Return what is there."""
+    def load(self) -> "CheckpointFolder":
+        """Return the folder."""
+        from kedro_dcgan.training.checkpoints import CheckpointFolder
+
         return CheckpointFolder(self.path)
 
     def save(self, data: "list[Checkpoint]") -> None:
         """Write the checkpoints."""
         for checkpoint in data:
             try:
-                CheckpointFolder(self.path).save(checkpoint)
+                self.load().save(checkpoint)
             except DiskFullError as error:
                 if checkpoint.must_be_saved:
                     raise
@@ -58,22 +58,19 @@ class CheckpointsDataset(AbstractDataset["list[Checkpoint]", CheckpointFolder]):
         return {"path": str(self.path)}
 
 
-# TODO(merge) datasets.trained_generator_dataset
-
-
 class TrainedGeneratorDataset(AbstractDataset["TrainedGenerator", "TrainedGenerator"]):
-    """Keeps a generator in a folder of two files.
+    """A trained generator in a folder of two files.
 
     Example:
         >>> import tempfile, pathlib
-        >>> from kedro_dcgan.model.networks import Generator
-        >>> from kedro_dcgan.model.recipes import dcgan
+        >>> from kedro_dcgan.model.networks import GeneratorConfig
+        >>> from kedro_dcgan.model.recipes import build_generator
         >>> from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
-        >>> generator = Generator(dcgan.generator(image_size=16, channels=1, latent_dim=2, width=1))
-        >>> trained = TrainedGenerator(generator.spec, snapshot_weights(generator), "0123", images_seen=0)
+        >>> config = GeneratorConfig("dcgan", image_size=16, channels=1, latent_dim=2, width=1)
+        >>> trained = TrainedGenerator(config, snapshot_weights(build_generator(config)), "0123", images_seen=0)
         >>> dataset = TrainedGeneratorDataset(path=pathlib.Path(tempfile.mkdtemp()) / "generator")
         >>> dataset.save(trained)
-        >>> dataset.load().spec == trained.spec
+        >>> dataset.load().config == config
         True
     """
 
@@ -81,7 +78,9 @@ class TrainedGeneratorDataset(AbstractDataset["TrainedGenerator", "TrainedGenera
         self.path = Path(path)
 
     def save(self, data: "TrainedGenerator") -> None:
-        """Write both files; the folder takes its place when they are complete."""
+        """Write both files; the folder is replaced when they are complete."""
+        from kedro_dcgan.model.saved import write_generator
+
         with atomic_folder(self.path) as folder:
             write_generator(folder, data)
 
@@ -91,20 +90,19 @@ class TrainedGeneratorDataset(AbstractDataset["TrainedGenerator", "TrainedGenera
         Raises:
             ModelError: if a file is missing or damaged.
         """
+        from kedro_dcgan.model.saved import read_generator
+
         return read_generator(self.path)
 
     def _exists(self) -> bool:
-        return (self.path / CONFIG).is_file()
+        return (self.path / "generator.json").is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.path)}
 
 
-# TODO(merge) datasets.reference_features_dataset
-
-
-class ReferenceFeaturesDataset(AbstractDataset[Never, ReferenceFolder]):
-    """Loads as a folder that fills itself; nothing is saved from outside.
+class ReferenceFeaturesDataset(AbstractDataset[Never, "ReferenceFolder"]):
+    """A cache of reference statistics. Evaluation fills it; nothing is saved through the catalog.
 
     Example:
         >>> import tempfile
@@ -115,13 +113,15 @@ class ReferenceFeaturesDataset(AbstractDataset[Never, ReferenceFolder]):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def load(self) -> ReferenceFolder:
-        """Return what is there."""
+    def load(self) -> "ReferenceFolder":
+        """Return the cache."""
+        from kedro_dcgan.evaluation.reference_files import ReferenceFolder
+
         return ReferenceFolder(self.path)
 
     def save(self, data: Never) -> None:
-        """Refuse: the folder fills itself."""
-        raise NotImplementedError("references are kept when they are first asked for")
+        """Refuse: the cache fills itself."""
+        raise NotImplementedError("the cache of reference statistics fills itself")
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self.path)}

@@ -113,19 +113,18 @@ class CheckHooks:
 
     def _check_training(self, catalog: DataCatalog) -> None:
         # Here, because most commands do without torch, which takes seconds to import.
-        from kedro_dcgan.model.describe import checkpoint_bytes, require_memory
-        from kedro_dcgan.model.recipes import network_specs
-        from kedro_dcgan.training.plan import compute_of
-        from kedro_dcgan.training.regularisation import require_no_batch_norm
+        from kedro_dcgan.model.recipes import network_configs
+        from kedro_dcgan.training.costs import checkpoint_bytes, require_memory
+        from kedro_dcgan.training.plan import compute_of, require_networks
 
         images, training = self._parameters.preprocessing, self._parameters.training
-        specs = network_specs(images.image_size, images.channels, training)
-        require_no_batch_norm(specs[1], training)
+        networks = network_configs(images.image_size, images.channels, training)
+        require_networks(*networks, training)
         compute = compute_of(training)
         if isinstance(training.devices, int):
-            require_memory(*specs, training.images_at_once, compute.device)
+            require_memory(*networks, training.images_at_once, compute.device)
         # A new one is written before an old one goes.
-        require_room(saved_at(catalog, "checkpoint"), 2 * checkpoint_bytes(*specs), "two checkpoints")
+        require_room(saved_at(catalog, "checkpoint"), 2 * checkpoint_bytes(*networks), "two checkpoints")
 
     def _check_source(self, catalog: DataCatalog) -> None:
         # Here, because it brings matplotlib with it, which only ingestion needs.

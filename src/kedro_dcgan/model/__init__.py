@@ -1,1 +1,1 @@
-"""Networks, losses, the training loop and sampling: the library part, which imports no framework."""
+"""The networks: building, describing, sampling, saving and exporting them. Imports no framework but torch."""

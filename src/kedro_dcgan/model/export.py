@@ -26,7 +26,7 @@ def exported_program(generator: "Generator") -> "ExportedProgram":
     """Return the generator in eval mode as a graph of torch's own operations, for any number of latents."""
     import torch
 
-    latents = torch.zeros(2, generator.spec.latent_dim)
+    latents = torch.zeros(2, generator.config.latent_dim)
     with torch.no_grad():
         return torch.export.export(generator.eval(), (latents,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
 
@@ -54,7 +54,7 @@ def to_onnx(program: "ExportedProgram", trained: "TrainedGenerator") -> bytes:
     assert exported is not None  # noqa: S101  (it is none only where a file is asked for)
     model = exported.model_proto
     facts = {
-        LATENTS: f"{trained.spec.latents}, float32 (N, {trained.spec.latent_dim})",
+        LATENTS: f"{trained.config.latents}, float32 (N, {trained.config.latent_dim})",
         IMAGES: "float32 (N, C, H, W) in [-1, 1]",
         "dataset_digest": trained.dataset_digest,
         "images_seen": str(trained.images_seen),
@@ -77,7 +77,7 @@ def require_same_images(generator: "Generator", onnx_model: bytes, latents_seed:
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
     largest = 0.0
     for count in (1, 5):
-        latents = sample_latents(count, generator.spec, latents_seed)
+        latents = sample_latents(count, generator.config, latents_seed)
         with torch.inference_mode():
             expected = generator(latents)
         (images,) = session.run([IMAGES], {LATENTS: latents.numpy()})

@@ -1,27 +1,63 @@
-"""Specs to torch modules. Images are float32 NCHW in [-1, 1]; a discriminator gives logits, not probabilities."""
+"""The two networks of a GAN, and the standard DCGAN (Radford et al. 2015, arXiv 1511.06434, figure 1).
 
-import math
-from collections.abc import Sequence
+Images are float32 `(N, C, H, W)` in [-1, 1]. A discriminator returns logits, not probabilities.
+The networks of other recipes are in `recipes/`. Each network is built from one frozen config, which is all that is
+stored beside its weights.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from kedro_dcgan.model import specs
+from kedro_dcgan.config import ArchitectureName
 from kedro_dcgan.model.convolutions import Conv2d, ConvTranspose2d
-from kedro_dcgan.model.layers import Dropout, SameConv2d, SameConvTranspose2d
-from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec, Layer
+from kedro_dcgan.model.layers import Dropout
 
-Shape = tuple[int, ...]
+# The channels of the standard DCGAN double from stage to stage, up to this multiple of `width`.
+MAX_WIDTH_FACTOR = 16
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """A generator of images `(channels, image_size, image_size)`.
+
+    `width` is the number of channels of the layer next to the image. `latents` is the distribution that the generator
+    is trained for: standard normal, or uniform in [-1, 1].
+    """
+
+    architecture: ArchitectureName
+    image_size: int
+    channels: int
+    latent_dim: int
+    width: int
+    latents: Literal["normal", "uniform"] = "normal"
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """A discriminator of images `(channels, image_size, image_size)`.
+
+    `dropout` is the rate after each activation; nothing: as the architecture has it.
+    """
+
+    architecture: ArchitectureName
+    image_size: int
+    channels: int
+    width: int
+    batch_norm: bool = True
+    spectral_norm: bool = False
+    dropout: float | None = None
 
 
 class Generator(nn.Module):
     """Latents `(N, latent_dim)` to images `(N, channels, size, size)` in [-1, 1]."""
 
-    def __init__(self, spec: GeneratorSpec) -> None:
+    def __init__(self, config: GeneratorConfig, *layers: nn.Module) -> None:
         super().__init__()
-        self.spec = spec
-        self.layers = _build((spec.latent_dim,), spec.layers)
+        self.config, self.layers = config, nn.Sequential(*layers)
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.layers(latents)
@@ -30,13 +66,89 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images `(N, channels, size, size)` in [-1, 1] to logits `(N,)`; above 0 means real."""
 
-    def __init__(self, spec: DiscriminatorSpec) -> None:
+    def __init__(self, config: DiscriminatorConfig, *layers: nn.Module) -> None:
         super().__init__()
-        self.spec = spec
-        self.layers = _build((spec.channels, spec.image_size, spec.image_size), spec.layers)
+        self.config, self.layers = config, nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).flatten()
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether a logit depends on the whole batch."""
+        return any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in self.layers)
+
+    @property
+    def judges_each_image_alone(self) -> bool:
+        """Whether a logit is independent of the rest of the batch, and a forward pass updates no buffers."""
+        has_dropout = any(isinstance(layer, Dropout) for layer in self.layers)
+        return not (self.has_batch_norm or has_dropout or self.config.spectral_norm)
+
+
+class DcganGenerator(Generator):
+    """A projection to 4 to 7 pixels, then stages that double the size: 4x4 transposed convolution, batch norm, ReLU.
+
+    The channels halve from stage to stage and end at `width` before the image. A size that is odd is reached with
+    `output_padding`.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        first, *sizes = stage_sizes(config.image_size)
+        widths = [config.width * min(2**level, MAX_WIDTH_FACTOR) for level in reversed(range(len(sizes)))]
+        layers: list[nn.Module] = [
+            nn.Unflatten(1, (config.latent_dim, 1, 1)),
+            ConvTranspose2d(config.latent_dim, widths[0], first, bias=False),  # (N, widths[0], first, first)
+        ]
+        size = first
+        for width, next_width, next_size in zip(widths, [*widths[1:], config.channels], sizes, strict=True):
+            layers += [
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+                ConvTranspose2d(width, next_width, 4, 2, 1, output_padding=next_size - 2 * size, bias=False),
+            ]
+            size = next_size
+        super().__init__(config, *layers, nn.Tanh())
+
+
+class DcganDiscriminator(Discriminator):
+    """The generator's mirror image: 4x4 convolutions of stride 2 with batch norm and LeakyReLU(0.2).
+
+    The first convolution has no batch norm. A last convolution over the remaining 4 to 7 pixels gives one logit.
+    """
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        last, *sizes = stage_sizes(config.image_size)
+        layers: list[nn.Module] = []
+        channels = config.channels
+        for level in range(len(sizes)):
+            width = config.width * min(2**level, MAX_WIDTH_FACTOR)
+            # Without batch norm, the convolution gets the bias that batch norm makes redundant.
+            has_bias = level > 0 and not config.batch_norm
+            layers.append(normalised(Conv2d(channels, width, 4, 2, 1, bias=has_bias), config))
+            if level > 0 and config.batch_norm:
+                layers.append(nn.BatchNorm2d(width))
+            layers += activation(config)
+            channels = width
+        super().__init__(config, *layers, normalised(Conv2d(channels, 1, last, bias=False), config))
+
+
+def stage_sizes(image_size: int) -> list[int]:
+    """Return the sizes from 4 to 7 pixels up to the image; an odd size is one more than twice the one before."""
+    sizes = [image_size]
+    while sizes[0] > 7:
+        sizes.insert(0, sizes[0] // 2)
+    return sizes
+
+
+def activation(config: DiscriminatorConfig, slope: float = 0.2, dropout: float = 0.0) -> list[nn.Module]:
+    """Return LeakyReLU and, at a rate above 0, dropout (Salimans et al. 2016); the config's rate wins."""
+    rate = dropout if config.dropout is None else config.dropout
+    return [nn.LeakyReLU(slope, inplace=True), *([Dropout(rate)] if rate else [])]
+
+
+def normalised(layer: nn.Module, config: DiscriminatorConfig) -> nn.Module:
+    """Divide a layer's kernel by its largest singular value, if configured (Miyato et al. 2018, arXiv 1802.05957)."""
+    return spectral_norm(layer) if config.spectral_norm else layer
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
@@ -57,65 +169,3 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 def _kernel(module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> Tensor:
     # Under spectral norm `weight` is computed from this.
     return dict(module.named_parameters()).get("parametrizations.weight.original", module.weight)
-
-
-def _build(shape: Shape, layers: Sequence[Layer]) -> nn.Sequential:
-    """Build the layers; `shape` is that of one input, without the batch."""
-    modules: list[nn.Module] = []
-    # Torch draws weights, and the vectors of spectral norm, from its global source: that is left as it is.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        for layer in layers:
-            modules.append(_module(layer, shape))
-            shape = output_shape(layer, shape)
-    return nn.Sequential(*modules)
-
-
-def output_shape(layer: Layer, shape: Shape) -> Shape:
-    """Return the shape of one output of a layer for inputs of `shape`, both without the batch."""
-    match layer:
-        case specs.Conv(channels, kernel, stride, padding):
-            if padding == "same":
-                return (channels, *(-(-size // stride) for size in shape[1:]))
-            return (channels, *((size + 2 * padding - kernel) // stride + 1 for size in shape[1:]))
-        case specs.ConvTranspose(channels, kernel, stride, padding):
-            if padding == "same":
-                return (channels, *(size * stride for size in shape[1:]))
-            rest = kernel - 2 * padding + layer.output_padding
-            return (channels, *((size - 1) * stride + rest for size in shape[1:]))
-        case specs.Dense(units):
-            return (units,)
-        case specs.Reshape(channels, height, width):
-            return (channels, height, width)
-        case specs.Flatten():
-            return (math.prod(shape),)
-    return shape
-
-
-def _module(layer: Layer, shape: Shape) -> nn.Module:
-    match layer:
-        case specs.Conv() | specs.ConvTranspose():
-            return _convolution(layer, shape[0])
-        case specs.Dense(units, bias, is_spectral):
-            dense = nn.Linear(shape[0], units, bias)
-            return spectral_norm(dense) if is_spectral else dense
-        case specs.BatchNorm(affine, epsilon, momentum):
-            of_images = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
-            return of_images(shape[0], epsilon, momentum, affine)
-        case specs.LeakyRelu(slope):
-            return nn.LeakyReLU(slope, inplace=True)
-        case specs.Dropout(rate):
-            return Dropout(rate)
-        case specs.Reshape(channels, height, width):
-            return nn.Unflatten(1, (channels, height, width))
-    return {specs.Relu: nn.ReLU(inplace=True), specs.Tanh: nn.Tanh(), specs.Flatten: nn.Flatten()}[type(layer)]
-
-
-def _convolution(layer: specs.Conv | specs.ConvTranspose, channels: int) -> nn.Module:
-    is_same = layer.padding == "same"
-    common = (channels, layer.channels, layer.kernel, layer.stride, 0 if layer.padding == "same" else layer.padding)
-    if isinstance(layer, specs.ConvTranspose):
-        transposed = SameConvTranspose2d if is_same else ConvTranspose2d
-        return transposed(*common, output_padding=layer.output_padding, bias=layer.bias)
-    convolution = (SameConv2d if is_same else Conv2d)(*common, bias=layer.bias)
-    return spectral_norm(convolution) if layer.spectral_norm else convolution

@@ -1,4 +1,8 @@
-"""Latents from a seed, images from latents. The same latents give the same images, whatever the rest of the batch."""
+"""Latents from a seed, images from latents, and the scale of pixel values.
+
+Pixels are uint8 outside the networks and float32 in [-1, 1] inside. An image depends only on its own latent,
+not on the rest of the batch.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,25 +12,24 @@ import torch
 from torch import Tensor
 
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.model.networks import Generator
-from kedro_dcgan.model.specs import GeneratorSpec
+from kedro_dcgan.model.networks import Generator, GeneratorConfig
 
 
-def sample_latents(count: int, spec: GeneratorSpec, seed: int) -> Tensor:
+def sample_latents(count: int, config: GeneratorConfig, seed: int) -> Tensor:
     """Return `(count, latent_dim)` float32 latents of the distribution that a generator takes, on the CPU.
 
     They are drawn one by one from `seed`: the first 16 of 100 are the 16 of 16. (One draw of all
     would not do: torch fills small and large tensors in different orders.)
     """
     source = torch.Generator().manual_seed(seed)
-    return torch.cat([draw_latents(1, spec, source) for _ in range(count)])
+    return torch.cat([draw_latents(1, config, source) for _ in range(count)])
 
 
-def draw_latents(count: int, spec: GeneratorSpec, source: torch.Generator) -> Tensor:
+def draw_latents(count: int, config: GeneratorConfig, source: torch.Generator) -> Tensor:
     """Return `(count, latent_dim)` float32 latents, on the CPU: standard normal, or uniform in [-1, 1]."""
-    if spec.latents == "normal":
-        return torch.randn(count, spec.latent_dim, generator=source)
-    return torch.rand(count, spec.latent_dim, generator=source) * 2 - 1
+    if config.latents == "normal":
+        return torch.randn(count, config.latent_dim, generator=source)
+    return torch.rand(count, config.latent_dim, generator=source) * 2 - 1
 
 
 def generate(generator: Generator, latents: Tensor, batch_size: int = 64) -> Iterator[Tensor]:
@@ -57,9 +60,6 @@ def _eval_mode(generator: Generator) -> Iterator[None]:
         yield
     finally:
         generator.train(was_training)
-
-
-# TODO(merge) images.pixels
 
 
 def to_model_range(images: np.ndarray | Tensor) -> Tensor:

@@ -23,9 +23,9 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image
 from torch import Tensor
 
+from kedro_dcgan.model.networks import GeneratorConfig
 from kedro_dcgan.model.sampling import generate_all, sample_latents
 from kedro_dcgan.model.saved import read_generator
-from kedro_dcgan.model.specs import GeneratorSpec
 from kedro_dcgan.training.threads import most_threads
 
 # In one request and its neighbours together: more would take memory and time from everyone else.
@@ -44,7 +44,7 @@ class GeneratorModel(PythonModel):
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201  (mlflow turns an annotated return type into a signature)
         """Return a row an image."""
-        requests = [_latents(row, number, self._generator.spec) for number, row in enumerate(_rows(model_input))]
+        requests = [_latents(row, number, self._generator.config) for number, row in enumerate(_rows(model_input))]
         wanted = sum(map(len, requests))
         _require(
             0 < wanted <= MOST_IMAGES,
@@ -61,19 +61,19 @@ def _rows(model_input: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items() if not _is_missing(value)} for row in rows]
 
 
-def _latents(row: dict[str, Any], number: int, spec: GeneratorSpec) -> Tensor:
+def _latents(row: dict[str, Any], number: int, config: GeneratorConfig) -> Tensor:
     name = f"row {number}"
     _require(("seed" in row) != ("latents" in row), f"{name} must have either `seed` or `latents`")
     if "latents" in row:
         values = np.asarray(row["latents"], dtype=np.float32)
-        is_vector = values.shape == (spec.latent_dim,) and bool(np.isfinite(values).all())
+        is_vector = values.shape == (config.latent_dim,) and bool(np.isfinite(values).all())
         _require(
             is_vector and "count" not in row,
-            f"`latents` of {name} must be {spec.latent_dim} finite numbers, without `count`",
+            f"`latents` of {name} must be {config.latent_dim} finite numbers, without `count`",
         )
         return torch.from_numpy(values)[None]
     seed, count = _whole(row["seed"], f"`seed` of {name}", 0, LARGEST_SEED), row.get("count", 1)
-    return sample_latents(_whole(count, f"`count` of {name}", 1, MOST_IMAGES), spec, seed)
+    return sample_latents(_whole(count, f"`count` of {name}", 1, MOST_IMAGES), config, seed)
 
 
 def _whole(value: Any, name: str, least: int, most: int) -> int:

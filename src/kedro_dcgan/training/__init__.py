@@ -1,5 +1,5 @@
-"""The training engine: the loop, the step, and what they are made of.
+"""Training. Read `loop.py`, `step.py`, `losses.py`, `regularisation.py`, `augmentation.py` and `ema.py` first.
 
-The clock is `images_seen`, the number of real images shown so far. Everything random is a function of the
-seed and of this clock, so that training can begin at any of its moments.
+The clock is `images_seen`, the number of real images shown so far. All randomness is a function of the seed and the
+clock, so a training can resume anywhere. `fast/` makes training fast; `distributed/` runs it in several processes.
 """

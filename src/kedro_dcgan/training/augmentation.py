@@ -1,8 +1,8 @@
-"""What is done to images `(N, C, H, W)` in [-1, 1] before the discriminator sees them.
+"""Augmentation of images `(n, C, H, W)` in [-1, 1] before the discriminator sees them.
 
-Horizontal flips double the real images. Differentiable augmentation (Zhao et al. 2020, arXiv 2006.10738) is
-applied to real and fake images alike, in the steps of both networks: the generator learns the images, not
-their augmentation.
+Horizontal flips double the real images. Differentiable augmentation (Zhao et al. 2020, arXiv 2006.10738) is applied to
+real and fake images, in the updates of both networks, so that the generator learns the images and not their
+augmentation.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ def colour(images: Tensor, draws: Draws) -> Tensor:
 
 
 def translation(images: Tensor, draws: Draws) -> Tensor:
-    """Shift each image by up to an eighth of its size, the same in all its rows; what comes in is 0."""
+    """Shift each image by up to an eighth of its size; fill with 0."""
     height, width = images.shape[2:]
     rows = _positions(images, height, 2) + _offsets(images, height, draws)
     columns = _positions(images, width, 3) + _offsets(images, width, draws)

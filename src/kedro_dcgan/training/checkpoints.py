@@ -1,4 +1,9 @@
-"""Checkpoints as values, and the choice of the one that a training resumes from."""
+"""Checkpoints: as values, on disk, and the choice of the one that a training resumes from.
+
+On disk, a checkpoint is a folder `<training>/<images seen>/` with `state.pt` (tensors) and `checkpoint.json` (header
+and SHA-256). A folder appears whole or not at all. States are checked against their hash, which torch does not do, and
+read with `weights_only`, which rejects pickled code.
+"""
 
 import json
 import logging
@@ -7,15 +12,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
+
+import torch
 
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.storage import atomic_folder, sha256_of
 from kedro_dcgan.training.plan import Plan, differences
 
-if TYPE_CHECKING:
-    # Every command makes the dataset of these, and most do without torch, which takes seconds to import.
-    from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointHeader
+logger = logging.getLogger(__name__)
+
+STATE, HEADER = "state.pt", "checkpoint.json"
+FORMAT = 2
+_DAMAGED = "damaged-"
 
 
 @dataclass(frozen=True)
@@ -37,9 +46,9 @@ class CheckpointHeader:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that is needed to go on as if nothing had happened (`TrainingState.state_dict`).
+    """A header, a state (`TrainingState.state_dict`), and the number of checkpoints to keep, this one included.
 
-    So many are to be kept up to this one. `must_be_saved`: none comes after it in this run.
+    `must_be_saved`: it is the last one of this run.
     """
 
     header: CheckpointHeader
@@ -57,80 +66,18 @@ class TrainingStart:
     run_key: str | None = None
 
 
-class StoredCheckpoints(Protocol):
-    """Checkpoints of one or several trainings."""
-
-    def newest(self, training_id: str, most_images: int) -> CheckpointHeader | None:
-        """Return the newest checkpoint of a training, of no more than so many images."""
-
-    def last_saved(self) -> CheckpointHeader | None:
-        """Return the newest checkpoint of the training that was under way last."""
-
-    def read_state(self, header: CheckpointHeader) -> Mapping[str, Any] | None:
-        """Return a checkpoint's state, or nothing if it is damaged; it is then set aside."""
-
-
-def choose_checkpoint(stored: StoredCheckpoints, plan: Plan, resume: str) -> CheckpointHeader | None:
-    """Return where to go on: the same training's newest moment, if there is one, or nothing, to start anew.
-
-    `resume` is `training.resume`: `auto`, `never`, or `force`, which goes on with another training's.
-
-    Raises:
-        TrainingError: if the training under way last was another, and is not finished.
-    """
-    if resume == "never":
-        return None
-    same = stored.newest(plan.training_id, plan.total_images)
-    last = stored.last_saved()
-    if same or last is None or last.training_id == plan.training_id:
-        # (What there is of the same training may be further than it is to go now.)
-        return same
-    if resume == "force":
-        return last
-    if not last.is_finished:
-        raise TrainingError(
-            f"the training that was stopped at {last.images_seen / 1000:.1f} of {last.total_images / 1000:.1f} kimg "
-            f"must be gone on with as it was ({'; '.join(differences(last.fingerprint, plan.fingerprint))}). Restore "
-            "that, or start anew: --params training.resume=never; force goes on with what has changed."
-        )
-    return None
-
-
-def restore(stored: StoredCheckpoints, start: TrainingStart, resume: str) -> Mapping[str, Any] | None:
-    """Return the state to resume from; where the chosen checkpoint is damaged, that of the one before it."""
-    header = start.resume_from
-    while header:
-        state = stored.read_state(header)
-        if state is not None:
-            # Validation distances of another training may not be comparable.
-            return state if header.training_id == start.plan.training_id else {**state, "best": None}
-        header = choose_checkpoint(stored, start.plan, resume)
-    return None
-
-
-# TODO(merge) checkpoint_files
-
-logger = logging.getLogger(__name__)
-
-STATE, HEADER = "state.pt", "checkpoint.json"
-FORMAT = 2
-_DAMAGED = "damaged-"
-
-
 class CheckpointFolder:
     """All checkpoints below one folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def save(self, checkpoint: "Checkpoint") -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; of those before it in the same training, leave the best and the newest.
 
         Raises:
             DiskFullError: if there is no room; what was there is as it was.
         """
-        import torch
-
         header = checkpoint.header
         self._remove_leftovers(header.training_id)
         with atomic_folder(self._place(header)) as folder:
@@ -141,12 +88,12 @@ class CheckpointFolder:
             (folder / HEADER).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         self._remove_old(header, checkpoint.keep)
 
-    def newest(self, training_id: str, most_images: int) -> "CheckpointHeader | None":
+    def newest(self, training_id: str, most_images: int) -> CheckpointHeader | None:
         """Return the newest checkpoint of a training, of no more than so many images."""
         headers = (header for header in self._headers(training_id) if header.images_seen <= most_images)
         return max(headers, key=lambda header: header.images_seen, default=None)
 
-    def last_saved(self) -> "CheckpointHeader | None":
+    def last_saved(self) -> CheckpointHeader | None:
         """Return the newest checkpoint of the training that was under way last."""
         files = [*self.root.glob(f"*/[0-9]*/{HEADER}")]
         if not files:
@@ -154,14 +101,12 @@ class CheckpointFolder:
         newest = max(files, key=lambda file: file.stat().st_mtime_ns)
         return self.newest(newest.parents[1].name, 2**63)
 
-    def read_state(self, header: "CheckpointHeader") -> Mapping[str, Any] | None:
+    def read_state(self, header: CheckpointHeader) -> Mapping[str, Any] | None:
         """Return a checkpoint's state, or nothing if it is damaged; it is then set aside.
 
         Raises:
             OSError, MemoryError, RuntimeError: if it cannot be read for another reason.
         """
-        import torch
-
         place = self._place(header)
         try:
             expected = json.loads((place / HEADER).read_text(encoding="utf-8"))["sha256"]
@@ -173,13 +118,11 @@ class CheckpointFolder:
             self._set_aside(place, str(error).partition("\n")[0])
             return None
 
-    def _headers(self, training_id: str) -> list["CheckpointHeader"]:
+    def _headers(self, training_id: str) -> list[CheckpointHeader]:
         places = self.root.glob(f"{training_id}/[0-9]*")
         return [header for place in sorted(places) if (header := self._read_header(place))]
 
-    def _read_header(self, place: Path) -> "CheckpointHeader | None":
-        from kedro_dcgan.training.checkpoints import CheckpointHeader
-
+    def _read_header(self, place: Path) -> CheckpointHeader | None:
         try:
             content = json.loads((place / HEADER).read_text(encoding="utf-8"))
             if content.pop("format") != FORMAT:
@@ -200,7 +143,7 @@ class CheckpointFolder:
         place.rename(aside)
         logger.warning("The checkpoint %s is damaged (%s): set aside as %s.", place, why, aside.name)
 
-    def _remove_old(self, saved: "CheckpointHeader", keep: int) -> None:
+    def _remove_old(self, saved: CheckpointHeader, keep: int) -> None:
         # Later ones are of a longer run of the same training, and none of this one's business.
         headers = [one for one in self._headers(saved.training_id) if one.images_seen <= saved.images_seen]
         best = next((header for header in headers[::-1] if header.is_best), None)
@@ -214,5 +157,43 @@ class CheckpointFolder:
         for left in (self.root / training_id).glob(".*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    def _place(self, header: "CheckpointHeader") -> Path:
+    def _place(self, header: CheckpointHeader) -> Path:
         return self.root / header.training_id / f"{header.images_seen:012d}"
+
+
+def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> CheckpointHeader | None:
+    """Return the newest checkpoint of the same training, or nothing: then the training starts from scratch.
+
+    `resume` is `training.resume`: `auto`, `never`, or `force`, which resumes from another training's checkpoint.
+
+    Raises:
+        TrainingError: if the last training was another one, and is not finished.
+    """
+    if resume == "never":
+        return None
+    same = stored.newest(plan.training_id, plan.total_images)
+    last = stored.last_saved()
+    if same or last is None or last.training_id == plan.training_id:
+        # (All checkpoints of the same training may be beyond the configured length.)
+        return same
+    if resume == "force":
+        return last
+    if not last.is_finished:
+        raise TrainingError(
+            f"the training that was stopped at {last.images_seen / 1000:.1f} of {last.total_images / 1000:.1f} kimg "
+            f"cannot resume, because these changed: {'; '.join(differences(last.fingerprint, plan.fingerprint))}. "
+            "Change them back, or pass --params training.resume=never (train from scratch) or force (resume anyway)."
+        )
+    return None
+
+
+def restore(stored: CheckpointFolder, start: TrainingStart, resume: str) -> Mapping[str, Any] | None:
+    """Return the state to resume from; where the chosen checkpoint is damaged, that of the one before it."""
+    header = start.resume_from
+    while header:
+        state = stored.read_state(header)
+        if state is not None:
+            # Validation distances of another training may not be comparable.
+            return state if header.training_id == start.plan.training_id else {**state, "best": None}
+        header = choose_checkpoint(stored, start.plan, resume)
+    return None

@@ -1,7 +1,7 @@
-"""Batches of real images on the device: uint8 all the way, scaled to [-1, 1] there.
+"""The data of a training: the order of the images, their batches on the device, and all random draws.
 
-Which images a batch holds is decided by whoever gives the indices; how they get to the device is
-decided here, once, and does not change what is trained.
+Order and draws are functions of the seed and the clock (`images_seen`), so a training can resume anywhere without a
+stored random state. Images stay uint8 until they are on the device.
 """
 
 from collections import deque
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.model.networks import GeneratorConfig
 from kedro_dcgan.model.sampling import draw_latents
-from kedro_dcgan.model.specs import GeneratorSpec
 from kedro_dcgan.training.devices import Compute, staged, to_device
 
 # The networks, their gradients and activations need the rest.
@@ -26,6 +26,21 @@ _CHUNK = 8192
 _AHEAD = 2
 
 Batches = Callable[[Iterable[np.ndarray]], Iterator[Tensor]]
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """Return a permutation of `range(count)` that depends on seed and epoch alone."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def batch_indices(count: int, batch_size: int, batches: range, seed: int) -> Iterator[np.ndarray]:
+    """Yield the batches of these numbers as `(batch_size,)` indices: epoch after epoch, each in its own order."""
+    in_epoch = count // batch_size
+    for number in batches:
+        epoch, position = divmod(number, in_epoch)
+        if position == 0 or number == batches.start:
+            order = epoch_order(count, seed, epoch)
+        yield order[position * batch_size : (position + 1) * batch_size]
 
 
 def batches_on(device: torch.device, images: PreparedImages, split: str) -> Batches:
@@ -76,29 +91,8 @@ def streamed(device: torch.device, images: PreparedImages, split: str) -> Batche
     return batches
 
 
-# TODO(merge) gan.training.order
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return a permutation of `range(count)` that depends on seed and epoch alone."""
-    return np.random.default_rng((seed, epoch)).permutation(count)
-
-
-def batch_indices(count: int, batch_size: int, batches: range, seed: int) -> Iterator[np.ndarray]:
-    """Yield the index batches of these numbers, of full size: pass after pass, each in its own order."""
-    a_pass = count // batch_size
-    for number in batches:
-        epoch, position = divmod(number, a_pass)
-        if position == 0 or number == batches.start:
-            order = epoch_order(count, seed, epoch)
-        yield order[position * batch_size : (position + 1) * batch_size]
-
-
-# TODO(merge) gan.training.randomness
-
-
 def source_at(seed: int, images_seen: int) -> torch.Generator:
-    """Return the CPU generator that everything random of the step at this moment is drawn from."""
+    """Return the CPU generator for all random draws of the step that begins at this number of images."""
     state = np.random.SeedSequence((seed, images_seen)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state))
 
@@ -108,17 +102,17 @@ Draw = Callable[[torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Draws:
-    """What a step draws from a CPU generator, so that it depends neither on the device nor on the number of ranks.
+    """The random draws of a step, from a CPU generator: independent of the device and of the number of ranks.
 
-    Each method draws for the rows of all ranks and returns `rows` of them, this rank's, on the device.
+    Each method draws for all ranks and returns the `rows` of this rank, on the device.
     """
 
     source: torch.Generator
     compute: Compute
 
-    def latents(self, rows: int, spec: GeneratorSpec) -> Tensor:
+    def latents(self, rows: int, config: GeneratorConfig) -> Tensor:
         """Return latents `(rows, latent_dim)`."""
-        return self._own(partial(draw_latents, rows * self.compute.ranks.count, spec))
+        return self._own(partial(draw_latents, rows * self.compute.ranks.count, config))
 
     def uniform(self, rows: int) -> Tensor:
         """Return numbers from 0 to 1, one for each image, `(rows, 1, 1, 1)`."""

@@ -1,4 +1,4 @@
-"""Devices, the precision of arithmetic on them, and what makes work on them fast or repeatable."""
+"""Devices: their choice and precision, memory and copies, deterministic algorithms, hardware."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ from torch import Tensor
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.limits import total_memory, usable_cores
-from kedro_dcgan.training.distributed.ranks import ALONE, Ranks
+from kedro_dcgan.training.ranks import ALONE, Ranks
 
 # From malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -23,9 +23,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, the precision of the networks' arithmetic (all else is float32), and the ranks of a training.
+    """A device, the precision of the networks' arithmetic (everything else is float32), and the rank of this process.
 
-    `threads` are those that each rank may use on a CPU; 0: one for each core.
+    `threads` is the limit per rank on a CPU; 0: one per core.
     """
 
     device: torch.device
@@ -38,8 +38,8 @@ class Compute:
         return self._context(enabled=True)
 
     def weights_cast_once(self) -> AbstractContextManager[Any]:
-        """Return a context around several of `autocast` between which no weight changes."""
-        # What was cast is kept until the outermost context ends.
+        """Return a context around several uses of `autocast` between which no weight changes."""
+        # Cast weights are cached until the outermost context ends.
         return self._context(enabled=False)
 
     def _context(self, enabled: bool) -> AbstractContextManager[Any]:
@@ -51,10 +51,10 @@ class Compute:
 def choose_compute(device: str, precision: str, parameter: str = "training.device") -> Compute:
     """Resolve `auto` to the fastest available device; the precision stays float32 until calibration.
 
-    `parameter` is where the device was asked for.
+    `parameter` is named in the error.
 
     Raises:
-        ParameterError: if a device is asked for by name and is not there.
+        ParameterError: if the named device is missing.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
@@ -68,10 +68,10 @@ def choose_compute(device: str, precision: str, parameter: str = "training.devic
 
 
 def require_devices(count: int, device: torch.device, cores: int) -> None:
-    """Check that there are so many devices of a kind, or on a CPU so many cores.
+    """Check that the machine has `count` devices of a kind, or on a CPU `count` cores.
 
     Raises:
-        ParameterError: if there are not.
+        ParameterError: if it has fewer.
     """
     there = {"cuda": torch.cuda.device_count(), "cpu": cores}.get(device.type, 1)
     if count > there:
@@ -80,10 +80,10 @@ def require_devices(count: int, device: torch.device, cores: int) -> None:
 
 
 def require_cores(training: TrainingParameters, cores: int) -> None:
-    """Check that there are no more threads than usable cores.
+    """Check that all ranks together have at most one thread per usable core.
 
     Raises:
-        ParameterError: if there are.
+        ParameterError: if they have more.
     """
     devices = training.devices if isinstance(training.devices, int) else 1
     if isinstance(training.threads, int) and training.threads * devices > cores:
@@ -94,10 +94,10 @@ def require_cores(training: TrainingParameters, cores: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed for what is allocated next, in this process, from now on.
+    """Make the C library of this process keep freed memory for later allocations.
 
-    Else each step gives its activations back to the system and gets them anew, page by page (mallopt(3)). Only GNU's
-    has the setting; others are left as they are.
+    Otherwise each step returns its activations to the system and gets them again, page by page (mallopt(3)). Only glibc
+    has this setting.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
@@ -106,17 +106,17 @@ def keep_freed_memory() -> None:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on a device, without waiting for the device where that is safe.
+    """Copy a tensor to a device, without waiting for the device if that is safe.
 
-    (On MPS a copy may read memory that has been given back: https://github.com/pytorch/pytorch/issues/139550.)
+    On MPS, such a copy may read memory that was freed: https://github.com/pytorch/pytorch/issues/139550.
     """
     return staged(tensor, device).to(device, non_blocking=device.type == "cuda")
 
 
 def staged(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor in memory from which it can be copied to a device while the host goes on.
+    """Return a tensor in pinned memory, from which it is copied to a GPU while the host continues.
 
-    Only CUDA has such memory ("pinned"). From other memory, a copy of more than 64 KB waits for all work of before:
+    From other memory, a copy of more than 64 KB waits for all earlier work on the GPU:
     https://docs.nvidia.com/cuda/cuda-runtime-api/api-sync-behavior.html
     """
     return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
@@ -124,13 +124,13 @@ def staged(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def deterministic_algorithms(wanted: bool) -> Iterator[None]:
-    """Let torch use only algorithms that give equal bits for equal inputs (some are slower); else the fastest.
+    """Use only deterministic algorithms, some of which are slower; otherwise the fastest ones.
 
-    On a CPU they all do, for an equal number of threads.
+    On a CPU, all algorithms are deterministic for a given number of threads.
     https://docs.pytorch.org/docs/stable/notes/randomness.html
     """
     if wanted:
-        # Read by cuBLAS when it is first used.
+        # cuBLAS reads this when it is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(wanted)
@@ -143,7 +143,7 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
 
 
 def hardware_of(device: torch.device) -> str:
-    """Return the GPU, if it is one, the processor, and the cores and the memory that this process may use."""
+    """Return the GPU, if any, the processor, and the cores and memory that this process may use."""
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
     usable, all_cores, gigabytes = usable_cores(), os.cpu_count() or 1, total_memory() / 1e9
     cores = f"{usable} of {all_cores}" if usable < all_cores else f"{all_cores}"
@@ -151,7 +151,7 @@ def hardware_of(device: torch.device) -> str:
 
 
 def has_bfloat16(device: str) -> bool:
-    """Tell whether a kind of device has hardware for bfloat16, which need not be faster than float32."""
+    """Return whether a kind of device has hardware for bfloat16. It need not be faster than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities() if device == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
@@ -159,7 +159,7 @@ def has_bfloat16(device: str) -> bool:
 
 
 def _processor() -> str:
-    # Python's own platform.processor() says nothing on Linux.
+    # platform.processor() is empty on Linux.
     listed = Path("/proc/cpuinfo")
     lines = listed.read_text().splitlines() if listed.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

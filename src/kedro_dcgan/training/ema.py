@@ -1,8 +1,8 @@
-"""The average of the generator over time, which is what is shown, measured and exported.
+"""The exponential moving average (EMA) of the generator, which is sampled, validated and exported.
 
-Yazıcı et al. 2018 (arXiv 1806.04498); the half-life in images and its growth from 0 as in Karras et al. 2020
-(arXiv 2006.06676). Batch norm's statistics belong to weights and not to their average: they are measured
-anew, over latents (Brock et al. 2018, arXiv 1809.11096, "standing statistics").
+Yazıcı et al. 2018 (arXiv 1806.04498); the half-life in images and its ramp-up as in Karras et al. 2020 (arXiv
+2006.06676). Batch-norm statistics belong to the weights that produced them, not to their average: they are recalibrated
+over latents (Brock et al. 2018, arXiv 1809.11096, "standing statistics").
 """
 
 import torch
@@ -12,12 +12,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.training.devices import to_device
 
-# A half-life never reaches further back than this share of the training so far.
+# The half-life is at most this share of the training so far.
 _RAMP_UP = 0.05
 
 
 def decay_of(images: int, images_seen: int, half_life: int) -> float:
-    """Return by how much the weight of what was shrinks over so many images: half over `half_life`."""
+    """Return the factor by which old weights decay over `images` real images: 0.5 over `half_life`."""
     half_life_now = min(half_life, _RAMP_UP * images_seen)
     return float(0.5 ** (images / half_life_now)) if half_life_now else 0.0
 
@@ -33,7 +33,7 @@ def update_average(average: Generator, generator: Generator, decay: float) -> No
 
 @torch.no_grad()
 def recalibrate(generator: Generator, latents: Tensor, batch_size: int) -> None:
-    """Set batch norm's running statistics to their means over whole batches of `latents`; leave the weights alone."""
+    """Set batch norm's running statistics to their means over whole batches of `latents`. The weights stay."""
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     if not norms:
         return

@@ -1,12 +1,12 @@
-"""Whether training goes well, by stated rules on the history. They warn: a run goes on, and its best generator is kept.
+"""Health of a training, by rules on its history. They only warn: training continues, and the best generator is kept.
 
-- `discriminator wins`: it is right on more than 99 % of real and of fake images, in each tick of the last 20
-  thousand images and of 4 ticks at least. The generator then learns next to nothing (Arjovsky and Bottou 2017,
-  arXiv 1701.04862). A critic (wgan_gp) is meant to win, so the rule is not for it.
-- `mode collapse`: for two ticks the diversity of the samples has been less than half of the highest that it has
-  had, or, for the last 50 thousand images, less than 0.2. (At the beginning all samples are grey.)
-- `oscillation`: in the last 8 ticks the generator's loss has turned at least 5 times, each time by more than half
-  of its mean.
+- `discriminator wins`: its accuracy is above 99 % on real and on fake images, in each tick of the last 20 thousand
+  images, and for at least 4 ticks. The generator then learns next to nothing (Arjovsky and Bottou 2017,
+  arXiv 1701.04862). A critic (wgan_gp) should win, so the rule does not apply to it.
+- `mode collapse`: the diversity of the samples was below half of its maximum for two ticks, or below 0.2 for the last
+  50 thousand images. (At the beginning, all samples are grey.)
+- `oscillation`: in the last 8 ticks the generator's loss changed direction at least 5 times, each time by more than
+  half of its mean.
 """
 
 import math
@@ -24,7 +24,7 @@ _WIN_ACCURACY, _WIN_IMAGES, _WIN_TICKS = 0.99, 20_000, 4
 _FALL, _LOW, _LOW_IMAGES = 0.5, 0.2, 50_000
 _SWING, _TURNS, _SWING_TICKS = 0.5, 5, 8
 
-# So many samples, and as many real images, are compared with each other.
+# Number of samples, and of real images, whose diversity is compared.
 COMPARED = 64
 
 _ADVICE = {
@@ -42,22 +42,22 @@ def advice_for(health: str) -> str:
 
 
 def diversity(samples: Tensor, real_images: Tensor) -> float:
-    """Return how different uint8 samples `(N, C, H, W)` are from each other: 1 where they are as real images are.
+    """Return the diversity of uint8 samples `(N, C, H, W)` relative to real images: 1 if they differ as much.
 
-    It is the mean distance of an image to its nearest other, divided by that of as many real images: it falls
-    when samples become alike, and also when few kinds of them are repeated. NaN for fewer than two.
+    It is the mean distance to the nearest other image, divided by that of as many real images. It falls when samples
+    become alike, and when they repeat few modes. NaN for fewer than two samples.
     """
     count = min(len(samples), len(real_images))
     return _nearest_distance(samples[:count]) / _nearest_distance(real_images[:count]) if count > 1 else math.nan
 
 
 def are_alike(spread: float) -> bool:
-    """Tell whether samples of this diversity show one thing."""
+    """Return whether samples of this diversity have collapsed to one image."""
     return spread < _LOW
 
 
 def diagnose(history: Sequence[TickRecord], is_critic: bool) -> str:
-    """Return the health after these records, whose own `health` is not looked at."""
+    """Return the health after these records; their own `health` is ignored."""
     if not is_critic and _discriminator_wins(history):
         return WINS
     if _collapses(history):
@@ -66,7 +66,7 @@ def diagnose(history: Sequence[TickRecord], is_critic: bool) -> str:
 
 
 def verdict(records: Sequence[TickRecord]) -> str:
-    """Return what is to be said of a whole run: its health at the end, since when, and what there was before."""
+    """Return the verdict on a training: its health at the end and since when, or problems that it recovered from."""
     if not records:
         return "not trained"
     last = records[-1].health
@@ -91,7 +91,7 @@ def _collapses(history: Sequence[TickRecord]) -> bool:
 
 
 def _last(history: Sequence[TickRecord], images: int, ticks: int) -> Sequence[TickRecord]:
-    # The ticks of the last so many images, at least so many; none if there are not as many.
+    # The ticks of the last `images`, at least `ticks` of them; none if the history is shorter.
     begin = history[-1].images_seen - images
     wanted = max(ticks, sum(record.images_seen > begin for record in history))
     return history[-wanted:] if begin >= 0 and wanted <= len(history) else []
@@ -102,7 +102,7 @@ def _oscillates(losses: Sequence[float]) -> bool:
         return False
     last = losses[-_SWING_TICKS:]
     least = _SWING * abs(sum(last) / len(last))
-    # Going up or down by enough, and then the other way.
+    # Changes of direction between two moves that are both large enough.
     moves = [after - before for before, after in pairwise(last)]
     return sum(a * b < 0 and min(abs(a), abs(b)) > least for a, b in pairwise(moves)) >= _TURNS
 

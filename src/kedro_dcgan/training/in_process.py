@@ -1,4 +1,4 @@
-"""A training in this process, which may be one rank of several."""
+"""A training in this process: from a plan and a checkpoint to an iterator of ticks."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,25 +11,26 @@ from torch import distributed
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.model.describe import name_lack_of_memory
 from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart, restore
+from kedro_dcgan.training.costs import name_lack_of_memory
 from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_memory
+from kedro_dcgan.training.distributed.layers import spread
 from kedro_dcgan.training.fast.calibration import calibration_of
-from kedro_dcgan.training.fast.execution import Calibration, set_up
+from kedro_dcgan.training.fast.execution import Calibration, runner_of, set_up
 from kedro_dcgan.training.health import COMPARED
-from kedro_dcgan.training.loop import Surroundings, Tick, Training
+from kedro_dcgan.training.loop import Tick, Training, TrainingCallbacks
 from kedro_dcgan.training.state import create_state
 from kedro_dcgan.training.threads import torch_threads
 from kedro_dcgan.training.validation import Validation
 
-# Wraps the batches' indices, of which the first so many images' have been trained on before.
+# Wraps the iterator of batch indices; the second argument is the number of images trained before.
 Follow = Callable[[Iterator[np.ndarray], int], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Run:
-    """A training that resumes at `begin` images, its calibration, and its ticks."""
+class RunningTraining:
+    """A training that begins, or resumes, at `begin` images: its calibration and its ticks."""
 
     begin: int
     calibration: Calibration
@@ -37,57 +38,65 @@ class Run:
 
 
 @contextmanager
-def training_here(
+def train_in_process(
     images: PreparedImages,
     stored: CheckpointFolder,
     training: TrainingParameters,
     start: TrainingStart,
-    is_asked_to_stop: Callable[[], bool],
+    should_stop: Callable[[], bool],
     follow: Follow,
-) -> Iterator[Run]:
+) -> Iterator[RunningTraining]:
     """Train in this process, from scratch or from the checkpoint to resume from.
 
     Raises:
         TrainingError: if a loss is not finite, or memory runs out.
     """
-    plan = start.plan
-    device, ranks = plan.compute.device, plan.compute.ranks
+    plan, device, ranks = start.plan, start.plan.compute.device, start.plan.compute.ranks
     if device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
-        before = _stored_state(stored, training, start)
-        calibration, kept = calibration_of(before, plan, training)
+        # Read the checkpoint, and choose precision, threads and execution for this machine, or keep the stored choice.
+        stored_state = _stored_state(stored, training, start)
+        calibration, kept = calibration_of(stored_state, plan, training)
         validation = None
         if ranks.is_first:
             validation = Validation.of(images, training, plan, calibration.validation_threads)
         if validation and not kept.validation_threads:
             kept = replace(kept, validation_threads=validation.threads)
-        plan = replace(plan, compute=replace(plan.compute, precision=calibration.precision))
-        state = create_state(plan.generator, plan.discriminator, training, plan.compute)
-        if before:
-            state.load_state_dict(dict(before))
+        compute = replace(plan.compute, precision=calibration.precision)
+
+        # Build the networks, and restore their state.
+        state = create_state(plan.generator, plan.discriminator, training, compute)
+        if ranks.count > 1:
+            for network in (state.generator, state.discriminator):
+                spread(network, ranks, training.sync_batch_norm)
+        if stored_state:
+            state.load_state_dict(dict(stored_state))
         set_up(state, calibration, kept)
-        shown = torch.from_numpy(images.take("train", np.arange(min(COMPARED, images.count("train")))))
-        around = Surroundings(shown, validation.measure if validation else None, is_asked_to_stop)
+
+        # Feed the remaining batches of this rank.
         numbers = range(state.images_seen // training.batch_size, plan.total_batches)
-        indices = follow(
-            batch_indices(images.count("train"), training.batch_size, numbers, training.seed), state.images_seen
-        )
+        indices = batch_indices(images.count("train"), training.batch_size, numbers, training.seed)
+        indices = follow(indices, state.images_seen)
         own = (ranks.rows_of_batch(batch, training.gradient_accumulation) for batch in indices)
         batches = batches_on(device, images, "train")(own)
-        ticks = Training(state, training, plan.compute, around).ticks(batches, plan.total_images)
+
+        # Train.
+        shown = torch.from_numpy(images.take("train", np.arange(min(COMPARED, images.count("train")))))
+        callbacks = TrainingCallbacks(shown, validation.measure if validation else None, should_stop)
+        loop = Training(state, training, compute, callbacks, runner_of(state, compute))
         with torch_threads(calibration.threads):
-            yield Run(state.images_seen, calibration, ticks)
+            yield RunningTraining(state.images_seen, calibration, loop.ticks(batches, plan.total_images))
 
 
 def _stored_state(
     stored: CheckpointFolder, training: TrainingParameters, start: TrainingStart
 ) -> Mapping[str, Any] | None:
     ranks = start.plan.compute.ranks
-    # The first rank comes before the others: it sets aside what is damaged.
+    # The first rank goes first: it sets damaged checkpoints aside.
     if not ranks.is_first:
         distributed.barrier()
-    before = restore(stored, start, training.resume)
+    state = restore(stored, start, training.resume)
     if ranks.count > 1 and ranks.is_first:
         distributed.barrier()
-    return before
+    return state

@@ -1,4 +1,8 @@
-"""The training loop as an iterator of ticks. It holds no path, no file, no logger and no tracker."""
+"""The training loop: an iterator of ticks. It knows no path, no file, no logger and no tracker.
+
+The clock is `images_seen`, the number of real images shown so far. A tick is a value: the caller saves it, shows it, or
+takes the next one.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,29 +13,29 @@ from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import TrainingError
-from kedro_dcgan.model.describe import flops_per_image
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents, to_model_range
 from kedro_dcgan.model.saved import snapshot_weights
+from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import recalibrate
 from kedro_dcgan.training.health import COMPARED, are_alike, diagnose, diversity
 from kedro_dcgan.training.losses import LOSSES
 from kedro_dcgan.training.records import KeptGenerator, TickRecord
 from kedro_dcgan.training.state import TrainingState
-from kedro_dcgan.training.step import Step
+from kedro_dcgan.training.step import Runner, Step
 
-# On a GPU a look at the losses makes the host wait for the device; elsewhere it costs nothing.
-_STEPS_BETWEEN_LOOKS = 64
+# Reading the losses makes the host wait for a GPU. On a CPU it costs nothing.
+_STEPS_BETWEEN_READS = 64
 
 
 @dataclass(frozen=True)
 class Tick:
-    """What training has to show at a moment: values, which going on does not change.
+    """The state of a training at a moment, as values that further training does not change.
 
     `records` are those of all ticks so far. `samples` are uint8 `(grid_images, C, H, W)`, always of the same latents;
-    there are none where training was asked to stop between two ticks. `kept` is the best generator so far, and
-    `checkpoint`, if one is due, `TrainingState.state_dict`. `validation_seconds` is what measuring has taken so far.
+    there are none at a stop between two ticks. `kept` is the best generator so far, and `checkpoint`, if one is due,
+    `TrainingState.state_dict`. `validation_seconds` is the time that validation has taken so far.
     """
 
     images_seen: int
@@ -43,83 +47,88 @@ class Tick:
 
     @property
     def record(self) -> TickRecord | None:
-        """The record of this moment: there is none before the first step, nor between two ticks."""
+        """The record of this tick. There is none before the first step, nor at a stop between two ticks."""
         is_of_now = self.records and self.records[-1].images_seen == self.images_seen
         return self.records[-1] if is_of_now else None
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What training is given and asked by whoever runs it.
+class TrainingCallbacks:
+    """The functions that a training calls, and the images that it compares samples with.
 
-    `real_images` are uint8 images that the samples' diversity is compared with; `measure` gives the distance
-    of a generator to the validation split; `is_asked_to_stop` is looked at after each step (of several ranks,
-    when they look at their losses).
+    `validate` returns the distance of a generator to the validation split. `should_stop` is called after each step
+    (with several ranks, whenever they read their losses). `real_images` are uint8 `(n, C, H, W)`.
     """
 
     real_images: Tensor
-    measure: Callable[[Generator], float] | None = None
-    is_asked_to_stop: Callable[[], bool] = lambda: False
+    validate: Callable[[Generator], float] | None = None
+    should_stop: Callable[[], bool] = lambda: False
 
 
 class Training:
-    """A training on its way: `ticks` goes on from where `state` is.
-
-    Of several ranks all take the steps; the first one measures, and has the ticks.
-    """
+    """A training, at the clock of its state. All ranks take the steps; the first one validates and yields the ticks."""
 
     def __init__(
-        self, state: TrainingState, training: TrainingParameters, compute: Compute, surroundings: Surroundings
+        self,
+        state: TrainingState,
+        training: TrainingParameters,
+        compute: Compute,
+        callbacks: TrainingCallbacks,
+        run: Runner | None = None,
     ) -> None:
-        self._state, self._training, self._compute, self._around = state, training, compute, surroundings
-        spec = state.generator.spec
-        self._fixed_latents = sample_latents(max(training.grid_images, COMPARED), spec, training.seed)
-        wanted = training.ema.recalibration if training.ema.half_life else 0
-        self._calibration_latents = sample_latents(wanted, spec, training.seed + 1) if wanted else None
+        self._state, self._training, self._compute, self._callbacks = state, training, compute, callbacks
+        self._step = Step(state, training, compute, run)
+        config, count = state.generator.config, training.ema.recalibration if training.ema.half_life else 0
+        self._fixed_latents = sample_latents(max(training.grid_images, COMPARED), config, training.seed)
+        self._recalibration_latents = sample_latents(count, config, training.seed + 1) if count else None
+        self._flops = flops_per_image(config, state.discriminator.config, training)
         self._validation_seconds = 0.0
-        self._flops = flops_per_image(spec, state.discriminator.spec, training)
 
     def ticks(self, batches: Iterable[Tensor], total_images: int) -> Iterator[Tick]:
-        """Train on `batches` of uint8 images `(N, C, H, W)` on the device, the last of which makes `total_images`.
+        """Train on `batches` of uint8 images `(N, C, H, W)` on the device; the last batch completes `total_images`.
 
-        There is a tick before the first step, at each multiple of `images_per_tick`, and at the end; one where nothing
-        is left to do.
+        Yields a tick before the first step, at each multiple of `images_per_tick`, and at the end; a single one if
+        nothing is left to train.
 
         Raises:
-            TrainingError: after a step with a loss that is not finite.
+            TrainingError: after a step whose loss is not finite.
         """
-        state, is_first = self._state, self._compute.ranks.is_first
-        step = Step(state, self._training, self._compute)
-        if is_first and not 0 < state.images_seen < total_images:
-            yield self._moment(None if state.images_seen else self._samples(), is_checkpoint=False)
-        stopwatch = _Stopwatch(state)
+        state, is_first_rank = self._state, self._compute.ranks.is_first
+        if is_first_rank and not 0 < state.images_seen < total_images:
+            yield self._make_tick(None if state.images_seen else self._samples(), with_checkpoint=False)
+        speed = _Speed(state)
         for batch in batches:
-            state.means.add(step(to_model_range(batch)))
+            # Take one step: update D, then G, then the average of G.
+            state.means.add(self._step(to_model_range(batch)))
+
+            # Read the losses, now and then on a GPU, and stop at one that is not finite.
             is_last = state.images_seen >= total_images
-            is_tick = is_last or self._passes(self._training.images_per_tick)
-            may_look = is_tick or self._may_look()
-            is_stopped = self._is_stopped(may_look)
-            if may_look or is_stopped:
+            is_tick = is_last or self._passes_multiple(self._training.images_per_tick)
+            reads = is_tick or self._is_time_to_read()
+            is_stopped = self._is_stopped(reads)
+            if reads or is_stopped:
                 self._require_finite_losses()
+
+            # At a tick: sample, validate, record, and checkpoint if one is due.
             if is_tick:
-                if is_first:
-                    yield self._tick(stopwatch.images_per_second(), is_last, is_stopped)
+                if is_first_rank:
+                    yield self._measure(speed.images_per_second(), is_last, is_stopped)
                 else:
                     state.means.take()
-                stopwatch = _Stopwatch(state)
-            elif is_stopped and is_first:
-                self._settle()
-                yield self._moment(None, is_checkpoint=True)
+                speed = _Speed(state)
+            elif is_stopped and is_first_rank:
+                self._prepare_snapshot()
+                yield self._make_tick(None, with_checkpoint=True)
             if is_stopped:
                 return
 
-    def _tick(self, images_per_second: float, is_last: bool, is_stopped: bool) -> Tick:
+    def _measure(self, images_per_second: float, is_last: bool, is_stopped: bool) -> Tick:
         state, training = self._state, self._training
-        self._settle()
+        self._prepare_snapshot()
         samples = self._samples()
-        spread = diversity(samples, self._around.real_images)
+        spread = diversity(samples, self._callbacks.real_images)
         distance, is_best = self._validate(is_last, are_alike(spread))
-        is_checkpoint = is_last or is_stopped or is_best or self._is_due(training.images_per_checkpoint)
+        is_due = is_last or is_stopped or is_best or self._is_due(training.images_per_checkpoint)
         record = TickRecord(
             images_seen=state.images_seen,
             **state.means.take(),
@@ -131,25 +140,26 @@ class Training:
         )
         health = diagnose([*state.records, record], is_critic=LOSSES[training.loss].boundary is None)
         state.records.append(replace(record, health=health))
-        return self._moment(samples, is_checkpoint)
+        return self._make_tick(samples, with_checkpoint=is_due)
 
-    def _moment(self, samples: Tensor | None, is_checkpoint: bool) -> Tick:
+    def _make_tick(self, samples: Tensor | None, with_checkpoint: bool) -> Tick:
         state = self._state
         return Tick(
             state.images_seen,
             tuple(state.records),
             None if samples is None else samples[: self._training.grid_images],
             state.best or KeptGenerator(snapshot_weights(state.shown_generator), state.images_seen),
-            state.state_dict() if is_checkpoint else None,
+            state.state_dict() if with_checkpoint else None,
             self._validation_seconds,
         )
 
     def _validate(self, is_last: bool, is_collapsed: bool) -> tuple[float | None, bool]:
+        # Returns the distance, if validation is due, and whether this generator is the best so far.
         state, every = self._state, self._training.images_per_validation
-        if self._around.measure is None or every is None or not (is_last or self._is_due(every)):
+        if self._callbacks.validate is None or every is None or not (is_last or self._is_due(every)):
             return None, False
         started = time.perf_counter()
-        distance = self._around.measure(state.shown_generator)
+        distance = self._callbacks.validate(state.shown_generator)
         self._validation_seconds += time.perf_counter() - started
         is_best = state.best is None or state.best.is_worse_than(distance, is_collapsed)
         if is_best:
@@ -157,35 +167,35 @@ class Training:
             state.best = KeptGenerator(weights, state.images_seen, distance, is_collapsed)
         return distance, is_best
 
-    def _settle(self) -> None:
-        # Nothing that is not finite is shown or kept, and no average with statistics that are not its own.
+    def _prepare_snapshot(self) -> None:
+        # A generator that is shown or saved has finite weights, and batch-norm statistics of its own.
         self._require_finite_weights()
-        state, parts = self._state, self._training.gradient_accumulation
-        if state.ema_generator and self._calibration_latents is not None:
-            recalibrate(state.ema_generator, self._calibration_latents, self._training.batch_size // parts)
+        latents, parts = self._recalibration_latents, self._training.gradient_accumulation
+        if self._state.ema_generator and latents is not None:
+            recalibrate(self._state.ema_generator, latents, self._training.batch_size // parts)
 
     def _samples(self) -> Tensor:
         return generate_all(self._state.shown_generator, self._fixed_latents)
 
-    def _passes(self, every: int) -> bool:
-        # Whether the last batch has made or passed a multiple: it does not matter where training has begun.
+    def _passes_multiple(self, every: int) -> bool:
+        # Whether the last batch reached or passed a multiple. Independent of where training was resumed.
         return self._state.images_seen // every > (self._state.images_seen - self._training.batch_size) // every
 
     def _is_due(self, every: int) -> bool:
-        # Whether a multiple has been passed since the last tick.
+        # Whether a multiple was passed since the last tick.
         last = self._state.records[-1].images_seen if self._state.records else 0
         return self._state.images_seen // every > last // every
 
-    def _may_look(self) -> bool:
-        return self._compute.device.type == "cpu" or self._state.means.unseen >= _STEPS_BETWEEN_LOOKS
+    def _is_time_to_read(self) -> bool:
+        return self._compute.device.type == "cpu" or self._state.means.unread >= _STEPS_BETWEEN_READS
 
-    def _is_stopped(self, may_look: bool) -> bool:
-        # Several ranks have to ask each other, and that is a look.
-        ranks, is_asked = self._compute.ranks, self._around.is_asked_to_stop()
-        return (may_look or ranks.count == 1) and ranks.any(is_asked, self._compute.device)
+    def _is_stopped(self, reads: bool) -> bool:
+        # Several ranks must agree, for which they wait for each other.
+        ranks, should_stop = self._compute.ranks, self._callbacks.should_stop()
+        return (reads or ranks.count == 1) and ranks.any(should_stop, self._compute.device)
 
     def _require_finite_losses(self) -> None:
-        fault = self._state.means.look()
+        fault = self._state.means.read()
         if fault:
             steps_ago, network, value = fault
             number = self._state.images_seen // self._training.batch_size - steps_ago
@@ -202,12 +212,12 @@ class Training:
 
 
 _REMEDY = (
-    "Lower `training.generator.learning_rate` and `training.discriminator.learning_rate`; what was saved before is "
-    "as it was."
+    "Lower `training.generator.learning_rate` and `training.discriminator.learning_rate`. "
+    "The last checkpoint is intact."
 )
 
 
-class _Stopwatch:
+class _Speed:
     def __init__(self, state: TrainingState) -> None:
         self._state, self._since, self._started = state, state.images_seen, time.perf_counter()
 

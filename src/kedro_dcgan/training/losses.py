@@ -1,6 +1,6 @@
-"""The adversarial losses, each on logits `(N,)`: what D loses on real and on fake images, and what G loses.
+"""The adversarial losses on logits `(n,)`: of D on real images, of D on fakes, and of G.
 
-A loss of D is the sum of its two sides, so that they may be updated together or one after the other.
+The loss of D is the sum of its two sides, so that D can be updated on both together or on one after the other.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from kedro_dcgan.config import LossName
 
 @dataclass(frozen=True)
 class Loss:
-    """D's loss on real logits (with their label) and on fake logits, G's on fake logits: each a mean.
+    """D's loss on real logits (with their label) and on fake logits, and G's loss on fake logits: each a mean.
 
-    `boundary` is the logit between fake and real; a critic (nothing) has none that is fixed.
+    `boundary` is the logit between fake and real. A critic has no fixed one (nothing).
     """
 
     real: Callable[[Tensor, float], Tensor]
@@ -79,9 +79,9 @@ LOSSES: dict[LossName, Loss] = {
 
 
 def accuracies(loss: Loss, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the shares of real and of fake images that D takes for what they are.
+    """Return D's accuracy on real and on fake images.
 
-    For a critic the boundary lies in the middle between the two means.
+    For a critic, the boundary lies halfway between the two mean logits.
     """
     boundary = (real_logits.mean() + fake_logits.mean()) / 2 if loss.boundary is None else loss.boundary
     return (real_logits > boundary).float().mean(), (fake_logits <= boundary).float().mean()

@@ -7,7 +7,7 @@ are not part of the fingerprint.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from kedro_dcgan.config import TrainingParameters, flatten
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.limits import usable_cores
-from kedro_dcgan.model.recipes import network_specs
-from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec, spec_to_dict
+from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
+from kedro_dcgan.model.recipes import build_discriminator, build_generator, network_configs
 from kedro_dcgan.training.devices import Compute, choose_compute, require_cores, require_devices
 from kedro_dcgan.training.regularisation import require_no_batch_norm
 
@@ -31,10 +31,10 @@ _OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resu
 
 @dataclass(frozen=True)
 class Plan:
-    """A training that has been asked for. Where precisions are to be timed, that of `compute` is preliminary."""
+    """A training as configured. If precisions will be timed, that of `compute` is preliminary."""
 
-    generator: GeneratorSpec
-    discriminator: DiscriminatorSpec
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
     compute: Compute
     total_batches: int
     total_images: int
@@ -47,17 +47,17 @@ class Plan:
 
 
 def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
-    """Work out what the parameters ask for on these images.
+    """Resolve the parameters for these images.
 
     Raises:
-        ParameterError: if the networks do not take the size of the images, a penalty does not go with batch
-            norm, a device is not there, or they cannot share a batch.
+        ParameterError: if the networks do not support the image size, D has batch norm and its gradients are penalised,
+            a device is missing, or the devices cannot share a batch.
         DataError: if the train split holds fewer images than a batch.
     """
     size = training.batch_size
     images.require("train", size, f"one batch of `training.batch_size` {size}", "Lower it, or add images.")
-    generator, discriminator = network_specs(images.image_size, images.channels, training)
-    require_no_batch_norm(discriminator, training)
+    generator, discriminator = network_configs(images.image_size, images.channels, training)
+    require_networks(generator, discriminator, training)
     compute = compute_of(training)
     batches = training.total_batches(images.count("train"))
     outside = _OUTSIDE | {"devices"} if training.sync_batch_norm else _OUTSIDE
@@ -65,8 +65,8 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     fingerprint = {
         **{f"training.{key}": value for key, value in parameters.items()},
         "images": images.digest,
-        "generator": _digest(spec_to_dict(generator)),
-        "discriminator": _digest(spec_to_dict(discriminator)),
+        "generator": _digest(asdict(generator)),
+        "discriminator": _digest(asdict(discriminator)),
         "trajectory_version": TRAJECTORY_VERSION,
         "torch": torch.__version__,
     }
@@ -75,11 +75,24 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     return Plan(generator, discriminator, compute, batches, batches * size, plain)
 
 
-def compute_of(training: TrainingParameters) -> Compute:
-    """Return what each of the devices that are asked for trains with.
+def require_networks(
+    generator: GeneratorConfig, discriminator: DiscriminatorConfig, training: TrainingParameters
+) -> None:
+    """Check that both networks exist for this image size, and that D has no batch norm if its gradients are penalised.
 
     Raises:
-        ParameterError: if they are not there, or cannot share a batch; or if there are fewer cores than threads.
+        ParameterError: with what to change.
+    """
+    with torch.device("meta"):
+        build_generator(generator)
+        require_no_batch_norm(build_discriminator(discriminator), training)
+
+
+def compute_of(training: TrainingParameters) -> Compute:
+    """Return the device and precision of each rank.
+
+    Raises:
+        ParameterError: if devices are missing or cannot share a batch, or if there are fewer cores than threads.
     """
     compute = choose_compute(training.device, training.precision)
     require_cores(training, usable_cores())
@@ -90,23 +103,23 @@ def compute_of(training: TrainingParameters) -> Compute:
 
 
 def require_shares(training: TrainingParameters, ranks: int) -> None:
-    """Check that a batch can be shared among so many ranks.
+    """Check that each rank gets micro-batches of equal size, of at least two images.
 
     Raises:
-        ParameterError: with a batch size that can.
+        ParameterError: with a batch size that works.
     """
     parts = ranks * training.gradient_accumulation
     share, rest = divmod(training.batch_size, parts)
     if rest or share < 2:
         raise ParameterError(
-            f"`training.batch_size` must be a multiple, twofold at least, of the {parts} parts that {ranks} devices "
-            f"and `training.gradient_accumulation` {training.gradient_accumulation} make of it (got "
+            f"`training.batch_size` must give each of {ranks} devices x `training.gradient_accumulation` "
+            f"{training.gradient_accumulation} = {parts} micro-batches the same number of images, at least 2 (got "
             f"{training.batch_size}). Pass --params training.batch_size={parts * max(2, share)}."
         )
 
 
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Return in words where two fingerprints differ."""
+    """Return the differences of two fingerprints, as `key was old, is new`."""
     changed = (key for key in {**stored, **asked} if stored.get(key) != asked.get(key))
     return [f"{key} was {_plain(stored.get(key))}, is {_plain(asked.get(key))}" for key in changed]
 

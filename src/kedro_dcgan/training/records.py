@@ -1,4 +1,4 @@
-"""What training writes down: the means of a tick, and the generator that is kept."""
+"""The history of a training: metrics of a tick, and the best generator."""
 
 import math
 from collections.abc import Mapping
@@ -11,12 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TickRecord:
-    """One line of the history: means over the steps of a tick, and what the samples are like at its end.
+    """One line of the history: means over the steps of a tick, and properties of the samples at its end.
 
-    Accuracies and probabilities are the discriminator's, on real and on fake images; `real_probability` and
-    `fake_probability` are what it takes both for. `diversity` is 1 where the samples are as different from each
-    other as real images. `validation` is the distance to the validation split, if it was measured then.
-    `gigaflops_per_second` is the arithmetic of the networks (`arithmetic.flops_per_image`), 10^9 operations.
+    Accuracies and mean probabilities are the discriminator's, on real and on fake images. `diversity` is 1 if the
+    samples differ from each other as much as real images do. `validation` is the distance to the validation split, if
+    measured. `gigaflops_per_second` counts the networks' arithmetic (`costs.flops_per_image`) in 10^9 operations.
     """
 
     images_seen: int
@@ -37,35 +36,35 @@ class TickRecord:
         return asdict(self)
 
 
-# What a step returns, in this order.
+# The metrics that a step returns, in this order.
 STEP_VALUES = tuple(field.name for field in fields(TickRecord))[1:7]
 
 
 class StepMeans:
-    """The running means of what the steps of a tick have returned: `(6,)` float32 on the device."""
+    """Running means of the metrics of a tick's steps, each `(6,)` float32 on the device."""
 
     def __init__(self, total: Tensor | None = None, steps: int = 0) -> None:
         self._total, self._steps = total, steps
-        self._unseen: list[Tensor] = []
+        self._unread: list[Tensor] = []
 
     @property
-    def unseen(self) -> int:
-        """How many steps have been added since the last look."""
-        return len(self._unseen)
+    def unread(self) -> int:
+        """The number of steps that were added but not read yet."""
+        return len(self._unread)
 
     def add(self, values: Tensor) -> None:
-        """Take the values of one more step."""
-        self._unseen.append(values)
+        """Add the metrics of a step."""
+        self._unread.append(values)
 
-    def look(self) -> tuple[int, str, float] | None:
-        """Add up what has been added, and return the first loss that is not finite: how many steps ago, whose, and it.
+    def read(self) -> tuple[int, str, float] | None:
+        """Read the new steps. Return the first loss that is not finite: how many steps ago, the network, the value.
 
         Waits for the device.
         """
-        steps = torch.stack(self._unseen).tolist() if self._unseen else []
-        for values in self._unseen:
+        steps = torch.stack(self._unread).tolist() if self._unread else []
+        for values in self._unread:
             self._total = values if self._total is None else self._total.to(values.device) + values
-        self._steps, self._unseen = self._steps + len(self._unseen), []
+        self._steps, self._unread = self._steps + len(self._unread), []
         for number, values in enumerate(steps):
             network = _at_fault(dict(zip(STEP_VALUES, values, strict=True)))
             if network:
@@ -73,34 +72,34 @@ class StepMeans:
         return None
 
     def take(self) -> dict[str, float]:
-        """Return the means by name of what was looked at, and begin anew."""
+        """Return the means by name, and start the next tick."""
         means = [] if self._total is None else (self._total / self._steps).tolist()
         self._total, self._steps = None, 0
         return dict(zip(STEP_VALUES, means, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what there is so far of what was looked at."""
+        """Return the sums of the steps that were read."""
         return {"total": None if self._total is None else self._total.cpu(), "steps": self._steps}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "StepMeans":
-        """Go on where `state_dict` was taken."""
+        """Restore `state_dict`."""
         return cls(state["total"], state["steps"])
 
 
 def _at_fault(values: Mapping[str, float]) -> str | None:
     if math.isfinite(values["discriminator_loss"]) and math.isfinite(values["generator_loss"]):
         return None
-    # A discriminator that has an opinion on real images has been shown fakes that are no images.
+    # If D still judges real images, the fakes were not finite: G is at fault.
     return "generator" if math.isfinite(values["real_probability"]) else "discriminator"
 
 
 @dataclass(frozen=True)
 class KeptGenerator:
-    """The weights of a moment: those with the smallest distance to the validation split, if that is measured.
+    """The best generator so far: the one with the smallest validation distance, or the last one without validation.
 
-    One whose samples are not all alike is better than any whose are: on features of photos a black picture may be
-    nearer to white digits than digits that are not good yet.
+    A generator that has not collapsed beats any that has: by features of photos, a black picture may be closer to white
+    digits than poor digits are.
     """
 
     weights: dict[str, Tensor]
@@ -109,7 +108,7 @@ class KeptGenerator:
     is_collapsed: bool = False
 
     def is_worse_than(self, validation: float, is_collapsed: bool) -> bool:
-        """Tell whether a generator that was measured is better than this one, which was measured, too."""
+        """Return whether another generator, with this validation distance, is better."""
         return (is_collapsed, validation) < (self.is_collapsed, self.validation)
 
     def state_dict(self) -> dict[str, Any]:

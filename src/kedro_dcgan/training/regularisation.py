@@ -1,7 +1,7 @@
-"""Penalties on the discriminator's gradients with respect to its images, `(N, C, H, W)` float32.
+"""Penalties on the gradients of the discriminator with respect to its images `(n, C, H, W)`.
 
-Each is about one image at a time, and batch norm makes a logit depend on the whole batch: where there is a
-penalty, the discriminator must have none. They are computed in float32, whatever the precision.
+A penalty is about one image at a time, but batch norm makes a logit depend on the whole batch. So a discriminator with
+a penalty must not have batch norm. Penalties are computed in float32, whatever the precision.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.model.specs import BatchNorm, DiscriminatorSpec
+from kedro_dcgan.model.networks import Discriminator
 from kedro_dcgan.training.data import Draws
 
 
@@ -21,7 +21,7 @@ def r1_penalty(discriminator: nn.Module, real_images: Tensor, gamma: float) -> T
 def gradient_penalty(
     discriminator: nn.Module, real_images: Tensor, fake_images: Tensor, weight: float, draws: Draws
 ) -> Tensor:
-    """Return weight * E[(|grad D(x)| - 1)^2] at points x between real and fake images, one a pair.
+    """Return weight * E[(|grad D(x)| - 1)^2] at points x between real and fake images, one per pair.
 
     Gulrajani et al. 2017 (arXiv 1704.00028), equation 3.
     """
@@ -29,14 +29,14 @@ def gradient_penalty(
     return weight * (_gradients(discriminator, between).norm(dim=1) - 1).square().mean()
 
 
-def require_no_batch_norm(spec: DiscriminatorSpec, training: TrainingParameters) -> None:
-    """Refuse a penalty on a discriminator with batch norm.
+def require_no_batch_norm(discriminator: Discriminator, training: TrainingParameters) -> None:
+    """Refuse to penalise the gradients of a discriminator with batch norm.
 
     Raises:
         ParameterError: with what to change.
     """
     has_penalty = training.penalties.r1 > 0 or training.loss == "wgan_gp"
-    if has_penalty and any(isinstance(layer, BatchNorm) for layer in spec.layers):
+    if has_penalty and discriminator.has_batch_norm:
         if training.loss == "wgan_gp":
             which, other = "loss` wgan_gp", "loss=non_saturating"
         else:
@@ -48,9 +48,9 @@ def require_no_batch_norm(spec: DiscriminatorSpec, training: TrainingParameters)
 
 
 def _gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
-    # (N, C * H * W)
+    # (n, C * H * W)
     images = images.detach().float().requires_grad_(True)
-    # As the network is written: what torch has compiled cannot be differentiated twice.
+    # Eagerly: torch cannot differentiate a compiled network twice.
     with torch.autocast(images.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         logits = discriminator(images)
     (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)

@@ -1,4 +1,4 @@
-"""Everything that training changes, and how it is taken apart and put together again."""
+"""The state of a training: everything that it changes, and how that is stored and restored."""
 
 import copy
 from dataclasses import dataclass, field
@@ -9,10 +9,9 @@ from torch import Tensor
 
 from kedro_dcgan.config import NetworkParameters, TrainingParameters
 from kedro_dcgan.errors import TrainingError
-from kedro_dcgan.model.networks import Discriminator, Generator, initialise
-from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec
+from kedro_dcgan.model.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, initialise
+from kedro_dcgan.model.recipes import build_discriminator, build_generator
 from kedro_dcgan.training.devices import Compute
-from kedro_dcgan.training.distributed.layers import spread
 from kedro_dcgan.training.records import KeptGenerator, StepMeans, TickRecord
 
 Execution = Literal["eager", "graphed", "compiled", "compiled and graphed"]
@@ -20,9 +19,9 @@ Execution = Literal["eager", "graphed", "compiled", "compiled and graphed"]
 
 @dataclass
 class TrainingState:
-    """The networks, their optimisers, the average of the generator (if there is one), and what has been seen so far.
+    """The networks, their optimisers, the average of the generator (if any), the clock and the history.
 
-    `calibration` is how it runs on the machine (`execution.Calibration`).
+    `calibration` holds the choices for this machine (`fast.execution.Calibration`).
     """
 
     generator: Generator
@@ -39,11 +38,11 @@ class TrainingState:
 
     @property
     def shown_generator(self) -> Generator:
-        """The generator that is shown, measured and exported."""
+        """The generator that is sampled, validated and exported: the average, if there is one."""
         return self.ema_generator or self.generator
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all of it as tensors and plain values, on the CPU."""
+        """Return the state as CPU tensors and plain values."""
         return {
             **{name: _on_cpu(part.state_dict()) for name, part in self._parts().items()},
             "images_seen": self.images_seen,
@@ -54,21 +53,22 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Become what `state_dict` was taken from, with the learning rates and betas that were asked for.
+        """Restore what `state_dict` returned, but with the configured learning rates and betas.
 
         Raises:
             TrainingError: if the networks are of other shapes.
         """
         try:
             for name, part in self._parts().items():
-                # Where an average is new, it begins with the generator.
+                # A new average starts as a copy of the generator.
                 stored = state.get(name, state["generator"])
                 is_optimiser = isinstance(part, torch.optim.Optimizer)
                 part.load_state_dict(_with_own_options(stored, part) if is_optimiser else stored)
         except (RuntimeError, ValueError) as error:
             fault = str(error).splitlines()[-1].strip()
             raise TrainingError(
-                f"the networks must be those of the checkpoint ({fault}). Start anew: --params training.resume=never."
+                f"the networks must be those of the checkpoint ({fault}). "
+                "Train from scratch: --params training.resume=never."
             ) from None
         self.images_seen = state["images_seen"]
         self.means = StepMeans.from_state(state["means"])
@@ -76,7 +76,7 @@ class TrainingState:
         self.best = KeptGenerator(**state["best"]) if state["best"] else None
 
     def find_not_finite(self) -> str | None:
-        """Return which network has weights that are NaN or infinite, if one has. Waits for the device."""
+        """Return the name of a network that has NaN or infinite weights, if any. Waits for the device."""
         for name in ("discriminator", "generator"):
             weights = getattr(self, name).parameters()
             if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
@@ -94,21 +94,18 @@ class TrainingState:
 
 
 def create_state(
-    generator_spec: GeneratorSpec,
-    discriminator_spec: DiscriminatorSpec,
+    generator: GeneratorConfig,
+    discriminator: DiscriminatorConfig,
     training: TrainingParameters,
     compute: Compute,
 ) -> TrainingState:
-    """Build both networks and their optimisers; every random draw follows from `training.seed`."""
+    """Build and initialise both networks and their optimisers; every random draw follows from `training.seed`."""
     source = torch.Generator().manual_seed(training.seed)
-    g, d = Generator(generator_spec), Discriminator(discriminator_spec)
+    g, d = build_generator(generator), build_discriminator(discriminator)
     for network in (g, d):
         initialise(network, source)
         network.to(compute.device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(g).requires_grad_(False) if training.ema.half_life else None
-    if compute.ranks.count > 1:
-        for network in (g, d):
-            spread(network, compute.ranks, training.sync_batch_norm)
     of_generator, of_discriminator = _adam(g, training.generator), _adam(d, training.discriminator)
     return TrainingState(g, d, of_generator, of_discriminator, average)
 
@@ -122,7 +119,7 @@ def _adam(network: torch.nn.Module, parameters: NetworkParameters) -> torch.opti
 
 
 def _with_own_options(stored: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    # What was asked for may have changed, and so may the device.
+    # The parameters may have changed, and so may the device.
     groups = [
         {**group, **{name: own[name] for name in ("lr", "betas", "fused", "capturable")}}
         for group, own in zip(stored["param_groups"], optimiser.param_groups, strict=True)
@@ -133,7 +130,7 @@ def _with_own_options(stored: dict[str, Any], optimiser: torch.optim.Optimizer) 
 def _on_cpu(value: Any) -> Any:
     match value:
         case Tensor():
-            # Not a view of what training goes on to change; in its own memory format, as it is to go on.
+            # A copy, because training changes the original. The memory format is kept.
             return value.detach().cpu().clone()
         case dict():
             return {key: _on_cpu(item) for key, item in value.items()}

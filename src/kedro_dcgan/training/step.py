@@ -1,7 +1,11 @@
-"""One step: algorithm 1 of Goodfellow et al. 2014 (arXiv 1406.2661) with all its options."""
+"""One training step: algorithm 1 of Goodfellow et al. 2014 (arXiv 1406.2661) with the options of the parameters.
+
+`Step.train` is the algorithm; `Step` calls it for one batch after the other, at the clock of the training. N is the
+number of this rank's images in a batch, n in a micro-batch. Images are `(n, C, H, W)` in [-1, 1], logits `(n,)`.
+"""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -12,39 +16,22 @@ from torch.nn.functional import sigmoid
 from torch.profiler import record_function
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.model.specs import DiscriminatorSpec
+from kedro_dcgan.model.networks import Discriminator
 from kedro_dcgan.training.augmentation import augment, flip
 from kedro_dcgan.training.data import Draws, seeded, source_at
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import decay_of, update_average
-from kedro_dcgan.training.fast.cuda_graphs import RecordedSteps
 from kedro_dcgan.training.losses import LOSSES, accuracies
 from kedro_dcgan.training.regularisation import gradient_penalty, r1_penalty
 from kedro_dcgan.training.state import TrainingState
 
-# Largest batch for which D judges real and fake images in one pass: beyond it, activations would take twice the memory.
-_MOST_IN_ONE_PASS = 32
-
-# Which images D learns from in one update.
-_UPDATES = {"together": (("real", "fake"),), "separately": (("real",), ("fake",))}
-
-
-def cycle_of(training: TrainingParameters) -> int:
-    """Return after how many steps it begins anew whose turn it is."""
-    penalties = training.penalties
-    return math.lcm(training.discriminator.steps, penalties.r1_every if penalties.r1 else 1)
-
-
-def images_in_a_pass(discriminator: DiscriminatorSpec, images: int) -> int:
-    """Return how many images D judges in one pass of its update, of so many real images and as many fakes.
-
-    Not both with batch norm, which could tell them apart by the statistics of their mixture, dropout or spectral norm.
-    """
-    return 2 * images if images <= _MOST_IN_ONE_PASS and discriminator.judges_each_image_alone else images
-
-
-# What a step's time goes to, as torch's profiler shows it.
+# The parts of a step, as torch's profiler shows them.
 PARTS = ("fakes", "discriminator", "generator", "ranks", "optimisers", "average")
+
+# The images that D learns from in each of its updates.
+_UPDATES = {"together": (("real", "fake"),), "separately": (("real",), ("fake",))}
+# The largest micro-batch for which D judges real and fake images in one pass: it doubles the memory for activations.
+_MOST_IN_ONE_PASS = 32
 
 
 class StepVariant(NamedTuple):
@@ -63,68 +50,94 @@ def variant_at(images_seen: int, training: TrainingParameters) -> StepVariant:
     )
 
 
+def cycle_of(training: TrainingParameters) -> int:
+    """Return the number of steps after which the sequence of variants repeats."""
+    penalties = training.penalties
+    return math.lcm(training.discriminator.steps, penalties.r1_every if penalties.r1 else 1)
+
+
+TrainOneStep = Callable[[Tensor, Draws], Tensor]
+# Runs a step of a variant on real images, with draws from a source: eagerly, or captured as a CUDA graph.
+Runner = Callable[[TrainOneStep, StepVariant, Tensor, torch.Generator], Tensor]
+
+
 class Step:
-    """Called with this rank's real images in [-1, 1] on the device, it updates D, and G if it is its turn.
+    """The next step of a training. `run`, if given, runs the steps instead of calling them."""
 
-    Returns `(6,)` float32 on the device: the losses of D and G, then D's accuracy and mean probability on
-    real and fake images (see `TickRecord`), all from before the update that they lead to, and of all ranks.
-    """
-
-    def __init__(self, state: TrainingState, training: TrainingParameters, compute: Compute) -> None:
-        self._state, self._training, self._compute = state, training, compute
+    def __init__(
+        self, state: TrainingState, training: TrainingParameters, compute: Compute, run: Runner | None = None
+    ) -> None:
+        self._state, self._training, self._compute, self._run = state, training, compute, run
         self._loss = LOSSES[training.loss]
-        self._recorded = RecordedSteps(compute) if "graphed" in state.execution else None
 
     def __call__(self, real_images: Tensor) -> Tensor:
-        """Take one step."""
-        source = source_at(self._training.seed, self._state.images_seen)
-        variant = variant_at(self._state.images_seen, self._training)
+        """Train on this rank's real images `(N, C, H, W)`, update the average, move the clock; return the metrics."""
+        state, training = self._state, self._training
+        variant = variant_at(state.images_seen, training)
         real_images = real_images.contiguous(memory_format=torch.channels_last)
+
+        # All randomness of the step is a function of the seed and the clock.
+        source = source_at(training.seed, state.images_seen)
         with seeded(source, self._compute.device):
-            if self._recorded:
-                values = self._recorded(partial(self._step, variant), variant, real_images, source)
+            if self._run:
+                metrics = self._run(partial(self.train, variant), variant, real_images, source)
             else:
-                values = self._step(variant, real_images, Draws(source, self._compute))
-        if variant.updates_generator:
-            self._average()
-        self._state.images_seen += self._training.batch_size
-        return values
+                metrics = self.train(variant, real_images, Draws(source, self._compute))
 
-    def _step(self, variant: StepVariant, real_images: Tensor, draws: Draws) -> Tensor:
-        parts = real_images.chunk(self._training.gradient_accumulation)
+        # Move the average of G, by all real images since its last update.
+        half_life = training.ema.half_life
+        if variant.updates_generator and state.ema_generator is not None and half_life:
+            decay = decay_of(training.batch_size * training.discriminator.steps, state.images_seen, half_life)
+            with record_function("average"):
+                update_average(state.ema_generator, state.generator, decay)
 
-        # Draw latents and make fakes. G learns from the same ones, unless they are too many to keep.
-        latents = [draws.latents(len(part), self._state.generator.spec) for part in parts]
-        keep = variant.updates_generator and len(parts) == 1
+        state.images_seen += training.batch_size
+        return metrics
+
+    def train(self, variant: StepVariant, real_images: Tensor, draws: Draws) -> Tensor:
+        """Update D, and G if the variant says so.
+
+        Returns `(6,)` float32 on the device: the losses of D and G, then D's accuracy and mean probability on real and
+        fake images (see `TickRecord`). All are taken before the update that they lead to, and over all ranks.
+        """
+        # Split the batch into micro-batches, whose gradients add up.
+        reals: Sequence[Tensor] = real_images.chunk(self._training.gradient_accumulation)
+
+        # Draw latents (n, latent_dim) and generate fakes. Keep their graph for G's update, if it fits into memory.
+        latents = [draws.latents(len(real), self._state.generator.config) for real in reals]
+        keeps_graph = variant.updates_generator and len(reals) == 1
         with record_function("fakes"):
-            fakes = [self._generate(part, keep) for part in latents]
+            fakes = [self._generate(part, keeps_graph) for part in latents]
 
-        # Update D: real up, fake down.
-        reals = [flip(part, draws) for part in parts] if self._training.augmentation.flip else parts
+        # Mirror half of the real images.
+        if self._training.augmentation.flip:
+            reals = [flip(real, draws) for real in reals]
+
+        # Update D: raise its logits on real images and lower them on fakes.
         d_loss, real_logits, fake_logits = self._update_discriminator(variant, reals, fakes, draws)
 
-        # Update G against the new D.
+        # Update G: raise the logits of the updated D on fakes.
         if variant.updates_generator:
-            again = fakes if keep else (self._generate(part, with_graph=True) for part in latents)
+            again = fakes if keeps_graph else (self._generate(part, with_graph=True) for part in latents)
             g_loss = self._update_generator(again, draws)
         else:
             g_loss = self._loss.generator(fake_logits)
-        return self._of_all_ranks(torch.stack([d_loss, g_loss]), real_logits, fake_logits)
+        return self._metrics_of_all_ranks(torch.stack([d_loss, g_loss]), real_logits, fake_logits)
 
     def _update_discriminator(
         self, variant: StepVariant, reals: Sequence[Tensor], fakes: Sequence[Tensor], draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor]:
-        losses: list[Tensor] = []
-        logits: dict[str, list[Tensor]] = {"real": [], "fake": []}
-        for sides in _UPDATES[self._training.discriminator.update]:
+        # Returns the loss, and the logits (N,) on real and on fake images.
+        losses, logits = list[Tensor](), {"real": list[Tensor](), "fake": list[Tensor]()}
+        for update in _UPDATES[self._training.discriminator.update]:
             self._state.discriminator_optimiser.zero_grad(set_to_none=True)
             with record_function("discriminator"), self._compute.weights_cast_once():
                 for real, fake in zip(reals, fakes, strict=True):
                     images = {"real": self._augment(real, draws), "fake": self._augment(fake.detach(), draws)}
-                    for group in self._passes(sides, len(real)):
-                        judged = self._judge(torch.cat([images[side] for side in group])).split(len(real))
+                    for sides in self._passes(update, len(real)):
+                        judged = self._judge(torch.cat([images[side] for side in sides])).split(len(real))
                         terms = []
-                        for side, of_side in zip(group, judged, strict=True):
+                        for side, of_side in zip(sides, judged, strict=True):
                             loss = self._side_loss(side, of_side) + self._penalty(variant, side, images, draws)
                             terms.append(loss / len(reals))
                             logits[side].append(of_side.detach())
@@ -132,11 +145,6 @@ class Step:
                         losses += [term.detach() for term in terms]
             self._descend(self._state.discriminator, self._state.discriminator_optimiser)
         return torch.stack(losses).sum(), torch.cat(logits["real"]), torch.cat(logits["fake"])
-
-    def _passes(self, sides: tuple[str, ...], images: int) -> Iterable[tuple[str, ...]]:
-        # For few images, one pass on both sides is faster than two.
-        is_one = images_in_a_pass(self._state.discriminator.spec, images) > images
-        return [sides] if is_one else [(side,) for side in sides]
 
     def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:
         losses = []
@@ -156,6 +164,18 @@ class Step:
         with record_function("optimisers"):
             optimiser.step()
 
+    def _generate(self, latents: Tensor, with_graph: bool) -> Tensor:
+        with torch.set_grad_enabled(with_graph), self._compute.autocast():
+            return self._state.generator(latents)
+
+    def _augment(self, images: Tensor, draws: Draws) -> Tensor:
+        return augment(images, self._training.augmentation.differentiable, draws)
+
+    def _judge(self, images: Tensor) -> Tensor:
+        # Logits are float32: losses are computed in full precision.
+        with self._compute.autocast():
+            return self._state.discriminator(images).float()
+
     def _side_loss(self, side: str, logits: Tensor) -> Tensor:
         return self._loss.fake(logits) if side == "fake" else self._loss.real(logits, self._training.real_label)
 
@@ -168,37 +188,31 @@ class Step:
             return penalties.r1_every * r1_penalty(network, images["real"], penalties.r1)
         return 0.0
 
-    def _generate(self, latents: Tensor, with_graph: bool) -> Tensor:
-        with torch.set_grad_enabled(with_graph), self._compute.autocast():
-            return self._state.generator(latents)
+    def _passes(self, update: tuple[str, ...], images: int) -> Iterable[tuple[str, ...]]:
+        # For few images, one pass over both sides is faster than two.
+        is_one = images_in_a_pass(self._state.discriminator, images) > images
+        return [update] if is_one else [(side,) for side in update]
 
-    def _augment(self, images: Tensor, draws: Draws) -> Tensor:
-        return augment(images, self._training.augmentation.differentiable, draws)
-
-    def _judge(self, images: Tensor) -> Tensor:
-        # Logits, (N,) float32: losses are computed in full precision.
-        with self._compute.autocast():
-            return self._state.discriminator(images).float()
-
-    def _of_all_ranks(self, losses: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    def _metrics_of_all_ranks(self, losses: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         of_all = self._compute.ranks.gather(torch.cat([losses, real_logits, fake_logits]))
         real_logits, fake_logits = (logits.flatten() for logits in of_all[:, 2:].chunk(2, dim=1))
         right = accuracies(self._loss, real_logits, fake_logits)
         probabilities = sigmoid(real_logits).mean(), sigmoid(fake_logits).mean()
         return torch.cat([of_all[:, :2].mean(dim=0), torch.stack([*right, *probabilities])])
 
-    def _average(self) -> None:
-        state, half_life = self._state, self._training.ema.half_life
-        if state.ema_generator is not None and half_life:
-            # All the images since the generator's last turn.
-            images = self._training.batch_size * self._training.discriminator.steps
-            with record_function("average"):
-                update_average(state.ema_generator, state.generator, decay_of(images, state.images_seen, half_life))
+
+def images_in_a_pass(discriminator: Discriminator, images: int) -> int:
+    """Return how many images D judges in one pass of its update, for a micro-batch of this many real images.
+
+    With batch norm, dropout or spectral norm, D judges real and fake images in separate passes: batch norm could tell
+    them apart by the statistics of their mixture.
+    """
+    return 2 * images if images <= _MOST_IN_ONE_PASS and discriminator.judges_each_image_alone else images
 
 
 @contextmanager
 def _frozen(network: nn.Module) -> Iterator[None]:
-    # Its gradients with respect to the images are needed, those with respect to its weights are not.
+    # G's update needs the gradients of D with respect to its images, not to its weights.
     network.requires_grad_(False)
     try:
         yield

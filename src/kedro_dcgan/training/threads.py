@@ -24,9 +24,9 @@ _OWN_LOAD, _PATIENCE = 0.2, 10.0
 def most_threads() -> int:
     """Return how many threads torch may use: one for each usable core, or OMP_NUM_THREADS if less.
 
-    Torch knows the affinity of a process but not the CPU quota of its container. Threads above the quota use it up
-    before the end of each period, and then all of them wait: with a quota of one CPU, two threads train at 0.6 times
-    the speed of one.
+    Torch respects the CPU affinity of a process, but not the CPU quota of its container. Threads above the quota
+    exhaust it before the end of each period, and all of them wait: with a quota of one CPU, two threads train at 0.6
+    times the speed of one.
     """
     return min(torch.get_num_threads(), usable_cores())
 

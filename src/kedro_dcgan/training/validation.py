@@ -1,4 +1,4 @@
-"""The distance to the validation split, measured while training: it chooses the generator that is kept."""
+"""Validation during training: the distance to the validation split selects the best generator."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.threads import fast_threads, most_threads, torch_threads
 
 _BATCH, _INPUT_SIZE = 50, 64
-# More would cost more, and hardly change which generator is the best.
+# More images cost time and hardly change which generator is best.
 _MOST_REAL_IMAGES = 2000
 
 
 @dataclass
 class Validation:
-    """Measures generators with the same latents, against the same images, on `threads` threads of a CPU."""
+    """Measures generators with the same latents against the same real images, on `threads` CPU threads."""
 
     threads: int
     _extract: EfficientNetLite0Features
@@ -36,9 +36,9 @@ class Validation:
     def of(
         cls, images: PreparedImages, training: TrainingParameters, plan: Plan, threads: int | None
     ) -> "Validation | None":
-        """Prepare the measurement, if it is asked for and the validation split has images enough.
+        """Prepare validation, if it is configured and the validation split has at least two images.
 
-        Without `threads`, the fastest number is measured.
+        Without `threads`, the fastest number is chosen by timing.
         """
         if not distance_name(images, training):
             return None
@@ -61,7 +61,7 @@ class Validation:
 
 
 def distance_name(images: PreparedImages, training: TrainingParameters) -> str | None:
-    """Return the name of what is measured; nothing if it is not asked for, or of fewer than two images."""
+    """Return the name of the validation distance; nothing if it is off, or with fewer than two images."""
     if training.images_per_validation is None or images.count("validation") < 2:
         return None
     return f"fd_efflite0_{_INPUT_SIZE}_{short_count(training.validation_samples)}_validation"

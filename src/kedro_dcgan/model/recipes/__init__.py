@@ -1,75 +1,85 @@
-"""Networks by name: the standard DCGAN and those of the recipes. A new one is a new file and a line here."""
+"""Networks by the name of their architecture: the standard DCGAN and those of the recipes.
 
-from collections.abc import Callable
-from dataclasses import replace
+To add one: a module here with its two classes, a line in `ARCHITECTURES`, and its name in `config/training.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
+
 from kedro_dcgan.config import ArchitectureName, TrainingParameters
-from kedro_dcgan.model.recipes import dcgan, digits28, notebook28, simpsons200
-from kedro_dcgan.model.specs import BatchNorm, Conv, Dense, DiscriminatorSpec, Dropout, GeneratorSpec, Layer, LeakyRelu
+from kedro_dcgan.model.networks import (
+    DcganDiscriminator,
+    DcganGenerator,
+    Discriminator,
+    DiscriminatorConfig,
+    Generator,
+    GeneratorConfig,
+)
+from kedro_dcgan.model.recipes.digits28 import Digits28Discriminator, Digits28Generator
+from kedro_dcgan.model.recipes.notebook28 import Notebook28Discriminator, Notebook28Generator
+from kedro_dcgan.model.recipes.simpsons200 import (
+    Simpsons200Discriminator,
+    Simpsons200Generator,
+    Simpsons200LightDiscriminator,
+)
 
 
 class Architecture(NamedTuple):
-    """From size, channels (and latents) and width to the specs of both networks."""
+    """The classes of both networks."""
 
-    generator: Callable[[int, int, int, int], GeneratorSpec]
-    discriminator: Callable[[int, int, int], DiscriminatorSpec]
+    generator: type[Generator]
+    discriminator: type[Discriminator]
 
 
 ARCHITECTURES: dict[ArchitectureName, Architecture] = {
-    "dcgan": Architecture(dcgan.generator, dcgan.discriminator),
-    "digits28": Architecture(digits28.generator, digits28.discriminator),
-    "notebook28": Architecture(notebook28.generator, notebook28.discriminator),
-    "simpsons200": Architecture(simpsons200.generator, simpsons200.discriminator),
-    "simpsons200_light": Architecture(simpsons200.generator, simpsons200.light_discriminator),
+    "dcgan": Architecture(DcganGenerator, DcganDiscriminator),
+    "digits28": Architecture(Digits28Generator, Digits28Discriminator),
+    "notebook28": Architecture(Notebook28Generator, Notebook28Discriminator),
+    "simpsons200": Architecture(Simpsons200Generator, Simpsons200Discriminator),
+    "simpsons200_light": Architecture(Simpsons200Generator, Simpsons200LightDiscriminator),
 }
 
 
-def network_specs(
+def network_configs(
     image_size: int, channels: int, training: TrainingParameters
-) -> tuple[GeneratorSpec, DiscriminatorSpec]:
-    """Return the two networks that the parameters ask for, for images of this shape.
-
-    Raises:
-        ParameterError: if the architecture does not take this size.
-    """
-    architecture, options = ARCHITECTURES[training.architecture], training.discriminator
-    generator = architecture.generator(image_size, channels, training.latent_dim, training.generator.width)
-    generator = replace(generator, latents=training.latents)
-    discriminator = architecture.discriminator(image_size, channels, options.width)
-    if options.dropout is not None:
-        discriminator = with_dropout(discriminator, options.dropout)
-    if not options.batch_norm:
-        discriminator = without_batch_norm(discriminator)
-    if options.spectral_norm:
-        discriminator = with_spectral_norm(discriminator)
+) -> tuple[GeneratorConfig, DiscriminatorConfig]:
+    """Return the configs of the two networks that the parameters ask for, for images of this shape."""
+    name, options = training.architecture, training.discriminator
+    generator = GeneratorConfig(
+        name, image_size, channels, training.latent_dim, training.generator.width, training.latents
+    )
+    discriminator = DiscriminatorConfig(
+        name, image_size, channels, options.width, options.batch_norm, options.spectral_norm, options.dropout
+    )
     return generator, discriminator
 
 
-# TODO(merge) gan.architectures.variants
+def build_generator(config: GeneratorConfig) -> Generator:
+    """Build a generator, whose weights are still to be drawn (`initialise`) or loaded.
+
+    Raises:
+        ParameterError: if the architecture does not support this image size.
+    """
+    with _torch_random_state_kept():
+        return ARCHITECTURES[config.architecture].generator(config)
 
 
-def with_dropout(spec: DiscriminatorSpec, rate: float) -> DiscriminatorSpec:
-    """Put dropout behind each activation (Salimans et al. 2016), in the place of what dropout there was."""
-    layers: list[Layer] = []
-    for layer in spec.layers:
-        if not isinstance(layer, Dropout):
-            layers += [layer, *([Dropout(rate)] if isinstance(layer, LeakyRelu) and rate else [])]
-    return replace(spec, layers=tuple(layers))
+def build_discriminator(config: DiscriminatorConfig) -> Discriminator:
+    """Build a discriminator, whose weights are still to be drawn (`initialise`) or loaded.
+
+    Raises:
+        ParameterError: if the architecture does not support this image size.
+    """
+    with _torch_random_state_kept():
+        return ARCHITECTURES[config.architecture].discriminator(config)
 
 
-def with_spectral_norm(spec: DiscriminatorSpec) -> DiscriminatorSpec:
-    """Normalise each kernel by its largest singular value (Miyato et al. 2018, arXiv 1802.05957)."""
-    layers = (replace(layer, spectral_norm=True) if isinstance(layer, Conv | Dense) else layer for layer in spec.layers)
-    return replace(spec, layers=tuple(layers))
-
-
-def without_batch_norm(spec: DiscriminatorSpec) -> DiscriminatorSpec:
-    """Leave the batch norm out; the convolutions before it get the bias that it made needless."""
-    layers: list[Layer] = []
-    for layer in spec.layers:
-        if not isinstance(layer, BatchNorm):
-            layers.append(layer)
-        elif layers and isinstance(layers[-1], Conv | Dense):
-            layers[-1] = replace(layers[-1], bias=True)
-    return replace(spec, layers=tuple(layers))
+@contextmanager
+def _torch_random_state_kept() -> Iterator[None]:
+    # Layers draw their first weights, and spectral norm its vectors, from torch's global generator.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        yield

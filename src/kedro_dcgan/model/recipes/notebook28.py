@@ -1,48 +1,63 @@
 """The networks of a 28x28 notebook: 'valid' transposed convolutions 4 -> 11 -> 28, batch norm without gain and shift.
 
-The source left its discriminator unfinished: two strided convolutions of 64 and 128 channels, as in
-digits28, are our choice of widths.
+The source left its discriminator unfinished. Two strided convolutions of 64 and 128 channels, as in digits28, are our
+choice of widths.
 """
 
+from typing import Any
+
+from torch import nn
+
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.model.specs import (
-    BatchNorm,
-    Conv,
-    ConvTranspose,
-    Dense,
-    DiscriminatorSpec,
-    Flatten,
-    GeneratorSpec,
-    LeakyRelu,
-    Relu,
-    Reshape,
-    Tanh,
+from kedro_dcgan.model.convolutions import ConvTranspose2d
+from kedro_dcgan.model.layers import SameConv2d
+from kedro_dcgan.model.networks import (
+    Discriminator,
+    DiscriminatorConfig,
+    Generator,
+    GeneratorConfig,
+    activation,
+    normalised,
 )
 
-# Keras' defaults but for gain and shift.
-_NORM = BatchNorm(affine=False, epsilon=1e-3, momentum=0.01)
+# Keras' defaults, but without gain and shift.
+_NORM: dict[str, Any] = {"eps": 1e-3, "momentum": 0.01, "affine": False}
 
 
-def generator(image_size: int, channels: int, latent_dim: int, width: int) -> GeneratorSpec:
-    """Return the generator, for 28x28 only."""
-    _require_28(image_size)
-    layers = (
-        *(Reshape(latent_dim, 1, 1), ConvTranspose(2 * width, 4, bias=True), _NORM, Relu()),
-        *(ConvTranspose(width, 5, 2, bias=True), _NORM, Relu()),
-        *(ConvTranspose(channels, 8, 2, bias=True), Tanh()),
-    )
-    return GeneratorSpec(latent_dim, image_size, channels, layers)
+class Notebook28Generator(Generator):
+    """Transposed convolutions 1 -> 4 -> 11 -> 28, for 28x28 only."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        _require_28(config.image_size)
+        width = config.width
+        super().__init__(
+            config,
+            nn.Unflatten(1, (config.latent_dim, 1, 1)),
+            *(ConvTranspose2d(config.latent_dim, 2 * width, 4), nn.BatchNorm2d(2 * width, **_NORM)),
+            nn.ReLU(inplace=True),
+            *(ConvTranspose2d(2 * width, width, 5, 2), nn.BatchNorm2d(width, **_NORM)),
+            nn.ReLU(inplace=True),
+            ConvTranspose2d(width, config.channels, 8, 2),
+            nn.Tanh(),
+        )
 
 
-def discriminator(image_size: int, channels: int, width: int) -> DiscriminatorSpec:
-    """Return the discriminator, for 28x28 only: 28 -> 14 -> 7."""
-    _require_28(image_size)
-    layers = (
-        *(Conv(width, 5, 2, "same", bias=True), LeakyRelu()),
-        *(Conv(2 * width, 5, 2, "same", bias=True), _NORM, LeakyRelu()),
-        *(Flatten(), Dense(1)),
-    )
-    return DiscriminatorSpec(image_size, channels, layers)
+class Notebook28Discriminator(Discriminator):
+    """Two 5x5 convolutions 28 -> 14 -> 7 and a dense layer, for 28x28 only."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        _require_28(config.image_size)
+        width = config.width
+        super().__init__(
+            config,
+            normalised(SameConv2d(config.channels, width, 5, 2), config),
+            *activation(config),
+            normalised(SameConv2d(width, 2 * width, 5, 2), config),
+            *([nn.BatchNorm2d(2 * width, **_NORM)] if config.batch_norm else []),
+            *activation(config),
+            nn.Flatten(),
+            normalised(nn.Linear(2 * width * 7 * 7, 1), config),
+        )
 
 
 def _require_28(image_size: int) -> None:

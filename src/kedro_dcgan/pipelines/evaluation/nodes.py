@@ -58,7 +58,7 @@ def evaluate_generator(
         measurements = [
             Measurement(References(reference_features, images, evaluation, one), Collector(one)) for one in extractors
         ]
-        latents = sample_latents(evaluation.samples, generator.spec, evaluation.seed)
+        latents = sample_latents(evaluation.samples, generator.config, evaluation.seed)
         samples = track(generate(network, latents, _BATCH), "evaluation", evaluation.samples)
         show_to_all(samples, [measurement.collected for measurement in measurements])
         numbers = [number for measurement in measurements for number in measurement.numbers(_SPLITS)]

@@ -27,7 +27,7 @@ _BATCH = 64
 
 def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tuple[np.ndarray, Image.Image]:
     """Return samples, uint8 `(N, C, H, W)`, and all of them in one picture."""
-    latents = sample_latents(export.samples, generator.spec, export.seed)
+    latents = sample_latents(export.samples, generator.config, export.seed)
     network = generator.build()
     # A sample for the timing takes a dozen batches.
     is_long = export.samples > 20 * _BATCH
@@ -35,7 +35,7 @@ def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tup
         batches = list(track(generate(network, latents, _BATCH), "export", export.samples))
     samples = torch.cat(batches).numpy()
     # Small images are enlarged to a size that people can see.
-    scale = max(1, 64 // generator.spec.image_size)
+    scale = max(1, 64 // generator.config.image_size)
     return samples, Image.fromarray(make_grid(samples, scale=scale))
 
 

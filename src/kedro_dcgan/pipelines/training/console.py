@@ -1,4 +1,4 @@
-"""What a training says of itself: how it starts, a line a tick, a warning when its health changes, how it ends."""
+"""Console output of a training: its start, one line per tick, warnings about health and speed, its end."""
 
 import logging
 import time
@@ -11,18 +11,23 @@ from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.progress import operations
 from kedro_dcgan.training.fast.execution import Calibration
 from kedro_dcgan.training.health import HEALTHY, advice_for, verdict
-from kedro_dcgan.training.in_process import Run
+from kedro_dcgan.training.in_process import RunningTraining
 from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.records import TickRecord
 
 logger = logging.getLogger(__name__)
 
+# A training is slow below this share of its calibrated speed, for this many ticks in a row.
+_SLOW_SHARE, _SLOW_TICKS = 0.5, 2
+# Load of other programs, in cores, that is worth reporting.
+_NOTABLE_LOAD = 0.25
+
 
 class Console:
-    """Knows when it started, and so how long it is going to take."""
+    """Prints the progress of a training, with the time left."""
 
-    def __init__(self, plan: Plan, training: TrainingParameters, run: Run, distance: str | None) -> None:
+    def __init__(self, plan: Plan, training: TrainingParameters, run: RunningTraining, distance: str | None) -> None:
         begin = run.begin
         self._plan, self._begin, self._started, self._health = plan, begin, time.perf_counter(), HEALTHY
         self._resume, self._distance = training.resume, distance
@@ -36,12 +41,12 @@ class Console:
         devices = "" if training.devices == 1 else f" · {training.devices} processes"
         logger.info("training      %s%s · %s", run.calibration, devices, length)
         if begin >= plan.total_images:
-            logger.info("  this very training is finished: nothing is left to do (training.resume=never does it again)")
+            logger.info("  already finished: nothing is left to train (training.resume=never trains it again)")
         elif begin:
-            logger.info("  goes on from %.1f kimg", begin / 1000)
+            logger.info("  resumes from %.1f kimg", begin / 1000)
 
     def show(self, tick: Tick) -> None:
-        """Print the line of a tick; warn where the health has changed for the worse."""
+        """Print the line of a tick; warn when health gets worse or training is slow."""
         self._last = tick
         if tick.record is None or tick.images_seen <= self._begin:
             return
@@ -54,23 +59,23 @@ class Console:
         if slow:
             logger.warning("  %s", slow)
 
-    def goodbye(self) -> str:
-        """Return what is said after a signal."""
-        how = "The same command" if self._resume != "never" else "The same command without training.resume=never"
+    def interrupted(self) -> str:
+        """Return the message after a signal."""
+        how = "the same command" if self._resume != "never" else "the same command without training.resume=never"
         kimg = (self._last.images_seen if self._last else self._begin) / 1000
-        return f"stopped and saved at {kimg:.1f} kimg. {how} goes on from here."
+        return f"stopped and saved at {kimg:.1f} kimg. Resume with {how}."
 
-    def sum_up(self) -> None:
-        """Print what has come of it."""
+    def summarise(self) -> None:
+        """Print the last line."""
         if not self._last:
             return
-        said, kept = [f"{self._last.images_seen / 1000:.1f} kimg", verdict(self._last.records)], self._last.kept
+        facts, kept = [f"{self._last.images_seen / 1000:.1f} kimg", verdict(self._last.records)], self._last.kept
         if kept.validation is not None:
-            said.append(f"best at {kept.images_seen / 1000:.1f} kimg with {self._distance} {kept.validation:.1f}")
+            facts.append(f"best at {kept.images_seen / 1000:.1f} kimg with {self._distance} {kept.validation:.1f}")
         if self._last.validation_seconds:
             share = self._last.validation_seconds / (time.perf_counter() - self._started)
-            said.append(f"{share:.0%} of the time for validation")
-        logger.info("trained       %s", " · ".join(said))
+            facts.append(f"{share:.0%} of the time for validation")
+        logger.info("trained       %s", " · ".join(facts))
 
     def _time_left(self, images_seen: int) -> str:
         done = max(1, images_seen - self._begin)
@@ -91,16 +96,8 @@ def _numbers(record: TickRecord) -> str:
     )
 
 
-# TODO(merge) pipelines.training.speed
-
-# Below this share of the calibrated speed, for this many ticks in a row, a training is slow.
-_SHARE, _TICKS = 0.5, 2
-# Load of other programs, in cores, worth naming; less is background.
-_NOTABLE = 0.25
-
-
 class SpeedWatch:
-    """Looks at the speed of each tick."""
+    """Compares the speed of each tick with the calibrated one."""
 
     def __init__(self, calibration: Calibration) -> None:
         self._expected = calibration.images_per_second
@@ -109,15 +106,15 @@ class SpeedWatch:
         self._load = _Load()
 
     def advice(self, images_per_second: float) -> str | None:
-        """Return one line, once, after the second slow tick in a row; else nothing."""
+        """Return a warning after the second slow tick in a row, once."""
         others = self._load.of_others()
-        is_slow = self._expected is not None and images_per_second < _SHARE * self._expected
+        is_slow = self._expected is not None and images_per_second < _SLOW_SHARE * self._expected
         self._slow_ticks = self._slow_ticks + 1 if is_slow else 0
-        if self._expected is None or self._slow_ticks < _TICKS or self._has_advised:
+        if self._expected is None or self._slow_ticks < _SLOW_TICKS or self._has_advised:
             return None
         self._has_advised = True
         speeds = f"slow: {images_per_second:,.0f} images/s, calibrated at {self._expected:,.0f}"
-        if others < _NOTABLE:
+        if others < _NOTABLE_LOAD:
             return f"{speeds}. No other program was found to use the cores. Training continues."
         remedy = "Stop them"
         if self._has_threads_to_give:
@@ -131,17 +128,17 @@ class _Load:
         self._before = self._now()
 
     def of_others(self) -> float:
-        """Return how many cores other programs have used on average since the last call."""
+        """Return the average number of cores that other programs used since the last call."""
         (then, total, own), self._before = self._before, self._now()
         now, total_now, own_now = self._before
         return max(0.0, total_now - total - (own_now - own)) / max(now - then, 1e-9)
 
     def _now(self) -> tuple[float, float, float]:
         times = psutil.cpu_times()
-        # Not what a host takes from a virtual machine (steal); guests are counted in user time, too.
+        # Without time that the host took (steal). Guests are also part of user time.
         unused = ("idle", "iowait", "steal", "guest", "guest_nice")
         used = sum(times) - sum(getattr(times, name, 0.0) for name in unused)
-        # Of this process, of its children that have ended, and of those that have not.
+        # This process, its finished children, and its running ones.
         own = sum(self._process.cpu_times()[:4])
         for child in self._process.children(recursive=True):
             with suppress(psutil.Error):

@@ -12,7 +12,6 @@ import pandas as pd
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.interrupts import Interrupted, StopRequest, stop_on_signal
-from kedro_dcgan.model.describe import flops_per_image
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.training.console import Console
 from kedro_dcgan.progress import progress_bar, track
@@ -24,10 +23,11 @@ from kedro_dcgan.training.checkpoints import (
     TrainingStart,
     choose_checkpoint,
 )
-from kedro_dcgan.training.distributed.multi_process import training_elsewhere
+from kedro_dcgan.training.costs import flops_per_image
+from kedro_dcgan.training.distributed.multi_process import train_in_processes
 from kedro_dcgan.training.fast.execution import Calibration
 from kedro_dcgan.training.health import verdict
-from kedro_dcgan.training.in_process import Run, training_here
+from kedro_dcgan.training.in_process import RunningTraining, train_in_process
 from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.records import TickRecord
@@ -77,14 +77,14 @@ def train_generator(
         for tick in run.ticks:
             if tick.samples is not None:
                 grids.append(SampleGrid(tick.images_seen, make_grid(tick.samples.numpy())))
-            # The untrained generator is only looked at: it must not replace a good one.
+            # The untrained generator is sampled, but must not replace a good one.
             if tick.images_seen:
                 console.show(tick)
                 yield results(tick, grids, _checkpoints(tick, training_start, training, request.is_set()))
                 grids = []
         if request.signal_number is not None:
-            raise Interrupted(request.signal_number, console.goodbye())
-    console.sum_up()
+            raise Interrupted(request.signal_number, console.interrupted())
+    console.summarise()
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def _started(
     training: TrainingParameters,
     start: TrainingStart,
     request: StopRequest,
-) -> Iterator[Run]:
+) -> Iterator[RunningTraining]:
     plan = start.plan
     total, flops = plan.total_images, flops_per_image(plan.generator, plan.discriminator, training)
     if training.devices == 1:
@@ -102,12 +102,12 @@ def _started(
         def follow(batches: Iterator[np.ndarray], done: int) -> Iterator[np.ndarray]:
             return track(batches, "training", total, done=done, flops=flops)
 
-        with training_here(images, stored, training, start, request.is_set, follow) as run:
+        with train_in_process(images, stored, training, start, request.is_set, follow) as run:
             yield run
     else:
         with (
             progress_bar("training", total, flops=flops) as bar,
-            training_elsewhere(images, stored, training, start, request.is_set, bar.reach) as run,
+            train_in_processes(images, stored, training, start, request.is_set, bar.reach) as run,
         ):
             yield run
 
@@ -133,7 +133,7 @@ def _results(
     plan = start.plan
     digest = str(plan.fingerprint["images"])
     generator = TrainedGenerator(plan.generator, tick.kept.weights, digest, tick.kept.images_seen, facts)
-    # There is none in a training that was stopped before its first tick, but there are its columns.
+    # A training that was stopped before its first tick has columns, but no rows.
     columns = [column.name for column in fields(TickRecord)]
     history = pd.DataFrame([record.as_dict() for record in tick.records], columns=columns)
     frames = SampleFrames(plan.training_id, tick.images_seen, grids)

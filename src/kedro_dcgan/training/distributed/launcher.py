@@ -1,6 +1,7 @@
-"""Starts the ranks of a training on this machine with PyTorch's elastic launcher, and says which one has died.
+"""Starts the ranks of a training on this machine with PyTorch's elastic launcher, and reports the one that died.
 
-Nothing listens: the ranks and the launcher meet at files, and talk over the loopback interface.
+Nothing listens beyond localhost: ranks and launcher rendezvous through files and communicate over the loopback
+interface.
 """
 
 import os
@@ -18,7 +19,7 @@ def main(file: Path, count: int) -> int:
     """Run `count` ranks of the training that a file describes; return an exit code."""
     for library in ("GLOO", "NCCL"):
         os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
-    # Else its store for the ranks would listen on all interfaces; they have a file.
+    # Otherwise its store would listen on all interfaces. The ranks use a file.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     folder = file.parent
     config = LaunchConfig(

@@ -1,6 +1,6 @@
-"""Layers that look at a whole batch, of which a rank has a part: in their place come those that look at all parts.
+"""Layers over a batch that is spread over ranks: dropout, and batch norm with common statistics.
 
-Names and shapes of weights stay as they are, so that checkpoints do not depend on the number of ranks.
+Names and shapes of weights do not change, so checkpoints do not depend on the number of ranks.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ from torch import Tensor, distributed, nn
 from torch.nn.functional import batch_norm
 
 from kedro_dcgan.model.layers import Dropout
-from kedro_dcgan.training.distributed.ranks import Ranks
+from kedro_dcgan.training.ranks import Ranks
 
 
 def spread(network: nn.Module, ranks: Ranks, common_statistics: bool) -> None:
-    """Let dropout, and batch norm if asked for, work on a rank's rows as they would on all, in training."""
+    """Let dropout, and batch norm if configured, work in training as if one rank had the whole batch."""
     for name, layer in network.named_children():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and common_statistics:
             setattr(network, name, _CommonBatchNorm(layer, ranks))
@@ -27,7 +27,7 @@ def spread(network: nn.Module, ranks: Ranks, common_statistics: bool) -> None:
 class _CommonBatchNorm(nn.Module):
     """Batch norm with the statistics of all ranks' rows, in float32, and gradients through them.
 
-    (Torch's own SyncBatchNorm does not work on CPUs.)
+    torch's SyncBatchNorm does not work on CPUs.
     """
 
     running_mean: Tensor
@@ -47,7 +47,7 @@ class _CommonBatchNorm(nn.Module):
         exact = inputs.float()
         over = [axis for axis in range(inputs.dim()) if axis != 1]
         own_variance, own_mean = torch.var_mean(exact, over, correction=0)
-        # As many rows in each rank: the variance of all is the mean of theirs about the common mean.
+        # Ranks have equally many rows, so the common variance is the mean of theirs about the common mean.
         mean = self._mean_over_ranks(own_mean)
         variance = self._mean_over_ranks(own_variance + (own_mean - mean).square())
         self._update_running(mean.detach(), variance.detach(), self._ranks.count * inputs.numel() // len(mean))
@@ -63,14 +63,14 @@ class _CommonBatchNorm(nn.Module):
 
     @torch.no_grad()
     def _update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        # As torch does: with the variance of a sample.
+        # Like torch, with the unbiased variance.
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self._momentum)
         self.running_var.lerp_(variance * count / (count - 1), self._momentum)
 
 
 class _SumOverRanks(torch.autograd.Function):
-    # Each rank's summand is in the sums of all: its gradient is the sum of theirs.
+    # Each rank's summand enters the sums of all ranks, so its gradient is the sum of their gradients.
     @staticmethod
     def forward(context: Any, summand: Tensor) -> Tensor:
         return _summed(summand)

@@ -1,9 +1,10 @@
-"""What the first rank and whoever started it say to each other: files in one folder, which need no open port.
+"""Messages between the ranks and the process that started them: files in one folder, without an open port.
 
-000001.pt …   messages of the first rank, in their order: dicts of tensors and plain values
-seen          how many images have been seen
-alive         touched by the first rank every few seconds
-stop          there if the ranks are asked to stop
+training.json   the launch file: everything that the ranks need to start
+000001.pt ...   messages of the first rank, in order: dicts of tensors and plain values
+seen            the number of images seen
+alive           touched by the first rank every few seconds
+stop            exists once the ranks are asked to stop
 """
 
 import json
@@ -20,98 +21,15 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.storage import atomic_file
 
-_POLL_SECONDS = 0.05
-_PROGRESS_SECONDS = 0.2
-ALIVE_SECONDS = 5
-# Messages that nobody has read yet: then a rank waits, so as not to fill the disk, but not for ever.
-_MOST_UNREAD, MOST_SECONDS_UNREAD = 4, 600
-
-
-class Exchange:
-    """One side's view of the folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._sent, self._said = folder, 0, 0.0
-
-    def send(self, content: Mapping[str, Any]) -> None:
-        """Leave a message, when there are few unread ones.
-
-        Raises:
-            TrainingError: if nobody has read one for ten minutes.
-        """
-        until = time.monotonic() + MOST_SECONDS_UNREAD
-        while len(self._unread()) >= _MOST_UNREAD:
-            if time.monotonic() > until:
-                raise TrainingError(
-                    f"`{self._folder}` must be read by the kedro run that has written it (it is not any more). Start "
-                    "both again: training goes on from the last checkpoint."
-                )
-            time.sleep(_POLL_SECONDS)
-        self._sent += 1
-        with atomic_file(self._folder / f"{self._sent:06d}.pt") as file:
-            torch.save(dict(content), file)
-
-    def messages(self, wait: Callable[[], None]) -> Iterator[dict[str, Any]]:
-        """Yield the messages as they come, and remove each when the next one is wanted; `wait` while there is none."""
-        while True:
-            unread = self._unread()
-            if not unread:
-                wait()
-                time.sleep(_POLL_SECONDS)
-                continue
-            yield torch.load(unread[0], weights_only=True)
-            unread[0].unlink()
-
-    def has_messages(self) -> bool:
-        """Tell whether there are unread ones."""
-        return bool(self._unread())
-
-    def ask_to_stop(self) -> None:
-        """Let the ranks know that they are to stop."""
-        (self._folder / "stop").touch()
-
-    def is_asked_to_stop(self) -> bool:
-        """Tell whether they are."""
-        return (self._folder / "stop").exists()
-
-    def say_progress(self, images_seen: int) -> None:
-        """Say how far training is, a few times a second."""
-        if time.monotonic() > self._said + _PROGRESS_SECONDS:
-            self._said = time.monotonic()
-            (self._folder / ".seen").write_text(str(images_seen), encoding="ascii")
-            (self._folder / ".seen").replace(self._folder / "seen")
-
-    def progress(self) -> int:
-        """Return how far training is, 0 if that was not said."""
-        try:
-            return int((self._folder / "seen").read_text(encoding="ascii"))
-        except FileNotFoundError:
-            return 0
-
-    def stay_alive(self) -> None:
-        """Show from now on that this process is there."""
-        threading.Thread(target=self._touch, daemon=True).start()
-
-    def last_alive(self) -> float:
-        """Return when the first rank showed that it is there, by the clock of its disk; 0 if it never did."""
-        file = self._folder / "alive"
-        return file.stat().st_mtime if file.exists() else 0.0
-
-    def _touch(self) -> None:
-        # Until the folder goes: then nobody listens any more.
-        while self._folder.exists():
-            (self._folder / "alive").touch()
-            time.sleep(ALIVE_SECONDS)
-
-    def _unread(self) -> list[Path]:
-        return sorted(self._folder.glob("[0-9]*.pt"))
-
-
-# TODO(merge) launch.spec
-
 FILE = "training.json"
 FORMAT = 2
 WAIT_SECONDS = 300
+
+_POLL_SECONDS = 0.05
+_PROGRESS_SECONDS = 0.2
+ALIVE_SECONDS = 5
+# A rank waits while this many messages are unread, so that it does not fill the disk, but at most for this long.
+_MOST_UNREAD, MOST_SECONDS_UNREAD = 4, 600
 
 
 @dataclass(frozen=True)
@@ -130,21 +48,21 @@ class LaunchSpec:
 
     @property
     def parameters(self) -> TrainingParameters:
-        """How to train."""
+        """The parameters of the training."""
         return TrainingParameters.model_validate(self.training)
 
     def write(self, folder: Path) -> Path:
-        """Write it into a folder and return the file."""
+        """Write the launch file into a folder; return its path."""
         with atomic_file(folder / FILE) as file:
             file.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n", encoding="utf-8")
         return folder / FILE
 
     @classmethod
     def read(cls, file: Path) -> "LaunchSpec":
-        """Read what `write` wrote, or is about to write: ranks may be started at the same time as who tells them.
+        """Read the launch file. Ranks may start before it is written, so wait for it.
 
         Raises:
-            TrainingError: if it does not come, or is of another version.
+            TrainingError: if it does not appear, or is of another version.
         """
         until = time.monotonic() + WAIT_SECONDS
         while not file.exists() and time.monotonic() < until:
@@ -159,3 +77,83 @@ class LaunchSpec:
 
 
 _REMEDY = "Run first: kedro run --pipelines=train --params training.devices=external."
+
+
+class Exchange:
+    """One end of the exchange; both ends use the same folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._sent, self._reported = folder, 0, 0.0
+
+    def send(self, content: Mapping[str, Any]) -> None:
+        """Send a message; wait while many are unread.
+
+        Raises:
+            TrainingError: if none was read for ten minutes.
+        """
+        until = time.monotonic() + MOST_SECONDS_UNREAD
+        while len(self._unread()) >= _MOST_UNREAD:
+            if time.monotonic() > until:
+                raise TrainingError(
+                    f"`{self._folder}` must be read by the kedro run that wrote it (it stopped reading). Start both "
+                    "again: training resumes from the last checkpoint."
+                )
+            time.sleep(_POLL_SECONDS)
+        self._sent += 1
+        with atomic_file(self._folder / f"{self._sent:06d}.pt") as file:
+            torch.save(dict(content), file)
+
+    def messages(self, wait: Callable[[], None]) -> Iterator[dict[str, Any]]:
+        """Yield messages as they arrive; call `wait` meanwhile. A message is removed when the next one is requested."""
+        while True:
+            unread = self._unread()
+            if not unread:
+                wait()
+                time.sleep(_POLL_SECONDS)
+                continue
+            yield torch.load(unread[0], weights_only=True)
+            unread[0].unlink()
+
+    def has_messages(self) -> bool:
+        """Return whether there are unread messages."""
+        return bool(self._unread())
+
+    def ask_to_stop(self) -> None:
+        """Ask the ranks to stop."""
+        (self._folder / "stop").touch()
+
+    def is_asked_to_stop(self) -> bool:
+        """Return whether the ranks are asked to stop."""
+        return (self._folder / "stop").exists()
+
+    def report_progress(self, images_seen: int) -> None:
+        """Report the progress, at most a few times a second."""
+        if time.monotonic() > self._reported + _PROGRESS_SECONDS:
+            self._reported = time.monotonic()
+            (self._folder / ".seen").write_text(str(images_seen), encoding="ascii")
+            (self._folder / ".seen").replace(self._folder / "seen")
+
+    def progress(self) -> int:
+        """Return the number of images seen, 0 if none was reported."""
+        try:
+            return int((self._folder / "seen").read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return 0
+
+    def stay_alive(self) -> None:
+        """Send a heartbeat from now on."""
+        threading.Thread(target=self._touch, daemon=True).start()
+
+    def last_alive(self) -> float:
+        """Return the time of the last heartbeat, by the clock of the disk; 0 if there was none."""
+        file = self._folder / "alive"
+        return file.stat().st_mtime if file.exists() else 0.0
+
+    def _touch(self) -> None:
+        # Until the folder is removed: then nobody reads any more.
+        while self._folder.exists():
+            (self._folder / "alive").touch()
+            time.sleep(ALIVE_SECONDS)
+
+    def _unread(self) -> list[Path]:
+        return sorted(self._folder.glob("[0-9]*.pt"))

@@ -1,4 +1,4 @@
-"""A training in processes of its own: they are told what to do, and what the first of them sends comes out here."""
+"""A training in several processes: starts the ranks, and yields the ticks that the first rank sends."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart
 from kedro_dcgan.training.distributed.messages import ALIVE_SECONDS, FILE, Exchange, LaunchSpec
 from kedro_dcgan.training.fast.execution import Calibration
-from kedro_dcgan.training.in_process import Run
+from kedro_dcgan.training.in_process import RunningTraining
 from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.records import KeptGenerator, TickRecord
 
@@ -32,14 +32,14 @@ _SECONDS_TO_END = 20
 
 
 @contextmanager
-def training_elsewhere(
+def train_in_processes(
     images: PreparedImages,
     stored: CheckpointFolder,
     training: TrainingParameters,
     start: TrainingStart,
     is_asked_to_stop: Callable[[], bool],
     show_progress: Callable[[int], None],
-) -> Iterator[Run]:
+) -> Iterator[RunningTraining]:
     """Train in `training.devices` processes of this machine, or in those that the user starts.
 
     Raises:
@@ -58,7 +58,7 @@ def training_elsewhere(
             messages = _without_faults(exchange.messages(wait), training, folder)
             first = next(messages)
             calibration = Calibration(**first["calibration"])
-            yield Run(first["begin"], calibration, (_tick(**message["tick"]) for message in messages))
+            yield RunningTraining(first["begin"], calibration, (_tick(**message["tick"]) for message in messages))
 
 
 def _spec(
@@ -73,7 +73,7 @@ def _spec(
 
 
 def _threads(training: TrainingParameters) -> int:
-    # Each rank has its share of the cores.
+    # Ranks share the cores.
     devices = training.devices if isinstance(training.devices, int) else 1
     return training.threads if isinstance(training.threads, int) else max(1, usable_cores() // devices)
 
@@ -85,14 +85,14 @@ def _folder(folder: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        # No ranks are to find it any more. After an error the rest stays, with its log.
+        # No later rank may find the launch file. After an error, the folder stays, with the log.
         (folder / FILE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def _ranks(file: Path, training: TrainingParameters) -> Iterator[Callable[[Exchange], None]]:
-    # Yields what makes sure that they are there.
+    # Yields a function that checks that the ranks are alive.
     if isinstance(training.devices, str):
         logger.info("  waits for: torchrun --nnodes=… --nproc-per-node=… -m %s %s", _WORKER, file)
         yield _Heartbeat().require
@@ -100,12 +100,12 @@ def _ranks(file: Path, training: TrainingParameters) -> Iterator[Callable[[Excha
     command = [sys.executable, "-m", "kedro_dcgan.training.distributed.launcher", str(file), str(training.devices)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(_threads(training))}
     with (file.parent / LOG).open("w") as log:
-        # In a session of its own: Ctrl-C is for this process, which asks the ranks to stop.
+        # A session of its own, because Ctrl-C goes to this process, which asks the ranks to stop.
         child = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)  # noqa: S603  (our own module)
 
     def require(exchange: Exchange) -> None:
         if child.poll() is not None and not exchange.has_messages():
-            raise TrainingError(f"the launcher must live as long as training does (it has ended). {_see(file.parent)}")
+            raise TrainingError(f"the launcher must live as long as training does (it died). {_see(file.parent)}")
 
     try:
         yield require
@@ -125,8 +125,8 @@ class _Heartbeat:
         silence = time.monotonic() - self._since
         if self._last and silence > 12 * ALIVE_SECONDS:
             raise TrainingError(
-                f"the first rank must live as long as training does (it has been silent for {silence:.0f} s). "
-                "Look at the output of torchrun; the same commands go on from the last checkpoint."
+                f"the first rank must live as long as training does (no heartbeat for {silence:.0f} s). "
+                "Look at the output of torchrun. The same commands resume from the last checkpoint."
             )
 
 
@@ -154,13 +154,13 @@ def _without_faults(
             case {"died": number, "how": how}:
                 raise TrainingError(
                     f"all of `training.devices` {training.devices} ranks must live as long as training does (rank "
-                    f"{number} has ended: {how}). {_see(folder)}"
+                    f"{number} died: {how}). {_see(folder)}"
                 )
         yield message
 
 
 def _see(folder: Path) -> str:
-    return f"The same command goes on from the last checkpoint; {folder / LOG} has what they said."
+    return f"The same command resumes from the last checkpoint; their output is in {folder / LOG}."
 
 
 def _tick(records: list[dict[str, Any]], kept: dict[str, Any], **values: Any) -> Tick:

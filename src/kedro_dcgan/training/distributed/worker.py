@@ -1,6 +1,6 @@
-"""One rank of a training: `torchrun … -m kedro_dcgan.training.distributed.worker data/06_models/ranks/training.json`.
+"""One rank of a training: `torchrun ... -m kedro_dcgan.training.distributed.worker data/06_models/ranks/training.json`.
 
-The first rank sends what training has to show to whoever has written the file; nothing else is written.
+The first rank sends ticks and progress to the process that wrote the launch file. Ranks write nothing else.
 """
 
 import os
@@ -24,17 +24,17 @@ from kedro_dcgan.errors import DcganError
 from kedro_dcgan.training.checkpoints import CheckpointFolder, CheckpointHeader, TrainingStart
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.distributed.messages import MOST_SECONDS_UNREAD, Exchange, LaunchSpec
-from kedro_dcgan.training.distributed.ranks import Ranks
-from kedro_dcgan.training.in_process import training_here
+from kedro_dcgan.training.in_process import train_in_process
 from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import plan_training, require_shares
+from kedro_dcgan.training.ranks import Ranks
 
-# How long ranks wait for the first one: it may be validating, or itself waiting for whoever reads its messages.
+# How long ranks wait for the first one, which may be validating, or waiting until its messages are read.
 _PATIENCE = timedelta(seconds=3 * MOST_SECONDS_UNREAD)
 
 
 def main(file: Path) -> None:
-    """Train as the rank that torchrun's variables say, to the end."""
+    """Train as the rank given by torchrun's environment variables."""
     spec, exchange = LaunchSpec.read(file), Exchange(file.parent)
     if spec.parent is not None:
         threading.Thread(target=_end_with, args=(spec.parent,), daemon=True).start()
@@ -57,7 +57,7 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
     plan = replace(plan, compute=Compute(device, plan.compute.precision, ranks, spec.threads))
     start = TrainingStart(plan, CheckpointHeader(**spec.resume_from) if spec.resume_from else None)
     stored, progress = CheckpointFolder(Path(spec.checkpoints)), _Progress(exchange, ranks.is_first)
-    with training_here(images, stored, training, start, progress.is_asked_to_stop, progress.follow) as run:
+    with train_in_process(images, stored, training, start, progress.is_asked_to_stop, progress.follow) as run:
         if ranks.is_first:
             exchange.stay_alive()
             exchange.send({"begin": run.begin, "calibration": run.calibration.as_dict()})
@@ -69,7 +69,7 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
 
 
 class _Progress:
-    # What the first rank says and asks while it trains.
+    # Reports the progress of the first rank, and asks whether to stop.
     def __init__(self, exchange: Exchange, is_first: bool) -> None:
         self._exchange, self._is_first = exchange, is_first
 
@@ -78,7 +78,7 @@ class _Progress:
             yield batch
             done += len(batch)
             if self._is_first:
-                self._exchange.say_progress(done)
+                self._exchange.report_progress(done)
 
     def is_asked_to_stop(self) -> bool:
         return self._is_first and self._exchange.is_asked_to_stop()
@@ -86,7 +86,7 @@ class _Progress:
 
 @contextmanager
 def _meeting(folder: Path | None, spec: LaunchSpec, number: int, count: int) -> Iterator[torch.device]:
-    # On one machine the ranks meet at a file, elsewhere where torchrun says.
+    # On one machine, ranks rendezvous through a file; otherwise as torchrun says.
     is_cuda = spec.parameters.device in ("auto", "cuda") and torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if is_cuda else torch.device("cpu")
     if is_cuda:
@@ -112,7 +112,7 @@ def _plain(tick: Tick) -> dict[str, Any]:
 
 
 def _end_with(parent: int) -> None:
-    # Nobody would take what this training has to show, or end this process when another rank has died.
+    # Without the parent, nobody reads the ticks, or ends this process when another rank dies.
     launcher = os.getppid()
     while psutil.pid_exists(parent) and os.getppid() == launcher:
         time.sleep(1)

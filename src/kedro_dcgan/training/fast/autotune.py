@@ -1,4 +1,4 @@
-"""Autotune the convolutions of a network on this CPU."""
+"""Autotune the convolutions of both networks on this CPU."""
 
 import math
 import time
@@ -19,9 +19,15 @@ from kedro_dcgan.model.convolution_algorithms import (
     run,
 )
 from kedro_dcgan.model.convolutions import Conv2d, ConvTranspose2d
+from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
+from kedro_dcgan.model.recipes import build_discriminator, build_generator
+from kedro_dcgan.model.sampling import sample_latents
+from kedro_dcgan.training.step import images_in_a_pass
 
 # An operation is run this often, or for this long: the fastest run counts.
 _RUNS, _SECONDS = 7, 0.02
+# Convolutions are timed on at most this many images.
+_MOST_IMAGES = 64
 # Keep the default algorithm unless another one is clearly faster.
 _LEAST_GAIN = 1.1
 # A precision this many times slower than the first one need not be timed to the end.
@@ -36,10 +42,24 @@ class Tuning:
     seconds: Mapping[torch.dtype, float]
 
 
+def tune_networks(
+    generator: GeneratorConfig, discriminator: DiscriminatorConfig, images: int, precisions: Iterable[torch.dtype]
+) -> dict[str, Tuning]:
+    """Tune both networks, by name, for a micro-batch of this many images."""
+    count = min(images, _MOST_IMAGES)
+    d = build_discriminator(discriminator)
+    shape = (images_in_a_pass(d, count), discriminator.channels, discriminator.image_size, discriminator.image_size)
+    latents, precisions = sample_latents(count, generator, 0), dict.fromkeys(precisions)
+    return {
+        "generator": tune(build_generator(generator), latents, precisions),
+        "discriminator": tune(d, torch.zeros(shape), precisions),
+    }
+
+
 def tune(network: nn.Module, inputs: Tensor, precisions: Iterable[torch.dtype]) -> Tuning:
     """Time every operation of every convolution of a network, at the sizes that a batch of `inputs` has there.
 
-    A precision that takes several times as long as the first one, because it is emulated, is given up: its seconds are
+    A precision that is several times slower than the first one, because it is emulated, is dropped: its seconds are
     infinite.
     """
     algorithms: dict[str, dict[str, Algorithm]] = {}

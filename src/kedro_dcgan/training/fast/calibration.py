@@ -16,24 +16,21 @@ import torch
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import in_short
-from kedro_dcgan.model.describe import free_bytes, is_lack_of_memory, training_bytes
-from kedro_dcgan.model.networks import Discriminator, Generator
-from kedro_dcgan.model.sampling import sample_latents
-from kedro_dcgan.model.specs import DiscriminatorSpec, GeneratorSpec
+from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
+from kedro_dcgan.training.costs import free_bytes, is_lack_of_memory, training_bytes
 from kedro_dcgan.training.devices import Compute, hardware_of, has_bfloat16
-from kedro_dcgan.training.fast.autotune import Tuning, tune
+from kedro_dcgan.training.fast.autotune import Tuning, tune_networks
 from kedro_dcgan.training.fast.execution import Calibration, Precision
 from kedro_dcgan.training.fast.trial import Trial
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import Execution
-from kedro_dcgan.training.step import cycle_of, images_in_a_pass
+from kedro_dcgan.training.step import cycle_of
 from kedro_dcgan.training.threads import fewest_fast_threads, most_threads
 
 logger = logging.getLogger(__name__)
 
-# Shorter trainings are not timed.
-_LEAST_CYCLES = 100
-_ROUNDS = 3
+# The minimum length of a training to time it, and the number of rounds.
+_LEAST_CYCLES, _ROUNDS = 100, 3
 # Execution modes other than eager, and the minimum length of a training, in seconds, to try them: capturing takes a
 # second, compiling a minute or two.
 _OTHERS: dict[str, dict[Execution, float]] = {
@@ -43,8 +40,6 @@ _OTHERS: dict[str, dict[Execution, float]] = {
 }
 # Smaller gains are within the noise. bfloat16 also rounds more coarsely: it must win clearly.
 _LEAST_GAIN, _LEAST_GAIN_OF_BFLOAT16 = 1.03, 1.05
-# Algorithms of convolutions are timed on this many images at most.
-_MOST_TUNED = 64
 _DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -75,7 +70,7 @@ def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
 
 
 def calibrate_steps(
-    generator: GeneratorSpec, discriminator: DiscriminatorSpec, training: TrainingParameters, compute: Compute
+    generator: GeneratorConfig, discriminator: DiscriminatorConfig, training: TrainingParameters, compute: Compute
 ) -> Calibration:
     """Calibrate steps outside a training, for profiles and benchmarks."""
     steps = _LEAST_CYCLES * cycle_of(training)
@@ -150,7 +145,7 @@ class _Measurement:
         if self._plan.compute.ranks.count == 1 and _has_room(self._plan, self._training):
             self._choose_execution()
         else:
-            logger.warning("  not compiled: that takes one rank, and memory for a second copy of the training")
+            logger.warning("  not compiled: that needs one rank, and memory for a second copy of the training")
         return self._chosen
 
     def _choose_threads(self) -> None:
@@ -163,13 +158,17 @@ class _Measurement:
 
     def _choose_precision_and_algorithms(self) -> None:
         asked, device = self._training.precision, self._plan.compute.device.type
-        precisions = _candidates(device) if asked == "auto" else [asked]
+        # Without hardware for it, bfloat16 is emulated, slowly.
+        candidates: list[Precision] = ["float32", "bfloat16"] if has_bfloat16(device) else ["float32"]
+        precisions = candidates if asked == "auto" else [asked]
         algorithms: dict[str, dict[str, Any]] = {}
         if self._is_cpu:
             tunings = _tune(self._plan, self._training, precisions)
             algorithms = {network: dict(tuning.algorithms) for network, tuning in tunings.items()}
             if asked == "auto":
-                precisions = [one for one in precisions if not _is_hopeless(one, tunings)]
+                seconds = [item for tuning in tunings.values() for item in tuning.seconds.items()]
+                dropped = {dtype for dtype, taken in seconds if math.isinf(taken)}
+                precisions = [one for one in precisions if _DTYPES[one] not in dropped]
         self._precisions = [replace(self._chosen, precision=one, algorithms=algorithms) for one in precisions]
         trials = [Trial(self._plan, self._training, candidate) for candidate in self._precisions]
         speeds = [0.0 for _ in trials]
@@ -184,7 +183,7 @@ class _Measurement:
         executions: list[Execution] = []
         if wanted is True:
             executions = list(others)[-1:]
-            # Whatever it gains, it is asked for.
+            # Compile, whatever the gain.
             self._chosen = replace(self._chosen, images_per_second=None)
         elif wanted and speed:
             executions = [one for one, seconds in others.items() if self._plan.total_images / speed >= seconds]
@@ -222,33 +221,16 @@ def _without_copies(plan: Plan, training: TrainingParameters, chosen: Calibratio
         return replace(chosen, precision="bfloat16")
     is_faster = False
     if ranks.is_first:
-        seconds = [0.0, 0.0]
-        for tuning in _tune(plan, training, ["float32", "bfloat16"]).values():
-            seconds = [total + tuning.seconds[dtype] for total, dtype in zip(seconds, _DTYPES.values(), strict=True)]
-        is_faster = seconds[0] > _LEAST_GAIN_OF_BFLOAT16 * seconds[1]
+        tunings = _tune(plan, training, ["float32", "bfloat16"]).values()
+        float32, bfloat16 = (sum(tuning.seconds[dtype] for tuning in tunings) for dtype in _DTYPES.values())
+        is_faster = float32 > _LEAST_GAIN_OF_BFLOAT16 * bfloat16
     return replace(chosen, precision="bfloat16" if ranks.any(is_faster, device) else "float32")
 
 
 def _tune(plan: Plan, training: TrainingParameters, precisions: list[Precision]) -> dict[str, Tuning]:
-    count = min(training.images_at_once, _MOST_TUNED)
-    judged = images_in_a_pass(plan.discriminator, count)
-    latents = sample_latents(count, plan.generator, 0)
-    images = torch.zeros(judged, plan.generator.channels, plan.generator.image_size, plan.generator.image_size)
-    # Penalties are computed in float32, whatever the precision.
-    dtypes = dict.fromkeys([torch.float32, *(_DTYPES[one] for one in precisions)])
-    return {
-        "generator": tune(Generator(plan.generator), latents, dtypes),
-        "discriminator": tune(Discriminator(plan.discriminator), images, dtypes),
-    }
-
-
-def _is_hopeless(precision: Precision, tunings: Mapping[str, Tuning]) -> bool:
-    return any(math.isinf(tuning.seconds.get(_DTYPES[precision], 0.0)) for tuning in tunings.values())
-
-
-def _candidates(device: str) -> list[Precision]:
-    # Without hardware for it, bfloat16 is emulated, slowly.
-    return ["float32", "bfloat16"] if has_bfloat16(device) else ["float32"]
+    # Also in float32, in which penalties are always computed.
+    dtypes = [torch.float32, *(_DTYPES[one] for one in precisions)]
+    return tune_networks(plan.generator, plan.discriminator, training.images_at_once, dtypes)
 
 
 def _named(candidate: Calibration) -> str:

@@ -1,7 +1,7 @@
-"""Steps that are recorded once and replayed: a GPU gets their hundreds of kernels in one call (CUDA graphs).
+"""Steps that are captured once and replayed as CUDA graphs: the GPU gets their hundreds of kernels in one call.
 
-A recording reads and writes the same memory each time. So what is new in a step, its real images and what it draws,
-lies in buffers that are filled before the replay.
+A graph reads and writes the same memory in each replay. So the real images and random draws of a step lie in buffers
+that are filled before the replay.
 https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
@@ -20,35 +20,35 @@ from kedro_dcgan.training.devices import Compute, staged
 
 logger = logging.getLogger(__name__)
 
-# Steps of a kind that are taken as they are written before one is recorded: optimisers make their moments, and
-# libraries choose their algorithms. The last of them makes the buffers.
+# Steps of a variant that run eagerly before one is captured: optimisers create their moments, and libraries choose
+# their algorithms. The last of them creates the buffers.
 STEPS_BEFORE = 3
 
 TakeStep = Callable[[Tensor, Draws], Tensor]
 Replay = Callable[[], Tensor]
-# Turns a function, which it does not run, into what does the same whenever it is called, on the same memory.
-Record = Callable[[Callable[[], Tensor]], Replay]
+# Captures a function without running it, and returns its replay.
+Capture = Callable[[Callable[[], Tensor]], Replay]
 
 
-class RecordedSteps:
-    """Takes steps as a function would, once there are some of a kind from a recording.
+class CapturedSteps:
+    """Runs steps, by variant: the first ones eagerly, then captured and replayed.
 
-    Steps of a kind do the same operations on tensors of the same shapes. If one cannot be recorded, a warning says so
-    once, and all are taken as they are written.
+    Steps of a variant run the same operations on tensors of the same shapes. If one cannot be captured,
+    all steps run eagerly, with one warning.
     """
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
-        self._record: Record = CudaRecorder()
+        self._capture: Capture = CudaCapture()
         self._is_possible = True
         self._taken: dict[Hashable, int] = {}
         self._buffers: dict[Hashable, _Buffers] = {}
         self._replays: dict[Hashable, Replay] = {}
 
     def __call__(self, take: TakeStep, kind: Hashable, real_images: Tensor, source: torch.Generator) -> Tensor:
-        """Take a step on real images, with what is drawn from `source`.
+        """Run a step on real images, with draws from `source`.
 
-        (`take` is not kept: what belongs to a step would hold on to it, and both to a GPU's memory.)
+        `take` is not kept: it refers to the training, and so to the memory of the GPU.
         """
         taken = self._taken[kind] = self._taken.get(kind, 0) + 1
         if not self._is_possible or taken < STEPS_BEFORE:
@@ -56,41 +56,41 @@ class RecordedSteps:
         if taken == STEPS_BEFORE:
             buffers = self._buffers[kind] = _Buffers(real_images.clone(), KeptDraws(source, self._compute))
             return take(buffers.real_images, buffers.draws)
-        if kind not in self._replays and not self._try_to_record(take, kind):
+        if kind not in self._replays and not self._try_to_capture(take, kind):
             return take(real_images, Draws(source, self._compute))
         self._buffers[kind].fill(real_images, source)
         return self._replays[kind]()
 
-    def _try_to_record(self, take: TakeStep, kind: Hashable) -> bool:
+    def _try_to_capture(self, take: TakeStep, kind: Hashable) -> bool:
         buffers = self._buffers[kind]
         try:
-            self._replays[kind] = self._record(lambda: take(buffers.real_images, buffers.draws.again()))
+            self._replays[kind] = self._capture(lambda: take(buffers.real_images, buffers.draws.again()))
         except RuntimeError as error:
-            # Ending a recording that has failed fails, too, and says less.
+            # Ending a failed capture raises another error, which says less.
             fault = in_short(error.__context__ or error)
-            logger.warning("  steps cannot be recorded as CUDA graphs here, and are not (%s)", fault)
+            logger.warning("  steps cannot be captured as CUDA graphs here and run eagerly (%s)", fault)
             self._is_possible = False
             self._replays.clear()
         return kind in self._replays
 
 
-class CudaRecorder:
-    """Records on the current CUDA device. Recordings are replayed one after the other, and share their memory."""
+class CudaCapture:
+    """Captures on the current CUDA device. Graphs are replayed one after the other, and share their memory."""
 
     def __init__(self) -> None:
         self._pool: Any = None
 
     def __call__(self, function: Callable[[], Tensor]) -> Replay:
-        """Record a function without running it; what it returns is copied, since the next replay writes over it."""
+        """Capture a function without running it. Replays return a copy, because the next one overwrites the result."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        # No recording of before may be taken apart while this one is made.
+        # No earlier graph may be freed during a capture.
         gc.collect()
         try:
-            # The thread that gathers batches may allocate memory meanwhile.
+            # Meanwhile, the thread that gathers batches may allocate memory.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 values = function()
         except RuntimeError:
-            # One that has failed may leave its own.
+            # A failed capture may leave its own stream.
             torch.cuda.set_stream(stream)
             raise
         self._pool = graph.pool()
@@ -104,7 +104,7 @@ class CudaRecorder:
 
 @dataclass(frozen=True)
 class KeptDraws(Draws):
-    """Draws that keep what they have drawn, to be drawn anew in the same places."""
+    """Draws into buffers that later draws refill."""
 
     kept: list[tuple[Draw, Tensor]] = field(default_factory=list)
 
@@ -114,13 +114,13 @@ class KeptDraws(Draws):
         return own
 
     def fill(self, source: torch.Generator) -> None:
-        """Draw all of it from another source."""
+        """Refill the buffers from another source."""
         for draw, buffer in self.kept:
             own = self.compute.ranks.rows_of(draw(source))
             buffer.copy_(staged(own, buffer.device), non_blocking=True)
 
     def again(self) -> Draws:
-        """Return draws that give the same buffers in the same order."""
+        """Return draws that return the same buffers in the same order."""
         return _Buffered(self.source, self.compute, iter([buffer for _, buffer in self.kept]))
 
 

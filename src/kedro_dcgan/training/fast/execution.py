@@ -10,21 +10,22 @@ from typing import Any, Literal
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.convolution_algorithms import Algorithms
+from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.fast.autotune import use_algorithms
-from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
+from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE, CapturedSteps
 from kedro_dcgan.training.state import Execution, TrainingState
-from kedro_dcgan.training.step import cycle_of
+from kedro_dcgan.training.step import Runner, Step, cycle_of
 
 Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Everything about a training that is chosen for the machine.
+    """The choices for this machine.
 
-    `threads` are those of a process on a CPU, for training and for validation. `algorithms` are those of the
-    convolutions, by network and layer (`training/fast/autotune.py`); a layer that is not listed uses the default ones.
-    `images_per_second` is the speed that was measured on `hardware`, if any was.
+    `threads` are intra-op threads per process on a CPU. `algorithms` are those of the convolutions, by network and
+    layer (`autotune.py`); layers that are not listed use the defaults. `images_per_second` is the speed measured on
+    `hardware`, if any.
     """
 
     device: str
@@ -47,7 +48,7 @@ class Calibration:
 
 
 def set_up(state: TrainingState, calibration: Calibration, stored: Calibration | None = None) -> None:
-    """Apply a calibration to a state; checkpoints get it, or another one that is to be `stored`."""
+    """Apply a calibration to a state. Checkpoints store it, or `stored` instead."""
     state.calibration = (stored or calibration).as_dict()
     for name, algorithms in calibration.algorithms.items():
         use_algorithms(getattr(state, name), algorithms)
@@ -65,6 +66,16 @@ def execute(state: TrainingState, execution: Execution) -> None:
     if "compiled" in execution:
         state.generator.compile()
         state.discriminator.compile()
+
+
+def runner_of(state: TrainingState, compute: Compute) -> Runner | None:
+    """Return the function that runs the steps of a state: as CUDA graphs, or nothing to run them eagerly."""
+    return CapturedSteps(compute) if "graphed" in state.execution else None
+
+
+def step_of(state: TrainingState, training: TrainingParameters, compute: Compute) -> Step:
+    """Return the step of a state, run as its execution mode says."""
+    return Step(state, training, compute, runner_of(state, compute))
 
 
 def steps_until_captured(training: TrainingParameters) -> int:

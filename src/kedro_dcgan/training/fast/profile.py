@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, and how near to the hardware's limit it is."""
+"""Profile of a training step: time by part, and speed relative to the roofline of the device."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -10,20 +10,21 @@ from torch.nn.functional import conv2d
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.model.describe import flops_per_image
 from kedro_dcgan.model.sampling import to_model_range
+from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.fast.execution import step_of
 from kedro_dcgan.training.state import TrainingState
-from kedro_dcgan.training.step import PARTS, Step
+from kedro_dcgan.training.step import PARTS
 
 _WARM_UP = 3
 
 
 @dataclass(frozen=True)
 class StepProfile:
-    """Milliseconds of a step by part, its speed in images and FLOPs, and that of the device's matrix products.
+    """Milliseconds of a step by part, its speed in images/s and FLOP/s, and the device's rate of matrix products.
 
-    Parts are timed on the device. Speeds are of steps that nobody watched: watching takes time.
+    Parts are timed on the device. Speeds are of steps without the profiler, which costs time itself.
     """
 
     milliseconds: dict[str, float]
@@ -36,7 +37,7 @@ class StepProfile:
 def profile_step(
     state: TrainingState, training: TrainingParameters, compute: Compute, batches: Iterable[Tensor], steps: int
 ) -> StepProfile:
-    """Train on `2 * steps + 3` batches of uint8 images: to warm up, to be timed, and watched by torch's profiler."""
+    """Train on `2 * steps + 3` batches of uint8 images: to warm up, to time, and under torch's profiler."""
     run = _Run(state, training, compute, batches)
     run.take(_WARM_UP)
     seconds = run.take(steps)
@@ -45,7 +46,7 @@ def profile_step(
         watched = run.take(steps)
     of_parts = _milliseconds(trace, compute, steps)
     images_per_second = steps * training.batch_size / seconds
-    flops = flops_per_image(state.generator.spec, state.discriminator.spec, training)
+    flops = flops_per_image(state.generator.config, state.discriminator.config, training)
     return StepProfile(
         {**of_parts, "the rest": max(0.0, 1000 * watched / steps - sum(of_parts.values()))},
         images_per_second,
@@ -58,10 +59,11 @@ def profile_step(
 def matrix_rate(compute: Compute, size: int | None = None, seconds: float = 1.0) -> float:
     """Return the FLOP/s of products of large square matrices in the precision of `compute`: the roofline.
 
-    The same product is timed as a convolution of 1x1, too, and the faster one counts: torch's libraries for the two
-    differ, on some processors by more than twice. (On a GPU in float32, convolutions use TF32 and products do not.)
+    The same product is also timed as a 1x1 convolution, and the faster one counts: torch uses two libraries, which
+    differ by more than a factor of two on some processors. (On a GPU in float32, convolutions use TF32 and products do
+    not.)
     """
-    # A GPU is not filled by less.
+    # Smaller products do not fill a GPU.
     size = size or (8192 if compute.device.type == "cuda" else 2048)
     dtype = torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
     matrix = torch.randn(size, size).to(compute.device, dtype)
@@ -88,23 +90,23 @@ class _Run:
         self, state: TrainingState, training: TrainingParameters, compute: Compute, batches: Iterable[Tensor]
     ) -> None:
         self._means, self._compute = state.means, compute
-        self._step, self._batches = Step(state, training, compute), iter(batches)
+        self._step, self._batches = step_of(state, training, compute), iter(batches)
 
     def take(self, steps: int) -> float:
-        """Take steps as the loop does, and return how many seconds they took."""
+        """Take steps as the loop does; return the seconds."""
         started = time.perf_counter()
         for _ in range(steps):
             with record_function("data"):
                 images = to_model_range(next(self._batches))
             self._means.add(self._step(images))
         with record_function("logging"):
-            self._means.look()
+            self._means.read()
         _wait(self._compute)
         return time.perf_counter() - started
 
 
 def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, float]:
-    # A GPU has a part of its own for each of the host's: from the first operation of it to the last.
+    # On a GPU, each part of the host has a counterpart, from its first operation to its last.
     is_cuda = compute.device.type == "cuda"
     kind, attribute = ("CUDA", "device_time_total") if is_cuda else ("CPU", "cpu_time_total")
     events = [event for event in trace.key_averages() if event.device_type.name == kind]

@@ -1,6 +1,6 @@
-"""The processes that train one model together: each works on its rows of every batch.
+"""Ranks: the processes that train one model together, each on its rows of every batch.
 
-What they have to say to each other they say here, but for the layers of `training/spread.py`.
+All communication between ranks is here and in `distributed/layers.py`. Alone, a rank communicates with nobody.
 """
 
 from collections.abc import Sequence
@@ -27,16 +27,16 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that shows, measures and saves."""
+        """Whether this rank samples, validates and saves."""
         return self.number == 0
 
     def rows_of(self, whole: Rows) -> Rows:
-        """Return this rank's rows, one of `count` equal shares in order, of what is there for all."""
+        """Return this rank's rows, one of `count` equal shares."""
         size = len(whole) // self.count
         return whole[self.number * size : (self.number + 1) * size]
 
     def rows_of_batch(self, batch: Rows, parts: int) -> Rows:
-        """Return this rank's rows of each of the `parts` that a batch is worked through in, one after the other."""
+        """Return this rank's rows of each of the `parts` micro-batches of a batch."""
         shares = batch.reshape(parts, self.count, -1, *batch.shape[1:])[:, self.number]
         return shares.reshape(-1, *batch.shape[1:])
 
@@ -59,7 +59,7 @@ class Ranks:
         return of_all.view(self.count, -1)
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Tell whether the flag is set in any rank. Waits for the device."""
+        """Return whether the flag is set in any rank. Waits for the device."""
         return bool(self.gather(torch.tensor([float(flag)], device=device)).any()) if self.count > 1 else flag
 
 

@@ -1,10 +1,12 @@
 import pytest
 import torch
+from networks import discriminator_config, generator_config
 from recipes import tiny_training
 
 from kedro_dcgan.errors import ParameterError, TrainingError
-from kedro_dcgan.model.describe import checkpoint_bytes, describe, name_lack_of_memory, require_memory
-from kedro_dcgan.model.recipes import network_specs
+from kedro_dcgan.model.describe import describe
+from kedro_dcgan.model.recipes import network_configs
+from kedro_dcgan.training.costs import checkpoint_bytes, free_bytes, name_lack_of_memory, require_memory
 
 CPU = torch.device("cpu")
 FULL = r"training must fit into the memory of cpu .*`training.batch_size` 8 in 1 part\).*gradient_accumulation=2"
@@ -13,18 +15,32 @@ FULL = r"training must fit into the memory of cpu .*`training.batch_size` 8 in 1
 def test_networks_that_do_not_fit_are_refused_before_they_are_built():
     training = tiny_training(architecture="simpsons200", generator__width=32, discriminator__width=32)
     with pytest.raises(ParameterError, match=r"must fit into the memory of cpu: training needs at least .* GB"):
-        require_memory(*network_specs(200, 3, training), 100_000, CPU)
+        require_memory(*network_configs(200, 3, training), 100_000, CPU)
 
 
 def test_the_copy_for_a_checkpoint_counts_where_it_is_in_the_same_memory(monkeypatch):
-    specs = network_specs(32, 1, tiny_training())
-    needed = sum(describe(spec, 8).training_bytes for spec in specs)
-    monkeypatch.setattr("kedro_dcgan.model.describe.free_bytes", lambda _: needed)
-    require_memory(*specs, 8, torch.device("cuda"))
+    configs = network_configs(32, 1, tiny_training())
+    needed = sum(describe(config, 8).training_bytes for config in configs)
+    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda _: needed)
+    require_memory(*configs, 8, torch.device("cuda"))
     with pytest.raises(ParameterError, match="to copy a checkpoint from"):
-        require_memory(*specs, 8, CPU)
-    monkeypatch.setattr("kedro_dcgan.model.describe.free_bytes", lambda _: needed + checkpoint_bytes(*specs))
-    require_memory(*specs, 8, CPU)
+        require_memory(*configs, 8, CPU)
+    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda _: needed + checkpoint_bytes(*configs))
+    require_memory(*configs, 8, CPU)
+
+
+def test_networks_that_do_not_fit_into_memory_are_refused_with_what_would(monkeypatch):
+    networks = generator_config("simpsons200", 200, 3, 100, 32), discriminator_config("simpsons200", 200, 3, 32)
+    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda device: 10**10)
+    with pytest.raises(
+        ParameterError, match=r"at least \d+\.\d GB, 1\d\.\d of it for .* \(got 10\.0 GB free\).*_light"
+    ):
+        require_memory(*networks, 128, CPU)
+    require_memory(networks[0], discriminator_config("simpsons200_light", 200, 3, 32), 128, CPU)
+
+
+def test_free_memory_is_less_than_all_of_it():
+    assert 10**8 < free_bytes(CPU) < 10**14
 
 
 def test_a_memory_that_runs_out_is_told_in_one_line():
@@ -46,8 +62,8 @@ def test_a_checkpoint_is_about_as_large_as_is_said(tmp_path):
     from kedro_dcgan.training.state import create_state
 
     training = tiny_training(ema__half_life=100, generator__width=32, discriminator__width=32)
-    specs = network_specs(32, 1, training)
-    state = create_state(*specs, training, Compute(CPU, "float32"))
+    configs = network_configs(32, 1, training)
+    state = create_state(*configs, training, Compute(CPU, "float32"))
     for network, optimiser in (
         (state.generator, state.generator_optimiser),
         (state.discriminator, state.discriminator_optimiser),
@@ -56,4 +72,4 @@ def test_a_checkpoint_is_about_as_large_as_is_said(tmp_path):
             weight.grad = torch.zeros_like(weight)
         optimiser.step()
     torch.save({**state.state_dict(), "best": state.generator.state_dict()}, tmp_path / "state.pt")
-    assert (tmp_path / "state.pt").stat().st_size == pytest.approx(checkpoint_bytes(*specs), rel=0.1)
+    assert (tmp_path / "state.pt").stat().st_size == pytest.approx(checkpoint_bytes(*configs), rel=0.1)
