@@ -1,10 +1,10 @@
-# The few commands that people and CI use. `make run` and `make test` make the environment if it is not there.
+# The commands that developers and CI use. All but `make help` create the environment if it does not exist.
 .DEFAULT_GOAL := help
 .PHONY: help run test test-slow check bench ui lock
 
 PYTHON ?= python3
 VENV ?= .venv
-# A preset, a folder of conf/: `make run PRESET=smoke`. Not taken from the shell's variables.
+# A preset is a folder of conf/: `make run PRESET=smoke`. The shell's variables are ignored.
 PRESET :=
 
 BIN := $(VENV)/bin
@@ -12,13 +12,13 @@ READY := $(VENV)/.ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
 help:
-	@echo "make run     train on the embedded digits, evaluate, export, register   (PRESET=smoke: in seconds)"
-	@echo "make test    run the tests"
-	@echo "make test-slow   the longer proofs: trainings killed at random moments"
-	@echo "make check   lint, types, import contracts"
-	@echo "make bench   measure speed against named peers"
-	@echo "make ui      compare runs in the browser"
-	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
+	@echo "make run         train on the embedded digits, evaluate, export, register   (PRESET=smoke: in seconds)"
+	@echo "make test        run the tests"
+	@echo "make test-slow   run the slow tests: trainings killed at random steps"
+	@echo "make check       check style, types and import contracts"
+	@echo "make bench       benchmark against named peers"
+	@echo "make ui          compare runs in the browser"
+	@echo "make lock        update requirements.lock from pyproject.toml"
 
 run: $(READY)
 	kedro run$(if $(PRESET), --env=$(PRESET))
@@ -53,10 +53,10 @@ lock: $(READY)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --upgrade --universal --generate-hashes --extra dev --no-emit-index-url pyproject.toml -o requirements.lock
 	@echo uv | UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url - -o requirements-uv.lock
 
-# uv reads the same index as pip from UV_INDEX_URL, if yours is not the public one.
+# If you do not use the public package index, set UV_INDEX_URL to the index of pip.
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Error: Python must be 3.11 or newer (got %s). Pass another: make PYTHON=python3.12." % sys.version.split()[0])'
-	@echo "environment   making $(VENV) from requirements.lock: some minutes and 6 GB, the first time only"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Error: Python must be 3.11 or newer (got %s). Name another one: make PYTHON=python3.12." % sys.version.split()[0])'
+	@echo "environment   creating $(VENV) from requirements.lock: minutes and 6 GB, the first time only"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@VIRTUAL_ENV=$(abspath $(VENV)) uv pip sync $$([ -t 2 ] || echo --quiet) --require-hashes requirements.lock
