@@ -130,10 +130,10 @@ def test_a_limit_above_the_machine_is_the_machine(tmp_path):
 def container(tmp_path, monkeypatch):
     """One CPU and 0.4 GB, for everything that asks."""
     root = fake_tree(tmp_path / "container", "0::/\n", V2, v2_files("", "100000 100000"))
-    for module in ("gan.devices", "gan.threads", "pipelines.ingestion.nodes"):
+    for module in ("training.devices", "training.threads", "pipelines.ingestion.nodes"):
         monkeypatch.setattr(f"kedro_dcgan.{module}.usable_cores", partial(limits.usable_cores, root))
     monkeypatch.setattr("kedro_dcgan.training.devices.total_memory", partial(limits.total_memory, root))
-    monkeypatch.setattr("kedro_dcgan.model.describe.available_memory", partial(limits.available_memory, root))
+    monkeypatch.setattr("kedro_dcgan.training.costs.available_memory", partial(limits.available_memory, root))
 
 
 @pytest.fixture

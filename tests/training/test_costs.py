@@ -9,7 +9,7 @@ from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.costs import checkpoint_bytes, free_bytes, name_lack_of_memory, require_memory
 
 CPU = torch.device("cpu")
-FULL = r"training must fit into the memory of cpu .*`training.batch_size` 8 in 1 part\).*gradient_accumulation=2"
+FULL = r"training must fit into the memory of cpu .*`training.batch_size` 8 in 1 micro-batch\).*gradient_accumulation=2"
 
 
 def test_networks_that_do_not_fit_are_refused_before_they_are_built():
