@@ -21,7 +21,7 @@ def trained():
     return TrainedGenerator(generator.config, snapshot_weights(generator), "digest", 640, {"seed": 0})
 
 
-def test_trained_generator_comes_back_and_draws_the_same_images(tmp_path, trained):
+def test_a_loaded_generator_generates_the_same_images(tmp_path, trained):
     dataset = TrainedGeneratorDataset(tmp_path / "generator")
     dataset.save(trained)
     loaded = dataset.load()
@@ -50,7 +50,7 @@ def test_a_damaged_generator_is_refused_in_one_line(tmp_path, trained, damage):
     assert "\n" not in str(caught.value.__cause__)
 
 
-def test_weights_that_do_not_fit_the_network_are_refused(trained):
+def test_weights_of_another_network_are_refused(trained):
     other = TrainedGenerator(generator_config("dcgan", 16, 1, 6, 8), trained.weights, "digest", 0)
     with pytest.raises(ModelError, match="must fit its network"):
         other.build()

@@ -1,4 +1,4 @@
-"""A training that becomes slow says so once, with what uses the cores and what to set."""
+"""A slow training warns once, with the load of other programs and the parameter to set."""
 
 import multiprocessing
 import time
@@ -16,17 +16,17 @@ def watch(monkeypatch, others, threads=2, images_per_second=100.0):
     return SpeedWatch(Calibration("cpu", "this machine", "float32", threads, images_per_second=images_per_second))
 
 
-def said(watched, speeds):
+def warnings(watched, speeds):
     return [watched.advice(one) for one in speeds]
 
 
-def test_the_second_slow_tick_in_a_row_is_advised_on_once(monkeypatch):
-    lines = said(watch(monkeypatch, 1.0), [90, 40, 60, 40, 40, 40, 90, 40, 40])
+def test_the_second_consecutive_slow_tick_warns_once(monkeypatch):
+    lines = warnings(watch(monkeypatch, 1.0), [90, 40, 60, 40, 40, 40, 90, 40, 40])
     assert [line is not None for line in lines] == [False] * 4 + [True] + [False] * 4
     assert all(text in lines[4] for text in ("1.0", "40", "100", "training.threads=1"))
 
 
-def test_a_child_that_ends_while_it_is_looked_at_is_survived(monkeypatch):
+def test_a_child_process_that_ends_during_the_measurement_is_ignored(monkeypatch):
     def gone(self, recursive):
         child = psutil.Process()
         child.cpu_times = lambda: (_ for _ in ()).throw(psutil.NoSuchProcess(1))
@@ -37,26 +37,26 @@ def test_a_child_that_ends_while_it_is_looked_at_is_survived(monkeypatch):
 
 
 @pytest.mark.parametrize(("others", "threads"), [(1.0, 1), (0.1, 2)])
-def test_what_would_not_help_is_not_advised(monkeypatch, others, threads):
-    _, line = said(watch(monkeypatch, others, threads), [40, 40])
+def test_fewer_threads_are_not_advised_where_they_would_not_help(monkeypatch, others, threads):
+    _, line = warnings(watch(monkeypatch, others, threads), [40, 40])
     assert "training.threads" not in line
 
 
-def test_without_a_measured_speed_nothing_is_said(monkeypatch):
-    assert said(watch(monkeypatch, 1.0, images_per_second=None), [1, 1, 1]) == [None] * 3
+def test_without_a_measured_speed_there_is_no_warning(monkeypatch):
+    assert warnings(watch(monkeypatch, 1.0, images_per_second=None), [1, 1, 1]) == [None] * 3
 
 
-def test_the_load_of_others_is_what_this_process_and_its_children_do_not_use(monkeypatch):
-    # Seconds, those that all cores were busy in, and those of this process.
+def test_the_load_of_others_excludes_this_process_and_its_children(monkeypatch):
+    # Wall-clock seconds, busy seconds of all cores, and CPU seconds of this process.
     moments = iter([(0.0, 100.0, 5.0), (10.0, 115.0, 14.0), (20.0, 120.0, 24.0)])
     monkeypatch.setattr(speed._Load, "_now", lambda self: next(moments))
     load = speed._Load()
     assert load.of_others() == pytest.approx(0.6)
-    # (Clocks are not read at the same moment.)
+    # The clocks are not read at the same moment, so the difference may be negative.
     assert load.of_others() == 0.0
 
 
-def test_what_this_process_and_its_children_use_is_counted():
+def test_cpu_time_of_this_process_and_its_children_is_counted():
     load = speed._Load()
     _, total, own = load._now()
     child = multiprocessing.get_context("fork").Process(target=spin, args=(0.5,))
@@ -64,7 +64,7 @@ def test_what_this_process_and_its_children_use_is_counted():
     spin(0.5)
     child.join()
     _, total_after, own_after = load._now()
-    # Half a second of each.
+    # Half a second each.
     assert own_after - own > 0.9
     assert total_after - total > 0.4
 

@@ -1,4 +1,4 @@
-"""Any single-file Kedro dataset, made safe against half-written files."""
+"""Datasets that write one file atomically: a reader sees the old file or the new one, never half of it."""
 
 import base64
 from pathlib import Path
@@ -12,7 +12,7 @@ from kedro_dcgan.storage import atomic_file
 
 
 class AtomicDataset(AbstractDataset[Any, Any]):
-    """Wraps a dataset that keeps its data in one local file; saves go to a temporary file first.
+    """Wraps any dataset of one local file.
 
     Example:
         >>> import tempfile, pathlib
@@ -31,14 +31,14 @@ class AtomicDataset(AbstractDataset[Any, Any]):
         """Load with the wrapped dataset.
 
         Raises:
-            DataError: if there is no such file.
+            DataError: if the file does not exist.
         """
         if not self._exists():
-            raise DataError(f"`{self.path}` must be there (it is not). Make it with the pipelines before: kedro run.")
+            raise DataError(f"`{self.path}` must exist (it does not). Run the pipelines that make it: kedro run.")
         return self._wrapped(self.path).load()
 
     def save(self, data: Any) -> None:
-        """Save with the wrapped dataset, then move the file into place."""
+        """Save with the wrapped dataset to a temporary file, then rename it."""
         with atomic_file(self.path) as temporary:
             self._wrapped(temporary).save(data)
 
@@ -52,11 +52,8 @@ class AtomicDataset(AbstractDataset[Any, Any]):
         return {"filepath": str(self.path), "dataset": self._config["type"]}
 
 
-# TODO(merge) datasets.bytes_dataset
-
-
 class BytesDataset(AbstractDataset[bytes, bytes]):
-    """Keeps bytes in a file.
+    """Bytes in a file.
 
     Example:
         >>> import tempfile
@@ -70,12 +67,12 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
         self.path = Path(filepath)
 
     def save(self, data: bytes) -> None:
-        """Write them; the file takes its place when it is complete."""
+        """Write the bytes."""
         with atomic_file(self.path) as temporary:
             temporary.write_bytes(data)
 
     def load(self) -> bytes:
-        """Read them."""
+        """Read the bytes."""
         return self.path.read_bytes()
 
     def _exists(self) -> bool:
@@ -85,19 +82,16 @@ class BytesDataset(AbstractDataset[bytes, bytes]):
         return {"filepath": str(self.path)}
 
 
-# TODO(merge) datasets.previewed_datasets
-
-
 class PictureDataset(AtomicDataset):
-    """A PNG file, written by any dataset that writes one."""
+    """A PNG file, which Kedro-Viz shows."""
 
     def preview(self) -> ImagePreview:
-        """Return the picture, in base64."""
+        """Return the picture in base64."""
         return ImagePreview(base64.b64encode(self.path.read_bytes()).decode())
 
 
 class TableDataset(AtomicDataset):
-    """A table, kept by any dataset that loads as a pandas DataFrame."""
+    """A pandas DataFrame, which Kedro-Viz shows."""
 
     def preview(self, rows: int = 20) -> TablePreview:
         """Return the first rows."""
@@ -106,7 +100,7 @@ class TableDataset(AtomicDataset):
 
 
 class PageDataset(AtomicDataset):
-    """An HTML page."""
+    """An HTML page, which Kedro-Viz shows."""
 
     def preview(self) -> HTMLPreview:
         """Return the page."""

@@ -1,4 +1,4 @@
-"""An animated GIF."""
+"""The progress of a training: its sample grids, and animations of them as GIF and MP4."""
 
 import json
 from fractions import Fraction
@@ -13,9 +13,11 @@ from kedro_dcgan.errors import DataError
 from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid
 from kedro_dcgan.storage import atomic_file
 
+_CURRENT = "current.json"
+
 
 class AnimationDataset(AbstractDataset[Animation, Any]):
-    """Writes pictures as a GIF that plays for ever and rests on its last picture.
+    """Writes a GIF that repeats, and shows its last picture for longer.
 
     Example:
         >>> import tempfile, pathlib
@@ -41,8 +43,8 @@ class AnimationDataset(AbstractDataset[Animation, Any]):
             first.save(temporary, save_all=True, append_images=others, duration=durations, loop=0)
 
     def load(self) -> NoReturn:
-        """Refuse: it is made to be looked at."""
-        raise DataError(f"`{self.path}` is only written. Load `sample_frames` for the pictures.")
+        """Refuse to load the animation."""
+        raise DataError(f"`{self.path}` must not be loaded (it is write-only). Load `sample_frames` for the pictures.")
 
     def _exists(self) -> bool:
         return self.path.is_file()
@@ -51,11 +53,8 @@ class AnimationDataset(AbstractDataset[Animation, Any]):
         return {"filepath": str(self.path)}
 
 
-# TODO(merge) datasets.video_dataset
-
-
 class VideoDataset(AnimationDataset):
-    """Writes pictures as an MP4 that rests on its last picture.
+    """Writes an MP4 that shows its last picture for longer.
 
     Example:
         >>> import tempfile, pathlib
@@ -64,20 +63,20 @@ class VideoDataset(AnimationDataset):
         >>> VideoDataset(filepath=path).save(Animation(pictures, frames_per_second=2))
         >>> import av
         >>> with av.open(str(path)) as video:
-        ...     sum(1 for _ in video.decode(video=0))  # the last one rests for 1.5 seconds
+        ...     sum(1 for _ in video.decode(video=0))  # the last one is shown for 1.5 seconds more
         6
     """
 
     def save(self, data: Animation) -> None:
         """Write the file."""
-        # Here, because only export needs it.
+        # A lazy import: only the export needs it, and every command imports this module.
         import av
 
         rest = [data.pictures[-1]] * round(self.REST_SECONDS * data.frames_per_second)
         height, width = _even(data.pictures[0]).shape[:2]
         with atomic_file(self.path) as temporary, av.open(str(temporary), "w") as video:
             rate = Fraction(data.frames_per_second).limit_denominator(1000)
-            # Few pictures, seen one by one: nearly without loss. Half the colours is what all players know.
+            # Nearly lossless, because viewers look at single pictures. All players support yuv420p.
             stream = video.add_stream("libx264", rate=rate, options={"crf": "12", "preset": "slow"})
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             for picture in [*data.pictures, *rest]:
@@ -86,18 +85,13 @@ class VideoDataset(AnimationDataset):
 
 
 def _even(picture: np.ndarray) -> np.ndarray:
-    # RGB, with a black line more where a side is odd, which the format does not allow.
+    """Convert to RGB, and pad odd sides, which the format does not allow, with black."""
     colour = picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
     return np.pad(colour, [(0, colour.shape[0] % 2), (0, colour.shape[1] % 2), (0, 0)])
 
 
-# TODO(merge) datasets.sample_frames_dataset
-
-_CURRENT = "current.json"
-
-
 class SampleFramesDataset(AbstractDataset[SampleFrames, list[SampleGrid]]):
-    """Adds frames with each save; loads those of the training that was saved last, oldest first, up to where it is.
+    """Adds the new frames of a training with each save; loads all frames of the current one up to its `images_seen`.
 
     Example:
         >>> import tempfile
@@ -124,16 +118,16 @@ class SampleFramesDataset(AbstractDataset[SampleFrames, list[SampleGrid]]):
             temporary.write_text(json.dumps(current) + "\n", encoding="utf-8")
 
     def load(self) -> list[SampleGrid]:
-        """Read the frames of the training that was saved last."""
+        """Read the frames of the training that was saved last, oldest first."""
         current = json.loads((self.path / _CURRENT).read_text(encoding="utf-8"))
         return self.of(current["training_id"], current["images_seen"])
 
     def file_of(self, training_id: str, images_seen: int) -> Path:
-        """Return where a frame is."""
+        """Return the path of a frame."""
         return self.path / training_id / f"{images_seen:012d}.png"
 
     def of(self, training_id: str, images_seen: int) -> list[SampleGrid]:
-        """Read the frames of a training up to a moment."""
+        """Read the frames of a training up to `images_seen`."""
         files = sorted(self.path.glob(f"{training_id}/[0-9]*.png"))
         frames = [SampleGrid(int(file.stem), np.asarray(Image.open(file))) for file in files]
         return [frame for frame in frames if frame.images_seen <= images_seen]

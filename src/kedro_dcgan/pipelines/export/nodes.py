@@ -1,4 +1,4 @@
-"""Write what people look at and what other programs load."""
+"""Export samples, animations, training curves, and the generator with its metrics and in other formats."""
 
 import logging
 from contextlib import nullcontext
@@ -26,51 +26,51 @@ _BATCH = 64
 
 
 def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tuple[np.ndarray, Image.Image]:
-    """Return samples, uint8 `(N, C, H, W)`, and all of them in one picture."""
+    """Return samples, uint8 `(N, C, H, W)`, and a grid of them."""
     latents = sample_latents(export.samples, generator.config, export.seed)
     network = generator.build()
-    # A sample for the timing takes a dozen batches.
+    # To measure the number of threads takes about 12 batches.
     is_long = export.samples > 20 * _BATCH
     with fast_threads(lambda: list(generate(network, latents[:_BATCH], _BATCH))) if is_long else nullcontext():
         batches = list(track(generate(network, latents, _BATCH), "export", export.samples))
     samples = torch.cat(batches).numpy()
-    # Small images are enlarged to a size that people can see.
+    # Enlarge small images.
     scale = max(1, 64 // generator.config.image_size)
     return samples, Image.fromarray(make_grid(samples, scale=scale))
 
 
 def export_progress(sample_frames: list[SampleGrid], export: ExportParameters) -> tuple[Animation, Animation]:
-    """Return the samples of the fixed latents over time, for an animated picture and for a video."""
+    """Return the sample grids over the course of the training, for a GIF and for a video."""
     progress = Animation([frame.picture for frame in sample_frames], export.frames_per_second)
     return progress, progress
 
 
 def draw_training_curves(training_history: pd.DataFrame) -> Figure:
-    """Draw losses and the discriminator's opinion over the images seen."""
+    """Plot the losses and the mean output of the discriminator over the images seen."""
     figure = Figure(figsize=(8, 6), layout="constrained")
-    losses, opinions = figure.subplots(2, 1, sharex=True)
+    losses, outputs = figure.subplots(2, 1, sharex=True)
     kimg = training_history["images_seen"] / 1000
     losses.plot(kimg, training_history["discriminator_loss"], label="discriminator", color="tab:blue")
     losses.plot(kimg, training_history["generator_loss"], label="generator", color="tab:orange")
     losses.set_ylabel("loss")
-    opinions.plot(kimg, training_history["real_probability"], label="D(real)", color="tab:green")
-    opinions.plot(kimg, training_history["fake_probability"], label="D(fake)", color="tab:red")
-    opinions.set(xlabel="real images shown, thousands", ylabel="probability of real", ylim=(0, 1))
-    for axes in (losses, opinions):
+    outputs.plot(kimg, training_history["real_probability"], label="D(real)", color="tab:green")
+    outputs.plot(kimg, training_history["fake_probability"], label="D(fake)", color="tab:red")
+    outputs.set(xlabel="kimg (thousands of real images seen)", ylabel="probability of being real", ylim=(0, 1))
+    for axes in (losses, outputs):
         axes.grid(alpha=0.3)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
 
 def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) -> TrainedGenerator:
-    """Return the generator with its metrics and their protocol written into it.
+    """Return the generator with its metrics and their protocol among its facts.
 
     Raises:
-        ModelError: if the metrics are those of another generator.
+        ModelError: if the evaluation is of another generator.
     """
     if evaluation["generator"] != generator.fingerprint():
         raise ModelError(
-            "the evaluation must be that of the generator at hand (it is another's). "
+            "the evaluation must be of the current generator (it is of another one). "
             "Evaluate again: kedro run --pipelines=evaluation,export."
         )
     logger.info("export        samples, progress, curves, generator -> data/07_model_output, data/08_reporting")
@@ -82,10 +82,10 @@ def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) ->
 
 
 def export_runtimes(generator: TrainedGenerator) -> tuple[bytes, bytes]:
-    """Return the generator as ONNX, checked against PyTorch, and as a program of torch.export.
+    """Return the generator as an ONNX model and as a program of torch.export.
 
     Raises:
-        ModelError: if ONNX Runtime draws other images.
+        ModelError: if the images of ONNX Runtime differ from those of PyTorch.
     """
     network = generator.build()
     program = exported_program(network)

@@ -1,4 +1,4 @@
-"""Generator, history and metrics -> samples, pictures and a generator to ship."""
+"""Generator, training history and metrics -> samples, pictures and exported models."""
 
 from kedro.pipeline import Node, Pipeline
 
