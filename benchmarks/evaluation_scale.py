@@ -25,7 +25,7 @@ def measure_time() -> None:
     """Print the time of an evaluation of 10,000 grey images of 32x32 pixels, drawn by a network of the digits' size."""
     from kedro_dcgan.config import EvaluationParameters, TrainingParameters
     from kedro_dcgan.data.shards import PreparedImages, StoredShard
-    from kedro_dcgan.evaluation.reference_files import ReferenceFolder
+    from kedro_dcgan.evaluation.reference import ReferenceCache
     from kedro_dcgan.model.recipes import build_generator, network_configs
     from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
     from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator
@@ -43,7 +43,7 @@ def measure_time() -> None:
         read["evaluation"] | {"samples": SAMPLES, "inception_weights": None, "device": "cpu"}
     )
     with tempfile.TemporaryDirectory() as folder:
-        stored = ReferenceFolder(Path(folder))
+        stored = ReferenceCache(Path(folder))
         seconds = []
         for _ in range(2):
             started = time.perf_counter()

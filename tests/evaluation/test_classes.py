@@ -3,54 +3,54 @@ import math
 import pytest
 import torch
 
-from kedro_dcgan.evaluation.classes import ClassProbe, chance_divergence, covered, divergence
+from kedro_dcgan.evaluation.classes import ClassProbe, chance_divergence, covered_classes, jensen_shannon
 from kedro_dcgan.evaluation.inception import inception_score
 
 
-def clouds(count, seed=0):
-    """Three clouds of points, far from each other, and their names."""
+def clusters(count, seed=0):
+    """Three distant clusters of points with their labels."""
     source = torch.Generator().manual_seed(seed)
     numbers = torch.randint(0, 3, (count,), generator=source)
     features = torch.randn(count, 5, generator=source) + 8 * torch.eye(3, 5)[numbers]
     return features, [("one", "three", "two")[number] for number in numbers]
 
 
-def test_classes_that_lie_apart_are_told_apart_and_counted():
-    probe = ClassProbe.fit(*clouds(300))
+def test_separable_classes_are_classified_and_counted():
+    probe = ClassProbe.fit(*clusters(300))
     assert probe.classes == ["one", "three", "two"]
-    features, labels = clouds(200, seed=1)
+    features, labels = clusters(200, seed=1)
     assert probe.accuracy(features, labels).value == 1
     expected = [labels.count(name) / 200 for name in probe.classes]
-    assert probe.shares(features).tolist() == pytest.approx(expected)
+    assert probe.histogram(features).tolist() == pytest.approx(expected)
     assert probe.accuracy(features, ["one"] * 200).value == pytest.approx(expected[0])
 
 
-def test_a_class_is_covered_by_a_tenth_of_its_share():
+def test_a_class_is_covered_from_a_tenth_of_its_real_share():
     shares = torch.tensor([0.5, 0.05, 0.049, 0.0, 0.0]), torch.tensor([0.1, 0.5, 0.5, 0.1, 0.0])
-    # What nobody makes is not covered, not even where there is none to be made.
-    assert covered(*shares).tolist() == [True, True, False, False, False]
+    # A class that is never generated is not covered, even if it is not in the data either.
+    assert covered_classes(*shares).tolist() == [True, True, False, False, False]
 
 
-def test_few_images_diverge_by_chance():
+def test_chance_divergence_grows_for_fewer_images():
     # To second order it is (C - 1) / (8 N ln 2) for C equally likely classes.
     even = torch.full((10,), 0.1, dtype=torch.float64)
     assert chance_divergence(even, 1000) == pytest.approx(9 / (8 * 1000 * math.log(2)), rel=0.1)
     assert chance_divergence(even, 100) > 5 * chance_divergence(even, 1000)
 
 
-def test_divergence_is_0_for_equal_and_1_bit_for_disjoint_histograms():
+def test_jensen_shannon_is_0_for_equal_and_1_bit_for_disjoint_histograms():
     a, b = torch.tensor([0.5, 0.5, 0.0, 0.0]), torch.tensor([0.0, 0.0, 0.3, 0.7])
-    assert divergence(a, a) == pytest.approx(0)
-    assert divergence(a, b) == pytest.approx(1)
+    assert jensen_shannon(a, a) == pytest.approx(0)
+    assert jensen_shannon(a, b) == pytest.approx(1)
     # By hand: half of (1, 0) against (3/4, 1/4) and of (1/2, 1/2) against the same.
     by_hand = (math.log2(4 / 3) + 0.5 * math.log2(2 / 3) + 0.5 * math.log2(2)) / 2
-    assert divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])) == pytest.approx(by_hand)
+    assert jensen_shannon(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])) == pytest.approx(by_hand)
 
 
-def test_the_inception_score_counts_certain_classes():
-    certain = torch.eye(4).repeat(25, 1)
-    assert inception_score(certain).value == pytest.approx(4, rel=0.05)
-    assert inception_score(certain, splits=1).value == pytest.approx(4)
+def test_inception_score_is_the_number_of_confident_classes():
+    confident = torch.eye(4).repeat(25, 1)
+    assert inception_score(confident).value == pytest.approx(4, rel=0.05)
+    assert inception_score(confident, splits=1).value == pytest.approx(4)
     assert inception_score(torch.full((100, 4), 0.25)).value == pytest.approx(1)
     with pytest.raises(ValueError, match="10 splits"):
-        inception_score(certain[:9])
+        inception_score(confident[:9])

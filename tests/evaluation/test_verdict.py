@@ -5,34 +5,42 @@ from kedro_dcgan.evaluation.verdict import Findings, verdict
 FLOORS = {"precision": 0.9, "density": 1.0, "coverage": 0.9, "authenticity": 0.6}
 
 
-def said(precision, coverage, authenticity=0.6, classes=None, density=1.0):
+def verdict_of(precision, coverage, authenticity=0.6, classes=None, density=1.0):
     values = {"precision": precision, "density": density, "coverage": coverage, "authenticity": authenticity}
     return verdict(Findings(values, FLOORS, classes))
 
 
 @pytest.mark.parametrize(
-    ("found", "sentence"),
+    ("values", "sentence"),
     [
-        ((0.8, 0.8), "sharp and varied"),
-        ((0.8, 0.1), "sharp but all alike"),
-        ((0.5, 0.5), "partly sharp and less varied than real images"),
-        ((0.1, 0.8), "unlike real images but varied"),
-        ((0.8, 0.8, 0.6, (10, 10)), "sharp and covers 10 of 10 classes"),
-        ((0.8, 0.8, 0.6, (6, 10)), "sharp but covers 6 of 10 classes"),
-        ((0.8, 0.8, 0.4), "sharp and varied; close to copies of training images"),
+        ((0.8, 0.8), "high fidelity (density 1.00), as diverse as the data (coverage 0.80)"),
+        ((0.8, 0.1), "high fidelity (density 1.00), far less diverse than the data (coverage 0.10)"),
+        ((0.5, 0.5), "medium fidelity (precision 0.50), less diverse than the data (coverage 0.50)"),
+        ((0.1, 0.8), "low fidelity (precision 0.10), as diverse as the data (coverage 0.80)"),
+        (
+            (0.8, 0.8, 0.6, (6, 10)),
+            "high fidelity (density 1.00), 6 of 10 classes, as diverse as the data (coverage 0.80)",
+        ),
+        (
+            (0.8, 0.8, 0.44),
+            "high fidelity (density 1.00), as diverse as the data (coverage 0.80), "
+            "near-copies of training images (authenticity 0.44)",
+        ),
+        # 0.14 below the floor of authenticity is not enough.
+        ((0.8, 0.8, 0.46), "high fidelity (density 1.00), as diverse as the data (coverage 0.80)"),
+        # One real outlier, whose ball contains all samples, raises precision but not density.
+        ((1.0, 0.01, 0.6, None, 0.2), "low fidelity (density 0.20), far less diverse than the data (coverage 0.01)"),
     ],
 )
-def test_numbers_are_judged_by_their_floors(found, sentence):
-    assert said(*found) == sentence
+def test_verdict_grades_metrics_relative_to_their_floors(values, sentence):
+    assert verdict_of(*values) == sentence
 
 
-def test_one_odd_real_image_in_whose_ball_everything_lies_makes_nothing_sharp():
-    assert said(1.0, 0.01, density=0.2) == "unlike real images and all alike"
+def test_verdict_without_floors_is_relative_to_1():
+    values = {"precision": 0.75, "density": 0.9, "coverage": 0.85, "authenticity": 0.1}
+    sentence = "medium fidelity (precision 0.75), as diverse as the data (coverage 0.85)"
+    assert verdict(Findings(values, {})) == sentence
 
 
-def test_without_floors_shares_are_judged_by_1_and_without_neighbours_nothing_is_said():
-    assert (
-        verdict(Findings({"precision": 0.75, "density": 0.9, "coverage": 0.85, "authenticity": 0.1}, {}))
-        == "partly sharp but varied"
-    )
-    assert verdict(Findings({"fd": 3.0}, {})) == "too few images to say"
+def test_too_few_images_have_no_verdict():
+    assert "too few images" in verdict(Findings({"fd": 3.0}, {}))

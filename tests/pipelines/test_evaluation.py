@@ -1,4 +1,4 @@
-"""The evaluation as a whole, on the embedded digits and a generator that has learned nothing."""
+"""The evaluation end to end, on the embedded digits and an untrained generator."""
 
 import json
 import sys
@@ -13,13 +13,13 @@ from kedro_dcgan.config import EvaluationParameters
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.data.sources.digits import embedded_digits
 from kedro_dcgan.errors import DataError, ModelError
-from kedro_dcgan.evaluation import inception as inception_weights
+from kedro_dcgan.evaluation import inception
 from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.evaluation.reference_files import ReferenceFolder
+from kedro_dcgan.evaluation.reference import ReferenceCache
 from kedro_dcgan.model.recipes import build_generator, network_configs
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
 from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation
-from kedro_dcgan.pipelines.evaluation.references import References
+from kedro_dcgan.pipelines.evaluation.references import SplitReferences
 
 COUNTS = {"train": 200, "test": 60}
 
@@ -27,7 +27,7 @@ COUNTS = {"train": 200, "test": 60}
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     def refuse(*arguments, **options):
-        raise AssertionError("nothing may be fetched")
+        raise AssertionError("the evaluation must not use the network")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
     monkeypatch.setattr("urllib.request.urlopen", refuse)
@@ -35,7 +35,7 @@ def no_network(monkeypatch):
 
 @pytest.fixture(scope="module")
 def digits():
-    """Images, and their manifest with the digit as label."""
+    """Images and their manifest, with the digits as labels."""
     named = list(embedded_digits())[: sum(COUNTS.values())]
     pixels = np.stack([image for _, image in named])[:, None].repeat(2, axis=2).repeat(2, axis=3)
     rows = np.split(np.arange(len(named)), [COUNTS["train"]])
@@ -66,11 +66,11 @@ def parameters(**changes):
 
 @pytest.fixture(scope="module")
 def evaluated(digits, tmp_path_factory):
-    folder = ReferenceFolder(tmp_path_factory.mktemp("references"))
+    folder = ReferenceCache(tmp_path_factory.mktemp("references"))
     return folder, evaluate_generator(trained(), *digits, folder, parameters())
 
 
-def test_every_number_has_an_interval_and_a_protocol_and_is_valid_json(evaluated):
+def test_every_metric_has_an_interval_and_a_protocol_in_valid_json(evaluated):
     _, (result, *_) = evaluated
     json.loads(json.dumps(result, allow_nan=False))
     assert result["primary_metric"] == "fd_efflite0_32_100_test"
@@ -81,21 +81,21 @@ def test_every_number_has_an_interval_and_a_protocol_and_is_valid_json(evaluated
         assert number["protocol"] in protocols
         assert number["metric"] == "classes_covered" or number["low"] <= number["value"] <= number["high"]
     assert protocols["efflite0_32_100_train"]["real"] == 200
-    # There are not as many test images as samples.
+    # There are fewer test images than samples.
     assert "fd_efflite0_32_100_train_floor" not in result["metrics"]
     assert result["metrics"]["authenticity_efflite0_32_100_train_floor"] > 0
 
 
-def test_a_generator_that_has_learned_nothing_is_told_so(evaluated):
+def test_an_untrained_generator_has_low_fidelity(evaluated):
     _, (result, *_) = evaluated
-    assert result["verdict"].startswith("unlike real images")
+    assert result["verdict"].startswith("low fidelity")
     assert result["metrics"]["density_efflite0_32_100_test"] < 0.25
     assert result["metrics"]["coverage_efflite0_32_100_test"] < 0.1
     assert result["classes"]["covered"] < 10
     assert result["classes"]["classifier_accuracy_test"] > 0.5
 
 
-def test_pictures_and_page_show_it(evaluated):
+def test_page_and_table_show_metrics_and_pictures(evaluated):
     _, (result, *pictures) = evaluated
     assert all(picture.width > 200 for picture in pictures)
     page, table = report_evaluation(result, *pictures)
@@ -109,30 +109,30 @@ def test_pictures_and_page_show_it(evaluated):
     assert "60 real images are not more than the 1,280 dimensions" in table
 
 
-def test_real_images_are_looked_at_once(evaluated, digits, monkeypatch):
+def test_features_of_real_images_are_extracted_once(evaluated, digits, monkeypatch):
     folder, (before, *_) = evaluated
-    monkeypatch.setattr(PreparedImages, "take", lambda *_: pytest.fail("real images are looked at again"))
-    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes.choose", lambda *_: None)
+    monkeypatch.setattr(PreparedImages, "take", lambda *_: pytest.fail("features of real images are extracted again"))
+    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes.select_pictures", lambda *_: None)
     again, *_ = evaluate_generator(trained(), *digits, folder, parameters())
     assert again == before
 
 
-def test_two_splits_of_one_size_have_two_references(digits, tmp_path):
+def test_splits_of_equal_size_have_separate_references(digits, tmp_path):
     images, _ = digits
     halves = PreparedImages(16, 1, "digest", images.shards, {"train": np.arange(30), "test": np.arange(30, 60)})
-    of_splits = References(ReferenceFolder(tmp_path), halves, parameters(), EfficientNetLite0Features(32))
+    of_splits = SplitReferences(ReferenceCache(tmp_path), halves, parameters(), EfficientNetLite0Features(32))
     train, test = (of_splits.of(split).gaussian.mean for split in ("train", "test"))
     assert not torch.equal(train, test)
 
 
-def test_the_batch_of_the_generator_changes_nothing(evaluated, digits, monkeypatch):
+def test_metrics_do_not_depend_on_the_batch_size_of_the_generator(evaluated, digits, monkeypatch):
     folder, (before, *_) = evaluated
     monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes._BATCH", 7)
     again, *_ = evaluate_generator(trained(), *digits, folder, parameters())
     assert again["metrics"] == pytest.approx(before["metrics"], rel=1e-5, abs=1e-6)
 
 
-def test_fid_is_there_with_inceptions_weights_only(evaluated, digits, monkeypatch):
+def test_fid_needs_the_weights_of_inception(evaluated, digits, monkeypatch):
     folder, (without, *_) = evaluated
     assert not [name for name in without["metrics"] if "fid" in name]
 
@@ -146,13 +146,13 @@ def test_fid_is_there_with_inceptions_weights_only(evaluated, digits, monkeypatc
         def __call__(self, images):
             return images.float().flatten(1)[:, 100:104]
 
-    monkeypatch.setattr("kedro_dcgan.evaluation.choice.InceptionFeatures", Tiny)
+    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.extractors.InceptionFeatures", Tiny)
     found, *_ = evaluate_generator(trained(), *digits, folder, parameters(inception_weights="weights.pth"))
     assert {"fid100_test", "fid100_train", "fid100_test_floor"} <= set(found["metrics"])
     assert not [name for name in found["metrics"] if "inception" in name]
 
 
-def test_companions_asked_for_later_are_not_missing_because_of_what_is_stored(digits, monkeypatch, tmp_path):
+def test_inception_companions_can_be_added_to_a_cached_reference(digits, monkeypatch, tmp_path):
     class Tiny:
         id, dimension, resize, batch_size = "inception", 4, "tf1", 50
         precision, weights_sha256 = "float32", "6726825d"
@@ -163,59 +163,59 @@ def test_companions_asked_for_later_are_not_missing_because_of_what_is_stored(di
         def __call__(self, images):
             return images.float().flatten(1)[:, 100:104]
 
-    monkeypatch.setattr("kedro_dcgan.evaluation.choice.InceptionFeatures", Tiny)
-    folder, weights = ReferenceFolder(tmp_path), {"inception_weights": "weights.pth"}
+    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.extractors.InceptionFeatures", Tiny)
+    folder, weights = ReferenceCache(tmp_path), {"inception_weights": "weights.pth"}
     without, *_ = evaluate_generator(trained(), *digits, folder, parameters(**weights))
     found, *_ = evaluate_generator(trained(), *digits, folder, parameters(**weights, inception_companions=True))
     assert "kid100_test" not in without["metrics"]
     assert {"kid100_test", "kid100_test_floor", "recall_inception_100_test"} <= set(found["metrics"])
-    # The verdict is of the same features as before.
+    # The verdict still depends on EfficientNet alone.
     assert found["verdict"] == without["verdict"]
 
 
-def test_auto_finds_weights_where_torch_hub_keeps_them_and_nowhere_else(monkeypatch, tmp_path):
+def test_auto_finds_weights_in_the_cache_of_torch_hub(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
-    assert inception_weights.find_weights("auto") is None
-    assert inception_weights.find_weights(None) is None
-    file = tmp_path / "checkpoints" / inception_weights.WEIGHTS_NAME
+    assert inception.find_weights("auto") is None
+    assert inception.find_weights(None) is None
+    file = tmp_path / "checkpoints" / inception.WEIGHTS_NAME
     file.parent.mkdir()
     file.touch()
-    assert inception_weights.find_weights("auto") == file
+    assert inception.find_weights("auto") == file
 
 
-def test_auto_without_inceptions_network_is_without_fid_and_fetching_says_what_to_install(monkeypatch, tmp_path):
+def test_without_torch_fidelity_there_is_no_fid_and_fetch_weights_names_the_package(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / inception_weights.WEIGHTS_NAME).touch()
+    (tmp_path / "checkpoints" / inception.WEIGHTS_NAME).touch()
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    monkeypatch.setattr(inception_weights, "find_spec", lambda _: None)
-    assert inception_weights.find_weights("auto") is None
-    with pytest.raises(ModelError, match="Run pip install torch-fidelity"):
-        inception_weights.fetch_weights()
+    monkeypatch.setattr(inception, "find_spec", lambda _: None)
+    assert inception.find_weights("auto") is None
+    with pytest.raises(ModelError, match="pip install torch-fidelity"):
+        inception.fetch_weights()
 
 
-def test_subsets_are_told_where_there_are_images_enough(evaluated, digits, monkeypatch, tmp_path):
+def test_subsets_are_reported_for_enough_images(evaluated, digits, monkeypatch, tmp_path):
     _, (before, *_) = evaluated
     assert not [name for name in before["metrics"] if "subsets" in name]
     monkeypatch.setattr("kedro_dcgan.evaluation.kernel.SUBSET_SIZE", 30)
-    found, *pictures = evaluate_generator(trained(), *digits, ReferenceFolder(tmp_path), parameters())
+    found, *pictures = evaluate_generator(trained(), *digits, ReferenceCache(tmp_path), parameters())
     mean, deviation = (found["metrics"][f"kd_subsets_{name}_efflite0_32_100_test"] for name in ("mean", "deviation"))
     assert mean == pytest.approx(before["metrics"]["kd_efflite0_32_100_test"], abs=deviation)
     assert "Kernel distance of subsets" in report_evaluation(found, *pictures)[0]
 
 
-def test_few_images_have_a_distance_and_nothing_more(digits, tmp_path):
+def test_few_images_have_only_a_distance(digits, tmp_path):
     images, manifest = digits
     few = PreparedImages(16, 1, "few", images.shards, {"train": np.arange(20), "test": np.arange(20, 23)})
     result, *pictures = evaluate_generator(
-        trained("few"), few, manifest, ReferenceFolder(tmp_path), parameters(samples=4)
+        trained("few"), few, manifest, ReferenceCache(tmp_path), parameters(samples=4)
     )
     assert [number["metric"] for number in result["numbers"] if number["split"] == "test"] == ["fd"]
-    assert result["verdict"] == "too few images to say"
+    assert "too few images" in result["verdict"]
     assert result["numbers"][0]["low"] is None
     report_evaluation(result, *pictures)
 
 
-def test_a_generator_of_other_images_is_refused(digits, tmp_path):
-    with pytest.raises(DataError, match="must have been trained on the images at hand"):
-        evaluate_generator(trained("other"), *digits, ReferenceFolder(tmp_path), parameters())
+def test_a_generator_trained_on_other_images_is_refused(digits, tmp_path):
+    with pytest.raises(DataError, match="trained on"):
+        evaluate_generator(trained("other"), *digits, ReferenceCache(tmp_path), parameters())

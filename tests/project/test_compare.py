@@ -42,7 +42,7 @@ def test_the_table_has_numbers_with_intervals_and_what_differs(compared):
     assert all(re.search(r"\[.*, .*\]", cell) for cell in distance)
     assert len({float(cell) for cell in rows["training.epochs"]}) == 3
     assert not [name for name in rows if name.startswith("training.") and name != "training.epochs"]
-    kimg = [float(cell) for cell in rows["thousand images"]]
+    kimg = [float(cell) for cell in rows["kimg"]]
     assert kimg == sorted(kimg)
 
 
@@ -169,7 +169,7 @@ def _loaded(driver):
 def test_our_page_opens_from_a_file_with_all_its_pictures(browser, project, compared, tmp_path):
     page = project.path / "data/08_reporting/comparison.html"
     browser.open(page.as_uri())
-    browser.wait_for_text("3 trained generators", "At the end of each", "How good they are", "What differs")
+    browser.wait_for_text("3 trained generators", "Samples at the end of training", "Metrics", "Differences")
     widths = browser.driver.execute_script("return [...document.images].map(i => i.naturalWidth)")
     assert len(widths) >= 4
     assert all(widths)

@@ -5,7 +5,7 @@ import pytest
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.evaluation.intervals import Estimate
-from kedro_dcgan.evaluation.protocol import MeasurementProtocol, Number, as_json
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol, MetricValue, evaluation_record
 from kedro_dcgan.reports.comparison import compare, read_evaluation
 
 PROTOCOL = MeasurementProtocol("efflite0_128", "57", 1280, "bicubic", "float32", 2000, 373, "test", 0, "digest")
@@ -13,13 +13,13 @@ PROTOCOL = MeasurementProtocol("efflite0_128", "57", 1280, "bicubic", "float32",
 
 def evaluation(distance, recall, protocol=PROTOCOL):
     numbers = [
-        Number("fd", protocol, Estimate(distance, distance - 2, distance + 2)),
-        Number("recall", protocol, Estimate(recall, recall - 0.1, recall + 0.1)),
+        MetricValue("fd", protocol, Estimate(distance, distance - 2, distance + 2)),
+        MetricValue("recall", protocol, Estimate(recall, recall - 0.1, recall + 0.1)),
     ]
-    return {**as_json(numbers), "verdict": "sharp"}
+    return {**evaluation_record(numbers), "verdict": "sharp"}
 
 
-def test_the_best_stands_out_where_intervals_do_not_overlap():
+def test_the_best_is_bold_if_intervals_do_not_overlap():
     lines = compare({"a": evaluation(40.0, 0.5), "b": evaluation(30.0, 0.55)}).splitlines()
     assert lines[0] == "| | a | b |"
     assert lines[2] == "| `fd_efflite0_128_2k_test` | 40 [38, 42] | **30 [28, 32]** |"
@@ -28,15 +28,15 @@ def test_the_best_stands_out_where_intervals_do_not_overlap():
 
 
 @pytest.mark.parametrize("change", [{"generated": 1000}, {"dataset_digest": "other"}, {"seed": 1}, {"real": 100}])
-def test_what_was_measured_otherwise_is_refused_with_the_field(change):
+def test_different_protocols_are_refused_with_the_field(change):
     (name,) = change
     with pytest.raises(ComparisonError, match=name):
         compare({"a": evaluation(40.0, 0.5), "b": evaluation(30.0, 0.5, replace(PROTOCOL, **change))})
 
 
-def test_nothing_in_common_is_refused():
+def test_evaluations_without_a_common_extractor_are_refused():
     on_inception = replace(PROTOCOL, extractor="inception")
-    other = as_json([Number("fd", on_inception, Estimate(3.0, 2.0, 4.0))])
+    other = evaluation_record([MetricValue("fd", on_inception, Estimate(3.0, 2.0, 4.0))])
     with pytest.raises(ComparisonError, match="one extractor"):
         compare({"a": evaluation(40.0, 0.5), "b": other})
 
@@ -45,7 +45,7 @@ def test_nothing_in_common_is_refused():
     "content",
     ["", "[]", "{}", '{"numbers": [], "protocols": []}', '{"numbers": [{}], "protocols": [{"seed": 0}]}', "\0"],
 )
-def test_a_file_that_is_no_evaluation_is_refused(tmp_path, content):
+def test_a_file_that_is_not_an_evaluation_is_refused(tmp_path, content):
     file = tmp_path / "metrics.json"
     file.write_text(content)
     with pytest.raises(ComparisonError, match=r"metrics\.json must be an evaluation"):
@@ -61,11 +61,11 @@ def test_a_damaged_number_is_refused(tmp_path, change):
         read_evaluation(file)
 
 
-def test_one_alone_is_not_the_best():
+def test_a_single_evaluation_has_no_best_values():
     assert "**" not in compare({"a": evaluation(40.0, 0.5)})
 
 
-def test_an_evaluation_comes_back_from_its_file(tmp_path):
+def test_an_evaluation_is_read_from_its_file(tmp_path):
     file = tmp_path / "evaluation.json"
     file.write_text(json.dumps(evaluation(40.0, 0.5)))
     assert compare({"a": read_evaluation(file)}) == compare({"a": evaluation(40.0, 0.5)})

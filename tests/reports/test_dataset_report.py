@@ -40,12 +40,12 @@ def test_the_page_counts_by_reason_label_and_split():
     assert meaning_of("truncated").partition(":")[0] in page
 
 
-def test_files_in_no_folder_are_counted_beside_the_labels():
+def test_files_outside_folders_are_counted_without_label():
     page = page_of(manifest_of(accepted("cats/1"), accepted("2"), skipped("3", "empty")))
     assert '<td class="label">(none: not in a folder)</td><td class="number">1</td><td class="number">1</td>' in page
 
 
-def test_nothing_from_a_file_name_is_run():
+def test_file_names_are_escaped():
     page = page_of(manifest_of(accepted("<script>alert(1)</script>/x"), skipped("<img onerror=x>", "empty")), "<b>")
     assert "<script" not in page
     assert "<img onerror" not in page
@@ -53,40 +53,40 @@ def test_nothing_from_a_file_name_is_run():
     assert "&lt;img onerror=x&gt;" in page
 
 
-def test_the_page_does_without_skipped_files_labels_and_known_sizes():
+def test_the_page_without_skipped_files_and_labels():
     page = page_of(manifest_of(accepted("x")))
-    assert "Nothing." in page
+    assert "None." in page
     assert "<h2>Labels</h2>" not in page
 
 
-def test_the_page_and_its_pictures_do_without_an_accepted_image():
+def test_the_page_without_accepted_images():
     manifest = manifest_of(skipped("x", "too_small", 8), skipped("y", "empty"))
     page = page_of(manifest)
     assert "0 of 2 files are usable" in page
-    assert "As it will be trained on" not in page
+    assert "Formats:" not in page
     assert draw_accepted(np.empty((0, 3, 64, 64), dtype=np.uint8)).getcolors() is not None
     draw_sizes(manifest, 64).canvas.draw()
 
 
 @pytest.mark.parametrize(
-    ("action", "says"),
+    ("action", "rule"),
     [
-        ("keep", "it stays when files are added, renamed or moved"),
-        ("group", "it may change when a look-alike is added"),
-        ("skip", "another may take its place, and be in another split"),
+        ("keep", "does not change when files are added, renamed or moved"),
+        ("group", "it may change when a near-duplicate is added"),
+        ("skip", "another one, in another split, may replace it"),
     ],
 )
-def test_the_page_says_what_can_change_the_split_of_an_image(action, says):
+def test_the_page_explains_when_the_split_of_an_image_changes(action, rule):
     page = page_of(manifest_of(accepted("x")), near_duplicates=action)
-    assert says in page
-    assert page.count("Which image is in which split") == 1
+    assert rule in page
+    assert page.count("The split of an image depends on") == 1
 
 
 def test_every_reason_has_a_meaning():
     assert all(meaning_of(reason) for reason in Reason)
 
 
-def test_the_sheet_of_the_accepted_shows_each_image_where_it_belongs():
+def test_accepted_images_are_drawn_in_order():
     images = np.zeros((20, 3, 32, 32), dtype=np.uint8)
     images[17, 0] = 255
     sheet = np.asarray(draw_accepted(images))
@@ -95,32 +95,32 @@ def test_the_sheet_of_the_accepted_shows_each_image_where_it_belongs():
     assert (rows.min(), columns.min()) == (66, 66)  # the second of the second row
 
 
-def test_the_sheet_of_the_accepted_does_not_grow_with_the_images():
-    # The page holds it: 128 photos of 512 pixels would make it 67 megabytes large.
+def test_large_accepted_images_are_shrunk():
+    # The picture is part of the page: 128 photos of 512 pixels would take 67 megabytes.
     images = np.random.default_rng(0).integers(0, 256, (32, 3, 512, 512), dtype=np.uint8)
     images[17] = 0
     sheet = np.asarray(draw_accepted(images))
     assert sheet.shape == (2 * 98 - 2, 16 * 98 - 2, 3)
     assert (sheet[98:194, 98:194] == 0).all()  # the second of the second row
-    # They are averaged, not picked from: noise becomes grey.
+    # Pixels are averaged: noise becomes grey.
     assert sheet[:96, :96].std() < 20
     assert draw_accepted(images[:16, :1]).mode == "L"
     assert draw_accepted(images[:16, :, :96, :96]).size == (16 * 98 - 2, 96)
 
 
-def test_the_sheet_of_the_skipped_has_a_tile_each_with_or_without_a_picture():
+def test_every_skipped_file_has_a_tile_with_or_without_a_picture():
     tiles = [SkippedTile("a/b.jpg", "truncated", Image.new("RGB", (300, 100), "red")), SkippedTile("日本\n", "empty")]
     pixels = np.asarray(draw_skipped(tiles))
     assert ((pixels == (255, 0, 0)).all(axis=-1)).sum() == 96 * 32
     assert ((pixels == (228, 228, 228)).all(axis=-1)).sum() >= 96 * 96
 
 
-def test_a_white_picture_can_be_seen_on_the_sheet_of_the_skipped():
+def test_skipped_white_pictures_have_an_outline():
     pixels = np.asarray(draw_skipped([SkippedTile("a", "blank", Image.new("L", (50, 30), 255))]))
     tile = pixels[8:104, 8:104]
     assert ((tile == (228, 228, 228)).all(axis=-1)).sum() == 2 * 52 + 2 * 30
 
 
 @pytest.mark.parametrize("records", [[accepted("a")], [skipped("a", "empty")], [accepted("a"), skipped("b", "x", 3)]])
-def test_sizes_are_drawn_of_whatever_is_known(records):
+def test_sizes_are_drawn_with_and_without_known_sizes(records):
     assert draw_sizes(manifest_of(*records), 64).axes

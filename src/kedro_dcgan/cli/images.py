@@ -31,18 +31,15 @@ def evaluate_images(
     real: str, generated: str, input_size: int, inception_weights: str, device: str, precision: str, as_json: bool
 ) -> None:
     """Print how far generated images are from real ones, of any origin, with intervals and protocol."""
-    from kedro_dcgan.evaluation.choice import choose_extractors
-    from kedro_dcgan.evaluation.inception import find_weights
+    from kedro_dcgan.pipelines.evaluation.extractors import choose_extractors, fast_extraction
     from kedro_dcgan.pipelines.evaluation.folders import compare_sources
-    from kedro_dcgan.pipelines.evaluation.speed import faster_precision, threads_for
     from kedro_dcgan.reports.evaluation import write_table
     from kedro_dcgan.training.devices import choose_compute
 
     where = choose_compute(device, "float32", "--device").device
-    weights = find_weights(None if inception_weights == "none" else inception_weights)
-    precision = faster_precision(input_size, where) if precision == "auto" else precision
+    weights = None if inception_weights == "none" else inception_weights
     extractors = choose_extractors(input_size, weights, where, precision)
-    with threads_for(extractors[0], where):
+    with fast_extraction(extractors[0], where):
         # As everywhere on a command line, relative paths begin where the user is.
         result = compare_sources(real, generated, Path.cwd(), extractors)
     click.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else write_table(result))

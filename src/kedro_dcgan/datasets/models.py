@@ -13,7 +13,7 @@ from kedro_dcgan.errors import DiskFullError
 from kedro_dcgan.storage import atomic_folder
 
 if TYPE_CHECKING:
-    from kedro_dcgan.evaluation.reference_files import ReferenceFolder
+    from kedro_dcgan.evaluation.reference import ReferenceCache
     from kedro_dcgan.model.saved import TrainedGenerator
     from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder
 
@@ -101,7 +101,7 @@ class TrainedGeneratorDataset(AbstractDataset["TrainedGenerator", "TrainedGenera
         return {"path": str(self.path)}
 
 
-class ReferenceFeaturesDataset(AbstractDataset[Never, "ReferenceFolder"]):
+class ReferenceFeaturesDataset(AbstractDataset[Never, "ReferenceCache"]):
     """A cache of reference statistics. Evaluation fills it; nothing is saved through the catalog.
 
     Example:
@@ -113,11 +113,11 @@ class ReferenceFeaturesDataset(AbstractDataset[Never, "ReferenceFolder"]):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def load(self) -> "ReferenceFolder":
+    def load(self) -> "ReferenceCache":
         """Return the cache."""
-        from kedro_dcgan.evaluation.reference_files import ReferenceFolder
+        from kedro_dcgan.evaluation.reference import ReferenceCache
 
-        return ReferenceFolder(self.path)
+        return ReferenceCache(self.path)
 
     def save(self, data: Never) -> None:
         """Refuse: the cache fills itself."""

@@ -1,1 +1,1 @@
-"""Metrics on features of images: one paper a file, float64, no hidden download."""
+"""Metrics on the features of images: one module for each family, in float64. Nothing is downloaded implicitly."""

@@ -1,7 +1,7 @@
-"""Which classes of a labelled set a generator makes, as a classifier sees it that was fitted to the set itself.
+"""Class coverage: the classes that a generator produces, predicted by a linear probe on the features.
 
-The classifier is a ridge regression of the classes on the features, solved at once. How often it is right on
-held-out real images must stand beside whatever it says of generated ones.
+The probe is a ridge regression of one-hot classes on the features of labelled training images. Report its accuracy on
+held-out images beside everything that it says about generated ones.
 """
 
 import math
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from kedro_dcgan.evaluation.intervals import Estimate, share_of
+from kedro_dcgan.evaluation.intervals import Estimate, proportion_estimate
 
-# The ridge, in units of the features' mean variance: 0.01 to 0.1 are alike.
+# In units of the mean variance of the features; results hardly change from 0.01 to 0.1.
 _RIDGE = 0.03
-# A class is covered by at least a tenth of the share that it has among real images.
+# A class is covered if it is generated at least this often, relative to its share of the real images.
 _COVERED = 0.1
 
 
 @dataclass(frozen=True)
 class ClassProbe:
-    """Tells classes by features `(N, D)`: the largest of `(x - mean) W + bias` is meant, W `(D, classes)`."""
+    """Predicts the class of features `(N, D)`: the argmax of `(x - mean) W + bias`, where W is `(D, classes)`."""
 
     classes: Sequence[str]
     mean: Tensor
@@ -31,10 +31,10 @@ class ClassProbe:
 
     @classmethod
     def fit(cls, features: Tensor, labels: Sequence[str]) -> "ClassProbe":
-        """Fit the classes that there are among the labels of `(N, D)` features."""
+        """Fit the probe to features `(N, D)` and their labels."""
         classes = sorted(set(labels))
-        numbers = {name: number for number, name in enumerate(classes)}
-        targets = one_hot(torch.tensor([numbers[label] for label in labels]), len(classes)).to(torch.float64)
+        indices = {name: index for index, name in enumerate(classes)}
+        targets = one_hot(torch.tensor([indices[label] for label in labels]), len(classes)).to(torch.float64)
         features = features.to("cpu", torch.float64)
         mean, bias = features.mean(dim=0), targets.mean(dim=0)
         centred = features - mean
@@ -43,42 +43,37 @@ class ClassProbe:
         return cls(classes, mean, torch.linalg.solve(products + ridge, centred.T @ (targets - bias)), bias)
 
     def accuracy(self, features: Tensor, labels: Sequence[str]) -> Estimate:
-        """Return how often it is right; 0 to 1."""
-        found = self._told(features).tolist()
-        hits = [self.classes[number] == label for number, label in zip(found, labels, strict=True)]
-        return share_of(torch.tensor(hits))
+        """Return the share of correct predictions, 0 to 1."""
+        predicted = [self.classes[index] for index in self._predict(features).tolist()]
+        return proportion_estimate(torch.tensor([a == b for a, b in zip(predicted, labels, strict=True)]))
 
-    def shares(self, features: Tensor) -> Tensor:
-        """Return the share of each class, `(classes,)` float64."""
-        return torch.bincount(self._told(features), minlength=len(self.classes)).to(torch.float64) / len(features)
+    def histogram(self, features: Tensor) -> Tensor:
+        """Return the share of each predicted class, `(classes,)` float64."""
+        return torch.bincount(self._predict(features), minlength=len(self.classes)).to(torch.float64) / len(features)
 
-    def _told(self, features: Tensor) -> Tensor:
+    def _predict(self, features: Tensor) -> Tensor:
         scores = (features.to("cpu", torch.float64) - self.mean) @ self.weights + self.bias
         return scores.argmax(dim=1)
 
 
-def covered(generated: Tensor, real: Tensor) -> Tensor:
-    """Return for shares of classes `(C,)` which are covered: made at all, and a tenth as often as they are real."""
+def covered_classes(generated: Tensor, real: Tensor) -> Tensor:
+    """Return for each class whether it is covered, from two histograms `(classes,)`."""
     return (generated > 0) & (generated >= _COVERED * real)
 
 
-def divergence(generated: Tensor, real: Tensor) -> float:
-    """Return the Jensen-Shannon divergence of two class histograms in bits: 0 where they are equal, 1 if disjoint.
+def jensen_shannon(generated: Tensor, real: Tensor) -> float:
+    """Return the divergence of two histograms in bits: 0 if they are equal, 1 if they are disjoint (Lin 1991).
 
-    Lin 1991. It is finite also where a class is missing, which Kullback and Leibler's is not both ways.
+    Unlike the Kullback-Leibler divergence it is finite where a class is missing.
     """
-    middle = (generated + real) / 2
-    # Where both are 0, so is what they add.
-    nats = [
-        torch.special.xlogy(side, side / middle.clamp(min=torch.finfo(middle.dtype).tiny)).sum()
-        for side in (generated, real)
-    ]
+    middle = ((generated + real) / 2).clamp(min=torch.finfo(generated.dtype).tiny)
+    nats = [torch.special.xlogy(side, side / middle).sum() for side in (generated, real)]
     return float(sum(nats)) / 2 / math.log(2)
 
 
 def chance_divergence(real: Tensor, count: int, draws: int = 200) -> float:
-    """Return what the divergence is by chance alone: the mean over draws of so many images from the real histogram."""
+    """Return the divergence at chance level: the mean over draws of `count` images from the real histogram."""
     source = torch.Generator().manual_seed(0)
     drawn = torch.multinomial(real.expand(draws, -1), count, replacement=True, generator=source)
-    shares = [torch.bincount(one, minlength=len(real)).to(torch.float64) / count for one in drawn]
-    return sum(divergence(one, real) for one in shares) / draws
+    histograms = [torch.bincount(one, minlength=len(real)).to(torch.float64) / count for one in drawn]
+    return sum(jensen_shannon(one, real) for one in histograms) / draws

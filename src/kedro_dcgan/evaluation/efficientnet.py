@@ -1,4 +1,4 @@
-"""Features of EfficientNet-Lite0, trained on ImageNet, from weights that come as a package: nothing is downloaded.
+"""Features of EfficientNet-Lite0, trained on ImageNet. The weights come in a Python package, so nothing is downloaded.
 
 Tan and Le 2019 (arXiv 1905.11946), Lite variant. Distances on these features are not FID.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.evaluation.features import arithmetic, fold_batch_norms, id_of
+from kedro_dcgan.evaluation.features import extractor_id, fold_batch_norms, inference
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -31,7 +31,7 @@ class EfficientNetLite0Features:
     """Maps uint8 images to float32 features `(N, 1280)`: the last feature map, averaged over the pixels.
 
     Raises:
-        ModelError: on construction, if the weights file is not the known one.
+        ModelError: on construction, if the SHA-256 of the weights is wrong.
     """
 
     dimension = 1280
@@ -47,29 +47,29 @@ class EfficientNetLite0Features:
             )
         self.input_size = input_size
         self.precision = precision
-        self.id = id_of(f"efflite0_{input_size}", precision)
+        self.id = extractor_id(f"efflite0_{input_size}", precision)
         self.resize = f"bicubic to {input_size}, antialiased, from uint8"
-        # On CPUs the feature maps of large batches fall out of the cache.
+        # On CPUs the feature maps of large batches do not fit into the cache.
         self.batch_size = 256 if device.type != "cpu" else 50 if input_size <= 64 else 16
         network = EfficientNet.from_name("efficientnet-lite0")
         network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
         self._device = device
-        self._network = _made_fast(network.eval()).to(device).to(memory_format=torch.channels_last)
+        self._network = _optimise(network.eval()).to(device).to(memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features of uint8 images `(N, 1 or 3, H, W)`; grey is repeated to three channels."""
-        # As bytes to the device: it widens them.
+        # Move bytes and convert them on the device, which moves a quarter of the data.
         pixels = images.to(self._device).to(torch.float32).expand(-1, 3, -1, -1)
         size = (self.input_size, self.input_size)
         resized = interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 255)
         # The network was trained on (x - 127) / 128, not on ImageNet's mean and deviation.
         normalised = ((resized - 127) / 128).contiguous(memory_format=torch.channels_last)
-        with arithmetic(self._device, self.precision):
+        with inference(self._device, self.precision):
             return self._network.extract_features(normalised).float().mean(dim=(2, 3))
 
 
-def _made_fast(network: EfficientNet) -> EfficientNet:
-    # Twice as fast: nothing is copied in order to be padded, normalised or clamped.
+def _optimise(network: EfficientNet) -> EfficientNet:
+    """Fold batch norms, pad within the convolutions and clamp in place: twice as fast."""
     fold_batch_norms(network, _CONVOLUTIONS_WITH_NORMS)
     for layer in network.modules():
         if isinstance(layer, nn.ReLU6):

@@ -1,4 +1,4 @@
-"""From images to features: what all extractors have in common, and the keeping of what they give."""
+"""The interface of feature extractors, their precision, and the collection of their features."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from kedro_dcgan.evaluation.frechet import FeatureMoments
 from kedro_dcgan.evaluation.intervals import BLOCKS
 
-# Moments are large: they are added up for many images at once.
-_ROWS = 2000
+# The moments are (D, D) matrices, which are slow to update. Update them once for this many images.
+_BUFFER = 2000
 
 
 class FeatureExtractor(Protocol):
-    """Maps uint8 images `(N, 1 or 3, H, W)` to float32 features `(N, dimension)`; `batch_size` is the fastest.
+    """Maps uint8 images `(N, 1 or 3, H, W)` to float32 features `(N, dimension)`.
 
-    precision: of the network's arithmetic, `float32` or `bfloat16`; the latter stands in the `id`, too.
-    keeps_features: whether features are kept, which all but the Fréchet distance need, or moments alone.
+    batch_size: the fastest one. precision: `float32` or `bfloat16`, which is also part of the `id`.
+    keeps_features: whether features are kept, which all metrics but the Fréchet distance need, or their moments alone.
     """
 
     id: str
@@ -34,14 +34,14 @@ class FeatureExtractor(Protocol):
         """Return the features."""
 
 
-def id_of(name: str, precision: str) -> str:
-    """Return an extractor's id: in bfloat16 its features are others, and so is its name."""
+def extractor_id(name: str, precision: str) -> str:
+    """Return the id of an extractor: features in bfloat16 differ, and so does their name."""
     return name if precision == "float32" else f"{name}_bf16"
 
 
 @contextmanager
-def arithmetic(device: torch.device, precision: str) -> Iterator[None]:
-    """Run a network without gradients in this precision; float32 is full float32 on a GPU, too, and never TF32."""
+def inference(device: torch.device, precision: str) -> Iterator[None]:
+    """Run a network without gradients in a precision; float32 never falls back to TF32."""
     settings = torch.backends.cudnn.conv, torch.backends.cuda.matmul  # type: ignore[attr-defined]
     before = [setting.fp32_precision for setting in settings]
     for setting in settings:
@@ -54,39 +54,52 @@ def arithmetic(device: torch.device, precision: str) -> Iterator[None]:
             setting.fp32_precision = former
 
 
-class Collector:
-    """Takes images, batch by batch, and keeps the moments of their features in 10 blocks, by turns.
+def fold_batch_norms(network: nn.Module, names: Iterable[tuple[str, str]]) -> None:
+    """Fold each batch norm into the convolution before it. The network must be in eval mode.
 
-    The features `(N, dimension)` are kept, too, if the extractor says so; if not, memory does not depend on N.
+    names: attributes of a convolution and of its batch norm within one module.
+    """
+    for module in list(network.modules()):
+        for conv_name, norm_name in names:
+            conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+
+
+class Collector:
+    """Extracts features batch by batch; keeps their moments in 10 blocks, and the features if the extractor says so.
+
+    Image i belongs to block i mod 10. Without the features, memory does not grow with the number of images.
     """
 
     def __init__(self, extract: FeatureExtractor) -> None:
         self.extract = extract
         self._blocks = [FeatureMoments.empty(extract.dimension) for _ in range(BLOCKS)]
-        self._kept: list[Tensor] = []
-        self._pending: list[Tensor] = []
+        self._features: list[Tensor] = []
+        self._buffer: list[Tensor] = []
         self._counted = 0
 
     def add_all(self, batches: Iterable[Tensor]) -> "Collector":
-        """Take all batches of uint8 images, and return this."""
+        """Add all batches of uint8 images, and return this collector."""
         for batch in batches:
             self.add(batch)
         return self
 
     def add(self, images: Tensor) -> None:
-        """Take uint8 images, in the batches that the extractor likes best."""
+        """Add uint8 images, in batches of the extractor's size."""
         for batch in images.split(self.extract.batch_size):
             features = self.extract(batch).cpu()
-            self._pending.append(features)
+            self._buffer.append(features)
             if self.extract.keeps_features:
-                self._kept.append(features)
-        if sum(map(len, self._pending)) >= _ROWS:
-            self._count()
+                self._features.append(features)
+        if sum(map(len, self._buffer)) >= _BUFFER:
+            self._flush()
 
     @property
     def blocks(self) -> list[FeatureMoments]:
-        """The moments of every tenth image, beginning with the first, the second, …."""
-        self._count()
+        """The moments of each block."""
+        self._flush()
         return self._blocks
 
     @property
@@ -97,29 +110,13 @@ class Collector:
 
     @property
     def features(self) -> Tensor:
-        """The features of all images, in their order, if they were kept."""
-        return torch.cat(self._kept)
+        """The features `(N, dimension)` in the order of the images, if they are kept."""
+        return torch.cat(self._features)
 
-    def _count(self) -> None:
-        if not self._pending:
+    def _flush(self) -> None:
+        if not self._buffer:
             return
-        features, self._pending = torch.cat(self._pending), []
-        for number in range(BLOCKS):
-            self._blocks[number] += FeatureMoments.of(features[(number - self._counted) % BLOCKS :: BLOCKS])
+        features, self._buffer = torch.cat(self._buffer), []
+        for index in range(BLOCKS):
+            self._blocks[index] += FeatureMoments.of(features[(index - self._counted) % BLOCKS :: BLOCKS])
         self._counted += len(features)
-
-
-# TODO(merge) metrics.folding
-
-
-def fold_batch_norms(network: nn.Module, names: Iterable[tuple[str, str]]) -> None:
-    """Make one convolution of each convolution and the batch norm behind it, whose statistics are fixed.
-
-    names: what both are called where they belong to one module of the network, which must be in eval mode.
-    """
-    for module in list(network.modules()):
-        for conv_name, norm_name in names:
-            conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
-                setattr(module, norm_name, nn.Identity())

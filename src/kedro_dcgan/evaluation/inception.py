@@ -1,8 +1,8 @@
-"""Features of Inception-v3 as it was released on 2015-12-05: the only ones on which a Fréchet distance is FID.
+"""Features of Inception-v3 as released on 2015-12-05, the only ones on which a Fréchet distance is FID.
 
-Heusel et al. 2017 (arXiv 1706.08500). The blocks are torch-fidelity's (Apache-2.0), checked there against the
-TensorFlow graph; weights are a file that is there already (`evaluation/inception.py`). Batch norm is folded
-into the convolutions and memory is channels-last, which changes the features by about 1e-6.
+Heusel et al. 2017 (arXiv 1706.08500). The network's blocks are torch-fidelity's (Apache-2.0), which tests them against
+the TensorFlow graph. Batch norms are folded and memory is channels-last, which changes features by about 1e-6. The
+weights are a file of torch hub's cache, which only `fetch_weights` downloads.
 """
 
 import hashlib
@@ -19,21 +19,23 @@ import torch
 from torch import Tensor, nn
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.evaluation.features import arithmetic, fold_batch_norms, id_of
-from kedro_dcgan.evaluation.intervals import Estimate, mean_of
+from kedro_dcgan.evaluation.features import extractor_id, fold_batch_norms, inference
+from kedro_dcgan.evaluation.intervals import Estimate, mean_estimate
 
-# The hash's beginning is part of the file's name, as torch hub has it.
+# As is usual in torch hub, the file name contains the first digits of the file's SHA-256.
 WEIGHTS_NAME, WEIGHTS_PREFIX = "weights-inception-2015-12-05-6726825d.pth", "6726825d"
+# Splits of the Inception Score.
+SPLITS = 10
 
 _SIZE = 299
 _CPU = torch.device("cpu")
 
 
 class InceptionFeatures:
-    """Maps uint8 images to float32 features `(N, 2048)`, those before the last layer.
+    """Maps uint8 images to float32 features `(N, 2048)`, the input of the last layer.
 
     Raises:
-        ModelError: on construction, if torch-fidelity is not installed, or the weights are not the known ones.
+        ModelError: on construction, if torch-fidelity is not installed or the SHA-256 of the weights is wrong.
     """
 
     dimension = 2048
@@ -46,18 +48,16 @@ class InceptionFeatures:
         precision: str = "float32",
         keeps_features: bool = False,
     ) -> None:
-        self.id, self.precision, self.keeps_features = id_of("inception", precision), precision, keeps_features
+        self.id, self.precision, self.keeps_features = extractor_id("inception", precision), precision, keeps_features
+        self.batch_size = 20 if device.type == "cpu" else 128
         data = _read(weights)
         self.weights_sha256 = hashlib.sha256(data).hexdigest()
         if not self.weights_sha256.startswith(WEIGHTS_PREFIX):
             raise ModelError(
                 f"the weights {weights} must be those of Inception-v3 of 2015-12-05, SHA-256 {WEIGHTS_PREFIX}… "
-                f"(theirs is {self.weights_sha256[:8]}…). Fetch them again: kedro dcgan fetch-weights."
+                f"(got {self.weights_sha256[:8]}…). Fetch them again: kedro dcgan fetch-weights."
             )
-        self.batch_size = 20 if device.type == "cpu" else 128
-        self._set_up(torch.load(io.BytesIO(data), weights_only=True, map_location="cpu"), device)
-
-    def _set_up(self, state: dict[str, Tensor], device: torch.device) -> None:
+        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
         network = build_network()
         network.load_state_dict(state)
         fold_batch_norms(network.eval(), [("conv", "bn")])
@@ -67,20 +67,20 @@ class InceptionFeatures:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features of uint8 images `(N, 1 or 3, H, W)`; grey is repeated to three channels."""
-        # As bytes to the device: it widens them.
+        # Move bytes and convert them on the device, which moves a quarter of the data.
         pixels = images.to(self._device).to(torch.float32).expand(-1, 3, -1, -1)
         normalised = (resize(pixels, _SIZE) - 128) / 128
-        with arithmetic(self._device, self.precision):
+        with inference(self._device, self.precision):
             features: Tensor = self._network(normalised.contiguous(memory_format=torch.channels_last))
         return features.float()
 
     def probabilities(self, features: Tensor) -> Tensor:
-        """Return those of the 1,008 classes for features `(N, 2048)`; without the bias, as the score's code has it."""
+        """Return the probabilities of the 1,008 classes, without bias, as in the code of the Inception Score."""
         return (features @ self._classes.T).softmax(dim=1)
 
 
 def build_network() -> nn.Sequential:
-    """Return the network with the names of the weights file, its weights still random; the last layer is `fc`.
+    """Return the network with random weights and the parameter names of the weights file; the last layer is `fc`.
 
     Raises:
         ModelError: if torch-fidelity is not installed.
@@ -114,7 +114,7 @@ def build_network() -> nn.Sequential:
 
 
 def torch_fidelity_blocks() -> ModuleType:
-    """Return torch-fidelity's module of the network's blocks.
+    """Return the module of torch-fidelity that defines the blocks of the network.
 
     Raises:
         ModelError: if torch-fidelity is not installed.
@@ -123,9 +123,79 @@ def torch_fidelity_blocks() -> ModuleType:
         from torch_fidelity import feature_extractor_inceptionv3
     except ImportError:
         raise ModelError(
-            "torch-fidelity must be installed for FID (it is not). Run pip install torch-fidelity."
+            "the package torch-fidelity must be installed for FID (it is not). Run pip install torch-fidelity."
         ) from None
     return feature_extractor_inceptionv3
+
+
+def resize(pixels: Tensor, size: int) -> Tensor:
+    """Resize float images `(N, C, H, W)` to `(N, C, size, size)`, bilinearly as TensorFlow 1 does."""
+    height, width = pixels.shape[2:]
+    return _resize_matrix(height, size, pixels) @ pixels @ _resize_matrix(width, size, pixels).T
+
+
+def _resize_matrix(before: int, after: int, like: Tensor) -> Tensor:
+    """Return the weights `(after, before)` of the old pixels in each new one."""
+    # TensorFlow computes positions in float32, too.
+    positions = torch.arange(after, dtype=torch.float32) * torch.tensor(before / after, dtype=torch.float32)
+    first = positions.long()
+    rows, share = torch.arange(after), positions - first
+    weights = torch.zeros(after, before)
+    weights[rows, first] = 1 - share
+    # The last pixel is repeated beyond the edge.
+    weights[rows, (first + 1).clamp(max=before - 1)] += share
+    return weights.to(like)
+
+
+def inception_score(probabilities: Tensor, splits: int = SPLITS) -> Estimate:
+    """Return exp(E[KL(p(y|x) | p(y))]) of class probabilities `(N, C)`, 1 to C, as the mean of consecutive splits.
+
+    Salimans et al. 2016 (arXiv 1606.03498).
+
+    Raises:
+        ValueError: if there are fewer images than splits.
+    """
+    if len(probabilities) < splits:
+        raise ValueError(f"{splits} splits need at least {splits} images (got {len(probabilities)}). Use more images.")
+    scores = []
+    for p in probabilities.to(torch.float64).tensor_split(splits):
+        divergence = torch.special.xlogy(p, p) - torch.special.xlogy(p, p.mean(dim=0, keepdim=True))
+        scores.append(divergence.sum(dim=1).mean().exp())
+    return mean_estimate(torch.stack(scores))
+
+
+def fetch_weights(url: str | None = None) -> Path:
+    """Download the weights into torch hub's cache, check their hash, and return the file.
+
+    Raises:
+        ModelError: if the download fails or the hash is wrong.
+    """
+    url = url or torch_fidelity_blocks().URL_INCEPTION_V3
+    file = _cached_weights()
+    try:
+        if not urlparse(url).hostname:
+            raise ValueError("no host name")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(file), hash_prefix=WEIGHTS_PREFIX)
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
+        raise ModelError(
+            f"the weights must be downloadable from {url} (got: {error}). Try again, pass another address with --url, "
+            f"or copy the file to {file.parent}."
+        ) from None
+    return file
+
+
+def find_weights(path: str | None) -> Path | None:
+    """Return the file of the weights, or None. `auto` is torch hub's cache, if torch-fidelity is installed."""
+    if path != "auto":
+        # Path.expanduser raises an error for unknown users.
+        return Path(os.path.expanduser(path)) if path else None  # noqa: PTH111
+    file = _cached_weights()
+    return file if file.is_file() and find_spec("torch_fidelity") else None
+
+
+def _cached_weights() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
 
 
 def _read(weights: Path) -> bytes:
@@ -133,82 +203,6 @@ def _read(weights: Path) -> bytes:
         return weights.read_bytes()
     except OSError as error:
         raise ModelError(
-            f"Inception's weights must be a readable file (got {weights}: {error.strerror}). "
-            "Fetch it: kedro dcgan fetch-weights."
+            f"the weights of Inception must be a readable file (got {weights}: {error.strerror}). "
+            "Fetch them: kedro dcgan fetch-weights."
         ) from None
-
-
-# TODO(merge) metrics.tf1_resize
-
-
-def resize(pixels: Tensor, size: int) -> Tensor:
-    """Return float images `(N, C, H, W)` at `(N, C, size, size)`."""
-    height, width = pixels.shape[2:]
-    return _weights(height, size, pixels) @ pixels @ _weights(width, size, pixels).T
-
-
-def _weights(before: int, after: int, like: Tensor) -> Tensor:
-    # (after, before). The positions are float32 in TensorFlow, too.
-    positions = torch.arange(after, dtype=torch.float32) * torch.tensor(before / after, dtype=torch.float32)
-    first = positions.long()
-    rows, share = torch.arange(after), positions - first
-    weights = torch.zeros(after, before)
-    weights[rows, first] = 1 - share
-    # Beyond the last pixel there is the last one once more.
-    weights[rows, (first + 1).clamp(max=before - 1)] += share
-    return weights.to(like)
-
-
-# TODO(merge) metrics.inception_score
-
-SPLITS = 10
-
-
-def inception_score(probabilities: Tensor, splits: int = SPLITS) -> Estimate:
-    """Return exp(E[KL(p(y|x) | p(y))]) of class probabilities `(N, C)`: 1 to C; the mean over consecutive splits.
-
-    Raises:
-        ValueError: if there are fewer images than splits.
-    """
-    if len(probabilities) < splits:
-        raise ValueError(f"{splits} splits must have an image each (got {len(probabilities)}). Use more images.")
-    return mean_of(torch.stack([_score(part.to(torch.float64)) for part in probabilities.tensor_split(splits)]))
-
-
-def _score(probabilities: Tensor) -> Tensor:
-    marginal = probabilities.mean(dim=0, keepdim=True)
-    entropies = torch.special.xlogy(probabilities, probabilities) - torch.special.xlogy(probabilities, marginal)
-    return entropies.sum(dim=1).mean().exp()
-
-
-# TODO(merge) inception_weights
-
-
-def fetch_weights(url: str | None = None) -> Path:
-    """Download the weights to where torch hub keeps such files, with a bar, and return the file; it is checked.
-
-    Raises:
-        ModelError: if they cannot be had, or are others.
-    """
-    url = url or torch_fidelity_blocks().URL_INCEPTION_V3
-    place = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
-    try:
-        if not urlparse(url).hostname:
-            raise ValueError("no address")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(place), hash_prefix=WEIGHTS_PREFIX)
-    except (OSError, RuntimeError, ValueError, HTTPException) as error:
-        raise ModelError(
-            f"the weights must be downloaded from {url} (fault: {error}). Try again, name another "
-            f"place with --url, or put the file into {place.parent} yourself."
-        ) from None
-    return place
-
-
-def find_weights(wanted: str | None) -> Path | None:
-    """Return the weights' file: `auto` is where torch hub keeps it, if FID can be measured at all. Or nothing."""
-    if wanted != "auto":
-        # Path's own `expanduser` fails for a user that there is not.
-        return Path(os.path.expanduser(wanted)) if wanted else None  # noqa: PTH111
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
-    return cached if cached.is_file() and find_spec("torch_fidelity") else None

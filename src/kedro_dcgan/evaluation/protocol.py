@@ -1,4 +1,7 @@
-"""What decides a number besides the images that are measured: it stands in the number's name, and beside it."""
+"""The protocol of a metric: everything that affects its value besides the measured images.
+
+The protocol is part of the name of a value and is stored beside it. Values of different protocols are never compared.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,8 +14,8 @@ from kedro_dcgan.evaluation.features import FeatureExtractor
 from kedro_dcgan.evaluation.intervals import Estimate
 
 INCEPTION = "inception"
-# What it is called on Inception's features, and on no others.
-_ON_INCEPTION = {
+# Names that only metrics on the features of Inception may have.
+_INCEPTION_NAMES = {
     "fd": "fid",
     "kd": "kid",
     "kd_subsets_mean": "kid_subsets_mean",
@@ -23,7 +26,7 @@ _ON_INCEPTION = {
 
 @dataclass(frozen=True)
 class MeasurementProtocol:
-    """How images were measured: two numbers may be compared where all of this is equal."""
+    """The conditions of a measurement, with the numbers of generated and real images."""
 
     extractor: str
     weights_sha256: str
@@ -40,33 +43,29 @@ class MeasurementProtocol:
     def of(
         cls, extract: FeatureExtractor, *, generated: int, real: int, split: str, seed: int, dataset_digest: str
     ) -> "MeasurementProtocol":
-        """Describe a measurement of so many generated images against so many real ones of a split."""
+        """Return the protocol of a measurement with an extractor."""
         of_features = extract.id, extract.weights_sha256, extract.dimension, extract.resize, extract.precision
         return cls(*of_features, generated, real, split, seed, dataset_digest)
 
     @property
     def name(self) -> str:
-        """What numbers of it end with: `efflite0_128_10k_test`."""
+        """The suffix of metric names: `efflite0_128_10k_test`."""
         return f"{self.extractor}_{short_count(self.generated)}_{self.split}"
 
     def name_of(self, metric: str) -> str:
-        """Return a metric's key, `fd_efflite0_128_10k_test`; only on Inception's features it is `fid10k_test`."""
-        if self.extractor == INCEPTION and metric in _ON_INCEPTION:
-            return f"{_ON_INCEPTION[metric]}{short_count(self.generated)}_{self.split}"
+        """Return the name of a metric: `fd_efflite0_128_10k_test`, or `fid10k_test` on the features of Inception."""
+        if self.extractor == INCEPTION and metric in _INCEPTION_NAMES:
+            return f"{_INCEPTION_NAMES[metric]}{short_count(self.generated)}_{self.split}"
         return f"{metric}_{self.name}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, and the protocol's own name."""
-        return {"name": self.name, **asdict(self)}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "MeasurementProtocol":
-        """Return the protocol that `as_dict` described."""
+        """Return the protocol from a record of `evaluation_record`."""
         return cls(**{name: value for name, value in stored.items() if name != "name"})
 
 
 def require_comparable(first: MeasurementProtocol, second: MeasurementProtocol) -> None:
-    """Check that two results were measured in the same way.
+    """Check that two results have the same protocol.
 
     Raises:
         ComparisonError: with every field that differs.
@@ -75,7 +74,7 @@ def require_comparable(first: MeasurementProtocol, second: MeasurementProtocol) 
     different = [f"{name} {a[name]} and {b[name]}" for name in a if a[name] != b[name]]
     if different:
         raise ComparisonError(
-            f"two results must be of one protocol to be compared (they differ: {', '.join(different)}). "
+            f"only results of the same protocol can be compared (they differ: {', '.join(different)}). "
             "Evaluate both in the same way: kedro run --pipelines=evaluate."
         )
 
@@ -85,12 +84,12 @@ def short_count(count: int) -> str:
     return f"{count // 1000}k" if count % 1000 == 0 else str(count)
 
 
-# TODO(merge) metrics.number
-
-
 @dataclass(frozen=True)
-class Number:
-    """What was measured (`fd`, `precision`, …), how, with what result; and what real images have, if that is known."""
+class MetricValue:
+    """A measured metric (`fd`, `precision`, …) with its protocol, its interval and, if known, its floor.
+
+    The floor is the value for as many real images.
+    """
 
     metric: str
     protocol: MeasurementProtocol
@@ -99,43 +98,38 @@ class Number:
 
     @property
     def name(self) -> str:
-        """Its key."""
+        """The name with the protocol."""
         return self.protocol.name_of(self.metric)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stored form. Unknown floors and ends of intervals are None."""
+        low, high = (end if math.isfinite(end) else None for end in (self.estimate.low, self.estimate.high))
+        return {
+            "name": self.name,
+            "metric": self.metric,
+            "split": self.protocol.split,
+            "value": self.estimate.value,
+            "low": low,
+            "high": high,
+            "floor": self.floor.value if self.floor else None,
+            "protocol": self.protocol.name,
+        }
 
-def as_json(numbers: Sequence[Number]) -> dict[str, Any]:
-    """Return the record of a measurement, of which the first number is the primary metric.
 
-    `metrics`: values and floors by name; `numbers`: all that is known of each; `protocols`: how they were measured.
+def evaluation_record(values: Sequence[MetricValue]) -> dict[str, Any]:
+    """Return the stored form of an evaluation, whose first value is the primary metric.
 
-    What is not known is null: a floor, or an end of an interval. (Lists, because DVC makes a column of every number
-    that is not in a list.)
+    `metrics`: values and floors by name. `numbers`: a record of each value. `protocols`: a record of each protocol.
+    The last two are lists, because DVC shows every number outside a list as a column.
     """
-    values = {number.name: number.estimate.value for number in numbers}
-    floors = {f"{number.name}_floor": number.floor.value for number in numbers if number.floor}
-    protocols = {number.protocol.name: number.protocol for number in numbers}
+    by_name = {value.name: value.estimate.value for value in values}
+    floors = {f"{value.name}_floor": value.floor.value for value in values if value.floor}
+    protocols = {value.protocol.name: value.protocol for value in values}
     return {
         "title": "Fréchet distance, EfficientNet-Lite0 features (not FID)",
-        "primary_metric": numbers[0].name,
-        "metrics": values | floors,
-        "numbers": [_record(number) for number in numbers],
-        "protocols": [protocol.as_dict() for protocol in protocols.values()],
+        "primary_metric": values[0].name,
+        "metrics": by_name | floors,
+        "numbers": [value.as_dict() for value in values],
+        "protocols": [{"name": name, **asdict(protocol)} for name, protocol in protocols.items()],
         "libraries": [f"{name} {version(name)}" for name in ("torch", "numpy")],
     }
-
-
-def _record(number: Number) -> dict[str, Any]:
-    return {
-        "name": number.name,
-        "metric": number.metric,
-        "split": number.protocol.split,
-        "value": number.estimate.value,
-        "low": _finite(number.estimate.low),
-        "high": _finite(number.estimate.high),
-        "floor": number.floor.value if number.floor else None,
-        "protocol": number.protocol.name,
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

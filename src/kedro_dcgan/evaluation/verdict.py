@@ -1,23 +1,24 @@
-"""What the numbers say in a sentence, by stated rules: each number is held against its floor, that of real images.
+"""The verdict: one sentence about an evaluation, by fixed rules. Metrics are relative to their floors, real images.
 
-- quality: precision at least 80 % of the floor's and density at least half is `sharp`; at least 40 % and a quarter
-  `partly sharp`; else `unlike real images`. (One odd real image with a large ball can spoil precision alone.)
-- variety: coverage likewise, `varied`, `less varied than real images`, `all alike`; and, where classes are known, how
-  many of them it covers;
-- memory: a share of authentic images by more than 0.15 below that of held-out ones is `close to copies`.
+- Fidelity is `high` from 80 % of the precision and 50 % of the density of real images, `medium` from 40 % and 25 %,
+  else `low`. The worse of the two metrics decides: a single outlier with a large ball inflates precision, not density.
+- Diversity follows from coverage, with the grades of precision. With labels, the covered classes are counted, too.
+- Near-copies of training images are reported if authenticity is more than 0.15 below that of held-out images.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Good and fair, as parts of the floor.
-_SHARES, _DENSITIES = (0.8, 0.4), (0.5, 0.25)
-_COPIES = 0.15
+# Minima of the upper and the middle grade, in parts of the floor.
+_SHARE_GRADES, _DENSITY_GRADES = (0.8, 0.4), (0.5, 0.25)
+_AUTHENTICITY_MARGIN = 0.15
+_FIDELITY = ("low", "medium", "high")
+_DIVERSITY = ("far less diverse than", "less diverse than", "as diverse as")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Values and floors of `precision`, `density`, `coverage`, `authenticity`; classes covered, of all, if known."""
+    """Values and floors of `precision`, `density`, `coverage` and `authenticity`; covered and all classes, if known."""
 
     values: Mapping[str, float]
     floors: Mapping[str, float]
@@ -25,28 +26,24 @@ class Findings:
 
 
 def verdict(findings: Findings) -> str:
-    """Return the sentence."""
-    if "precision" not in findings.values:
-        return "too few images to say"
-    quality = min(_grade(findings, "precision", _SHARES), _grade(findings, "density", _DENSITIES))
-    variety = _grade(findings, "coverage", _SHARES)
-    said = ("unlike real images", "partly sharp", "sharp")[quality]
-    kinds = ("all alike", "less varied than real images", "varied")[variety]
+    """Return the sentence, with the values of the metrics that decide it."""
+    values = findings.values
+    if "precision" not in values:
+        return "too few images for a verdict"
+    by_precision = _grade(findings, "precision", _SHARE_GRADES)
+    by_density = _grade(findings, "density", _DENSITY_GRADES)
+    decisive = "precision" if by_precision < by_density else "density"
+    parts = [f"{_FIDELITY[min(by_precision, by_density)]} fidelity ({decisive} {values[decisive]:.2f})"]
     if findings.classes:
-        covered, known = findings.classes
-        kinds = f"covers {covered} of {known} classes" + ("" if variety == 2 else f", {kinds}")
-        is_good = covered == known and variety == 2
-    else:
-        is_good = variety == 2
-    sentence = f"{said} {'and' if (quality == 2) == is_good else 'but'} {kinds}"
-    return f"{sentence}; close to copies of training images" if _copies(findings) else sentence
+        parts.append("{} of {} classes".format(*findings.classes))
+    diversity = _DIVERSITY[_grade(findings, "coverage", _SHARE_GRADES)]
+    parts.append(f"{diversity} the data (coverage {values['coverage']:.2f})")
+    floor = findings.floors.get("authenticity", 0.0)
+    if values.get("authenticity", floor) < floor - _AUTHENTICITY_MARGIN:
+        parts.append(f"near-copies of training images (authenticity {values['authenticity']:.2f})")
+    return ", ".join(parts)
 
 
-def _grade(findings: Findings, metric: str, grades: tuple[float, float]) -> int:
-    part = findings.values[metric] / (findings.floors.get(metric) or 1.0)
-    return sum(part >= grade for grade in grades)
-
-
-def _copies(findings: Findings) -> bool:
-    value, floor = (side.get("authenticity") for side in (findings.values, findings.floors))
-    return value is not None and floor is not None and value < floor - _COPIES
+def _grade(findings: Findings, metric: str, minima: tuple[float, float]) -> int:
+    ratio = findings.values[metric] / (findings.floors.get(metric) or 1.0)
+    return sum(ratio >= minimum for minimum in minima)

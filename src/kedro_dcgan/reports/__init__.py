@@ -1,1 +1,1 @@
-"""What people look at: pictures and pages made from the project's data. Nothing is read or written here."""
+"""Reports for people: HTML pages, Markdown tables and pictures. Nothing here reads or writes the project's data."""

@@ -1,11 +1,8 @@
-"""The page that answers "what did it do with my files?"."""
+"""The report of a dataset: which files are usable and why others are not, as an HTML page with pictures."""
 
-import base64
-import io
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,43 +10,37 @@ from PIL import Image
 
 from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, advise, count_look_alikes, count_reasons
 from kedro_dcgan.data.verdicts import ACCEPTED, meaning_of
+from kedro_dcgan.reports.pages import picture_url, render_page
 
-# File names are anyone's: whatever is put into the page is escaped.
-_PAGES = jinja2.Environment(
-    loader=jinja2.PackageLoader("kedro_dcgan.reports", "."), autoescape=True, undefined=jinja2.StrictUndefined
-)
 _MOST_LABELS, _EXAMPLES = 30, 3
 _WITHOUT_LABEL = "(none: not in a folder)"
-# How far an image's split is its own, for each thing that may become of pictures that look alike.
-_WHAT_DECIDES_THE_SPLIT: dict[NearDuplicates, str] = {
-    "keep": "Which image is in which split follows from its content alone: it stays when files are added, renamed or "
+# How the split of an image is determined, for each `preprocessing.near_duplicates`.
+_SPLIT_RULES: dict[NearDuplicates, str] = {
+    "keep": "The split of an image depends on its content alone. It does not change when files are added, renamed or "
     "moved.",
-    "group": "Which image is in which split follows from its content, or from that of a picture that looks like it: "
-    "it stays when files are renamed or moved, and when others are added, but it may change when a look-alike is added "
-    "or removed.",
-    "skip": "Which image is in which split follows from its content. Of pictures that look alike the first by path is "
-    "kept: another may take its place, and be in another split, when look-alikes are added, removed, renamed or moved.",
+    "group": "The split of an image depends on its content, or on that of a near-duplicate. It does not change when "
+    "files are renamed or moved, or others are added, but it may change when a near-duplicate is added or removed.",
+    "skip": "The split of an image depends on its content. Only the first near-duplicate by path is used: another one, "
+    "in another split, may replace it when near-duplicates are added, removed, renamed or moved.",
 }
 
 
 def draw_sizes(manifest: pd.DataFrame, least: int) -> Figure:
-    """Draw how many images have which shorter side, and the least that is accepted, in pixels."""
+    """Plot a histogram of the shorter sides, and the least one that is accepted, in pixels."""
     sides = manifest[["width", "height"]].min(axis=1)
-    known = sides.notna()
-    accepted = (manifest["verdict"] == ACCEPTED) & known
-    skipped = (manifest["verdict"] != ACCEPTED) & known
+    known, is_accepted = sides.notna(), manifest["verdict"] == ACCEPTED
     figure = Figure(figsize=(8, 2.8), layout="constrained")
     axes = figure.subplots()
     if known.any():
         values = sides[known].to_numpy(dtype=float)
-        # Equal steps on a logarithmic axis: collections range from icons to posters.
+        # A logarithmic axis: sides range from icons to posters.
         bins = np.geomspace(max(1, values.min() * 0.9), values.max() * 1.1, 41).tolist()
-        groups = [sides[accepted].to_numpy(dtype=float), sides[skipped].to_numpy(dtype=float)]
+        groups = [sides[known & chosen].to_numpy(dtype=float) for chosen in (is_accepted, ~is_accepted)]
         axes.hist(groups, bins=bins, stacked=True, color=["tab:green", "tab:red"], label=["accepted", "skipped"])
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "25" else "")
-    axes.axvline(least, color="black", linestyle="--", linewidth=1, label=f"least: {least}")
+    axes.axvline(least, color="black", linestyle="--", linewidth=1, label=f"minimum: {least}")
     axes.set(xlabel="shorter side, pixels", ylabel="images")
     axes.legend(frameon=False)
     return figure
@@ -62,12 +53,10 @@ def write_page(
     near_duplicates: NearDuplicates,
     pictures: Mapping[str, Image.Image | Figure],
 ) -> str:
-    """Return a self-contained HTML page: counts by reason, label and split, the contact sheets and the sizes.
-
-    `near_duplicates` is what became of pictures that look alike; `pictures` are `accepted`, `skipped` and `sizes`.
-    """
+    """Return a self-contained HTML page; the pictures are `accepted`, `skipped` and `sizes`."""
     accepted = manifest["verdict"] == ACCEPTED
-    return _PAGES.get_template("dataset.html").render(
+    return render_page(
+        "dataset.html",
         source=source,
         size=image_size,
         scanned=len(manifest),
@@ -76,27 +65,21 @@ def write_page(
         advice=advise(manifest, image_size),
         reasons=_reasons(manifest),
         splits={split: int((manifest["split"] == split).sum()) for split in SPLITS},
-        what_decides_the_split=_WHAT_DECIDES_THE_SPLIT[near_duplicates],
+        split_rule=_SPLIT_RULES[near_duplicates],
         labels=_labels(manifest),
         most_labels=_MOST_LABELS,
         formats=manifest.loc[accepted, "format"].value_counts().to_dict(),
-        pictures={name: _as_data_url(picture) for name, picture in pictures.items()},
+        pictures={name: picture_url(picture) for name, picture in pictures.items()},
     )
 
 
 def _reasons(manifest: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {
-            "reason": reason,
-            "count": count,
-            "meaning": meaning_of(reason),
-            "examples": manifest.loc[manifest["reason"] == reason, ["path", "detail"]]
-            .head(_EXAMPLES)
-            .fillna("")
-            .to_dict("records"),
-        }
-        for reason, count in count_reasons(manifest).items()
-    ]
+    rows = []
+    for reason, count in count_reasons(manifest).items():
+        examples = manifest.loc[manifest["reason"] == reason, ["path", "detail"]].head(_EXAMPLES).fillna("")
+        meaning = meaning_of(reason)
+        rows.append({"reason": reason, "count": count, "meaning": meaning, "examples": examples.to_dict("records")})
+    return rows
 
 
 def _labels(manifest: pd.DataFrame) -> list[dict[str, Any]]:
@@ -109,12 +92,3 @@ def _labels(manifest: pd.DataFrame) -> list[dict[str, Any]]:
         {"label": label, "accepted": int(row["sum"]), "skipped": int(row["count"] - row["sum"])}
         for label, row in ordered.iterrows()
     ]
-
-
-def _as_data_url(picture: Image.Image | Figure) -> str:
-    stream = io.BytesIO()
-    if isinstance(picture, Figure):
-        picture.savefig(stream, format="png", dpi=110)
-    else:
-        picture.save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,88 +1,89 @@
-"""The page and the table that answer "how good is it?"."""
+"""The report of an evaluation, as an HTML page and as a Markdown table."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import jinja2
 from PIL import Image
 
 from kedro_dcgan.evaluation.protocol import INCEPTION
+from kedro_dcgan.reports.pages import picture_url, render_page
 
-_PAGES = jinja2.Environment(
-    loader=jinja2.PackageLoader("kedro_dcgan.reports", "."), autoescape=True, undefined=jinja2.StrictUndefined
-)
 
-# Title, what it means in a sentence, and which way is better.
-MEANINGS = {
-    "fd": (
+class MetricText(NamedTuple):
+    """The title of a metric, its meaning in a sentence, and which values are better: `higher`, `lower` or neither."""
+
+    title: str
+    meaning: str
+    better: str
+
+
+METRICS = {
+    "fd": MetricText(
         "Fréchet distance, not FID",
-        "How far generated images, as a whole, are from real ones. It weighs noise most.",
+        "Distance between the feature distributions of generated and real images; most sensitive to noise.",
         "lower",
     ),
-    "kd": (
+    "kd": MetricText(
         "Kernel distance, not KID",
-        "The same question by another yardstick, fair to few images.",
+        "Maximum mean discrepancy between the features of generated and real images; unbiased for few images.",
         "lower",
     ),
-    "kd_subsets_mean": (
+    "kd_subsets_mean": MetricText(
         "Kernel distance of subsets, not KID",
-        "The mean over 100 random subsets of 1,000, as other tools give it: the same, less certain.",
+        "Mean over 100 random subsets of 1,000 images, as other tools report it; less certain than the one above.",
         "lower",
     ),
-    "kd_subsets_deviation": ("their deviation", "How much these subsets vary; not an uncertainty of the mean.", ""),
-    "precision": ("Precision", "The share of generated images that look like some real one.", "higher"),
-    "recall": ("Recall", "The share of real images that look like some generated one.", "higher"),
-    "density": ("Density", "How deep among real images a generated one lies; 1 is as deep as they do.", "higher"),
-    "coverage": ("Coverage", "The share of real images with a generated one close by.", "higher"),
-    "authenticity": (
+    "kd_subsets_deviation": MetricText(
+        "Standard deviation of the subsets", "Spread between the subsets; not the uncertainty of the mean.", ""
+    ),
+    "precision": MetricText("Precision", "Share of generated images within the manifold of real images.", "higher"),
+    "recall": MetricText("Recall", "Share of real images within the manifold of generated images.", "higher"),
+    "density": MetricText(
+        "Density", "Precision that is robust to outliers: real neighbourhoods per generated image; 1 if real.", "higher"
+    ),
+    "coverage": MetricText("Coverage", "Share of real images with a generated image in their neighbourhood.", "higher"),
+    "authenticity": MetricText(
         "Authenticity",
-        "The share of generated images that are no near copies of a training image. Far below real ones: it copies.",
+        "Share of generated images that are not near-copies of a training image. Far below real images: memorisation.",
         "higher",
     ),
-    "inception_score": (
+    "inception_score": MetricText(
         "Inception Score",
-        "How sure the ImageNet classifier is, and of how many classes. It sees no real image.",
+        "Confidence and diversity of the predictions of an ImageNet classifier; independent of the real images.",
         "higher",
     ),
-    "classes_covered": (
-        "Classes covered",
-        "How many classes are made at least a tenth as often as they are real.",
-        "higher",
+    "classes_covered": MetricText(
+        "Classes covered", "Classes generated at least a tenth as often as they occur in real images.", "higher"
     ),
-    "class_divergence": ("Class divergence", "How far the mixture of classes is off, in bits: 0 to 1.", "lower"),
+    "class_divergence": MetricText(
+        "Class divergence", "Jensen-Shannon divergence of generated and real class histograms, 0 to 1 bit.", "lower"
+    ),
 }
-_ON_INCEPTION = {"fd": "FID", "kd": "KID", "kd_subsets_mean": "KID of subsets"}
+_INCEPTION_TITLES = {"fd": "FID", "kd": "KID", "kd_subsets_mean": "KID of subsets"}
 NO_FID = (
-    "FID is absent, because Inception's network or its weights are. Get them with `pip install torch-fidelity` and "
-    "`kedro dcgan fetch-weights`, and evaluate again."
+    "FID is absent, because the network or the weights of Inception are not installed. Run `pip install "
+    "torch-fidelity` and `kedro dcgan fetch-weights`, and evaluate again."
 )
-
-NO_FID_IN_BFLOAT16 = "FID is absent, because it is measured in float32 only."
+NO_FID_IN_BFLOAT16 = "FID is absent, because it is defined in float32 only."
 
 
 def write_page(evaluation: Mapping[str, Any], pictures: Mapping[str, Image.Image]) -> str:
-    """Return a self-contained HTML page: the numbers, their meaning, pictures (`samples`, `neighbours`, `extremes`)."""
-    return _PAGES.get_template("evaluation.html").render(
-        verdict=evaluation["verdict"],
-        title=evaluation["title"],
+    """Return a self-contained HTML page; the pictures are `samples`, `neighbours` and `extremes`."""
+    copied = ("verdict", "classes", "protocols", "libraries", "generator", "images_seen")
+    return render_page(
+        "evaluation.html",
+        **{name: evaluation[name] for name in copied},
         splits={split: _rows(evaluation, split) for split in ("test", "train")},
-        classes=evaluation["classes"],
         notes=notes(evaluation),
-        protocols=evaluation["protocols"],
-        libraries=evaluation["libraries"],
-        generator=evaluation["generator"],
-        images_seen=evaluation["images_seen"],
-        pictures={name: _as_data_url(picture) for name, picture in pictures.items()},
+        pictures={name: picture_url(picture) for name, picture in pictures.items()},
     )
 
 
 def write_table(evaluation: Mapping[str, Any]) -> str:
-    """Return the numbers as Markdown: a table, and what is to be known about it."""
+    """Return the metrics as a Markdown table, with notes."""
     lines = [
         *([f"**{evaluation['verdict']}**", ""] if "verdict" in evaluation else []),
-        "| number | value | 95 % interval | real images | better |",
+        "| metric | value | 95 % interval | real images | better |",
         "|---|---:|---|---:|---|",
     ]
     for split in dict.fromkeys(number["split"] for number in evaluation["numbers"]):
@@ -94,71 +95,52 @@ def write_table(evaluation: Mapping[str, Any]) -> str:
 
 
 def notes(evaluation: Mapping[str, Any]) -> list[str]:
-    """Return what must be known about the numbers."""
+    """Return what limits the meaning of the metrics, in sentences."""
     protocols = evaluation["protocols"]
-    said = [f"{evaluation['title']}."]
-    said += [
+    sentences = [f"{evaluation['title']}."]
+    sentences += [
         f"{protocol[side]:,} {side} images are not more than the {protocol['dimension']:,} dimensions of "
-        f"`{protocol['extractor']}`: the distance is well above what more images would give."
+        f"`{protocol['extractor']}`: with more images the distance would be much lower."
         for protocol in protocols
         for side in ("generated", "real")
         if protocol[side] <= protocol["dimension"] and protocol["split"] != "train"
     ]
-    said += _notes_on_files(evaluation)
+    for side, count in evaluation.get("skipped", {}).items():
+        if count:
+            sentences.append(f"{count:,} unreadable {side} files were skipped.")
+    sizes = evaluation.get("sizes", {})
+    if len({tuple(of_side) for of_side in sizes.values()}) > 1:
+        listed = "; ".join(f"{side} {_first_three(of_side)}" for side, of_side in sizes.items())
+        sentences.append(f"The sizes of the images differ ({listed}): resizing affects the metrics.")
     extractors = {protocol["extractor"] for protocol in protocols}
     if INCEPTION not in extractors:
-        said.append(NO_FID_IN_BFLOAT16 if any(name.startswith(INCEPTION) for name in extractors) else NO_FID)
-    return said
+        sentences.append(NO_FID_IN_BFLOAT16 if any(name.startswith(INCEPTION) for name in extractors) else NO_FID)
+    return sentences
 
 
-def _notes_on_files(evaluation: Mapping[str, Any]) -> list[str]:
-    # Of an evaluation of files, which may be damaged, and of any size.
-    skipped, sizes = evaluation.get("skipped", {}), evaluation.get("sizes", {})
-    said = [f"{n:,} of the {side} files were left out: they could not be read." for side, n in skipped.items() if n]
-    if len({tuple(of_side) for of_side in sizes.values()}) > 1:
-        listed = "; ".join(f"{side} {_few(of_side)}" for side, of_side in sizes.items())
-        said.append(f"The images are of different sizes ({listed}): resizing them is a part of the numbers.")
-    return said
-
-
-def _few(names: Sequence[str]) -> str:
+def _first_three(names: Sequence[str]) -> str:
     return ", ".join([*names[:3], *(["…"] if len(names) > 3 else [])])
 
 
-def _rows(evaluation: Mapping[str, Any], split: str) -> list[dict[str, Any]]:
-    rows = []
+def _rows(evaluation: Mapping[str, Any], split: str) -> list[dict[str, str]]:
     extractors = {protocol["name"]: protocol["extractor"] for protocol in evaluation["protocols"]}
+    rows = []
     for number in evaluation["numbers"]:
-        if number["split"] != split:
-            continue
-        title, meaning, better = MEANINGS[number["metric"]]
-        is_inception = extractors[number["protocol"]] == INCEPTION
-        low, high = (short(number[end]) for end in ("low", "high"))
-        rows.append(
-            {
-                "name": number["name"],
-                "title": _ON_INCEPTION.get(number["metric"], title) if is_inception else title,
-                "meaning": meaning,
-                "better": better,
-                "value": short(number["value"]),
-                "interval": f"{low} to {high}" if low else "",
-                "floor": short(number["floor"]),
-            }
-        )
+        if number["split"] == split:
+            text, low, high = METRICS[number["metric"]], short(number["low"]), short(number["high"])
+            if extractors[number["protocol"]] == INCEPTION:
+                text = text._replace(title=_INCEPTION_TITLES.get(number["metric"], text.title))
+            interval = f"{low} to {high}" if low else ""
+            values = {"value": short(number["value"]), "interval": interval, "floor": short(number["floor"])}
+            rows.append({"name": number["name"], **text._asdict(), **values})
     return rows
 
 
 def short(value: float | None) -> str:
-    """Return a number with three digits or so; nothing for nothing."""
+    """Return a number with about three digits; nothing for None."""
     if value is None:
         return ""
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     digits = ".1f" if abs(value) >= 20 else ".3f" if abs(value) >= 0.01 else ".2g"
     return f"{value:{digits}}"
-
-
-def _as_data_url(picture: Image.Image) -> str:
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

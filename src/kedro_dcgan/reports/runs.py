@@ -1,36 +1,31 @@
-"""Trained generators side by side: their numbers, what they were trained with, their curves and their samples."""
+"""Compare runs: their metrics, parameters, training curves and samples, as an HTML page and as a Markdown table."""
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from kedro_dcgan.reports.comparison import compare, rows_of
-from kedro_dcgan.reports.evaluation import MEANINGS, short
+from kedro_dcgan.reports.comparison import compare, compared_rows
+from kedro_dcgan.reports.evaluation import METRICS, short
+from kedro_dcgan.reports.pages import data_url, render_page
 
-_PAGES = jinja2.Environment(
-    loader=jinja2.PackageLoader("kedro_dcgan.reports", "."), autoescape=True, undefined=jinja2.StrictUndefined
-)
-
-# A curve each, with what it is called; the distance to the validation split has its protocol in its name.
+# Plotted curves; the distance to the validation split is plotted, too, under a name that contains its protocol.
 _CURVES = {
-    "discriminator_loss": "loss of the discriminator",
-    "generator_loss": "loss of the generator",
+    "discriminator_loss": "discriminator loss",
+    "generator_loss": "generator loss",
     "diversity": "diversity of the samples",
 }
 _LAST_VALUES = ("discriminator_loss", "generator_loss", "diversity", "images_per_second")
 _TAGS = {
     "preset": "preset",
-    "verdict": "health of the training",
+    "verdict": "training health",
     "hardware": "hardware",
     "git_commit": "commit",
-    "git_dirty": "files differed from it",
-    "dataset_digest": "digest of the images",
+    "git_dirty": "uncommitted changes",
+    "dataset_digest": "dataset digest",
 }
 _LONGEST = 60
 Curve = Sequence[tuple[int, float]]
@@ -38,7 +33,7 @@ Curve = Sequence[tuple[int, float]]
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run as it is compared: texts by name, curves by name over the images seen, PNG grids by the images seen."""
+    """A run: its parameters and tags, curves `(images_seen, value)` by name, and PNG grids by `images_seen`."""
 
     name: str
     parameters: Mapping[str, str]
@@ -49,106 +44,93 @@ class ComparedRun:
 
     @property
     def images_seen(self) -> int:
-        """How many images it was trained on."""
+        """The number of images that it was trained on."""
         return max((curve[-1][0] for curve in self.curves.values() if curve), default=0)
 
 
 def write_runs_table(runs: Sequence[ComparedRun]) -> str:
-    """Return what the page says in Markdown, without its pictures.
+    """Return metrics and differences as a Markdown table.
 
     Raises:
-        ComparisonError: if they were measured in different ways or on different images.
+        ComparisonError: if the runs were measured with different protocols or on different images.
     """
-    numbers = compare({run.name: run.evaluation for run in runs})
-    facts = [f"| {name} | {' | '.join(values)} |" for name, values in _facts(runs)]
-    return "\n".join([numbers, *facts])
+    metrics = compare({run.name: run.evaluation for run in runs})
+    return "\n".join([metrics, *(f"| {name} | {' | '.join(values)} |" for name, values in _differences(runs))])
 
 
 def write_runs_page(runs: Sequence[ComparedRun]) -> str:
     """Return a self-contained HTML page.
 
     Raises:
-        ComparisonError: if they were measured in different ways or on different images.
+        ComparisonError: as `write_runs_table`.
     """
-    return _PAGES.get_template("runs.html").render(
+    return render_page(
+        "runs.html",
         names=[run.name for run in runs],
         verdicts=[run.evaluation.get("verdict", "") for run in runs],
-        numbers=[
-            {"name": name, "title": MEANINGS[metric][0], "better": MEANINGS[metric][2], "cells": cells}
-            for name, metric, cells in rows_of({run.name: run.evaluation for run in runs})
+        metrics=[
+            {"name": row.name, "cells": row.cells, **METRICS[row.metric]._asdict()}
+            for row in compared_rows({run.name: run.evaluation for run in runs})
         ],
-        facts=_facts(runs),
+        differences=_differences(runs),
         samples=_samples(runs),
-        curves=_as_url(_draw_curves(runs), "image/svg+xml"),
+        curves=data_url(_plot_curves(runs), "image/svg+xml"),
     )
 
 
-def differing_parameters(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
-    """Return the parameters that are not the same in all runs, with their values."""
-    names = sorted({name for run in runs for name in run.parameters})
-    rows = [(name, [run.parameters.get(name, "") for run in runs]) for name in names]
-    return [(name, values) for name, values in rows if len(set(values)) > 1]
-
-
-def _facts(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
-    lasts = [
-        (f"{name.replace('_', ' ')}, at the end", [_last(run.curves.get(name, ())) for run in runs])
-        for name in _LAST_VALUES
-    ]
+def _differences(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
+    """Return the length of the training, parameters that differ, final values and tags, each with a text per run."""
+    rows = [("kimg", [f"{run.images_seen / 1000:.1f}" for run in runs])]
+    for name in sorted({name for run in runs for name in run.parameters}):
+        values = [run.parameters.get(name, "") for run in runs]
+        if len(set(values)) > 1:
+            rows.append((name, values))
+    for name in _LAST_VALUES:
+        curves = [run.curves.get(name, ()) for run in runs]
+        rows.append((f"final {name.replace('_', ' ')}", [short(curve[-1][1]) if curve else "" for curve in curves]))
     tags = [(title, [run.tags.get(name, "")[:_LONGEST] for run in runs]) for name, title in _TAGS.items()]
-    kimg = ("thousand images", [f"{run.images_seen / 1000:.1f}" for run in runs])
-    return [kimg, *differing_parameters(runs), *lasts, *((name, texts) for name, texts in tags if any(texts))]
-
-
-def _last(curve: Curve) -> str:
-    return short(curve[-1][1]) if curve else ""
+    return [*rows, *((title, values) for title, values in tags if any(values))]
 
 
 def _samples(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
-    """Return the same latents at the last moment that all have, and at the end of each."""
-    shared = set.intersection(*(set(run.grids) for run in runs)) if runs else set()
-    moments = [[max(shared)] * len(runs)] if shared else []
+    """Return the grids at the last `images_seen` that all runs have, and at the end of each run."""
     ends = [max(run.grids, default=0) for run in runs]
-    titles = ["At the same moment", "At the end of each"]
-    if len(set(ends)) == 1 or not shared:
-        titles = ["At the end" if len(set(ends)) == 1 else "At the end of each"]
-        moments = []
-    moments.append(ends)
+    shared = set.intersection(*(set(run.grids) for run in runs)) if runs else set()
+    groups = {"Samples at the end of training": ends}
+    if shared and len(set(ends)) > 1:
+        groups = {"Samples at the same kimg": [max(shared)] * len(runs), **groups}
     return [
         {
             "title": title,
             "pictures": [
-                {"name": run.name, "kimg": f"{at / 1000:.1f} kimg", "url": _as_url(run.grids[at], "image/png")}
-                for run, at in zip(runs, ats, strict=True)
-                if at in run.grids
+                {"name": run.name, "kimg": f"{seen / 1000:.1f} kimg", "url": data_url(run.grids[seen], "image/png")}
+                for run, seen in zip(runs, images_seen, strict=True)
+                if seen in run.grids
             ],
         }
-        for title, ats in zip(titles, moments, strict=True)
+        for title, images_seen in groups.items()
     ]
 
 
-def _draw_curves(runs: Sequence[ComparedRun]) -> bytes:
+def _plot_curves(runs: Sequence[ComparedRun]) -> bytes:
+    """Return an SVG with a panel for each curve."""
     distances = sorted({name for run in runs for name in run.curves if name.endswith("_validation")})
     panels = {**_CURVES, **{name: f"{name}, lower is better" for name in distances}}
     rows = -(-len(panels) // 2)
     figure = Figure(figsize=(11, 3.2 * rows), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(rows, 2, squeeze=False).flat, panels.items(), strict=False):
-        for number, run in enumerate(runs):
+        for index, run in enumerate(runs):
             curve = run.curves.get(name, ())
-            kimg, values = [step / 1000 for step, _ in curve], [value for _, value in curve]
-            axes.plot(kimg, values, label=run.name, color=f"C{number}", marker="o" if len(curve) < 30 else None, ms=3)
+            kimg, values = [seen / 1000 for seen, _ in curve], [value for _, value in curve]
+            axes.plot(kimg, values, label=run.name, color=f"C{index}", marker="o" if len(curve) < 30 else None, ms=3)
         axes.set_title(title, fontsize=10, loc="left")
-        axes.set_xlabel("real images shown, thousands", fontsize=8)
+        axes.set_xlabel("kimg (thousands of real images seen)", fontsize=8)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(frameon=False, fontsize=8)
     for axes in figure.axes[len(panels) :]:
         axes.set_axis_off()
     file = io.BytesIO()
-    # Letters stay letters, and equal runs give equal pages.
+    # Keep text as text, and make the SVG reproducible.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "runs"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
-
-
-def _as_url(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,4 +1,4 @@
-"""Two sources of images of any origin and any sizes, compared."""
+"""Compare two sources of images of any origin and size, without a model."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,10 @@ from kedro_dcgan.data.orientation import set_upright
 from kedro_dcgan.data.scan import Input
 from kedro_dcgan.data.sources import Limits, Source, open_source
 from kedro_dcgan.errors import DataError, SourceError, UnusableImageError
+from kedro_dcgan.evaluation.comparison import feature_set
 from kedro_dcgan.evaluation.features import Collector, FeatureExtractor
-from kedro_dcgan.evaluation.protocol import MeasurementProtocol, Number, as_json
-from kedro_dcgan.evaluation.reference import Reference, feature_set
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol, MetricValue, evaluation_record
+from kedro_dcgan.evaluation.reference import Reference
 from kedro_dcgan.progress import track
 
 _LIMITS, _PIXELS = Limits(file_bytes=100_000_000, files=10_000_000), 100_000_000
@@ -25,86 +26,76 @@ _WHITE = (255, 255, 255)
 
 
 def compare_sources(real: str, generated: str, project: Path, extractors: Sequence[FeatureExtractor]) -> dict[str, Any]:
-    """Return the numbers of generated images against real ones, in the form of an evaluation; no model is needed.
+    """Return the record of an evaluation of generated images against real ones.
 
-    real, generated: as `ingestion.source`; relative paths are looked for below `project`.
-
-    Each image is upright, as large as it is, and resized by the extractor alone. What cannot be read is left out
-    and counted.
+    real, generated: as `ingestion.source`; relative paths start at `project`. Images are oriented, but only the
+    extractor resizes them. Unreadable files are skipped and counted.
 
     Raises:
         SourceError: if a source cannot be opened.
-        DataError: if one has fewer than 2 images.
+        DataError: if a source has fewer than 2 images.
     """
-    # A wrong name is found before the first image is looked at.
-    sources = {name: _open(name, where, project) for name, where in (("real", real), ("generated", generated))}
-    sides = {name: _looked_at(name, source, extractors) for name, source in sources.items()}
-    of_real, of_generated = sides["real"], sides["generated"]
-    numbers: list[Number] = []
-    for ours, theirs in zip(of_generated.collected, of_real.collected, strict=True):
+    # Open both before reading the first image, to report a wrong name at once.
+    opened = {name: _open(name, path, project) for name, path in (("real", real), ("generated", generated))}
+    sides = {name: _Side(name, source, extractors) for name, source in opened.items()}
+    values: list[MetricValue] = []
+    for of_generated, of_real in zip(sides["generated"].collectors, sides["real"].collectors, strict=True):
         protocol = MeasurementProtocol.of(
-            ours.extract,
-            generated=of_generated.count,
-            real=of_real.count,
+            of_generated.extract,
+            generated=sides["generated"].count,
+            real=sides["real"].count,
             split="real",
             seed=0,
-            dataset_digest=of_real.digest(),
+            dataset_digest=sides["real"].digest(),
         )
-        reference = Reference.of(theirs)
-        comparison = reference.compare(feature_set(ours))
-        found = reference.measure(ours, comparison)
-        if comparison:
-            found |= comparison.of_subsets()
-        numbers += [Number(name, protocol, estimate) for name, estimate in found.items()]
+        reference = Reference.of(of_real)
+        comparison = reference.compare(feature_set(of_generated))
+        estimates = reference.measure(of_generated, comparison) | (comparison.subset_estimates() if comparison else {})
+        values += [MetricValue(name, protocol, estimate) for name, estimate in estimates.items()]
     return {
-        **as_json(numbers),
+        **evaluation_record(values),
         "skipped": {name: side.skipped for name, side in sides.items()},
         "sizes": {name: sorted(side.sizes) for name, side in sides.items()},
     }
 
 
-def _open(name: str, where: str, project: Path) -> Source:
-    if not where:
+def _open(name: str, path: str, project: Path) -> Source:
+    if not path:
         raise SourceError(f"`--{name}` must be a folder, an archive or torchvision:NAME (got nothing). Name one.")
-    with _named(name):
-        return open_source(where, project, _LIMITS)
-
-
-def _looked_at(name: str, source: Source, extractors: Sequence[FeatureExtractor]) -> "_Side":
-    with _named(name):
-        return _Side(name, source, extractors)
+    with _errors_name_the_option(name):
+        return open_source(path, project, _LIMITS)
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
-    # Sources know themselves as the pipeline's parameter.
+def _errors_name_the_option(name: str) -> Iterator[None]:
+    """Replace the pipeline's parameter in error messages of a source by the option of the command line."""
     try:
         yield
     except SourceError as error:
-        said = str(error).replace("--params ingestion.source=", f"--{name} ").replace("ingestion.source", f"--{name}")
-        raise SourceError(said) from None
+        text = str(error).replace("--params ingestion.source=", f"--{name} ").replace("ingestion.source", f"--{name}")
+        raise SourceError(text) from None
 
 
 class _Side:
-    """A source that has been looked at from its first image to its last."""
+    """The features, sizes and hashes of all images of a source."""
 
     def __init__(self, name: str, source: Source, extractors: Sequence[FeatureExtractor]) -> None:
         self.count, self.skipped, self._hashes = 0, 0, list[str]()
         self.sizes = set[str]()
-        self.collected = [Collector(extract) for extract in extractors]
+        self.collectors = [Collector(extract) for extract in extractors]
         inputs = (item for block in source.blocks(_BLOCK) for item in block.read())
-        with strict_pillow():
-            for batch in _in_batches(self._decoded(track(inputs, name, source.count, lambda _: 1))):
-                for collector in self.collected:
+        with _errors_name_the_option(name), strict_pillow():
+            for batch in _batches(self._decode(track(inputs, name, source.count, lambda _: 1))):
+                for collector in self.collectors:
                     collector.add(batch)
         if self.count < 2:
             raise DataError(f"`--{name}` must hold at least 2 images (got {self.count}). Name another.")
 
     def digest(self) -> str:
-        """Return 16 hex digits of the SHA-256 over the files' own, in whatever order they came."""
+        """Return 16 hex digits of a SHA-256 that depends on the content of the files, and not on their names."""
         return hashlib.sha256("\n".join(sorted(self._hashes)).encode()).hexdigest()[:16]
 
-    def _decoded(self, inputs: Iterator[Input]) -> Iterator[Tensor]:
+    def _decode(self, inputs: Iterator[Input]) -> Iterator[Tensor]:
         for item in inputs:
             try:
                 if item.problem:
@@ -121,8 +112,8 @@ class _Side:
             yield torch.from_numpy(upright.copy()).expand(3, -1, -1)
 
 
-def _in_batches(images: Iterator[Tensor]) -> Iterator[Tensor]:
-    # Neighbours of one size together, but never so many that large photos fill the memory.
+def _batches(images: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Stack consecutive images of equal size; large images make small batches."""
     batch: list[Tensor] = []
     for image in images:
         most = max(1, min(_BLOCK, _BATCH_PIXELS // image[0].numel()))

@@ -1,4 +1,4 @@
-"""Generator, held-out and training images -> metrics with their protocol, pictures and a page."""
+"""Generator, test and training images -> metrics, pictures and a report."""
 
 from kedro.pipeline import Node, Pipeline
 

@@ -1,6 +1,5 @@
-"""The real side of an evaluation: found out once for a dataset and an extractor, then read."""
+"""The cached reference statistics of a dataset's splits, and the floors: the metrics of real images."""
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -11,36 +10,31 @@ from torch import Tensor
 
 from kedro_dcgan.config import EvaluationParameters
 from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.evaluation.comparison import feature_set
 from kedro_dcgan.evaluation.features import Collector, FeatureExtractor
 from kedro_dcgan.evaluation.intervals import Estimate
 from kedro_dcgan.evaluation.protocol import MeasurementProtocol
-from kedro_dcgan.evaluation.reference import Reference, feature_set
-from kedro_dcgan.evaluation.reference_files import ReferenceFolder
+from kedro_dcgan.evaluation.reference import Reference, ReferenceCache
 from kedro_dcgan.progress import track
 
-logger = logging.getLogger(__name__)
-
-# Where other real images come from, to be measured as if they were generated.
+# The split whose images are measured as if they were generated.
 _OTHER = {"test": "train", "train": "test"}
 
 
-class References:
-    """What one extractor sees in the real images of a dataset."""
+class SplitReferences:
+    """The reference statistics of each split, by one extractor."""
 
     def __init__(
-        self,
-        stored: ReferenceFolder,
-        images: PreparedImages,
-        evaluation: EvaluationParameters,
-        extract: FeatureExtractor,
+        self, cache: ReferenceCache, images: PreparedImages, evaluation: EvaluationParameters, extract: FeatureExtractor
     ) -> None:
-        self._stored, self._images, self._evaluation, self._extract = stored, images, evaluation, extract
-        self._known: dict[str, Reference] = {}
+        self.extract = extract
+        self._cache, self._images, self._evaluation = cache, images, evaluation
+        self._loaded: dict[str, Reference] = {}
 
     def protocol(self, split: str) -> MeasurementProtocol:
-        """Return how generated images are measured against a split."""
+        """Return the protocol of generated images compared with a split."""
         return MeasurementProtocol.of(
-            self._extract,
+            self.extract,
             generated=self._evaluation.samples,
             real=len(self.indices(split)),
             split=split,
@@ -49,7 +43,7 @@ class References:
         )
 
     def indices(self, split: str) -> np.ndarray:
-        """Return which images of a split are its reference: all, or so many drawn at random, always the same."""
+        """Return the images of a split that are its reference: all, or the same random `evaluation.real_images`."""
         count, most = self._images.count(split), self._evaluation.real_images
         if most is None or count <= most:
             return np.arange(count)
@@ -57,15 +51,17 @@ class References:
 
     def of(self, split: str) -> Reference:
         """Return the reference of a split."""
-        if split not in self._known:
-            key, indices = self._key("reference", split), self.indices(split)
-            # It does not depend on what is measured against it.
-            key = {name: value for name, value in key.items() if name not in ("generated", "seed")}
-            self._known[split] = self._stored.reference(key, lambda: Reference.of(self._collect(split, indices)))
-        return self._known[split]
+        if split not in self._loaded:
+            # It does not depend on the generated images.
+            key = self._key("reference", split)
+            del key["generated"], key["seed"]
+            self._loaded[split] = self._cache.reference(
+                key, lambda: Reference.of(self._collect(split, self.indices(split)))
+            )
+        return self._loaded[split]
 
     def floor(self, split: str) -> dict[str, Estimate]:
-        """Return what as many other real images have; nothing where there are not as many."""
+        """Return the metrics of as many images of the other split; nothing if it has fewer."""
         other, count = _OTHER[split], self._evaluation.samples
         if self._images.count(other) < count:
             return {}
@@ -79,7 +75,7 @@ class References:
         return self._estimates("floor", split, measure)
 
     def held_out_authenticity(self) -> dict[str, Estimate]:
-        """Return the test images' `authenticity`, however many there are: a share does not depend on their number."""
+        """Return the `authenticity` of all test images: a share does not depend on their number."""
 
         def measure() -> dict[str, Estimate]:
             comparison = self.of("train").compare(self.of("test").images)
@@ -88,21 +84,20 @@ class References:
         return self._estimates("authenticity of test images", "train", measure)
 
     def _estimates(self, what: str, split: str, measure: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
-        def make() -> dict[str, Any]:
+        def compute() -> dict[str, Any]:
             return {name: asdict(estimate) for name, estimate in measure().items()}
 
-        stored = self._stored.numbers(self._key(what, split), make)
+        stored = self._cache.numbers(self._key(what, split), compute)
         return {name: Estimate(**estimate) for name, estimate in stored.items()}
 
     def _key(self, what: str, split: str) -> dict[str, Any]:
-        keeps_features = self._extract.keeps_features
+        keeps_features = self.extract.keeps_features
         return {"what": what, **asdict(self.protocol(split)), "keeps": keeps_features, "torch": torch.__version__}
 
     def _collect(self, split: str, indices: np.ndarray) -> Collector:
-        batches = track(self._batches(split, indices), f"  {split} images", len(indices))
-        return Collector(self._extract).add_all(batches)
+        def batches() -> Iterator[Tensor]:
+            size = self.extract.batch_size
+            for start in range(0, len(indices), size):
+                yield torch.from_numpy(self._images.take(split, indices[start : start + size]))
 
-    def _batches(self, split: str, indices: np.ndarray) -> Iterator[Tensor]:
-        for start in range(0, len(indices), self._extract.batch_size):
-            batch = indices[start : start + self._extract.batch_size]
-            yield torch.from_numpy(self._images.take(split, batch))
+        return Collector(self.extract).add_all(track(batches(), f"  {split} images", len(indices)))

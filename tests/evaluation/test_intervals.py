@@ -3,31 +3,31 @@ import math
 import pytest
 import torch
 
-from kedro_dcgan.evaluation.intervals import jackknife, mean_of, share_of
+from kedro_dcgan.evaluation.intervals import jackknife, mean_estimate, proportion_estimate
 
 
-def test_a_mean_has_the_interval_of_its_standard_error():
-    estimate = mean_of(torch.tensor([1.0, 2.0, 3.0, 4.0]))
-    # 3.182 is Student's quantile of 3 degrees of freedom.
+def test_interval_of_a_mean_is_students():
+    estimate = mean_estimate(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    # 3.182 is Student's quantile for 3 degrees of freedom.
     error = math.sqrt(5 / 3) / 2
     assert (estimate.value, estimate.high - estimate.value) == pytest.approx((2.5, 3.182 * error), rel=0.01)
-    many = mean_of(torch.tensor([0.0, 1.0]).repeat(50_000))
+    many = mean_estimate(torch.tensor([0.0, 1.0]).repeat(50_000))
     assert many.high - many.value == pytest.approx(1.959964 * 0.5 / math.sqrt(100_000), rel=1e-3)
     assert estimate.low + estimate.high == pytest.approx(5)
-    assert mean_of(torch.tensor([1.0])).high == math.inf
+    assert mean_estimate(torch.tensor([1.0])).high == math.inf
 
 
-def test_a_share_has_wilsons_interval_that_stays_within_0_and_1():
+def test_interval_of_a_proportion_is_wilsons_and_stays_within_0_and_1():
     # Wilson's own formula at 0 of n: from 0 to z^2 / (n + z^2).
-    none = share_of(torch.zeros(10, dtype=torch.bool))
+    none = proportion_estimate(torch.zeros(10, dtype=torch.bool))
     assert (none.value, none.low) == (0, 0)
     assert none.high == pytest.approx(1.959964**2 / (10 + 1.959964**2))
     # A published example: 81 of 263, 0.255 to 0.366 (Newcombe 1998, table I, method 3).
-    some = share_of(torch.arange(263) < 81)
+    some = proportion_estimate(torch.arange(263) < 81)
     assert (some.low, some.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
 
 
-def test_the_jackknife_of_a_mean_is_its_standard_error():
+def test_jackknife_error_of_a_mean_is_its_standard_error():
     values = torch.randn(10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     total = float(values.sum())
     estimate = jackknife(list(values), total / 10, lambda number: (total - float(values[number])) / 9)
