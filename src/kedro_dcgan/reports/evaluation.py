@@ -60,11 +60,11 @@ METRICS = {
     ),
 }
 _INCEPTION_TITLES = {"fd": "FID", "kd": "KID", "kd_subsets_mean": "KID of subsets"}
-NO_FID = (
+_NO_FID = (
     "FID is absent, because the network or the weights of Inception are not installed. Run `pip install "
     "torch-fidelity` and `kedro dcgan fetch-weights`, and evaluate again."
 )
-NO_FID_IN_BFLOAT16 = "FID is absent, because it is defined in float32 only."
+_NO_FID_IN_BFLOAT16 = "FID is absent, because it is defined in float32 only."
 
 
 def write_page(evaluation: Mapping[str, Any], pictures: Mapping[str, Image.Image]) -> str:
@@ -74,7 +74,7 @@ def write_page(evaluation: Mapping[str, Any], pictures: Mapping[str, Image.Image
         "evaluation.html",
         **{name: evaluation[name] for name in copied},
         splits={split: _rows(evaluation, split) for split in ("test", "train")},
-        notes=notes(evaluation),
+        notes=_notes(evaluation),
         pictures={name: picture_url(picture) for name, picture in pictures.items()},
     )
 
@@ -91,10 +91,10 @@ def write_table(evaluation: Mapping[str, Any]) -> str:
             f"| `{row['name']}` | {row['value']} | {row['interval']} | {row['floor']} | {row['better']} |"
             for row in _rows(evaluation, split)
         ]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes(evaluation))]) + "\n"
+    return "\n".join([*lines, "", *(f"- {note}" for note in _notes(evaluation))]) + "\n"
 
 
-def notes(evaluation: Mapping[str, Any]) -> list[str]:
+def _notes(evaluation: Mapping[str, Any]) -> list[str]:
     """Return what limits the meaning of the metrics, in sentences."""
     protocols = evaluation["protocols"]
     sentences = [f"{evaluation['title']}."]
@@ -114,7 +114,7 @@ def notes(evaluation: Mapping[str, Any]) -> list[str]:
         sentences.append(f"The sizes of the images differ ({listed}): resizing affects the metrics.")
     extractors = {protocol["extractor"] for protocol in protocols}
     if INCEPTION not in extractors:
-        sentences.append(NO_FID_IN_BFLOAT16 if any(name.startswith(INCEPTION) for name in extractors) else NO_FID)
+        sentences.append(_NO_FID_IN_BFLOAT16 if any(name.startswith(INCEPTION) for name in extractors) else _NO_FID)
     return sentences
 
 

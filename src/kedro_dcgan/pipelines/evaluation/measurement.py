@@ -1,4 +1,4 @@
-"""What an evaluation reads from the features of generated images: metrics, covered classes, and images to look at."""
+"""Compute metrics, covered classes and pictures from the features of generated images."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
