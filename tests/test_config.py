@@ -1,86 +1,97 @@
+"""The parameter models: validation, error messages, and the documentation generated from them."""
+
+import json
 from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator, ValidationError
 
-from kedro_dcgan.config import flatten, read_parameters
+from kedro_dcgan.config import Parameters, flatten, read_parameters
+from kedro_dcgan.config.documentation import SCHEMA_FILE, editor_schema, generated_files
+from kedro_dcgan.config.group import dotted_keys
 from kedro_dcgan.errors import ParameterError
 
-CONF = Path(__file__).parents[1] / "conf"
+PROJECT = Path(__file__).parents[1]
+FILES = sorted(PROJECT.glob("conf/*/parameters_*.yml"))
+BASE = [file for file in FILES if file.parent.name == "base"]
+NAMES = [f"{file.parent.name}/{file.name}" for file in FILES]
 
 
 @pytest.fixture
 def raw():
     merged = {}
-    for file in (CONF / "base").glob("parameters_*.yml"):
+    for file in BASE:
         merged.update(yaml.safe_load(file.read_text()))
     return merged
 
 
-def fault(raw, **overridden):
+def error_of(raw, **overridden):
     with pytest.raises(ParameterError) as caught:
         read_parameters(raw, overridden)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_the_base_parameters_are_valid(raw):
+def test_base_parameters_are_valid(raw):
     assert read_parameters(raw, {}).training.generator.betas == (0.5, 0.999)
 
 
-def test_a_value_out_of_range_is_named_with_rule_and_remedy(raw):
+def test_out_of_range_value_is_reported_with_rule_and_remedy(raw):
     raw["training"]["batch_size"] = 1
-    assert fault(raw) == (
-        "`training.batch_size` must be greater than or equal to 2 (got 1). "
-        "Change it in conf/*/parameters_training.yml or with --params training.batch_size=VALUE."
-    )
+    error = error_of(raw)
+    assert error.startswith("`training.batch_size` must be greater than or equal to 2 (got 1). ")
+    assert "conf/*/parameters_training.yml or with --params training.batch_size=VALUE." in error
 
 
-def test_a_nested_misspelling_is_answered_with_the_right_key(raw):
+def test_nested_misspelling_suggests_the_right_key(raw):
     raw["training"]["generator"]["learning_rat"] = 0.1
-    assert "Did you mean `training.generator.learning_rate`" in fault(raw)
+    assert "Did you mean `training.generator.learning_rate`" in error_of(raw)
 
 
-def test_a_key_of_another_level_is_answered_with_its_place(raw):
+def test_key_at_the_wrong_level_suggests_the_right_level(raw):
     raw["training"]["learning_rate"] = 0.1
-    assert "`training.generator.learning_rate` or `training.discriminator.learning_rate`" in fault(raw)
+    assert "`training.generator.learning_rate` or `training.discriminator.learning_rate`" in error_of(raw)
 
 
-def test_a_misspelt_top_level_key_is_found_in_files_and_in_params(raw):
+def test_misspelt_top_level_key_is_reported_in_files_and_in_params(raw):
     raw["trainig"] = {"epochs": 3}
-    assert "Did you mean `training`" in fault(raw)
+    assert "Did you mean `training`" in error_of(raw)
     del raw["trainig"]
     raw["banana"] = 1
-    assert "Known here: ingestion, preprocessing" in fault(raw, banana=1)
+    assert "Known here: ingestion, preprocessing" in error_of(raw, banana=1)
 
 
-def test_a_users_own_parameter_file_is_left_alone(raw):
+def test_parameters_of_the_user_are_ignored(raw):
     raw["my_experiment"] = {"anything": 1}
     read_parameters(raw, {})
 
 
-def test_a_missing_key_is_named(raw):
+def test_missing_key_is_reported(raw):
     del raw["export"]["seed"]
-    assert fault(raw).startswith("`export.seed` must be given")
+    assert error_of(raw).startswith("`export.seed` must be given")
 
 
-def test_so_many_bits_that_all_look_alike_are_refused(raw):
+def test_near_duplicate_threshold_is_at_most_8_bits(raw):
     raw["ingestion"]["near_duplicates"]["most_bits"] = 9
-    assert "`ingestion.near_duplicates.most_bits` must be less than or equal to 8 (got 9)" in fault(raw)
+    assert "`ingestion.near_duplicates.most_bits` must be less than or equal to 8 (got 9)" in error_of(raw)
 
 
-def test_fractions_must_add_up(raw):
+def test_split_fractions_must_add_up_to_1(raw):
     raw["ingestion"]["splits"]["test"] = 0.5
-    assert fault(raw).startswith("`ingestion.splits` must add up to 1 (they add up to 1.3)")
+    assert error_of(raw).startswith("`ingestion.splits` must add up to 1 (they add up to 1.3)")
 
 
-def test_a_fault_in_a_list_or_a_group_names_what_can_be_changed(raw):
+def test_error_in_a_list_or_a_group_suggests_no_params_option(raw):
     raw["training"]["generator"]["betas"] = [0.5, 1.5]
-    assert fault(raw) == (
-        "`training.generator.betas` must be less than 1 (got 1.5). Change it in conf/*/parameters_training.yml."
-    )
+    error = error_of(raw)
+    assert error.startswith("`training.generator.betas` must be less than 1 (got 1.5). ")
+    assert "conf/*/parameters_training.yml" in error
+    assert "--params" not in error
     raw["training"]["generator"] = 3
-    assert fault(raw).startswith("`training.generator` must be a group of keys (got 3). Change it in")
+    error = error_of(raw)
+    assert error.startswith("`training.generator` must be a group of keys (got 3). ")
+    assert "--params" not in error
 
 
 def test_parameters_are_frozen(raw):
@@ -88,7 +99,86 @@ def test_parameters_are_frozen(raw):
         read_parameters(raw, {}).training.seed = 3
 
 
-def test_flatten_gives_dotted_keys(raw):
-    flat = flatten(read_parameters(raw, {}).training, "training.")
+def test_flatten_returns_dotted_keys_without_runtime_options(raw):
+    parameters = read_parameters(raw, {})
+    flat = flatten(parameters)
     assert flat["training.generator.width"] == raw["training"]["generator"]["width"]
     assert not any(isinstance(value, dict) for value in flat.values())
+    assert not {"ingestion.workers", "ingestion.engine"} & flat.keys()
+    assert flatten(parameters.training, "training.").items() <= flat.items()
+
+
+def test_comments_page_and_schema_are_up_to_date():
+    """To update them: `python -m kedro_dcgan.config`."""
+    generated = generated_files(PROJECT)
+    assert {file for file in FILES if file.parent.name != "local"} < generated.keys()
+    stale = [str(file) for file, text in generated.items() if not file.exists() or file.read_text() != text]
+    assert stale == []
+
+
+def test_generated_comments_change_no_value_and_are_written_once(tmp_path):
+    file = tmp_path / "conf/base/parameters_export.yml"
+    file.parent.mkdir(parents=True)
+    values = yaml.safe_load("".join(base.read_text() for base in BASE))
+    bare = "# Mine.\n" + yaml.safe_dump(values, sort_keys=False)
+    file.write_text(bare)
+    text = generated_files(tmp_path)[file]
+    assert yaml.safe_load(text) == values
+    assert text.splitlines()[1] == "# Mine."
+    assert max(map(len, text.splitlines())) <= 120
+    file.write_text(text)
+    assert generated_files(tmp_path)[file] == text
+
+
+def test_every_parameter_has_a_description():
+    page = generated_files(PROJECT)[PROJECT / "docs/parameters.md"]
+    for key in dotted_keys(Parameters):
+        top, _, name = key.partition(".")
+        lines = page.split(f"## {top}\n")[1].split("\n## ")[0].splitlines()
+        description = lines[1] if not name else next(line for line in lines if f"`{name}`" in line).split(" | ")[-1]
+        assert len(description.rstrip(" |")) > 10, key
+
+
+@pytest.fixture(scope="module")
+def validator():
+    schema = json.loads((PROJECT / SCHEMA_FILE).read_text())
+    assert schema == editor_schema()
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_schema_accepts_the_parameter_files(validator, file):
+    first, text = file.read_text().split("\n", 1)
+    assert (file.parent / first.removeprefix("# yaml-language-server: $schema=")).resolve() == PROJECT / SCHEMA_FILE
+    validator.validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_numbers_have_no_underscores(file):
+    """In YAML 1.2, which editors read, `20_000` is a text, and the schema rejects it."""
+    pending = [yaml.compose(file.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, yaml.ScalarNode):
+            assert node.tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float") or "_" not in node.value
+        else:
+            pending += [child for item in node.value for child in (item if isinstance(item, tuple) else (item,))]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"trainig": {}},
+        {"training": {"batchsize": 8}},
+        {"training": {"generator": {"widht": 8}}},
+        {"training": {"batch_size": 1}},
+        {"training": {"loss": "wasserstein"}},
+        {"training": {"discriminator": {"betas": [0.5]}}},
+        {"ingestion": {"splits": {"train": 1.5}}},
+    ],
+    ids=str,
+)
+def test_schema_rejects_unknown_keys_and_wrong_values(validator, content):
+    with pytest.raises(ValidationError):
+        validator.validate(content)

@@ -1,12 +1,13 @@
-"""The typed parameters: one frozen model for each top-level key of `conf/*/parameters_*.yml`.
+"""The typed parameters: one frozen pydantic model for each top-level key of `conf/*/parameters_*.yml`.
 
-Nodes are hinted with these models, so Kedro hands them over checked. `read_parameters` checks all
-of them at once and reports a fault in the user's own keys.
+`read_parameters` validates all of them at the start of a run. Nodes annotate their parameters with these models, so
+Kedro passes them typed. `python -m kedro_dcgan.config` writes their documentation.
 """
 
 from kedro_dcgan.config.data import CropParameters, IngestionParameters, PreprocessingParameters
-from kedro_dcgan.config.loading import Parameters, flatten, read_parameters
-from kedro_dcgan.config.results import EvaluationParameters, ExportParameters
+from kedro_dcgan.config.evaluation import EvaluationParameters, ExportParameters
+from kedro_dcgan.config.group import ParameterGroup, flatten
+from kedro_dcgan.config.loading import Parameters, read_parameters
 from kedro_dcgan.config.training import (
     ArchitectureName,
     AugmentationName,
@@ -28,6 +29,7 @@ __all__ = [
     "IngestionParameters",
     "LossName",
     "NetworkParameters",
+    "ParameterGroup",
     "Parameters",
     "PreprocessingParameters",
     "TrainingParameters",

@@ -4,57 +4,118 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kedro_dcgan.config.types import Fraction, Group
+from kedro_dcgan.config.group import Fraction, ParameterGroup
 
 
-class SplitFractions(Group):
-    """Shares of the images that go to each split; they add up to 1."""
+class SplitFractions(ParameterGroup):
+    """Fractions of the images in each split; they add up to 1. The content of an image decides its split."""
 
-    train: Fraction
-    validation: Fraction
-    test: Fraction
+    train: Annotated[Fraction, Field(description="Fraction of the images used for training.")]
+    validation: Annotated[Fraction, Field(description="Fraction used to select the best generator.")]
+    test: Annotated[Fraction, Field(description="Fraction held out for the evaluation.")]
 
     @model_validator(mode="after")
-    def _add_up(self) -> Self:
+    def _require_sum_of_one(self) -> Self:
         total = self.train + self.validation + self.test
         if abs(total - 1) > 1e-9:
             raise ValueError(f"must add up to 1 (they add up to {total:g})")
         return self
 
 
-class NearDuplicateParameters(Group):
-    """What becomes of pictures that look alike."""
+class NearDuplicateParameters(ParameterGroup):
+    """How to treat images with similar perceptual hashes."""
 
-    action: Annotated[Literal["keep", "group", "skip"], Field(description="group: all in one split; skip: one is kept")]
-    # More join pictures that have nothing in common: 16 put half of 20,000 random hashes into groups.
-    most_bits: Annotated[int, Field(ge=0, le=8, description="of 64 bits of the perceptual hash, those that differ")]
+    action: Annotated[
+        Literal["keep", "group", "skip"],
+        Field(
+            description="What happens to near-duplicates. group: they share a split, so that no copy of a training "
+            "image is in the test split; skip: only one of them is used; keep: they are treated like other images."
+        ),
+    ]
+    # A larger value groups unrelated images: with 16, half of 20,000 random hashes end up in groups.
+    most_bits: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=8,
+            description="Maximum number of differing bits (of 64) between the perceptual hashes of near-duplicates. 0 "
+            "finds most rescaled and recompressed copies; 4 finds more among photos, but groups unrelated drawings "
+            "and digits.",
+        ),
+    ]
 
 
-class IngestionParameters(Group):
+class IngestionParameters(ParameterGroup):
     """Which images are read, and which of them are usable."""
 
-    source: Annotated[str, Field(min_length=1, description="folder, archive, IDX file or torchvision:NAME")]
-    min_size: Annotated[int | None, Field(ge=1, description="least shorter side, pixels; null: image_size")]
-    # Above that, Pillow itself refuses.
-    max_pixels: Annotated[int, Field(ge=1, le=178_956_970, description="most width x height, pixels")]
-    max_file_megabytes: Annotated[int, Field(ge=1, le=4000)]
-    max_files: Annotated[int, Field(ge=1)]
-    max_skipped_fraction: Fraction
+    source: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="Images to read: a folder, a zip or tar archive, an IDX file or torchvision:NAME. Paths are "
+            "relative to the project, or absolute.",
+        ),
+    ]
+    min_size: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Minimum length of the shorter side of the cropped image, in pixels; smaller images are "
+            "skipped. null: preprocessing.image_size, so that no image is enlarged.",
+        ),
+    ]
+    # Pillow itself refuses larger images.
+    max_pixels: Annotated[
+        int,
+        Field(ge=1, le=178_956_970, description="Maximum width x height, in pixels; larger images are skipped."),
+    ]
+    max_file_megabytes: Annotated[
+        int, Field(ge=1, le=4000, description="Maximum size of a file, in MB; larger files are skipped.")
+    ]
+    max_files: Annotated[int, Field(ge=1, description="Maximum number of files; a larger source is refused.")]
+    max_skipped_fraction: Annotated[
+        Fraction,
+        Field(
+            description="Maximum fraction of skipped files. Above it, the run stops after it has written the report. "
+            "Hidden files, links and special files do not count."
+        ),
+    ]
     near_duplicates: NearDuplicateParameters
     splits: SplitFractions
-    workers: Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=1024)], Field(description="processes")]
-    engine: Annotated[Literal["processes", "ray"], Field(description="where the work is done")]
+    workers: Annotated[
+        Literal["auto"] | Annotated[int, Field(ge=1, le=1024)],
+        Field(description="Number of worker processes. auto: one per usable core."),
+    ]
+    engine: Annotated[
+        Literal["processes", "ray"],
+        Field(description="Where the workers run. processes: on this machine; ray: on a running Ray cluster."),
+    ]
 
 
-class CropParameters(Group):
-    """Which part of an image is kept."""
+class CropParameters(ParameterGroup):
+    """Which region of an image is used."""
 
-    mode: Literal["centre", "letterbox", "none"]
-    side: Annotated[int | None, Field(ge=1, description="of the centred square, pixels; null: as large as can be")]
-    boxes: Annotated[str | None, Field(min_length=1, description="CSV file of boxes")]
+    mode: Annotated[
+        Literal["centre", "letterbox", "none"],
+        Field(
+            description="centre: crop the centred square; letterbox: use the whole image and pad it to a square; none: "
+            "stretch the whole image to a square."
+        ),
+    ]
+    side: Annotated[
+        int | None,
+        Field(ge=1, description="Side of the centred square, in pixels, for mode centre. null: the largest that fits."),
+    ]
+    boxes: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="CSV file with a bounding box per image: path, left, top, width, height. null: no boxes.",
+        ),
+    ]
 
     @model_validator(mode="after")
-    def _side_is_of_the_square(self) -> Self:
+    def _require_centre_for_side(self) -> Self:
         if self.side and self.mode != "centre":
             raise ValueError("must have the mode centre to have a side")
         return self
@@ -63,12 +124,14 @@ class CropParameters(Group):
 Level = Annotated[int, Field(ge=0, le=255)]
 
 
-class PreprocessingParameters(Group):
-    """What an image is turned into."""
+class PreprocessingParameters(ParameterGroup):
+    """How images are cropped and resized for the networks."""
 
-    image_size: Annotated[int, Field(ge=16, le=512, description="width and height, pixels")]
-    channels: Annotated[Literal[1, 3], Field(description="1 grey, 3 RGB")]
+    image_size: Annotated[int, Field(ge=16, le=512, description="Width and height of a prepared image, in pixels.")]
+    channels: Annotated[Literal[1, 3], Field(description="1: greyscale; 3: RGB.")]
     crop: CropParameters
-    resample: Literal["lanczos", "bicubic", "box"]
-    background: Annotated[tuple[Level, Level, Level], Field(description="red, green, blue behind transparent pixels")]
-    shard_megabytes: Annotated[int, Field(ge=1)]
+    resample: Annotated[Literal["lanczos", "bicubic", "box"], Field(description="Resampling filter, antialiased.")]
+    background: Annotated[
+        tuple[Level, Level, Level], Field(description="Red, green and blue behind transparent pixels and padding.")
+    ]
+    shard_megabytes: Annotated[int, Field(ge=1, description="Maximum size of a shard of prepared images, in MB.")]

@@ -1,19 +1,19 @@
-"""All parameters at once: checked, with a fault reported in the user's own keys."""
+"""All parameters of a run, validated together. An error names the key as the user wrote it."""
 
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from kedro_dcgan.config.data import IngestionParameters, PreprocessingParameters
-from kedro_dcgan.config.results import EvaluationParameters, ExportParameters
+from kedro_dcgan.config.evaluation import EvaluationParameters, ExportParameters
+from kedro_dcgan.config.group import ParameterGroup, dotted_keys
 from kedro_dcgan.config.training import TrainingParameters
-from kedro_dcgan.config.types import Group
 from kedro_dcgan.errors import ParameterError
 
 
-class Parameters(Group):
-    """All parameters, by their top-level keys."""
+class Parameters(ParameterGroup):
+    """All parameters, by top-level key."""
 
     ingestion: IngestionParameters
     preprocessing: PreprocessingParameters
@@ -23,64 +23,49 @@ class Parameters(Group):
 
 
 def read_parameters(raw: dict[str, Any], overridden: dict[str, Any]) -> Parameters:
-    """Check every parameter of a run and return them typed.
+    """Validate all parameters of a run.
 
-    `raw` holds what the parameter files and `--params` say together, `overridden` what `--params`
-    says alone. A top-level key of a file that is not ours is left alone unless it looks like a
-    misspelling of one that is.
+    `raw` holds the values of the parameter files and of `--params`, `overridden` those of `--params` alone. Other
+    top-level keys in files are ignored, unless they look like a misspelling of ours.
 
     Raises:
-        ParameterError: in one line, the first fault: the key, the rule, the value, the remedy.
+        ParameterError: for the first error, in one line.
     """
-    ours = Parameters.model_fields
+    known = Parameters.model_fields
     for key in raw:
-        looks_misspelt = bool(get_close_matches(key, ours))
-        if key not in ours and (looks_misspelt or key in overridden):
-            raise ParameterError(_unknown(key))
+        if key not in known and (key in overridden or get_close_matches(key, known)):
+            raise ParameterError(_unknown_key(key))
     try:
-        return Parameters.model_validate({key: value for key, value in raw.items() if key in ours})
+        return Parameters.model_validate({key: value for key, value in raw.items() if key in known})
     except ValidationError as error:
-        # A misspelt key causes two faults, the unknown key and the missing one: the first tells more.
-        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-        raise ParameterError(_describe(dict(faults[0]))) from None
+        # A misspelt key gives two errors: an unknown key and a missing one. The first is more useful.
+        errors = sorted(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
+        raise ParameterError(_message_of(dict(errors[0]))) from None
 
 
-# Where and how fast the work is done, but not what comes out.
-RUNTIME_ONLY = ("ingestion.workers", "ingestion.engine")
-
-
-def flatten(parameters: BaseModel, prefix: str = "") -> dict[str, Any]:
-    """Return what decides the result under dotted keys: `{"training.generator.width": 32, ...}`."""
-    flat: dict[str, Any] = {}
-    for name, value in parameters:
-        if f"{prefix}{name}" in RUNTIME_ONLY:
-            continue
-        key = f"{prefix}{name}"
-        flat.update(flatten(value, f"{key}.") if isinstance(value, BaseModel) else {key: value})
-    return flat
-
-
-def _describe(fault: dict[str, Any]) -> str:
-    keys = [str(part) for part in fault["loc"]]
+def _message_of(error: dict[str, Any]) -> str:
+    keys = [str(part) for part in error["loc"]]
     name = ".".join(keys)
-    if fault["type"] == "extra_forbidden":
-        return _unknown(name)
-    if fault["type"] == "missing":
+    if error["type"] == "extra_forbidden":
+        return _unknown_key(name)
+    if error["type"] == "missing":
         return f"`{name}` must be given (it is missing). Add it to conf/base/parameters_{keys[0]}.yml."
-    # The place of an item in a list, and a group of keys, are changed in the file alone.
-    named = [key for key in keys if not key.isdigit()]
-    is_group = "instance of" in fault["msg"] or isinstance(fault["input"], dict)
-    remedy = "." if is_group or len(named) < len(keys) else f" or with --params {name}=VALUE."
-    rule = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("must ")
-    rule = "be a group of keys" if "instance of" in rule else rule
+    is_group = "instance of" in error["msg"]
+    rule = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("must ")
+    rule = "be a group of keys" if is_group else rule
     rule = rule if rule.startswith(("be ", "add ", "have ")) else f"be {rule}"
-    # A rule on several keys says itself what they are.
-    got = "" if fault["type"] == "value_error" and isinstance(fault["input"], dict) else f" (got {fault['input']!r})"
-    return f"`{'.'.join(named)}` must {rule}{got}. Change it in conf/*/parameters_{keys[0]}.yml{remedy}"
+    # A rule about several keys names their values itself.
+    spans_keys = isinstance(error["input"], dict)
+    got = "" if error["type"] == "value_error" and spans_keys else f" (got {error['input']!r})"
+    # `--params` can set neither a whole group nor one item of a list.
+    without_index = [key for key in keys if not key.isdigit()]
+    is_file_only = is_group or spans_keys or len(without_index) < len(keys)
+    remedy = "." if is_file_only else f" or with --params {name}=VALUE."
+    return f"`{'.'.join(without_index)}` must {rule}{got}. Change it in conf/*/parameters_{keys[0]}.yml{remedy}"
 
 
-def _unknown(name: str) -> str:
-    known = _known_keys(Parameters)
+def _unknown_key(name: str) -> str:
+    known = list(dotted_keys(Parameters))
     parent, _, leaf = name.rpartition(".")
     siblings = [key for key in known if key.rpartition(".")[0] == parent]
     same_leaf = [key for key in known if key.rpartition(".")[2] == leaf]
@@ -88,12 +73,3 @@ def _unknown(name: str) -> str:
     if close:
         return f"`{name}` must be a known parameter (it is not). Did you mean `{'` or `'.join(close)}`?"
     return f"`{name}` must be a known parameter (it is not). Known here: {', '.join(siblings or known)}."
-
-
-def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(f"{prefix}{name}")
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _known_keys(field.annotation, f"{prefix}{name}.")
-    return keys

@@ -122,7 +122,7 @@ class CheckHooks:
         require_networks(*networks, training)
         compute = compute_of(training)
         if isinstance(training.devices, int):
-            require_memory(*networks, training.images_at_once, compute.device)
+            require_memory(*networks, training.micro_batch_size, compute.device)
         # A new one is written before an old one goes.
         require_room(saved_at(catalog, "checkpoint"), 2 * checkpoint_bytes(*networks), "two checkpoints")
 

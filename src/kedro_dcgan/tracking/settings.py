@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from pydantic import Field, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from kedro_dcgan.config.types import Group
+from kedro_dcgan.config import ParameterGroup
 from kedro_dcgan.errors import ParameterError, TrackingError
 
 # `user:password@`, where the password may hold anything but blanks. Over HTTP it is no `port/`, and a token may stand
@@ -22,7 +22,7 @@ _DATABASE_LOGIN = re.compile(r"((?!https?:)\b\w[\w+.-]*://[^\s/:]*:)\S*@")
 _PASSWORD = re.compile(r"(?i)((?:password|passwd|pwd)(?:=|%3D))[^\s&;'\"%]+")
 
 
-class TrackingSettings(Group):
+class TrackingSettings(ParameterGroup):
     """What `tracking.yml` says.
 
     `server` is what MLflow takes as tracking URI; `artifact_location` is where a new experiment keeps its files

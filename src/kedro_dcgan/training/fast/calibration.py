@@ -230,7 +230,7 @@ def _without_copies(plan: Plan, training: TrainingParameters, chosen: Calibratio
 def _tune(plan: Plan, training: TrainingParameters, precisions: list[Precision]) -> dict[str, Tuning]:
     # Also in float32, in which penalties are always computed.
     dtypes = [torch.float32, *(_DTYPES[one] for one in precisions)]
-    return tune_networks(plan.generator, plan.discriminator, training.images_at_once, dtypes)
+    return tune_networks(plan.generator, plan.discriminator, training.micro_batch_size, dtypes)
 
 
 def _named(candidate: Calibration) -> str:
@@ -241,7 +241,9 @@ def _named(candidate: Calibration) -> str:
 def _has_room(plan: Plan, training: TrainingParameters) -> bool:
     # Two copies are timed by turns.
     device = plan.compute.device
-    return 2 * training_bytes(plan.generator, plan.discriminator, training.images_at_once, device) <= free_bytes(device)
+    return 2 * training_bytes(plan.generator, plan.discriminator, training.micro_batch_size, device) <= free_bytes(
+        device
+    )
 
 
 def _free_memory(device: torch.device) -> None:
