@@ -13,7 +13,7 @@ def handlers():
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_the_first_signal_asks_and_the_second_stops_at_once(number, code):
+def test_first_signal_requests_a_stop_and_second_one_interrupts(number, code):
     before = handlers()
     with pytest.raises(Interrupted) as caught, stop_on_signal() as request:
         assert not request.is_set()
@@ -26,7 +26,7 @@ def test_the_first_signal_asks_and_the_second_stops_at_once(number, code):
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_a_signal_ends_what_cannot_be_asked(number, code):
+def test_signal_interrupts_and_handlers_are_restored(number, code):
     before = handlers()
     with pytest.raises(KeyboardInterrupt) as caught, interrupted_by_signal():
         os.kill(os.getpid(), number)

@@ -1,7 +1,6 @@
-"""Limits read from fake trees, and what follows from them. (Real cgroups are in test_limits_in_cgroups.py.)"""
+"""Limits read from fake cgroup files, and their effects. (test_limits_in_cgroups.py uses real cgroups.)"""
 
 import os
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -44,7 +43,7 @@ def v2_files(folder, cpu="50000 100000\n", maximum="400000000\n", **files):
 
 def v1_files(folder, quota="150000\n", limit="400000000\n"):
     cpu = {"cpu.cfs_quota_us": quota, "cpu.cfs_period_us": "100000\n"}
-    # Without the descendants' `total_`, the numbers are others.
+    # Names without `total_` exclude the descendants.
     stat = STAT + "total_inactive_file 70000000\ntotal_active_file 50000000\n"
     memory = {"memory.limit_in_bytes": limit, "memory.usage_in_bytes": "150000000\n", "memory.stat": stat}
     in_cpu = {f"cpu,cpuacct/{folder}{name}": text for name, text in cpu.items()}
@@ -63,12 +62,12 @@ TREES = {
         "0::/pod/a/b\n", V2, v2_files("pod/") | v2_files("pod/a/b/", "max 100000", "max"), V2_FOUND
     ),
     "v2, unlimited": ("0::/a\n", V2, v2_files("a/", "max 100000\n", "max\n"), NONE),
-    "v2, slowed down": (
+    "v2, throttled": (
         "0::/\n", V2, v2_files("", maximum="max", **{"memory.high": "300000000"}), (0.5, 300_000_000, 250_000_000)
     ),
     "v2, over the limit": ("0::/\n", V2, v2_files("", maximum="40000000"), (0.5, 40_000_000, 0)),
     "v2, host path in a container": ("0::/docker/abc\n", at("/docker/abc", V2), v2_files(""), V2_FOUND),
-    "v2, outside of the namespace": ("0::/../b\n", V2, v2_files("") | v2_files("../b/", "10000 100000"), V2_FOUND),
+    "v2, outside the namespace": ("0::/../b\n", V2, v2_files("") | v2_files("../b/", "10000 100000"), V2_FOUND),
     "v1": (IN_V1.format("/a/b"), V1, v1_files("a/b/"), V1_FOUND),
     "v1, limited by an ancestor": (IN_V1.format("/a/b"), V1, v1_files("a/") | v1_files("a/b/", "-1", HUGE), V1_FOUND),
     "v1, unlimited": (IN_V1.format("/a"), V1, v1_files("a/", "-1\n", HUGE), NONE),
@@ -76,7 +75,7 @@ TREES = {
     "v1, a child in Docker": (
         IN_V1.format("/docker/abc/b"), at("/docker/abc", V1), v1_files("", "-1", HUGE) | v1_files("b/"), V1_FOUND
     ),
-    "v1, a path that is not mounted": (IN_V1.format("/docker/abc"), V1, v1_files(""), V1_FOUND),
+    "v1, path is not mounted": (IN_V1.format("/docker/abc"), V1, v1_files(""), V1_FOUND),
     "hybrid": (IN_V1.format("/a") + "0::/a\n", HYBRID, v1_files("a/") | {"unified/a/cgroup.procs": ""}, V1_FOUND),
     "hybrid, CPU in v2": (
         "4:memory:/a\n0::/a\n", HYBRID[2:], v1_files("a/") | {"unified/a/cpu.max": "200000 50000"}, (4.0, *V1_FOUND[1:])
@@ -101,7 +100,7 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_limits_are_the_smallest_of_the_own_cgroup_and_its_ancestors(tmp_path, name):
+def test_smallest_limit_of_the_cgroup_and_its_ancestors_applies(tmp_path, name):
     cgroup, mounts, files, (quota, limit, available) = TREES[name]
     root = fake_tree(tmp_path, cgroup, mounts, files)
     assert limits.cpu_quota(root) == quota
@@ -111,7 +110,7 @@ def test_limits_are_the_smallest_of_the_own_cgroup_and_its_ancestors(tmp_path, n
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("10000", 1), ("100000", 1), ("100001", 2), ("300000", 3), ("900000", 8)])
-def test_a_quota_is_rounded_up_and_no_more_than_the_affinity(tmp_path, quota, cores):
+def test_quota_is_rounded_up_and_capped_at_the_affinity(tmp_path, quota, cores):
     root = fake_tree(tmp_path, "0::/\n", V2, {"cpu.max": f"{quota} 100000\n"})
     assert limits.usable_cores(root) == cores
 
@@ -121,19 +120,17 @@ def test_without_proc_there_are_no_limits(tmp_path):
     assert limits.usable_cores(tmp_path) == CORES
 
 
-def test_a_limit_above_the_machine_is_the_machine(tmp_path):
+def test_limit_above_the_machine_is_capped(tmp_path):
     root = fake_tree(tmp_path, "0::/\n", V2, {"memory.max": str(2 * TOTAL), "memory.current": "0"})
     assert (limits.total_memory(root), limits.available_memory(root)) == (TOTAL, FREE)
 
 
 @pytest.fixture
 def container(tmp_path, monkeypatch):
-    """One CPU and 0.4 GB, for everything that asks."""
+    """A container with one CPU and 0.4 GB, for all users of the limits."""
     root = fake_tree(tmp_path / "container", "0::/\n", V2, v2_files("", "100000 100000"))
-    for module in ("training.devices", "training.threads", "pipelines.ingestion.nodes"):
-        monkeypatch.setattr(f"kedro_dcgan.{module}.usable_cores", partial(limits.usable_cores, root))
-    monkeypatch.setattr("kedro_dcgan.training.devices.total_memory", partial(limits.total_memory, root))
-    monkeypatch.setattr("kedro_dcgan.training.costs.available_memory", partial(limits.available_memory, root))
+    cgroups = limits._cgroups
+    monkeypatch.setattr(limits, "_cgroups", lambda controller, _: cgroups(controller, root))
 
 
 @pytest.fixture
@@ -145,7 +142,7 @@ def two_threads():
 
 
 def refusal_of_simpsons200():
-    """Return the message for networks of 10 GB."""
+    """Return the error for networks that need 10 GB."""
     networks = generator_config("simpsons200", 200, 3, 100, 32), discriminator_config("simpsons200", 200, 3, 32)
     with pytest.raises(ParameterError) as caught:
         require_memory(*networks, 16, torch.device("cpu"))
@@ -153,7 +150,7 @@ def refusal_of_simpsons200():
 
 
 def auto_workers():
-    """Return how many workers ingestion takes for `auto`."""
+    """Return the number of workers of ingestion for `auto`."""
     parameters = {}
     for name in ("ingestion", "preprocessing"):
         parameters |= yaml.safe_load((CONF / f"parameters_{name}.yml").read_text())
@@ -166,26 +163,26 @@ def auto_workers():
 
 
 @pytest.mark.usefixtures("container")
-def test_networks_that_a_container_does_not_hold_are_refused_in_one_line():
+def test_networks_too_large_for_the_container_are_refused_in_one_line():
     refusal = refusal_of_simpsons200()
     assert "(got 0.3 GB free)" in refusal
     assert "\n" not in refusal
 
 
 @pytest.mark.usefixtures("container")
-def test_ingestion_has_one_worker_with_a_quota_of_one_cpu():
+def test_quota_of_one_cpu_gives_one_ingestion_worker():
     assert auto_workers() == 1
 
 
 @pytest.mark.usefixtures("container", "two_threads")
-def test_hardware_and_threads_are_those_of_the_container():
+def test_hardware_and_threads_respect_the_container():
     hardware = hardware_of(torch.device("cpu"))
     assert most_threads() == 1
     assert hardware.endswith("1 of 8 cores, 0.4 GB")
 
 
 @pytest.mark.usefixtures("container", "two_threads")
-def test_a_served_model_has_the_threads_of_the_container():
+def test_served_generator_respects_the_container():
     from kedro_dcgan.tracking.serving import GeneratorModel
 
     with patch("kedro_dcgan.tracking.serving.read_generator"):

@@ -1,4 +1,4 @@
-"""Limits in real cgroups, of whichever version this machine has; skipped where none can be created."""
+"""Limits in real cgroups, of the version that this machine has; skipped if none can be created."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def test_quota_and_memory_limit(inside):
     assert affinity == len(os.sched_getaffinity(0))
 
 
-def test_a_cpuset_restricts_the_affinity():
+def test_cpuset_restricts_the_affinity():
     with limited_cgroups("cpuset") as folders:
         cores, quota, limit, *_ = run_inside(folders, SHOW)
     assert (cores, quota, limit) == (1, limits.cpu_quota(), limits.memory_limit())
@@ -45,7 +45,7 @@ with open(sys.argv[2], "wb") as file:
     for _ in range(20):
         file.write(os.urandom(10_000_000))
     os.fsync(file.fileno())
-# Read twice, the pages are active ones.
+# A second read makes the pages active.
 for _ in range(3):
     with open(sys.argv[2], "rb") as file:
         while file.read(10_000_000):
@@ -56,18 +56,18 @@ print(json.dumps([cached, len(memory)]))
 """
 
 
-def test_memory_in_use_is_not_available():
+def test_used_memory_is_not_available():
     with limited_cgroups("memory") as folders:
         assert run_inside(folders, USE) == pytest.approx(200 * MEGABYTE, abs=20 * MEGABYTE)
 
 
 def test_page_cache_is_available(tmp_path):
     if file_system(tmp_path) in ("tmpfs", "ramfs"):
-        pytest.skip("files of the temporary folder are no page cache")
+        pytest.skip("files in the temporary folder are not in the page cache")
     with limited_cgroups("memory") as folders:
         cached, allocated = run_inside(folders, CACHE, tmp_path / "file")
     assert cached < 30 * MEGABYTE
-    # 200 MB of cache, and the kernel has given it up.
+    # The kernel has dropped the 200 MB of cache.
     assert allocated == 300 * MEGABYTE
 
 
@@ -81,10 +81,10 @@ os.execvp("unshare", ["unshare", "--mount", "sh", "-c", script, "sh", *sys.argv[
 """
 
 
-def test_a_container_without_a_cgroup_namespace():
-    # As Docker mounts v1: the container's cgroup is at the mount point, and /proc/self/cgroup has the host's path.
+def test_container_without_a_cgroup_namespace():
+    # As Docker mounts v1: the container's cgroup is the mount point, but /proc/self/cgroup has the host's path.
     if not (CGROUPS / "memory").is_dir() or not can_unshare():
-        pytest.skip("there is no memory controller of v1, or no right to change mounts")
+        pytest.skip("no memory controller of v1, or no permission to mount")
     with limited_cgroups("memory", inside="a") as [folder]:
         (folder / "memory.limit_in_bytes").write_text(str(LIMIT // 2))
         show = [sys.executable, f"import json\n{SHOW}"]
@@ -108,7 +108,7 @@ print(json.dumps([auto_workers(), most_threads(), hardware, refusal_of_simpsons2
 """
 
 
-def test_workers_threads_and_the_memory_check_are_those_of_a_container():
+def test_workers_threads_and_memory_check_respect_a_container():
     with limited_cgroups("cpu", "memory") as folders:
         workers, threads, hardware, refusal = run_inside(folders, CONSUMERS, before=IMPORTS)
     assert (workers, threads) == (1, 1)

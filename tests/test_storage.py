@@ -5,7 +5,7 @@ import pytest
 
 from kedro_dcgan.datasets import AtomicDataset
 from kedro_dcgan.errors import DiskFullError
-from kedro_dcgan.storage import atomic_file, atomic_folder, require_room, sweep
+from kedro_dcgan.storage import atomic_file, atomic_folder, remove_leftovers, require_disk_space
 
 
 def names(folder):
@@ -22,7 +22,7 @@ def test_atomic_file_keeps_the_old_file_after_an_error(tmp_path):
     assert names(tmp_path) == ["file.txt"]
 
 
-def test_atomic_folder_replaces_the_old_one_whole_or_not_at_all(tmp_path):
+def test_atomic_folder_replaces_all_of_the_old_one_or_nothing(tmp_path):
     path = tmp_path / "folder"
     for content in ("old", "new"):
         with atomic_folder(path) as temporary:
@@ -34,24 +34,24 @@ def test_atomic_folder_replaces_the_old_one_whole_or_not_at_all(tmp_path):
     assert names(tmp_path) == ["folder"]
 
 
-def test_sweep_removes_what_killed_processes_left_and_nothing_else(tmp_path):
-    left = (".file.7.incomplete.txt", ".folder.7.incomplete", ".folder.8.retired")
+def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    leftovers = (".file.7.incomplete.txt", ".folder.7.incomplete", ".folder.8.retired")
     other = (".file.incomplete.txt", ".other.7.incomplete.txt", ".shards.incomplete", "file.txt", "folder")
-    for name in (*left, *other):
+    for name in (*leftovers, *other):
         (tmp_path / name).mkdir() if "folder" in name else (tmp_path / name).touch()
     for name in ("file.txt", "folder", "shards"):
-        sweep(tmp_path / name)
+        remove_leftovers(tmp_path / name)
     assert sorted(names(tmp_path)) == sorted(other)
 
 
-def test_sweep_puts_a_folder_back_whose_replacement_was_killed_half_way(tmp_path):
+def test_a_folder_is_restored_if_its_replacement_was_killed_halfway(tmp_path):
     (tmp_path / ".folder.7.retired").mkdir()
     (tmp_path / ".folder.7.retired/kept.txt").touch()
-    sweep(tmp_path / "folder")
+    remove_leftovers(tmp_path / "folder")
     assert names(tmp_path / "folder") == ["kept.txt"]
 
 
-def test_atomic_dataset_leaves_a_hard_linked_cache_object_alone(tmp_path):
+def test_atomic_dataset_does_not_change_a_hard_linked_file(tmp_path):
     # DVC may link its cache into the workspace: writing in place would change the cache.
     path, cached = tmp_path / "table.parquet", tmp_path / "cached"
     dataset = AtomicDataset(path, "pandas.ParquetDataset")
@@ -63,9 +63,9 @@ def test_atomic_dataset_leaves_a_hard_linked_cache_object_alone(tmp_path):
     assert dataset.load()["a"].tolist() == [2]
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path):
-    place = tmp_path / "not/there/yet"
-    require_room(place, 1000, "two letters")
-    with pytest.raises(DiskFullError, match=r"must have room for two letters, 1,000,000,000,000 MB \(it has .* MB\)"):
-        require_room(place, 10**18, "two letters")
+def test_too_little_disk_space_is_an_error_before_anything_is_written(tmp_path):
+    path = tmp_path / "a/new/folder"
+    require_disk_space(path, 1000, "two letters")
+    with pytest.raises(DiskFullError, match=r"two letters, 1,000,000,000,000 MB \(it has .* MB\)"):
+        require_disk_space(path, 10**18, "two letters")
     assert names(tmp_path) == []

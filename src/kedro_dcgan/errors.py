@@ -1,11 +1,11 @@
-"""The exceptions that a user can cause.
+"""The exceptions for mistakes that a user can fix. The command line prints them without a traceback.
 
-Every message is one line: "`<name>` must be <rule> (got <value>). <what to do>."
+Every message is one line: "`<name>` must be <rule> (got <value>). <remedy>."
 """
 
 
 class DcganError(Exception):
-    """Root of every error that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class ParameterError(DcganError):
@@ -13,11 +13,11 @@ class ParameterError(DcganError):
 
 
 class SourceError(DcganError):
-    """The images that a run was pointed at are missing or unusable."""
+    """The source of the images is missing or unusable."""
 
 
 class UnusableImageError(DcganError):
-    """One image cannot be used; `reason` is from the manifest's closed list."""
+    """One image cannot be used. `reason` is one of `data.verdicts.Reason`."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
@@ -26,19 +26,19 @@ class UnusableImageError(DcganError):
 
 
 class DataError(DcganError):
-    """Stored data do not fit what is asked of them, or are damaged."""
+    """Stored data are damaged, or do not fit the parameters."""
 
 
 class DiskFullError(DataError):
-    """There is no room left for what is written."""
+    """The disk is full."""
 
 
 class WorkerError(DcganError):
-    """A process that was to share the work has died."""
+    """A worker process has died."""
 
 
 class TrainingError(DcganError):
-    """Training cannot start, or cannot go on."""
+    """Training cannot start, continue or resume."""
 
 
 class ModelError(DcganError):
@@ -46,13 +46,13 @@ class ModelError(DcganError):
 
 
 class ComparisonError(DcganError):
-    """Two results were not measured in the same way."""
+    """Two results cannot be compared, because their protocols differ."""
 
 
 class TrackingError(DcganError):
-    """The tracking server does not do what is asked of it."""
+    """The tracking server cannot be reached or refuses a request."""
 
 
 def in_short(error: BaseException) -> str:
-    """Return the first line of what an error says, at most 120 characters; what it is, if it says nothing."""
+    """Return the first line of an error's message, at most 120 characters, or its type if it has no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:120]

@@ -1,4 +1,4 @@
-"""SIGINT (Ctrl-C) and SIGTERM: finish what must not be cut in two, then stop with the code that a shell expects."""
+"""SIGINT (Ctrl-C) and SIGTERM: stop cleanly, with the exit code that a shell expects (128 + the signal's number)."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ _SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has ended the work; no handler of plain errors catches it."""
+    """Raised by a signal. `except Exception` does not catch it."""
 
     def __init__(self, signal_number: int, message: str = "") -> None:
         super().__init__(message)
@@ -18,35 +18,35 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Set by a signal, to be looked at where work may stop."""
+    """Set by a signal; a loop checks it where it can stop."""
 
     signal_number: int | None = None
 
     def is_set(self) -> bool:
-        """Tell whether to stop."""
+        """Return whether to stop."""
         return self.signal_number is not None
 
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Let the first SIGINT or SIGTERM only ask to stop; a second one stops at once.
+    """Request a stop at the first SIGINT or SIGTERM; raise `Interrupted` at the second.
 
-    Python calls handlers in the main thread alone: elsewhere all stays as it is.
+    Outside the main thread this does nothing, because Python allows signal handlers only there.
     """
     request = StopRequest()
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         if request.is_set():
             raise Interrupted(number)
         request.signal_number = number
 
-    with _handled_by(ask):
+    with _handled_by(request_stop):
         yield request
 
 
 @contextmanager
 def interrupted_by_signal() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does, with `Interrupted`, so that whatever is open can be closed."""
+    """Raise `Interrupted` at SIGINT or SIGTERM, so that context managers can clean up."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
@@ -60,9 +60,9 @@ def _handled_by(handler: "signal._HANDLER") -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    previous = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
         yield
     finally:
-        for number, former in before.items():
+        for number, former in previous.items():
             signal.signal(number, former)

@@ -1,4 +1,4 @@
-"""The pipelines by the names that `kedro run --pipelines=` takes."""
+"""The pipelines by the names that `kedro run --pipelines=` accepts."""
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -6,7 +6,7 @@ from importlib import import_module
 from kedro.pipeline import Pipeline
 
 _STAGES = ("ingestion", "preprocessing", "training", "evaluation", "export")
-# `train` is everything that a trained generator needs, `__default__` the whole road.
+# `train` runs everything up to a trained generator, `__default__` the project end to end.
 _STAGES_OF = {
     **{stage: (stage,) for stage in _STAGES},
     "train": ("ingestion", "preprocessing", "training"),
@@ -15,11 +15,12 @@ _STAGES_OF = {
 }
 
 
-class _Pipelines(Mapping[str, Pipeline]):
-    """Builds a pipeline when it is asked for: ingestion does without torch, which takes seconds to import."""
+class _LazyPipelines(Mapping[str, Pipeline]):
+    """Imports and builds a pipeline on access, so that ingestion runs without torch, which takes seconds to import."""
 
     def __getitem__(self, name: str) -> Pipeline:
-        return sum((_create(stage) for stage in _STAGES_OF[name]), Pipeline([]))
+        stages = (import_module(f"kedro_dcgan.pipelines.{stage}") for stage in _STAGES_OF[name])
+        return sum((stage.create_pipeline() for stage in stages), Pipeline([]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(_STAGES_OF)
@@ -29,9 +30,5 @@ class _Pipelines(Mapping[str, Pipeline]):
 
 
 def register_pipelines() -> Mapping[str, Pipeline]:
-    """Return the five stages, and the names that stand for several."""
-    return _Pipelines()
-
-
-def _create(stage: str) -> Pipeline:
-    return import_module(f"kedro_dcgan.pipelines.{stage}").create_pipeline()
+    """Return the five stages and the pipelines that combine them."""
+    return _LazyPipelines()

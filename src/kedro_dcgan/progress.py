@@ -1,6 +1,6 @@
-"""Progress bars: wrap the iterable that feeds a long job, and the job needs to know nothing of it.
+"""Progress bars for long jobs: wrap an iterable in `track`, or move a bar of `progress_bar` yourself.
 
-Bars go to standard error and only to a terminal; a log file gets the summary lines alone.
+Bars are shown on standard error, and only in a terminal. Log files contain the log lines alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +15,8 @@ T = TypeVar("T")
 _BAR = "{desc:<13} {percentage:3.0f}%|{bar:28}| {n_fmt}/{total_fmt} {unit}  {rate_fmt}  {arithmetic}{remaining} left"
 
 
-class Bar(tqdm):  # type: ignore[type-arg]  # at run time it takes none
-    """A bar of images, each of which takes so many FLOPs (nothing: it does not say)."""
+class Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
+    """A progress bar counted in images. With `flops`, the FLOPs per image, it also shows FLOP/s."""
 
     def __init__(self, label: str, total: int | None, done: int = 0, flops: float | None = None) -> None:
         self._flops = flops
@@ -27,7 +27,7 @@ class Bar(tqdm):  # type: ignore[type-arg]  # at run time it takes none
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """What the bar's format is filled with."""
+        """The values for the fields of the bar's format."""
         values = dict(super().format_dict)
         images = values["n"] - values["initial"]
         rate = values["rate"] or (images / values["elapsed"] if values["elapsed"] else 0)
@@ -35,13 +35,13 @@ class Bar(tqdm):  # type: ignore[type-arg]  # at run time it takes none
         return values
 
     def reach(self, count: int) -> None:
-        """Go on to so many images in all."""
+        """Advance to `count` images in total; never move back."""
         if count > self.n:
             self.update(count - self.n)
 
 
 def operations(flops_per_second: float) -> str:
-    """Return a speed of arithmetic in words: 95 GFLOP/s, 12.3 TFLOP/s."""
+    """Format FLOP/s for people: 95 GFLOP/s, 12.3 TFLOP/s."""
     if flops_per_second >= 1e12:
         return f"{flops_per_second / 1e12:.1f} TFLOP/s"
     return f"{flops_per_second / 1e9:.{0 if flops_per_second >= 1e10 else 1}f} GFLOP/s"
@@ -49,7 +49,7 @@ def operations(flops_per_second: float) -> str:
 
 @contextmanager
 def progress_bar(label: str, total: int | None, done: int = 0, flops: float | None = None) -> Iterator[Bar]:
-    """Show a bar with rate and time left, whose owner moves it on; log lines meanwhile are printed above it."""
+    """Show a bar that the caller advances. Log lines are printed above it."""
     with logging_redirect_tqdm(), Bar(label, total, done, flops) as bar:
         yield bar
 
@@ -62,10 +62,10 @@ def track(
     done: int = 0,
     flops: float | None = None,
 ) -> Iterator[T]:
-    """Yield `items` while showing a bar with rate and time left.
+    """Yield `items` and show a bar with rate and remaining time.
 
-    `total` is counted in images (nothing: not known), of which `done` were there before; each item
-    advances the bar by its `size`.
+    `total` is a number of images (None: unknown), of which `done` were finished before. Each item advances the bar by
+    its `size`.
     """
     with progress_bar(label, total, done, flops) as bar:
         for item in items:

@@ -4,22 +4,23 @@ import os
 import sys
 from pathlib import Path
 
-# mlflow reads these when it is imported, so they come first. Nothing is sent anywhere unless the
-# user asks for it, and the console belongs to our own lines.
+# MLflow reads these variables when it is imported. They disable telemetry, unless the user enables it, and keep the
+# console for our own lines.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-# With the password, if there is one in it.
+# The printed URL would include a password.
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-# Whoever sends records tries again by itself (tracking/uploader.py), and looks first whether it arrived: MLflow would
-# make a second run where the first one's answer was lost.
+# The uploader retries by itself (tracking/uploader.py) and first checks whether a request arrived. MLflow's own retries
+# would create a second run if the response to the first request was lost.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-# `kedro dcgan ui` would start seven workers for evaluating language models.
+# Otherwise `kedro dcgan ui` starts seven workers that evaluate language models.
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
-# So does Arrow. Its usual allocator keeps memory that tables need no more: with many files, more than they need.
+# Arrow reads this one when it is imported. Its default allocator keeps the memory of deleted tables: with many files,
+# more than the live tables need.
 if sys.platform == "linux":
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     import pyarrow
@@ -34,28 +35,28 @@ _PROJECT = find_kedro_project(Path(__file__).resolve().parent) or find_kedro_pro
 
 
 def _tracking_uri() -> str:
-    # An address relative to the working directory would make a second database for each folder one works in.
+    # A path relative to the working directory would create another database in each folder.
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_home().as_posix()}/mlflow.db"
 
 
 def _home() -> Path:
-    # DVC runs queued experiments in a copy of the project that it throws away: what they track is to stay.
+    # DVC runs queued experiments in a temporary copy of the project; their runs must outlive it.
     parts = _PROJECT.parts
     inside = next((i for i in range(len(parts) - 2) if parts[i : i + 3] == (".dvc", "tmp", "exps")), None)
     return _PROJECT if inside is None else Path(*parts[:inside])
 
 
 def _artifact_location() -> str | None:
-    # A server decides for itself where artifacts lie.
+    # A server chooses its own artifact store.
     return f"{_home().as_posix()}/mlartifacts" if _tracking_uri().startswith("sqlite:") else None
 
 
-# Kedro calls the last one first: nothing is opened before everything is checked and locked.
+# Kedro calls the last hook first, so a run is checked and locked before it is tracked.
 HOOKS = (SummaryHooks(), TrackingHooks(), LockHooks(), CheckHooks())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    # A preset, and `--params`, say only what differs: the rest of a key stays as it is in base.
+    # A preset and `--params` override single values; other values of the same key come from base.
     "merge_strategy": {"parameters": "soft"},
     "config_patterns": {"tracking": ["tracking*"]},
     "custom_resolvers": {

@@ -1,4 +1,7 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders on disk: written atomically, verified by hash, with clear errors for a full disk.
+
+A reader sees the old content or the new one, never a mixture. A killed process leaves only hidden temporary files.
+"""
 
 import errno
 import functools
@@ -19,54 +22,17 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def name_a_full_disk(path: Path) -> Iterator[None]:
-    """Turn the many errors that a full disk ends in, while `path` is written, into one.
-
-    Raises:
-        DiskFullError: in one line.
-    """
-    try:
-        yield
-    except Exception as error:
-        cause: BaseException | None = error
-        # Kedro's datasets wrap what the system says.
-        while cause and not (isinstance(cause, OSError) and cause.errno in _FULL):
-            cause = cause.__cause__ or cause.__context__
-        if not isinstance(cause, OSError):
-            raise
-        raise DiskFullError(
-            f"the disk of `{path}` must have room for it ({cause.strerror}). What was there before is as it was. "
-            "Free some space and run again."
-        ) from None
-
-
-def require_room(path: Path, nbytes: int, what: str) -> None:
-    """Check that the disk that `path` is going to be on has so many bytes free.
-
-    Raises:
-        DiskFullError: if it has not.
-    """
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    if free < nbytes:
-        raise DiskFullError(
-            f"the disk of `{path}` must have room for {what}, {nbytes / 1e6:,.0f} MB (it has {free / 1e6:,.0f} MB). "
-            "Free some space, or name another place in conf/base/catalog.yml."
-        )
-
-
-@contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, with the same suffix; on success it is synced and takes `path`'s place.
+    """Yield a temporary path next to `path`, with the same suffix; on success, sync it and move it to `path`.
 
-    After an error the temporary file is gone and `path` is as it was.
+    After an error, the temporary file is deleted and `path` is unchanged.
 
     Raises:
-        DiskFullError: if there is no room.
+        DiskFullError: if the disk is full.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.incomplete{path.suffix}")
     try:
-        with name_a_full_disk(path):
+        with report_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             _sync(temporary)
@@ -78,18 +44,18 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a new, empty folder beside `path`; on success its files are synced and it takes `path`'s place.
+    """Yield a new, empty folder next to `path`; on success, sync its files and move it to `path`.
 
-    After an error the temporary folder is gone and `path` is as it was. A link to a folder stays one.
+    After an error, the temporary folder is deleted and `path` is unchanged. A symbolic link is followed and kept.
 
     Raises:
-        DiskFullError: if there is no room.
+        DiskFullError: if the disk is full.
     """
     path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with name_a_full_disk(path):
+        with report_full_disk(path):
             temporary.mkdir(parents=True)
             yield temporary
             replace_folder(temporary, path)
@@ -98,11 +64,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(finished: Path, path: Path) -> None:
-    """Sync a folder's files and put it in the place of `path`, beside which it must be."""
+    """Sync the files of a folder and move it to `path`, in the same parent folder."""
     retired = path.with_name(f".{path.name}.{os.getpid()}.retired")
     for written in [*finished.rglob("*"), finished]:
         _sync(written)
-    # A folder cannot be renamed onto one that has files: the old one steps aside first.
+    # A folder cannot replace a folder that has files, so move the old one away first.
     if path.exists():
         path.rename(retired)
     finished.rename(path)
@@ -110,24 +76,24 @@ def replace_folder(finished: Path, path: Path) -> None:
     shutil.rmtree(retired, ignore_errors=True)
 
 
-def sweep(path: Path) -> None:
-    """Remove what killed processes left beside `path`; put the old folder back if one died while replacing it.
+def remove_leftovers(path: Path) -> None:
+    """Delete the temporary files that killed processes left for `path`; restore a folder that one was replacing.
 
-    Only for the holder of the lock on `path`: another process may be writing right now.
+    The caller must hold the lock of `path`: otherwise, another process may be writing.
     """
     if path.is_dir():
-        # It may be a link to a folder on a larger disk.
+        # It may be a symbolic link to a folder on another disk.
         path = path.resolve()
-    for left in path.parent.glob(f".{glob.escape(path.stem)}*.*"):
-        name = re.fullmatch(r"\.(.+)\.\d+\.(incomplete|retired)(\..+)?", left.name)
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}*.*"):
+        name = re.fullmatch(r"\.(.+)\.\d+\.(incomplete|retired)(\..+)?", leftover.name)
         if not name or f"{name[1]}{name[3] or ''}" != path.name:
             continue
         if name[2] == "retired" and not path.exists():
-            left.rename(path)
-        elif left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left)
+            leftover.rename(path)
+        elif leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
         else:
-            left.unlink()
+            leftover.unlink()
 
 
 def _sync(path: Path) -> None:
@@ -138,14 +104,48 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-# TODO(merge) integrity
+@contextmanager
+def report_full_disk(path: Path) -> Iterator[None]:
+    """Replace any error that a full disk causes while `path` is written.
+
+    Raises:
+        DiskFullError: in one line.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        # Kedro's datasets and other libraries wrap the error of the system.
+        while cause and not (isinstance(cause, OSError) and cause.errno in _FULL):
+            cause = cause.__cause__ or cause.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise DiskFullError(
+            f"the disk of `{path}` must have room for it ({cause.strerror}). Its previous content is unchanged. "
+            "Free some space and run again."
+        ) from None
+
+
+def require_disk_space(path: Path, nbytes: int, content: str) -> None:
+    """Check the free space of the disk that `path` will be written to.
+
+    Raises:
+        DiskFullError: if less than `nbytes` are free.
+    """
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if free < nbytes:
+        raise DiskFullError(
+            f"the disk of `{path}` must have room for {content}, {nbytes / 1e6:,.0f} MB (it has {free / 1e6:,.0f} MB). "
+            "Free some space, or set another path in conf/base/catalog.yml."
+        )
 
 
 def read_index(file: Path, index_format: int, remedy: str) -> dict[str, Any]:
-    """Read an index.
+    """Read the JSON index of a folder of prepared images.
 
     Raises:
-        DataError: if it is not there, damaged or of another format.
+        DataError: if it is missing, damaged or has another format.
     """
     try:
         index = json.loads(file.read_text(encoding="utf-8"))
@@ -161,7 +161,7 @@ def read_index(file: Path, index_format: int, remedy: str) -> dict[str, Any]:
 
 
 def require_sha256(file: Path, sha256: str, remedy: str) -> None:
-    """Check a file against its hash: once in a process, if it does not change.
+    """Verify a file by its SHA-256; a file that has not changed is hashed once per process.
 
     Raises:
         DataError: if it is missing or damaged.
@@ -170,21 +170,21 @@ def require_sha256(file: Path, sha256: str, remedy: str) -> None:
         status = file.stat()
     except FileNotFoundError:
         raise damaged(file, remedy, "missing") from None
-    if _sha256(file, status.st_size, status.st_mtime_ns) != sha256:
+    if _cached_sha256(file, status.st_size, status.st_mtime_ns) != sha256:
         raise damaged(file, remedy)
 
 
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def damaged(file: Path, remedy: str, how: str = "damaged") -> DataError:
-    """Return the error that says that a file is not as it was."""
-    return DataError(f"`{file}` must be as it was written (it is {how}). {remedy}")
-
-
 @functools.cache
-def _sha256(file: Path, size: int, changed: int) -> str:
+def _cached_sha256(file: Path, size: int, modified: int) -> str:
     return sha256_of(file)
+
+
+def damaged(file: Path, remedy: str, state: str = "damaged") -> DataError:
+    """Return the error for a file whose content is not what was written."""
+    return DataError(f"`{file}` must be as it was written (it is {state}). {remedy}")

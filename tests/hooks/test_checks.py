@@ -1,4 +1,4 @@
-"""What is refused when the images are known: by a run that makes the report, whoever made the manifest."""
+"""CheckHooks: checks of memory before a training, and of the images once the manifest is known."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,19 +16,19 @@ from kedro_dcgan.training.costs import checkpoint_bytes
 
 
 def manifest_of(accepted, **skipped):
-    """Accepted images in the train split, and so many inputs that were skipped for each reason."""
+    """Return a manifest with accepted images in the train split, and a number of skipped files per reason."""
     rows = [("accepted", None, "train")] * accepted
     rows += [("skipped", str(Reason(reason)), None) for reason, count in skipped.items() for _ in range(count)]
-    # As it comes from the catalog.
+    # The types are those of the catalog's dataset.
     return pd.DataFrame(rows, columns=["verdict", "reason", "split"], dtype="string[pyarrow]")
 
 
-def checks_of(*outputs, most=0.5):
-    """The hooks, at the begin of a run that makes `outputs`, none of which is checked before it runs."""
+def checks_of(*outputs, max_skipped=0.5):
+    """Return the hooks at the start of a run with these outputs, which need no check before the run."""
     checks = CheckHooks()
-    checks._asked_source = None
+    checks._requested_source = None
     checks._parameters = SimpleNamespace(
-        ingestion=SimpleNamespace(max_skipped_fraction=most), training=SimpleNamespace(batch_size=4)
+        ingestion=SimpleNamespace(max_skipped_fraction=max_skipped), training=SimpleNamespace(batch_size=4)
     )
     checks.before_pipeline_run(pipeline_of(*outputs), None)
     return checks
@@ -38,11 +38,11 @@ def pipeline_of(*outputs, inputs=()):
     return SimpleNamespace(all_outputs=lambda: set(outputs), inputs=lambda: set(inputs))
 
 
-def test_a_training_that_fits_in_parts_of_a_batch_is_not_refused(monkeypatch):
+def test_gradient_accumulation_makes_a_training_fit_into_memory(monkeypatch):
     checks, configs = CheckHooks(), network_configs(16, 1, tiny_training())
     needed = sum(describe(config, 4).training_bytes for config in configs) + checkpoint_bytes(*configs)
     monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda device: needed)
-    monkeypatch.setattr("kedro_dcgan.hooks.checks.saved_at", lambda *_: Path())
+    monkeypatch.setattr("kedro_dcgan.hooks.checks.path_of", lambda *_: Path())
 
     def check(**changes):
         checks._parameters = SimpleNamespace(
@@ -55,7 +55,7 @@ def test_a_training_that_fits_in_parts_of_a_batch_is_not_refused(monkeypatch):
     check(gradient_accumulation=2)
 
 
-def test_a_report_made_by_itself_is_checked_against_the_manifest_that_it_was_made_from():
+def test_report_of_an_earlier_manifest_is_checked():
     checks = checks_of("dataset_report")
     checks.after_dataset_loaded("manifest", manifest_of(3, empty=1))
     checks.after_dataset_saved("dataset_report", "")
@@ -64,51 +64,53 @@ def test_a_report_made_by_itself_is_checked_against_the_manifest_that_it_was_mad
         checks.after_dataset_saved("dataset_report", "")
 
 
-def test_a_report_without_a_manifest_is_not_checked_against_that_of_an_earlier_run():
+def test_manifest_of_an_earlier_run_is_forgotten():
     checks = checks_of("dataset_report")
     checks.after_dataset_saved("manifest", manifest_of(1, empty=3))
     checks.before_pipeline_run(pipeline_of("dataset_report"), None)
     checks.after_dataset_saved("dataset_report", "")
 
 
-def test_what_nobody_meant_as_a_picture_does_not_count_as_skipped():
-    # What a zip of 20 photos holds that was made on a Mac.
+def test_hidden_files_links_and_special_files_do_not_count_as_skipped():
+    # A zip of 20 photos made on a Mac.
     checks = checks_of("dataset_report")
     checks.after_dataset_saved("manifest", manifest_of(20, hidden=21, link=2, not_a_file=1))
     checks.after_dataset_saved("dataset_report", "")
 
 
-def test_what_nobody_meant_as_a_picture_does_not_make_up_for_what_was_skipped():
-    checks = checks_of("dataset_report", most=0.4)
+def test_hidden_files_do_not_dilute_the_skipped_fraction():
+    checks = checks_of("dataset_report", max_skipped=0.4)
     checks.after_dataset_saved("manifest", manifest_of(5, corrupt=5, hidden=100))
-    with pytest.raises(SourceError, match=r"0\.4 \(got 0\.50: 110 images scanned"):
+    with pytest.raises(SourceError, match=r"max_skipped_fraction` 0\.4 \(got 0\.50: 110 images scanned"):
         checks.after_dataset_saved("dataset_report", "")
 
 
-def test_a_source_without_a_usable_image_is_refused_with_what_is_wrong_with_most():
-    checks = checks_of("dataset_report", most=1)
+def test_source_without_usable_image_is_refused_with_the_most_frequent_reason():
+    checks = checks_of("dataset_report", max_skipped=1)
     checks.after_dataset_saved("manifest", manifest_of(0, not_an_image=2, empty=1))
     with pytest.raises(
-        SourceError, match=r"at least one usable image \(got none of 3; most are not_an_image: something else than"
+        SourceError, match=r"at least one usable image \(got none of 3; .*: not_an_image, something else"
     ):
         checks.after_dataset_saved("dataset_report", "")
 
 
-def test_what_a_run_was_stopped_for_stops_the_next_one_too():
-    checks = checks_of("images", most=1)
+def test_images_that_stop_one_run_stop_the_next_one():
+    checks = checks_of("images", max_skipped=1)
     with pytest.raises(SourceError, match="at least one usable image"):
         checks.after_dataset_loaded("manifest", manifest_of(0, empty=1))
     with pytest.raises(SourceError, match=r"`ingestion.max_skipped_fraction` 0\.5"):
         checks_of("images").after_dataset_loaded("manifest", manifest_of(1, empty=2))
 
 
-@pytest.mark.parametrize(("asked", "refused"), [("~/photos", False), ("~/photos/", False), (None, False), ("b", True)])
-def test_shards_of_another_source_than_is_asked_for_are_refused(asked, refused):
+@pytest.mark.parametrize(
+    ("requested", "refused"), [("~/photos", False), ("~/photos/", False), (None, False), ("b", True)]
+)
+def test_shards_of_another_source_than_requested_are_refused(requested, refused):
     checks = checks_of("images")
-    checks._asked_source = asked
+    checks._requested_source = requested
     catalog = SimpleNamespace(load=lambda name: SimpleNamespace(source="~/photos"))
     if refused:
-        with pytest.raises(DataError, match=r"made from \(~/photos; got b\)"):
+        with pytest.raises(DataError, match=r"`ingestion.source` .*, ~/photos \(got b\)"):
             checks.before_pipeline_run(pipeline_of("images", inputs=["image_shards"]), catalog)
     else:
         checks.before_pipeline_run(pipeline_of("images", inputs=["image_shards"]), catalog)

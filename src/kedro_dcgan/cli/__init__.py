@@ -1,15 +1,15 @@
-"""The command line: `kedro run` with errors in one line, and the product's own verbs, `kedro dcgan …`."""
+"""The command line: `kedro run` with one-line errors, and the project's own commands, `kedro dcgan …`."""
 
 import copy
 
 import click
 from kedro.framework.cli.project import run as kedro_run
 
-from kedro_dcgan.cli.errors import errors_in_one_line, interruptible
-from kedro_dcgan.cli.images import digits, evaluate_images, fetch_weights
-from kedro_dcgan.cli.models import compare, describe, promote, rollback, sample, serve
+from kedro_dcgan.cli.before_training import describe, digits, profile
+from kedro_dcgan.cli.command import errors_in_one_line, interruptible
+from kedro_dcgan.cli.evaluation import compare, evaluate_images, fetch_weights
+from kedro_dcgan.cli.generators import promote, rollback, sample, serve
 from kedro_dcgan.cli.server import sync, ui
-from kedro_dcgan.cli.speed import profile
 
 
 @click.group()
@@ -18,28 +18,27 @@ def cli() -> None:
 
 
 run = copy.copy(kedro_run)
-run.callback = interruptible(errors_in_one_line(kedro_run.callback))  # type: ignore[arg-type]  # a command of click has one
+run.callback = interruptible(errors_in_one_line(kedro_run.callback))  # type: ignore[arg-type]  # never None
 cli.add_command(run)
 
 
 @cli.group()
 def dcgan() -> None:
-    """Compare, promote, serve and sample generators; look at networks, their speed, and images."""
+    """Inspect networks, evaluate and compare generators, sample and serve them, and use the tracking server."""
 
 
-_VERBS = (
-    ui,
-    sync,
-    compare,
-    promote,
-    rollback,
-    serve,
-    sample,
+for subcommand in (
+    digits,
     describe,
     profile,
-    digits,
     evaluate_images,
     fetch_weights,
-)
-for verb in _VERBS:
-    dcgan.add_command(verb)
+    compare,
+    sample,
+    serve,
+    promote,
+    rollback,
+    ui,
+    sync,
+):
+    dcgan.add_command(subcommand)

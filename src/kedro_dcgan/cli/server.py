@@ -8,8 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from kedro_dcgan.cli.errors import errors_in_one_line
-from kedro_dcgan.cli.project import configuration, for_a_preset
+from kedro_dcgan.cli.command import config_loader, errors_in_one_line, preset_option
 from kedro_dcgan.errors import TrackingError
 from kedro_dcgan.progress import track
 from kedro_dcgan.tracking.journal import Journal
@@ -22,7 +21,7 @@ _HERE = "127.0.0.1"
 
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Else ui_port of tracking.yml.")
-@for_a_preset
+@preset_option
 @errors_in_one_line
 def ui(port: int | None, env: str | None) -> None:
     """Serve MLflow's pages for the project's runs, to this machine alone."""
@@ -44,7 +43,7 @@ def ui(port: int | None, env: str | None) -> None:
 
 @click.command()
 @click.option("--all", "with_all", is_flag=True, help="Also runs that were sent to another server before.")
-@for_a_preset
+@preset_option
 @errors_in_one_line
 def sync(env: str | None, with_all: bool) -> None:
     """Send what runs have had to tell while the tracking server was away."""
@@ -82,7 +81,7 @@ def _send(journal: Journal, tracked: TrackingSettings) -> bool:
 
 def tracking_settings(env: str | None = None) -> TrackingSettings:
     """Return what the project's `tracking.yml` says."""
-    return read_settings(configuration(env)["tracking"])
+    return read_settings(config_loader(env)["tracking"])
 
 
 @contextmanager

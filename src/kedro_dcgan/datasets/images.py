@@ -41,7 +41,7 @@ from kedro_dcgan.data.sources import Limits, Source, open_source
 from kedro_dcgan.data.sources.boxes import Boxes, read_boxes
 from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.errors import DiskFullError, SourceError
-from kedro_dcgan.storage import atomic_folder, name_a_full_disk, replace_folder, require_sha256
+from kedro_dcgan.storage import atomic_folder, replace_folder, report_full_disk, require_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class ImageShardsDataset(AbstractDataset[Scan, ImageShards]):
         path = self.path.resolve()
         incomplete = path.with_name(f".{path.name}.incomplete")
         try:
-            with name_a_full_disk(path):
+            with report_full_disk(path):
                 incomplete.mkdir(parents=True, exist_ok=True)
                 _warn_of_a_full_disk(incomplete, data)
                 _write(incomplete, data)

@@ -1,18 +1,13 @@
-"""Refuse what cannot work, in one line, before anything is done."""
+"""Checks that stop a run early, with one line that says what to fix.
 
-import contextlib
-import logging
-import os
-import shlex
-import sys
-import tempfile
-import time
-from collections.abc import Iterable, Iterator
+Parameters, source, networks, memory and disk are checked before any work starts. The images are checked as soon as the
+manifest is known; a run that writes the dataset report writes it first, because it shows what to fix.
+"""
+
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
@@ -23,14 +18,15 @@ from kedro_dcgan.data.manifest import count_reasons, summarise
 from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED, Reason, meaning_of
 from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, SourceError
-from kedro_dcgan.storage import require_room, sweep
+from kedro_dcgan.hooks.locks import path_of
+from kedro_dcgan.storage import require_disk_space
 
-# The clutter of a system, and what is never read: an archive of a Mac has a hidden entry for each of its files.
-_NEVER_MEANT_AS_PICTURES = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE)
+# Nobody means these as images: a zip made on a Mac, for example, has a hidden entry per file.
+_NOT_MEANT_AS_IMAGES = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE)
 
 
 class CheckHooks:
-    """Refuse what cannot work before anything is done."""
+    """Refuse runs that cannot succeed."""
 
     _manifest: pd.DataFrame | None = None
 
@@ -38,23 +34,23 @@ class CheckHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters."""
         self._parameters = checked_parameters(context)
-        self._asked_source = _runtime_parameters(context).get("ingestion", {}).get("source")
+        self._requested_source = runtime_parameters(context).get("ingestion", {}).get("source")
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Check what the run will ask of the source and of the machine."""
+        """Check the source, the networks and the machine."""
         self._outputs = pipeline.all_outputs()
         self._manifest = None
         if "generator" in self._outputs:
             self._check_training(catalog)
         if "manifest" in self._outputs:
             self._check_source(catalog)
-        elif "image_shards" in pipeline.inputs() and self._asked_source:
-            self._check_source_of_shards(catalog, self._asked_source)
+        elif "image_shards" in pipeline.inputs() and self._requested_source:
+            _require_shards_of(catalog, self._requested_source)
 
     @hook_impl(tryfirst=True)
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Remember the images that an earlier run may have listed; check them if no report is going to be made."""
+        """Check the images of an earlier run, unless this run writes the report first."""
         if dataset_name == "manifest":
             self._remember(data)
             if "dataset_report" not in self._outputs:
@@ -62,57 +58,18 @@ class CheckHooks:
 
     @hook_impl(tryfirst=True)
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Check, when the images are known, that they will do for all that the run is to make of them."""
+        """Check the images of this run when the report is written."""
         if dataset_name == "manifest":
             self._remember(data)
-        # The page comes first: it says what to mend.
         if dataset_name == "dataset_report" and self._manifest is not None:
             self._check_images(self._manifest)
 
-    def _check_images(self, manifest: pd.DataFrame) -> None:
-        _require_a_usable_image(manifest)
-        self._check_skipped_fraction(manifest)
-        self._check_split_sizes(manifest)
-
     def _remember(self, manifest: pd.DataFrame) -> None:
-        # Not all of it: a row takes hundreds of bytes, and there may be millions.
+        # Only three columns: a full row takes hundreds of bytes, and there can be millions of rows.
         self._manifest = manifest[["verdict", "reason", "split"]]
 
-    def _check_split_sizes(self, manifest: pd.DataFrame) -> None:
-        batch = self._parameters.training.batch_size
-        least = {
-            "generator": ("train", batch, f"a batch (`training.batch_size` is {batch}: lower it"),
-            "evaluation": ("test", 2, "an evaluation (run --pipelines=train to go without"),
-        }
-        for output, (split, count, what) in least.items():
-            held = int((manifest["split"] == split).sum())
-            if output in self._outputs and held < count:
-                raise SourceError(
-                    f"the {split} split must hold at least {count} images for {what}; got {held}). "
-                    "Add images, or give it a larger share of `ingestion.splits`."
-                )
-
-    def _check_skipped_fraction(self, manifest: pd.DataFrame) -> None:
-        most = self._parameters.ingestion.max_skipped_fraction
-        meant = manifest[~manifest["reason"].isin([str(reason) for reason in _NEVER_MEANT_AS_PICTURES])]
-        skipped = float((meant["verdict"] == SKIPPED).mean())
-        if skipped > most:
-            raise SourceError(
-                "the share of skipped files, without those that are hidden, links or no files, must be at most "
-                f"`ingestion.max_skipped_fraction` {most:g} (got {skipped:.2f}: {summarise(manifest)}). "
-                "Look at data/08_reporting/dataset.html, then mend the files or raise it."
-            )
-
-    def _check_source_of_shards(self, catalog: DataCatalog, asked: str) -> None:
-        made_of = catalog.load("image_shards").source
-        if Path(made_of).expanduser() != Path(asked).expanduser():
-            raise DataError(
-                f"`ingestion.source` must be the one that the image shards were made from ({made_of}; got {asked}). "
-                "Ingest it first: kedro run --pipelines=ingestion,preprocessing, with the same --params."
-            )
-
     def _check_training(self, catalog: DataCatalog) -> None:
-        # Here, because most commands do without torch, which takes seconds to import.
+        # Imported here, because most commands work without torch, which takes seconds to import.
         from kedro_dcgan.model.recipes import network_configs
         from kedro_dcgan.training.costs import checkpoint_bytes, require_memory
         from kedro_dcgan.training.plan import compute_of, require_networks
@@ -123,11 +80,11 @@ class CheckHooks:
         compute = compute_of(training)
         if isinstance(training.devices, int):
             require_memory(*networks, training.micro_batch_size, compute.device)
-        # A new one is written before an old one goes.
-        require_room(saved_at(catalog, "checkpoint"), 2 * checkpoint_bytes(*networks), "two checkpoints")
+        # A new checkpoint is written before an old one is deleted.
+        require_disk_space(path_of(catalog, "checkpoint"), 2 * checkpoint_bytes(*networks), "two checkpoints")
 
     def _check_source(self, catalog: DataCatalog) -> None:
-        # Here, because it brings matplotlib with it, which only ingestion needs.
+        # Imported here, because it imports matplotlib, which only ingestion needs.
         from kedro_dcgan.pipelines.ingestion.nodes import limits_of
 
         ingestion, batch = self._parameters.ingestion, self._parameters.training.batch_size
@@ -143,14 +100,53 @@ class CheckHooks:
                 f"(got {count} files in {ingestion.source}). Add images, or pass --params training.batch_size=N."
             )
 
+    def _check_images(self, manifest: pd.DataFrame) -> None:
+        _require_accepted_image(manifest)
+        _require_few_skipped(manifest, self._parameters.ingestion.max_skipped_fraction)
+        batch = self._parameters.training.batch_size
+        if "generator" in self._outputs:
+            remedy = f"for a batch. Lower `training.batch_size` (it is {batch})"
+            _require_split(manifest, "train", batch, remedy)
+        if "evaluation" in self._outputs:
+            _require_split(manifest, "test", 2, "for an evaluation. Run --pipelines=train to skip it")
 
-def _require_a_usable_image(manifest: pd.DataFrame) -> None:
+
+def _require_shards_of(catalog: DataCatalog, source: str) -> None:
+    ingested = catalog.load("image_shards").source
+    if Path(ingested).expanduser() != Path(source).expanduser():
+        raise DataError(
+            f"`ingestion.source` must be the source of the image shards, {ingested} (got {source}). "
+            "Ingest it first: kedro run --pipelines=ingestion,preprocessing, with the same --params."
+        )
+
+
+def _require_accepted_image(manifest: pd.DataFrame) -> None:
     if not (manifest["verdict"] == ACCEPTED).any():
-        commonest = next(iter(count_reasons(manifest)))
+        reason = next(iter(count_reasons(manifest)))
         raise SourceError(
-            f"the source must hold at least one usable image (got none of {len(manifest):,}; most are "
-            f"{commonest}: {meaning_of(commonest)}). Look at data/08_reporting/dataset.html, then mend the files or "
-            "pass another folder or archive."
+            f"the source must hold at least one usable image (got none of {len(manifest):,}; most frequent reason: "
+            f"{reason}, {meaning_of(reason)}). See data/08_reporting/dataset.html, then fix the files or pass another "
+            "source."
+        )
+
+
+def _require_few_skipped(manifest: pd.DataFrame, maximum: float) -> None:
+    meant = manifest[~manifest["reason"].isin([str(reason) for reason in _NOT_MEANT_AS_IMAGES])]
+    skipped = float((meant["verdict"] == SKIPPED).mean())
+    if skipped > maximum:
+        raise SourceError(
+            "the fraction of skipped files (hidden files, links and special files do not count) must be at most "
+            f"`ingestion.max_skipped_fraction` {maximum:g} (got {skipped:.2f}: {summarise(manifest)}). "
+            "See data/08_reporting/dataset.html, then fix the files or raise the maximum."
+        )
+
+
+def _require_split(manifest: pd.DataFrame, split: str, minimum: int, purpose_and_remedy: str) -> None:
+    count = int((manifest["split"] == split).sum())
+    if count < minimum:
+        raise SourceError(
+            f"the {split} split must hold at least {minimum} images (got {count}) {purpose_and_remedy}, add images, or "
+            "give the split a larger share in `ingestion.splits`."
         )
 
 
@@ -158,98 +154,11 @@ def checked_parameters(context: KedroContext) -> Parameters:
     """Return the typed parameters of a context.
 
     Raises:
-        ParameterError: in one line, for the first fault.
+        ParameterError: for the first error, in one line.
     """
-    return read_parameters(context.config_loader["parameters"], _runtime_parameters(context))
+    return read_parameters(context.config_loader["parameters"], runtime_parameters(context))
 
 
-def _runtime_parameters(context: KedroContext) -> dict[str, Any]:
-    # Those of `kedro run --params`.
+def runtime_parameters(context: KedroContext) -> dict[str, Any]:
+    """Return the parameters given to `kedro run --params`."""
     return context.config_loader.runtime_params or {}
-
-
-# TODO(merge) hooks.locks
-
-logger = logging.getLogger(__name__)
-
-
-class LockHooks:
-    """Holds a lock on each place that a run writes to, from its beginning to its end.
-
-    The locks are the kernel's: those of a process that was killed are free at once.
-    """
-
-    @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Take the locks, all or none; then remove what killed runs have left in their places."""
-        self._locks = contextlib.ExitStack()
-        places = places_of(catalog, pipeline.all_outputs())
-        with self._locks:
-            for place in places:
-                self._locks.enter_context(_locked(place))
-                sweep(place)
-            # All taken: they are kept until the run ends.
-            self._locks = self._locks.pop_all()
-
-    @hook_impl(trylast=True)
-    def after_pipeline_run(self) -> None:
-        """Give the locks back."""
-        self._locks.close()
-
-    @hook_impl(trylast=True)
-    def on_pipeline_error(self) -> None:
-        """Give the locks back."""
-        self._locks.close()
-
-
-@contextlib.contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    locks = place.parent / ".locks"
-    _require_writable(place, locks)
-    lock, owner = FileLock(locks / f"{place.name}.lock", timeout=0), locks / f"{place.name}.owner"
-    try:
-        lock.acquire()
-    except Timeout:
-        raise DataError(
-            f"`{place}` must not be written to by two runs at once ({_read(owner)} is at it). "
-            "Wait for it to end, or end it."
-        ) from None
-    try:
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        owner.write_text(f"process {os.getpid()}, `{command}`, since {time.strftime('%H:%M:%S')},", encoding="utf-8")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
-
-
-def _require_writable(place: Path, locks: Path) -> None:
-    try:
-        for folder in (locks, place) if place.is_dir() else (locks,):
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise DataError(
-            f"`{place}` must be where files can be written ({error.strerror}: {error.filename or place}). "
-            "Mend that, or name another place in conf/base/catalog.yml."
-        ) from None
-
-
-def _read(owner: Path) -> str:
-    try:
-        return owner.read_text(encoding="utf-8")
-    except OSError:
-        return "another process"
-
-
-# TODO(merge) hooks.places
-
-
-def saved_at(catalog: DataCatalog, name: str) -> Path:
-    """Return the file or folder of a dataset that is saved to disk."""
-    return Path(catalog[name].path)  # type: ignore[attr-defined]
-
-
-def places_of(catalog: DataCatalog, names: Iterable[str]) -> list[Path]:
-    """Return the files and folders of those datasets that are saved to disk, not kept in memory."""
-    return sorted(saved_at(catalog, name) for name in names if hasattr(catalog[name], "path"))

@@ -14,8 +14,9 @@ from kedro.pipeline.node import Node
 
 from kedro_dcgan.config import flatten
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.hooks.checks import checked_parameters, saved_at
+from kedro_dcgan.hooks.checks import checked_parameters
 from kedro_dcgan.hooks.lineage import code_tags, dvc_hash
+from kedro_dcgan.hooks.locks import path_of
 from kedro_dcgan.reports.pictures import SampleFrames
 from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
@@ -69,7 +70,7 @@ class TrackingHooks:
         """Register what was exported; end the run as finished."""
         try:
             if self._run and "exported_generator" in self._outputs:
-                parts = [saved_at(self._catalog, name) for name in _OF_A_MODEL]
+                parts = [path_of(self._catalog, name) for name in _OF_A_MODEL]
                 self._run.register_generator(parts, checked_parameters(self._context).export.registered_model)
         finally:
             self._close("FINISHED")
@@ -123,7 +124,7 @@ class TrackingHooks:
         source, project = images.source, self._context.project_path
         hashes = {
             "dvc.source_md5": dvc_hash(project, source),
-            "dvc.images_md5": dvc_hash(project, saved_at(self._catalog, "images")),
+            "dvc.images_md5": dvc_hash(project, path_of(self._catalog, "images")),
         }
         tags = {name: value for name, value in hashes.items() if value}
         run.log_dataset(Path(source).name, images.digest, source, tags)
@@ -131,7 +132,7 @@ class TrackingHooks:
         # The dataset may have been made by a command of its own, when no run was open.
         for name in ("dataset_report", "accepted_images"):
             if self._catalog.exists(name):
-                run.log_file(saved_at(self._catalog, name))
+                run.log_file(path_of(self._catalog, name))
 
     def _report_generator(self, run: TrackedRun, name: str, generator: "TrainedGenerator") -> None:
         run.log_tags({name: str(generator.facts[name]) for name in ("verdict", "precision", "threads", "execution")})
@@ -156,7 +157,7 @@ class TrackingHooks:
         self._report_file(run, name, evaluation)
 
     def _report_file(self, run: TrackedRun, name: str, _: Any) -> None:
-        run.log_file(saved_at(self._catalog, name))
+        run.log_file(path_of(self._catalog, name))
 
 
 # What is registered as one model: its folder, the same for other runtimes, and what it draws.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.storage import name_a_full_disk
+from kedro_dcgan.storage import report_full_disk
 
 Record = dict[str, Any]
 
@@ -35,7 +35,7 @@ class Lines:
         """
         line = memoryview(json.dumps(record, default=float).encode() + b"\n")
         # Without a buffer, which would try once more to write when it is closed.
-        with self._appending, name_a_full_disk(self._path), self._path.open("a+b", buffering=0) as file:
+        with self._appending, report_full_disk(self._path), self._path.open("a+b", buffering=0) as file:
             end = _end_of_last_line(file)
             file.truncate(end)
             try:

@@ -1,0 +1,118 @@
+"""Commands to use before a training: write the digits, describe the networks, profile a step.
+
+torch takes seconds to import, so each command imports it itself.
+"""
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kedro_dcgan.cli.command import errors_in_one_line, parameters_of, preset_option, project_folder
+
+if TYPE_CHECKING:  # It imports torch.
+    from kedro_dcgan.training.fast.profile import StepProfile
+
+
+@click.command()
+@errors_in_one_line
+def digits() -> None:
+    """Write the embedded digits to data/01_raw/digits, as `kedro run` does if they are missing."""
+    from kedro_dcgan.data.sources.digits import DIGITS, write_digits
+
+    click.echo(f"{write_digits(project_folder() / DIGITS):,} digits -> {DIGITS}")
+
+
+@click.command()
+@preset_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@errors_in_one_line
+def describe(env: str | None, as_json: bool) -> None:
+    """Print both networks: layers, output shapes, parameters, FLOPs and memory."""
+    from kedro_dcgan.model.describe import describe as describe_network
+    from kedro_dcgan.model.recipes import network_configs
+
+    parameters = parameters_of(env)
+    images = parameters.preprocessing
+    configs = network_configs(images.image_size, images.channels, parameters.training)
+    descriptions = [asdict(describe_network(config, parameters.training.batch_size)) for config in configs]
+    if as_json:
+        click.echo(json.dumps({description["name"].lower(): description for description in descriptions}, indent=2))
+    else:
+        click.echo("\n\n".join(_table(description) for description in descriptions))
+
+
+def _table(description: dict[str, Any]) -> str:
+    rows = [
+        (layer["name"], layer["kind"], "x".join(map(str, layer["output_shape"])), f"{layer['parameters']:,}")
+        for layer in description["layers"]
+    ]
+    rows += [
+        ("parameters", "", "", f"{description['parameters']:,}"),
+        ("trainable", "", "", f"{description['trainable_parameters']:,}"),
+        ("forward", "per image", "", f"{description['flops'] / 1e9:.3f} GFLOP"),
+        ("training", f"batch size {description['batch_size']}", "", f"{description['training_bytes'] / 1e9:.2f} GB"),
+    ]
+    lines = [f"  {name:<12} {kind:<17} {shape:>12} {amount:>14}" for name, kind, shape, amount in rows]
+    return "\n".join([description["name"], *lines])
+
+
+@click.command()
+@preset_option
+@click.option("--batch-size", type=click.IntRange(min=2), default=None, help="Default: training.batch_size.")
+@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to profile.")
+@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), default=None, help="JSON trace to write.")
+@errors_in_one_line
+def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | None) -> None:
+    """Profile training steps on random images: the time of each part of a step, and a trace of all operations."""
+    # Silence the log of torch's profiler, which reads this when it is imported.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    import torch
+
+    from kedro_dcgan.model.recipes import network_configs
+    from kedro_dcgan.storage import atomic_file
+    from kedro_dcgan.training.devices import keep_freed_memory
+    from kedro_dcgan.training.fast.calibration import calibrate_steps
+    from kedro_dcgan.training.fast.execution import set_up
+    from kedro_dcgan.training.fast.profile import profile_step
+    from kedro_dcgan.training.plan import compute_of
+    from kedro_dcgan.training.state import create_state
+
+    parameters = parameters_of(env)
+    size, channels = parameters.preprocessing.image_size, parameters.preprocessing.channels
+    training = parameters.training.model_copy(update={"batch_size": batch_size} if batch_size else {})
+    compute = compute_of(training)
+    if compute.device.type == "cpu":
+        keep_freed_memory()
+    configs = network_configs(size, channels, training)
+    calibration = calibrate_steps(*configs, training, compute)
+    compute = replace(compute, precision=calibration.precision)
+    torch.set_num_threads(calibration.threads)
+    state = create_state(*configs, training, compute)
+    set_up(state, calibration)
+    shape = (training.batch_size, channels, size, size)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8).to(compute.device)
+    found = profile_step(state, training, compute, iter(lambda: images, None), steps)
+    click.echo(f"{size}x{size}x{channels} · batch size {training.batch_size} · {calibration} · {steps} steps")
+    click.echo("\n".join(_profile_lines(found)))
+    if trace:
+        with atomic_file(trace) as file:
+            found.trace.export_chrome_trace(str(file))
+        click.echo(f"trace -> {trace}   (open it in ui.perfetto.dev or chrome://tracing)")
+
+
+def _profile_lines(found: "StepProfile") -> list[str]:
+    from kedro_dcgan.progress import operations
+
+    total = sum(found.milliseconds.values())
+    lines = [f"  {part:<16} {value:9.2f} ms {value / total:6.1%}" for part, value in found.milliseconds.items()]
+    share = found.flops_per_second / found.matrix_flops_per_second
+    return [
+        *lines,
+        f"  {'profiled step':<16} {total:9.2f} ms",
+        f"{found.images_per_second:,.0f} images/s · {operations(found.flops_per_second)}, {share:.0%} of the roofline "
+        f"(matrix products: {operations(found.matrix_flops_per_second)})",
+    ]

@@ -1,0 +1,101 @@
+"""What every command uses: the project and its parameters for a preset, and one-line errors.
+
+A command ends with its results, with one line that says what to fix (exit code 1), or interrupted by a signal.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.config import AbstractConfigLoader
+from kedro.framework.project import settings
+from kedro.utils import find_kedro_project
+from kedro.validation.exceptions import ParameterValidationError
+
+from kedro_dcgan.config import Parameters, read_parameters
+from kedro_dcgan.errors import DcganError, ParameterError
+from kedro_dcgan.hooks import TrackingHooks
+from kedro_dcgan.interrupts import Interrupted, interrupted_by_signal
+
+preset_option = click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+
+
+def project_folder() -> Path:
+    """Return the project that the working directory belongs to, or else the working directory."""
+    return find_kedro_project(Path.cwd()) or Path.cwd()
+
+
+def config_loader(env: str | None) -> AbstractConfigLoader:
+    """Return Kedro's loader of the files in `conf/` for a preset."""
+    loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(
+        str(project_folder() / "conf"), env=env, **settings.CONFIG_LOADER_ARGS
+    )
+    return loader
+
+
+def parameters_of(env: str | None) -> Parameters:
+    """Return the parameters of a preset.
+
+    Raises:
+        ParameterError: for the first error in its files.
+    """
+    return read_parameters(config_loader(env)["parameters"], {})
+
+
+def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Print an error that the user can fix as `Error: <one line>` and exit with code 1."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            _require_preset(kwargs.get("env"))
+            return command(*args, **kwargs)
+        except Exception as error:
+            message = _message_for_user(error)
+            if message is None:
+                raise
+            raise click.ClickException(message) from error
+
+    return wrapped
+
+
+def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
+    """On Ctrl-C or SIGTERM, end the MLflow run as KILLED, print one line and exit with 128 + the signal's number."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            with interrupted_by_signal():
+                return command(*args, **kwargs)
+        except Interrupted as interruption:
+            for hook in settings.HOOKS:
+                if isinstance(hook, TrackingHooks):
+                    hook.interrupt()
+            click.echo(str(interruption) or "stopped", err=True)
+            sys.exit(interruption.exit_code)
+
+    return wrapped
+
+
+def _message_for_user(error: BaseException | None) -> str | None:
+    # Kedro wraps the errors of datasets, so look at the causes, too.
+    while error is not None:
+        if isinstance(error, (DcganError, ParameterValidationError)):
+            return str(error)
+        # Kedro reports a misspelt pipeline or node as a ValueError that suggests close matches.
+        if isinstance(error, ValueError) and str(error).startswith(
+            ("Failed to find the pipeline", "Pipeline does not")
+        ):
+            return " ".join(str(error).split())
+        error = error.__cause__
+    return None
+
+
+def _require_preset(env: str | None) -> None:
+    conf = project_folder() / "conf"
+    if env and not (conf / env).is_dir():
+        presets = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "local")
+        raise ParameterError(f"`--env` must be a folder of conf/ (got {env}). Presets: {', '.join(presets)}.")
