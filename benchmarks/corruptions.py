@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
-from kedro_dcgan.data.sources.digits import embedded_digits
+from kedro_dcgan.data.sources.builtin import embedded_digits
 from kedro_dcgan.evaluation.comparison import feature_set
 from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
 from kedro_dcgan.evaluation.features import Collector

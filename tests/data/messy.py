@@ -1,6 +1,6 @@
-"""Builds a folder of odd and hostile inputs, and says of each what the manifest may say and how it must look.
+"""Builds a folder of odd and hostile inputs, with the expected verdict and appearance of each.
 
-Pictures are seeded by their path, so no two files have the same bytes unless they are meant to.
+Pictures are seeded by their path, so no two files have equal bytes unless intended.
 """
 
 import functools
@@ -17,7 +17,7 @@ from PIL import Image
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 SIZES = ((64, 64), (65, 64), (178, 218), (500, 333), (1200, 800), (333, 500), (96, 2000), (2000, 96))
-# The third and the fourth are one letter: as two code points, which some file systems join, and as one.
+# The third and the fourth are the same letter: as two code points, which some file systems join, and as one.
 NAMES = ("name with space & 'quote'", "日本語-ünïcødé-😀", "e\u0301", "\u00e9", "n" * 240, "-rf", "new\nline")
 DEEP = f"{'/'.join(f'l{level}' for level in range(30))}/x.png"
 ORIENTATIONS = (*range(1, 9), "invalid_99")
@@ -25,7 +25,7 @@ ORIENTATIONS = (*range(1, 9), "invalid_99")
 
 @dataclass(frozen=True)
 class Case:
-    """A path as the manifest gives it, and the verdicts that are right for it: "accepted" or reasons."""
+    """A path as in the manifest, and its correct verdicts: "accepted" or reasons."""
 
     path: str
     verdicts: frozenset[str]
@@ -63,7 +63,7 @@ _VERDICTS = (
     ("accepted", "deep", [DEEP]),
     ("link", "links", ["inside.jpg", "outside.jpg", "dangling.jpg", "loop", "self.jpg"]),
     ("not_a_file", "odd", ["dir_named.jpg", "fifo.jpg"]),
-    # Root reads what nobody may read.
+    # Root may read every file.
     ("unreadable" if os.geteuid() else "accepted", "odd", ["no_permission.jpg"]),
     ("accepted", "odd", [r"bad\xff\xfe.jpg"]),
 )
@@ -87,7 +87,7 @@ CORNERS = {
 
 
 def corner_error(path: str, image: Image.Image) -> int:
-    """Return how far the colours of `image` are at most from those of `CORNERS[path]`, whatever its size."""
+    """Return the largest difference of the colours of `image`, of any size, from those of `CORNERS[path]`."""
     rgb = np.asarray(image.convert("RGB"), dtype=int)
     height, width, _ = rgb.shape
     found = [rgb[y, x] for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
@@ -95,7 +95,7 @@ def corner_error(path: str, image: Image.Image) -> int:
 
 
 def build(root: Path) -> None:
-    """Write all cases into the new folder `root`, and what `links/outside.jpg` points to into one beside it."""
+    """Write all cases into the new folder `root`, and the target of `links/outside.jpg` into one beside it."""
     for path, data in contents().items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)
@@ -127,7 +127,7 @@ def contents() -> dict[str, bytes]:
 
 
 def _picture(name: str, size: tuple[int, int] = (96, 96)) -> Image.Image:
-    """Return coloured clouds, brighter to the right: unlike any other name's, and small in every format."""
+    """Return coloured clouds, brighter to the right: different for each name, and small in every format."""
     noise = np.random.default_rng(zlib.crc32(os.fsencode(name))).integers(0, 192, (6, 6, 3))
     rise = np.linspace(0, 63, 6)[:, None]
     return Image.fromarray((noise + rise).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
@@ -256,7 +256,7 @@ def _sizes() -> dict[str, bytes]:
 
 
 def _deflate(block: bytes, times: int) -> bytes:
-    # Piece by piece: the whole would count in the peak memory of tests that measure theirs.
+    # Piece by piece, to save memory: some tests measure their peak.
     stream = zlib.compressobj()
     return b"".join(stream.compress(block) for _ in range(times)) + stream.flush()
 

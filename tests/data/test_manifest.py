@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kedro_dcgan.data.manifest import advise, complete_manifest, count_look_alikes, split_of, summarise
+from kedro_dcgan.data.manifest import advise, complete_manifest, count_near_duplicates, split_of, summarise
 from kedro_dcgan.data.scan import ImageRecord
-from kedro_dcgan.data.sources.digits import embedded_digits
+from kedro_dcgan.data.sources.builtin import embedded_digits
 
 
 def records_of(hashes, **columns):
@@ -29,7 +29,7 @@ def test_manifest_keeps_the_first_of_equal_files():
     assert manifest["split"].isna().tolist() == [False, True, False]
 
 
-def test_manifest_sorts_by_the_bytes_of_paths():
+def test_manifest_is_sorted_by_the_bytes_of_the_paths():
     paths = ["b", "B", "a/b", "é", "日本", "z"]
     assert manifest_of({path: path for path in paths}).index.tolist() == sorted(paths, key=str.encode)
 
@@ -60,29 +60,29 @@ def test_splits_have_about_the_fractions_asked_for():
 
 
 @pytest.mark.parametrize(("train", "only"), [(1.0, "train"), (0.0, "test")])
-def test_a_fraction_of_one_takes_all_and_one_of_none_takes_nothing(train, only):
+def test_fractions_of_one_and_zero_are_exact(train, only):
     hashes = pd.Series([sha256(bytes([a])).hexdigest() for a in range(200)])
     assert set(split_of(hashes, train, 0.0)) == {only}
 
 
 def alike(groups, action):
-    """1,000 images in groups that look alike; each group has a hash of its own."""
+    """1,000 images in groups of near-duplicates; each group has its own hash."""
     numbers = np.arange(1000)
     hashes = np.random.default_rng(0).integers(0, 2**63, 1000, dtype=np.uint64)[numbers // (1000 // groups)]
     records = records_of([(f"{number:04d}", str(number)) for number in numbers], perceptual_hash=hashes)
     return complete_manifest(records, 0.7, 0.1, action, 0), numbers // (1000 // groups)
 
 
-def test_near_duplicates_never_cross_from_one_split_to_another():
+def test_near_duplicates_share_a_split():
     manifest, groups = alike(250, "group")
     assert (manifest["verdict"] == "accepted").all()
     assert (manifest.groupby(groups)["split"].nunique() == 1).all()
-    # The choice of who decides for a group must not favour a split.
+    # The choice of the member that decides for a group must not favour a split.
     assert abs((manifest["split"] == "train").mean() - 0.7) < 0.08
     assert (alike(250, "keep")[0].groupby(groups)["split"].nunique() > 1).any()
 
 
-def test_of_near_duplicates_one_is_kept():
+def test_one_of_the_near_duplicates_is_kept():
     manifest, groups = alike(250, "skip")
     assert (manifest["verdict"] == "accepted").groupby(groups).sum().eq(1).all()
     assert manifest.loc[3, ["reason", "detail"]].tolist() == ["near_duplicate", "looks like 0000"]
@@ -95,7 +95,7 @@ def test_summarise_counts_reasons():
     assert line == "5 images scanned · 3 accepted · 2 skipped (2 empty)"
 
 
-def test_advise_names_a_size_at_which_more_images_would_do():
+def test_advice_on_small_images_suggests_a_size():
     records = records_of([(str(number), str(number)) for number in range(10)], width=100, height=100)
     assert advise(complete_manifest(records, 0.7, 0.1), 64) == []
     records.loc[5:, ["verdict", "reason", "width"]] = ["skipped", "too_small", 50]
@@ -105,27 +105,28 @@ def test_advise_names_a_size_at_which_more_images_would_do():
 
 
 @pytest.mark.parametrize(("small", "advises"), [(0, False), (3, True), (10, False)])
-def test_advise_says_that_some_images_were_enlarged(small, advises):
+def test_advice_on_upscaled_images(small, advises):
     records = records_of([(str(number), str(number)) for number in range(10)], width=100, height=100)
     records.loc[: small - 1, "height"] = 40
     advice = advise(complete_manifest(records, 0.7, 0.1), 64)
-    assert [sentence[:50] for sentence in advice] == advises * ["3 of 10 images are smaller than 64x64 and were enl"]
+    assert [sentence.startswith("3 of 10 images are smaller than 64x64") for sentence in advice] == advises * [True]
 
 
 @pytest.mark.parametrize(("alike", "advises"), [(5, False), (6, True)])
-def test_advise_names_a_group_of_look_alikes_that_makes_splits_of_other_sizes(alike, advises):
+def test_advice_on_a_large_group_of_near_duplicates(alike, advises):
     records = records_of([(str(number), str(number)) for number in range(100)])
     records["perceptual_hash"] = np.maximum(np.arange(100), alike - 1)
     manifest = complete_manifest(records, 0.7, 0.1, "group")
-    assert count_look_alikes(manifest) == alike - 1
+    assert count_near_duplicates(manifest) == alike - 1
     assert manifest["detail"].dropna().unique().tolist() == ["looks like 0"]
     advice = advise(manifest, 64)
     assert bool(advice) == advises
     if advises:
-        assert advice[0].startswith("6 of 100 images look alike, one like the other, and are in one split: lower")
+        assert advice[0].startswith("6 of 100 images are near-duplicates")
+        assert "ingestion.near_duplicates.most_bits" in advice[0]
 
 
-def test_embedded_digits_are_the_whole_set_with_all_grey_levels():
+def test_embedded_digits_are_complete():
     digits = list(embedded_digits())
     assert len(digits) == 1797
     assert {path.split("/")[0] for path, _ in digits} == set("0123456789")

@@ -1,4 +1,4 @@
-"""Every odd and hostile input of the specification, from its bytes on disk to its verdict in the manifest."""
+"""Odd and hostile inputs, from their bytes on disk to their verdicts in the manifest."""
 
 import io
 from functools import partial
@@ -40,19 +40,19 @@ def manifest(scanned):
 
 
 @pytest.mark.parametrize("case", messy.CASES, ids=lambda case: ascii(case.path)[-60:])
-def test_an_odd_file_gets_the_right_verdict(manifest, case):
+def test_verdict(manifest, case):
     row = manifest.loc[case.path]
     found = row["verdict"] if pd.isna(row["reason"]) else row["reason"]
     assert found in case.verdicts, row["detail"]
 
 
-def test_there_is_one_row_an_input_and_no_other(manifest):
+def test_manifest_has_one_row_for_each_input(manifest):
     assert sorted(manifest.index) == sorted(case.path for case in messy.CASES)
 
 
 @pytest.mark.parametrize("path", messy.CORNERS)
-def test_odd_pixels_come_out_right(scanned, path):
-    # The picture was cut to a square and resized: the middles of its quadrants are still its colours.
+def test_odd_files_are_decoded_correctly(scanned, path):
+    # After the crop and the resize, the middles of the quadrants still have their colours.
     assert messy.corner_error(path, from_pixels(scanned[1][path])) <= 3
 
 
@@ -61,14 +61,14 @@ def test_the_upright_size_is_recorded(manifest):
         assert (manifest.loc[path, "width"], manifest.loc[path, "height"]) == size
 
 
-def test_a_cut_off_picture_can_still_be_seen(scanned):
+def test_truncated_image_has_a_thumbnail(scanned):
     truncated = next(record for record in scanned[0] if record.path == "bad/truncated_50.jpg")
     thumbnail = np.asarray(Image.open(io.BytesIO(truncated.thumbnail)))
     assert thumbnail.std() > 5
 
 
-def test_a_later_change_of_a_file_changes_its_hash(tmp_path):
-    # Zeroed scan data decode without complaint: only the hash tells.
+def test_changed_file_has_another_hash(tmp_path):
+    # Zeroed scan data decodes without an error: only the hash differs.
     data = messy.contents()
     path = "bad/zeroed_middle.jpg"
     block = partial(open_source, project=Path("/"), limits=Limits(10**8, 10))

@@ -21,19 +21,19 @@ def bits_apart(one, other):
 
 
 def by_imagehash(shrunk):
-    # Of the size that it shrinks pictures to, so that it does not: its filter is another.
+    # imagehash shrinks to the same size with another filter, so give it that size.
     return int(str(imagehash.phash(Image.fromarray(shrunk))), 16)
 
 
 def assert_equal_to_imagehash(images):
     ours, theirs = perceptual_hashes(images).tolist(), map(by_imagehash, shrink(images))
     apart = [bits_apart(*pair) for pair in zip(ours, theirs, strict=True)]
-    # A frequency as high as the median, but for rounding.
+    # Rounding may decide for a frequency equal to the median.
     assert max(apart) <= 1
     assert np.mean(apart) < 0.02
 
 
-def test_it_hardly_changes_when_a_picture_is_scaled_or_lightened():
+def test_hash_hardly_changes_with_scale_or_brightness():
     image = picture(0)
     lighter = image.point(lambda level: min(255, level + 10))
     again = image.resize((40, 40)).resize((64, 64))
@@ -44,36 +44,36 @@ def test_it_hardly_changes_when_a_picture_is_scaled_or_lightened():
 
 @pytest.mark.parametrize("side", [16, 32, 64, 200])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_it_is_that_of_imagehash(side, channels):
+def test_hash_agrees_with_imagehash(side, channels):
     images = np.stack([np.asarray(picture(seed, side)).transpose(2, 0, 1)[:channels] for seed in range(100)])
     assert_equal_to_imagehash(images)
 
 
-def test_it_is_that_of_imagehash_on_digits():
+def test_hash_of_digits_agrees_with_imagehash():
     assert_equal_to_imagehash((load_digits().images[:, None] * 15).astype(np.uint8).repeat(4, 2).repeat(4, 3))
 
 
-def test_where_frequencies_are_zero_no_rounding_decides():
+def test_rounding_does_not_affect_zero_frequencies():
     half = np.random.default_rng(0).integers(0, 256, (32, 16), dtype=np.uint8)
     symmetric = np.concatenate([half, half[:, ::-1]], axis=1)[None, None]
     bits = np.unpackbits(perceptual_hashes(symmetric).astype(">u8").view(np.uint8)).reshape(8, 8)
-    # Those that are odd across are all 0: all above the median or none.
+    # Frequencies that are odd across are all 0: all are above the median, or none.
     assert len(np.unique(bits[:, 1::2])) == 1
 
 
-def test_it_does_not_depend_on_what_else_is_in_the_block():
+def test_hash_does_not_depend_on_the_other_images():
     images = np.stack([np.asarray(picture(seed)).transpose(2, 0, 1) for seed in range(20)])
     one_by_one = [int(perceptual_hashes(images[number : number + 1])[0]) for number in range(20)]
     assert perceptual_hashes(images).tolist() == one_by_one
 
 
 @pytest.mark.parametrize("side", [32, 40])
-def test_it_takes_no_images(side):
+def test_hashes_of_no_images(side):
     assert perceptual_hashes(np.empty((0, 3, side, side), dtype=np.uint8)).shape == (0,)
 
 
 @pytest.mark.parametrize("side", [16, 32, 64, 96, 100])
-def test_shrink_takes_the_means_of_equal_parts(side):
+def test_shrink_averages_over_equal_parts(side):
     image = picture(0, side)
     expected = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BOX), dtype=int)
     assert np.abs(shrink(np.asarray(image).transpose(2, 0, 1)[None])[0] - expected).max() <= 2

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from kedro_dcgan.data.shards import PreparedImages, StoredShard, dataset_digest, images_per_block, images_per_shard
+from kedro_dcgan.data.scan import images_per_block, images_per_shard
+from kedro_dcgan.data.shards import PreparedImages, StoredShard, dataset_digest
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.reports.pictures import make_grid
 
@@ -24,12 +25,12 @@ def test_take_finds_images_across_shards_in_any_order():
     assert IMAGES.take("train", indices)[:, 0, 0, 0].tolist() == indices.tolist()
 
 
-def test_count_adds_the_shards_up():
+def test_count_counts_the_rows_of_a_split():
     assert IMAGES.count("train") == 9
     assert IMAGES.count("test") == 0
 
 
-def test_require_names_split_rule_and_value():
+def test_require_names_the_split_and_the_counts():
     with pytest.raises(DataError, match=r"train split must hold at least 10 images for a batch \(got 9\)"):
         IMAGES.require("train", 10, "a batch", "Add images.")
 
@@ -39,7 +40,7 @@ def test_require_digest_refuses_other_images():
         IMAGES.require_digest("xyz")
 
 
-def test_digest_names_content_splits_and_transform_and_nothing_else():
+def test_digest_depends_on_content_splits_boxes_and_transform():
     rows = [("aa", "train", ""), ("bb", "test", "")]
     assert dataset_digest(rows, "32") == dataset_digest(rows[::-1], "32")
     others = [
@@ -51,7 +52,7 @@ def test_digest_names_content_splits_and_transform_and_nothing_else():
     assert len({dataset_digest(rows, "32"), *others}) == 5
 
 
-def test_shards_are_whole_blocks_that_fill_the_megabytes():
+def test_shards_are_whole_blocks_and_fill_the_megabytes():
     for size, channels, megabytes in ((64, 3, 256), (16, 1, 1), (512, 3, 1), (128, 3, 300)):
         block = images_per_block(size, channels)
         shard = images_per_shard(size, channels, megabytes)

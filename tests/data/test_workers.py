@@ -17,7 +17,7 @@ from kedro_dcgan.errors import ParameterError, SourceError, WorkerError
 
 
 def square(number):
-    # The earlier, the slower: an order that follows from completion would be another.
+    # Earlier tasks are slower: the order of completion differs from that of the tasks.
     time.sleep(0.02 / (1 + number))
     return number * number
 
@@ -33,7 +33,7 @@ def test_results_come_in_the_order_of_the_tasks(workers):
     assert list(map_in_order(square, range(30), workers)) == [number * number for number in range(30)]
 
 
-def test_tasks_are_taken_only_a_few_ahead_of_the_results():
+def test_only_a_few_tasks_are_queued():
     taken = []
     results = map_in_order(square, (taken.append(number) or number for number in range(1000)), 2)
     for _ in range(5):
@@ -52,14 +52,14 @@ def process_of(_):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_a_task_reaches_the_caller_as_it_is(workers):
+def test_error_in_a_task_reaches_the_caller(workers):
     results = map_in_order(fail_at_three, range(10), workers)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(SourceError, match="three is gone"):
         list(results)
 
 
-def test_a_worker_that_is_killed_is_answered_in_one_line():
+def test_killed_worker_raises_a_worker_error():
     with pytest.raises(WorkerError, match="must stay alive"):
         list(map_in_order(die_in_a_worker, [os.getpid()] * 12, 2))
 
@@ -78,7 +78,7 @@ def test_ray_is_joined_and_never_started(monkeypatch):
 
 @pytest.fixture
 def ray_cluster(tmp_path, monkeypatch):
-    """A cluster of this machine alone, in a session folder of its own."""
+    """A cluster of this machine alone, with its own session folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     # The names of Ray's sockets must be short.
@@ -105,7 +105,7 @@ def test_ray_runs_the_same_function_on_a_cluster():
 
 
 def _fails_at_three():
-    # Ray's workers cannot import this file: what is made here is sent whole.
+    # Ray's workers cannot import this file, so send the function by value.
     from kedro_dcgan.errors import SourceError
 
     def fail(number):

@@ -1,4 +1,4 @@
-"""Shards on disk: whole or not there, the same bytes each time, resumed after a kill, checked when they are read."""
+"""Shards on disk: written atomically, deterministic, resumed after a kill, checked when they are read."""
 
 import json
 import os
@@ -20,7 +20,8 @@ from faults import fault
 
 from kedro_dcgan.data.manifest import COLUMNS, complete_manifest
 from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
-from kedro_dcgan.data.shards import Scan, select
+from kedro_dcgan.data.shard_writer import Scan
+from kedro_dcgan.data.shards import select
 from kedro_dcgan.data.sources import Limits, open_source
 from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.data.workers import map_in_order
@@ -47,7 +48,7 @@ def scan_of(folder, workers=1, preparation=PREPARATION, slow=0.0):
 
 
 def contents(folder):
-    """All files of a folder of shards, but for what the index says of the place of the source."""
+    """All files of a folder of shards, without the source in the index."""
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     index = json.loads(files.pop("index.json"))
     index.pop("source")
@@ -76,7 +77,7 @@ def select_all(shards):
     return select(shards, manifest, "transform"), manifest
 
 
-def test_the_pixels_of_each_image_are_at_its_row(stored, pictures):
+def test_rows_hold_the_pixels_of_their_images(stored, pictures):
     shards = stored.load()
     assert [len(shard.images) for shard in shards.shards] == [16, 15, 16, 2]
     assert all(isinstance(shard.images, np.memmap) for shard in shards.shards)
@@ -88,7 +89,7 @@ def test_the_pixels_of_each_image_are_at_its_row(stored, pictures):
         assert (shards.rows(np.array([row]))[0] == expected[path]).all()
 
 
-def test_the_bytes_do_not_depend_on_the_workers_or_on_the_order_of_the_folder(stored, pictures, tmp_path):
+def test_bytes_do_not_depend_on_workers_or_on_the_order_of_the_folder(stored, pictures, tmp_path):
     again = tmp_path / "copy"
     again.mkdir()
     for path in random.Random(0).sample(sorted(pictures.iterdir()), INPUTS):
@@ -100,7 +101,7 @@ def test_the_bytes_do_not_depend_on_the_workers_or_on_the_order_of_the_folder(st
         assert contents(dataset.path) == contents(stored.path)
 
 
-def test_equal_content_is_an_equal_dataset_whatever_the_files_are_called(stored, pictures, tmp_path):
+def test_equal_content_gives_an_equal_dataset(stored, pictures, tmp_path):
     archive = tmp_path / "renamed.tar.gz"
     named = {f"x{999 - int(path.stem)}/{path.name}": path.read_bytes() for path in pictures.iterdir()}
     hostile.good(archive, named)
@@ -128,7 +129,7 @@ def start(pictures, target, workers=1):
     return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), pictures, target, str(workers)])
 
 
-def test_a_killed_scan_goes_on_at_the_first_missing_shard(stored, pictures, tmp_path):
+def test_killed_scan_resumes_at_the_first_missing_shard(stored, pictures, tmp_path):
     target, incomplete, moments = tmp_path / "killed", tmp_path / ".killed.incomplete", random.Random(1)
     for shard in ("00000.json", "00001.json"):
         process = start(pictures, target)
@@ -145,7 +146,7 @@ def test_a_killed_scan_goes_on_at_the_first_missing_shard(stored, pictures, tmp_
 
 
 def interrupted_after(shards, pictures, dataset):
-    """Let a scan break off after some shards, as one that is killed does."""
+    """Interrupt a scan after some shards, as a kill would."""
     scan = scan_of(pictures)
 
     def run(blocks, done):
@@ -158,7 +159,7 @@ def interrupted_after(shards, pictures, dataset):
         dataset.save(Scan(scan.source, scan.preparation, A_SHARD, scan.count, scan.blocks, run))
 
 
-def test_finished_shards_are_not_made_again(stored, pictures, tmp_path):
+def test_finished_shards_are_kept(stored, pictures, tmp_path):
     dataset = ImageShardsDataset(tmp_path / "resumed")
     interrupted_after(2, pictures, dataset)
     scan = scan_of(pictures)
@@ -168,11 +169,11 @@ def test_finished_shards_are_not_made_again(stored, pictures, tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["ShardWriter.write_index", "replace_folder"])
-def test_a_scan_that_was_killed_after_its_last_shard_only_ends(stored, pictures, tmp_path, monkeypatch, moment):
+def test_scan_killed_after_its_last_shard_only_finishes(stored, pictures, tmp_path, monkeypatch, moment):
     dataset = ImageShardsDataset(tmp_path / "resumed")
     with monkeypatch.context() as patch, pytest.raises(Exception, match="killed"):
         patch.setattr(
-            f"kedro_dcgan.datasets.images.{moment}",
+            f"kedro_dcgan.data.shard_writer.{moment}",
             lambda *_: (_ for _ in ()).throw(RuntimeError("killed")),
         )
         dataset.save(scan_of(pictures))
@@ -183,7 +184,7 @@ def test_a_scan_that_was_killed_after_its_last_shard_only_ends(stored, pictures,
     assert contents(dataset.path) == contents(stored.path)
 
 
-def test_a_link_to_a_folder_on_another_disk_stays_one(pictures, tmp_path):
+def test_link_to_a_folder_is_kept(pictures, tmp_path):
     (tmp_path / "large disk").mkdir()
     (tmp_path / "shards").symlink_to(tmp_path / "large disk")
     dataset = ImageShardsDataset(tmp_path / "shards")
@@ -195,7 +196,7 @@ def test_a_link_to_a_folder_on_another_disk_stays_one(pictures, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_source_without_a_usable_image_gives_empty_shards(tmp_path):
+def test_source_without_usable_images_gives_empty_shards(tmp_path):
     (tmp_path / "texts").mkdir()
     for name in "abc":
         (tmp_path / "texts" / name).write_text(name)
@@ -210,7 +211,7 @@ def test_a_source_without_a_usable_image_gives_empty_shards(tmp_path):
     ("change", "kept"),
     [("an input of the second shard", 1), ("an added file", 0), ("the filter", 0), ("the limit of bytes", 0)],
 )
-def test_shards_whose_inputs_changed_are_made_again(pictures, tmp_path, change, kept):
+def test_shards_are_rewritten_if_their_inputs_change(pictures, tmp_path, change, kept):
     dataset = ImageShardsDataset(tmp_path / "resumed")
     interrupted_after(2, pictures, dataset)
     preparation = PREPARATION
@@ -230,9 +231,9 @@ def test_shards_whose_inputs_changed_are_made_again(pictures, tmp_path, change, 
     assert contents(dataset.path) == contents(fresh.path)
 
 
-def test_a_full_disk_leaves_the_old_shards_and_nothing_else(stored, pictures, tmp_path):
+def test_full_disk_leaves_only_the_old_shards(stored, pictures, tmp_path):
     before = contents(stored.path)
-    # A limit on the size of a file is what a process can set itself: the error is that of a full disk.
+    # A process can limit its own file size, which gives the same error as a full disk.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
     try:
@@ -244,7 +245,7 @@ def test_a_full_disk_leaves_the_old_shards_and_nothing_else(stored, pictures, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "shards"]
 
 
-def test_a_source_that_goes_half_way_stops_the_scan_and_keeps_what_is_done(pictures, tmp_path):
+def test_source_that_is_removed_stops_the_scan_and_keeps_finished_shards(pictures, tmp_path):
     dataset = ImageShardsDataset(tmp_path / "shards")
     scan = scan_of(pictures)
 
@@ -254,7 +255,7 @@ def test_a_source_that_goes_half_way_stops_the_scan_and_keeps_what_is_done(pictu
                 pictures.rename(tmp_path / "unplugged")
             yield block
 
-    with fault(SourceError, "it has gone"):
+    with fault(SourceError, "it is gone"):
         dataset.save(Scan(scan.source, scan.preparation, A_SHARD, scan.count, scan.blocks, run))
     (tmp_path / "unplugged").rename(pictures)
     again = scan_of(pictures)
@@ -269,7 +270,7 @@ def selected(stored, tmp_path):
     return dataset
 
 
-def test_the_selection_comes_back_as_it_was(stored, selected):
+def test_selection_is_read_as_it_was_written(stored, selected):
     images, manifest = select_all(stored.load())
     loaded = selected.load()
     assert (loaded.digest, loaded.image_size, loaded.channels) == (images.digest, 32, 3)
@@ -278,17 +279,18 @@ def test_the_selection_comes_back_as_it_was(stored, selected):
         assert (loaded.rows[split] == images.rows[split]).all()
 
 
-def test_a_flipped_bit_in_a_shard_is_found_and_named(stored, selected):
+def test_flipped_bit_in_a_shard_is_detected(stored, selected):
     shard = stored.path / "00002.npy"
     data = bytearray(shard.read_bytes())
     data[-1] ^= 1
     shard.write_bytes(data)
-    with fault(DataError, "00002.npy` must be as it was written (it is damaged). Make the shards anew") as caught:
+    with fault(DataError, "00002.npy") as caught:
         selected.load()
+    assert "damaged" in str(caught.value.__cause__)
     assert f"--params ingestion.source={stored.path.with_name('pictures')}" in str(caught.value.__cause__)
 
 
-def test_hashes_are_checked_once_in_a_process(stored, selected, monkeypatch):
+def test_hashes_are_checked_once_per_process(stored, selected, monkeypatch):
     import hashlib
 
     hashed = []
@@ -300,7 +302,7 @@ def test_hashes_are_checked_once_in_a_process(stored, selected, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["missing shard", "path out of the folder", "damaged index", "other format"])
-def test_a_damaged_dataset_is_refused(stored, selected, tmp_path, damage):
+def test_damaged_dataset_is_refused(stored, selected, tmp_path, damage):
     index = selected.path / "index.json"
     if damage == "missing shard":
         (stored.path / "00001.npy").unlink()
@@ -315,22 +317,23 @@ def test_a_damaged_dataset_is_refused(stored, selected, tmp_path, damage):
         selected.load()
 
 
-def test_damaged_records_are_found_and_named(stored):
+def test_damaged_records_are_detected(stored):
     records = stored.path / "00001.parquet"
     records.write_bytes(records.read_bytes()[:-1])
-    with pytest.raises(DataError, match=r"00001.parquet` must be as it was written \(it is damaged\). Make the shards"):
+    with pytest.raises(DataError, match=r"00001.parquet.*damaged.*kedro run"):
         stored.load().read_records()
 
 
 @pytest.mark.parametrize("data", [b"", b"\x93NUMPY"])
-def test_a_shard_that_is_cut_off_is_named(stored, data):
+def test_truncated_shard_is_detected(stored, data):
     (stored.path / "00001.npy").write_bytes(data)
-    with fault(DataError, "00001.npy` must be as it was written (it is damaged). Make the shards"):
+    with fault(DataError, "00001.npy") as caught:
         stored.load()
+    assert "damaged" in str(caught.value.__cause__)
 
 
-def test_a_selection_from_other_shards_is_not_called_damaged(stored, selected, pictures):
+def test_selection_from_other_shards_is_refused(stored, selected, pictures):
     (pictures / "000.png").unlink()
     stored.save(scan_of(pictures))
-    with fault(DataError, "must be of the shards at hand (it is of others). Select anew: kedro run --pipelines=prepro"):
+    with fault(DataError, "kedro run --pipelines=preprocessing"):
         selected.load()

@@ -2,9 +2,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from kedro_dcgan.data.scan import ImageRecord, Preparation, ScannedBlock
-from kedro_dcgan.data.shard_files import ShardWriter
-from kedro_dcgan.data.thumbnails import MOST_OF_A_REASON
+from kedro_dcgan.data.scan import MAX_THUMBNAILS, ImageRecord, Preparation, ScannedBlock
+from kedro_dcgan.data.shard_writer import ShardWriter
 from kedro_dcgan.data.transforms import Crop
 
 PREPARATION = Preparation(512, 3, "bicubic", Crop(), (255, 255, 255), 512, 10**6, 10**8)
@@ -12,7 +11,7 @@ A_SHARD = 30
 
 
 def skipped(first):
-    """A block of two skipped inputs, as small as they are at 512 pixels: each has a thumbnail."""
+    """A block of two skipped inputs, each with a thumbnail."""
     records = [
         ImageRecord(f"{number:03d}", verdict="skipped", reason="too_small", thumbnail=bytes(4))
         for number in (first, first + 1)
@@ -30,11 +29,11 @@ def pictured(folder):
 
 
 @pytest.mark.parametrize("resumed_at", [0, 1, 2, 3])
-def test_a_set_has_a_few_thumbnails_of_each_reason_however_it_is_cut_and_resumed(tmp_path, resumed_at):
+def test_number_of_thumbnails_is_limited_even_if_a_scan_resumes(tmp_path, resumed_at):
     for number in range(resumed_at):
         ShardWriter(tmp_path, "here", PREPARATION, A_SHARD).write(number, shard(number))
     writer = ShardWriter(tmp_path, "here", PREPARATION, A_SHARD)
     entries = writer.finished()
     entries += [writer.write(number, shard(number)) for number in range(resumed_at, 4)]
-    writer.write_index(2, entries)
-    assert pictured(tmp_path) == [f"{number:03d}" for number in range(MOST_OF_A_REASON)]
+    writer.write_index(entries)
+    assert pictured(tmp_path) == [f"{number:03d}" for number in range(MAX_THUMBNAILS)]

@@ -5,7 +5,7 @@ from sklearn.datasets import load_sample_image
 from torchvision.transforms.functional import gaussian_blur
 
 import kedro_dcgan.evaluation.efficientnet as module
-from kedro_dcgan.data.sources.digits import embedded_digits
+from kedro_dcgan.data.sources.builtin import embedded_digits
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
 from kedro_dcgan.evaluation.features import inference

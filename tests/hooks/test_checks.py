@@ -88,9 +88,7 @@ def test_hidden_files_do_not_dilute_the_skipped_fraction():
 def test_source_without_usable_image_is_refused_with_the_most_frequent_reason():
     checks = checks_of("dataset_report", max_skipped=1)
     checks.after_dataset_saved("manifest", manifest_of(0, not_an_image=2, empty=1))
-    with pytest.raises(
-        SourceError, match=r"at least one usable image \(got none of 3; .*: not_an_image, something else"
-    ):
+    with pytest.raises(SourceError, match=r"at least one usable image \(got none of 3; .*: not_an_image"):
         checks.after_dataset_saved("dataset_report", "")
 
 

@@ -11,7 +11,7 @@ from recipes import tiny_training
 
 from kedro_dcgan.config import EvaluationParameters
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
-from kedro_dcgan.data.sources.digits import embedded_digits
+from kedro_dcgan.data.sources.builtin import embedded_digits
 from kedro_dcgan.errors import DataError, ModelError
 from kedro_dcgan.evaluation import inception
 from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features

@@ -102,7 +102,7 @@ def test_a_second_run_into_the_same_place_is_refused_and_a_killed_one_is_gone_on
     assert f"process {first.pid}, `kedro run --pipelines=ingestion" in second.stderr
 
     third = project.kedro("run", "--pipelines=ingestion", "--params", parameters)
-    assert "goes on after" in third.stdout
+    assert "resuming after" in third.stdout
     assert "5,000 images scanned · 5,000 accepted" in third.stdout
     assert not incomplete.exists()
     # No worker of the killed run is left.

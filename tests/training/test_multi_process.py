@@ -11,8 +11,7 @@ import psutil
 import pytest
 from recipes import tiny_training
 
-from kedro_dcgan.data.shard_files import SHARDS_FORMAT
-from kedro_dcgan.data.shards import PreparedImages, StoredShard
+from kedro_dcgan.data.shards import SHARDS_FORMAT, PreparedImages, StoredShard
 from kedro_dcgan.datasets import PreparedImagesDataset
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.pipelines.training.nodes import start_training
@@ -173,7 +172,7 @@ from kedro_dcgan.training.checkpoints import CheckpointFolder
 from kedro_dcgan.training.distributed.multi_process import train_in_processes
 from kedro_dcgan.pipelines.training.nodes import start_training
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.data.shard_files import read_prepared_images
+from kedro_dcgan.data.shards import read_prepared_images
 training = TrainingParameters.model_validate({recipe(devices=2, **LONG).model_dump(mode="json")!r})
 images = read_prepared_images(Path({images.place[0]!r}), Path({images.place[1]!r}))
 stored = CheckpointFolder(Path({str(tmp_path / "checkpoints")!r}))

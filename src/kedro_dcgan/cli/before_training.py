@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # It imports torch.
 @errors_in_one_line
 def digits() -> None:
     """Write the embedded digits to data/01_raw/digits, as `kedro run` does if they are missing."""
-    from kedro_dcgan.data.sources.digits import DIGITS, write_digits
+    from kedro_dcgan.data.sources.builtin import DIGITS, write_digits
 
     click.echo(f"{write_digits(project_folder() / DIGITS):,} digits -> {DIGITS}")
 

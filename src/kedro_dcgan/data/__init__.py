@@ -1,1 +1,1 @@
-"""Images as arrays and bytes: decode, crop, scale, split, store, show. No path and no framework here."""
+"""From files of any kind to prepared images: sources, decoding, transforms, shards, manifest."""

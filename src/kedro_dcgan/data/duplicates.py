@@ -1,66 +1,9 @@
-"""Pictures that look alike: groups of those whose perceptual hashes differ in few bits."""
+"""Near-duplicates: a perceptual hash for each image, and groups of images whose hashes differ in few bits."""
 
 from itertools import count, pairwise
 
 import numpy as np
 from PIL import Image
-
-
-def group_alike(hashes: np.ndarray, most_bits: int) -> np.ndarray:
-    """Return the number of the group of each uint64 hash, `(N,)` int.
-
-    Two hashes that differ in at most `most_bits` bits are in one group, and so are those that are
-    connected through others. Exact, without comparing all pairs: of `most_bits + 1` bands that the
-    bits are cut into, two such hashes share at least one (Manku et al. 2007, Detecting near-duplicates
-    for web crawling). Memory is linear in N, however many are alike.
-    """
-    distinct, place = np.unique(hashes, return_inverse=True)
-    groups = np.arange(len(distinct))
-    for low, high in pairwise(np.linspace(0, 64, most_bits + 2, dtype=int)):
-        mask = np.uint64((1 << int(high)) - (1 << int(low)))
-        groups = _join_within_equal_bands(distinct, distinct & mask, most_bits, groups)
-    return groups[place]
-
-
-def _join_within_equal_bands(hashes: np.ndarray, bands: np.ndarray, most_bits: int, groups: np.ndarray) -> np.ndarray:
-    order = np.argsort(bands, kind="stable")
-    _, starts, of_place, sizes = np.unique(bands[order], return_index=True, return_inverse=True, return_counts=True)
-    ends = (starts + sizes)[of_place]
-    places = np.arange(len(order))
-    # Compare each hash with the next of its band, then with the one after that, until no band is so long.
-    for step in count(1):
-        if step & (step - 1) == 0:
-            # Now and then, leave out the bands that are one group already: most of the work where many are alike.
-            in_order = groups[order]
-            is_one = np.minimum.reduceat(in_order, starts) == np.maximum.reduceat(in_order, starts)
-            places = places[~is_one[of_place[places]]]
-        places = places[places + step < ends[places]]
-        if not len(places):
-            break
-        first, second = order[places], order[places + step]
-        close = np.bitwise_count(hashes[first] ^ hashes[second]) <= most_bits
-        groups = _join(groups, groups[first[close]], groups[second[close]])
-    return groups
-
-
-def _join(groups: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    # At once, not later: the pairs of a dense cluster grow with the square of its size.
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    apart = first != second
-    if not apart.any():
-        return groups
-    joined, ends = np.unique(np.stack([first[apart], second[apart]]), return_inverse=True)
-    graph = coo_array((np.ones(ends.shape[1], dtype=bool), (ends[0], ends[1])), shape=(len(joined),) * 2)
-    _, component = connected_components(graph, directed=False)
-    # All of a component take the number of its first.
-    number = np.arange(len(groups))
-    number[joined] = joined[np.unique(component, return_index=True)[1]][component]
-    return number[groups]
-
-
-# TODO(merge) images.perceptual_hash
 
 _SIDE, _FREQUENCIES = 32, 8
 
@@ -68,9 +11,9 @@ _SIDE, _FREQUENCIES = 32, 8
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     """Return the pHashes, `(N,)` uint64, of uint8 images `(N, C, side, side)`, grey or RGB.
 
-    Each bit tells whether one of the 8x8 lowest frequencies (of the discrete cosine transform of the picture in grey at
+    Each bit tells whether one of the 8x8 lowest frequencies (of the discrete cosine transform of the image in grey at
     32x32) is above their median: Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions. The
-    order of the bits is that of the `imagehash` package, which takes many times as long.
+    bit order is that of the `imagehash` package, which is many times slower.
     """
     lowest = (_COSINES @ shrink(images).astype(np.float64) @ _COSINES.T).reshape(len(images), _FREQUENCIES**2)
     bits = lowest > np.median(lowest, axis=1, keepdims=True)
@@ -78,7 +21,7 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
 
 
 def shrink(images: np.ndarray) -> np.ndarray:
-    """Return the images in grey at 32x32, uint8 `(N, 32, 32)`: the means of equal parts."""
+    """Return the images in grey at 32x32, uint8 `(N, 32, 32)`, by averaging over equal parts."""
     if images.shape[1] == 1:
         grey = images[:, 0]
     else:
@@ -98,9 +41,62 @@ def shrink(images: np.ndarray) -> np.ndarray:
 def _cosines() -> np.ndarray:
     frequencies, places = np.arange(_FREQUENCIES)[:, None], np.arange(_SIDE)
     cosines = np.cos(np.pi * frequencies * (2 * places + 1) / (2 * _SIDE))
-    # Whole numbers, whose sums stay below 2^53: exact, so that equal images have equal hashes on every processor. In
-    # a symmetric picture half of the frequencies are 0, and rounding would decide whether they are above it.
+    # Integers, whose sums stay below 2^53, are exact: equal images have equal hashes on every processor. In a symmetric
+    # image half of the frequencies are 0, and rounding errors would decide whether they are above the median.
     return np.rint(cosines * 2**17)
 
 
 _COSINES = _cosines()
+
+
+def group_near_duplicates(hashes: np.ndarray, max_bits: int) -> np.ndarray:
+    """Return the group number of each uint64 hash, `(N,)` int.
+
+    Two hashes that differ in at most `max_bits` bits are in one group, and so are hashes that are connected through
+    others. Exact, without comparing all pairs: cut the bits into `max_bits + 1` bands, and two such hashes share at
+    least one band (Manku et al. 2007, Detecting near-duplicates for web crawling). Memory is linear in N.
+    """
+    distinct, place = np.unique(hashes, return_inverse=True)
+    groups = np.arange(len(distinct))
+    for low, high in pairwise(np.linspace(0, 64, max_bits + 2, dtype=int)):
+        mask = np.uint64((1 << int(high)) - (1 << int(low)))
+        groups = _join_within_equal_bands(distinct, distinct & mask, max_bits, groups)
+    return groups[place]
+
+
+def _join_within_equal_bands(hashes: np.ndarray, bands: np.ndarray, max_bits: int, groups: np.ndarray) -> np.ndarray:
+    order = np.argsort(bands, kind="stable")
+    _, starts, of_place, sizes = np.unique(bands[order], return_index=True, return_inverse=True, return_counts=True)
+    ends = (starts + sizes)[of_place]
+    places = np.arange(len(order))
+    # Compare each hash with the next of its band, then with the one after that, up to the length of the longest band.
+    for step in count(1):
+        if step & (step - 1) == 0:
+            # At powers of two, drop the bands that are one group already: most of the work if many are alike.
+            in_order = groups[order]
+            is_one = np.minimum.reduceat(in_order, starts) == np.maximum.reduceat(in_order, starts)
+            places = places[~is_one[of_place[places]]]
+        places = places[places + step < ends[places]]
+        if not len(places):
+            break
+        first, second = order[places], order[places + step]
+        close = np.bitwise_count(hashes[first] ^ hashes[second]) <= max_bits
+        groups = _join(groups, groups[first[close]], groups[second[close]])
+    return groups
+
+
+def _join(groups: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    # Join at once instead of collecting pairs: the pairs of a dense cluster grow with the square of its size.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    apart = first != second
+    if not apart.any():
+        return groups
+    joined, ends = np.unique(np.stack([first[apart], second[apart]]), return_inverse=True)
+    graph = coo_array((np.ones(ends.shape[1], dtype=bool), (ends[0], ends[1])), shape=(len(joined),) * 2)
+    _, component = connected_components(graph, directed=False)
+    # All groups of a component take the number of its first group.
+    number = np.arange(len(groups))
+    number[joined] = joined[np.unique(component, return_index=True)[1]][component]
+    return number[groups]

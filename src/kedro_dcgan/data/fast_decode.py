@@ -1,7 +1,7 @@
-"""What most files are, whole JPEG and 8-bit PNG files without metadata that matter, several times as fast.
+"""Fast decoding of plain files: whole JPEG and 8-bit PNG files without metadata that affects the pixels.
 
-The same libraries as Pillow's (libjpeg-turbo, libpng) without the Python between, so the same pixels,
-bit for bit. Whatever is odd or damaged is left to Pillow, which says what is wrong with it.
+It calls the same libraries as Pillow (libjpeg-turbo, libpng) with less Python in between: the same pixels, bit for bit,
+several times as fast. Odd and damaged files are left to Pillow.
 """
 
 import zlib
@@ -15,20 +15,20 @@ _START_OF_JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 _START_OF_SCAN = 0xDA
 # Baseline, extended and progressive; ITU-T T.81, table B.1.
 _START_OF_FRAME = (0xC0, 0xC1, 0xC2)
-# Tables and comments, and segments of applications but for those that may hold EXIF or further pictures.
-_OF_NO_ACCOUNT = frozenset((0xC4, 0xDB, 0xDD, 0xE0, *range(0xE3, 0xF0), 0xFE))
+# Tables, comments, and application segments other than those that may hold EXIF data or further images.
+_IGNORED_SEGMENTS = frozenset((0xC4, 0xDB, 0xDD, 0xE0, *range(0xE3, 0xF0), 0xFE))
 _JPEG_BANDS = {1: "L", 3: "RGB"}
 
 _START_OF_PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _IHDR = 8
-# Chunks before the pixels that change nothing in them and are not compressed.
+# Uncompressed chunks before the pixels that do not affect them.
 _PLAIN_CHUNKS = frozenset((b"IHDR", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"pHYs", b"bKGD", b"tIME", b"tEXt"))
 _PNG_BANDS = {0: "L", 2: "RGB", 6: "RGBA"}
 
 
 @dataclass(frozen=True, slots=True)
 class PlainHeader:
-    """A plain file's format, mode as Pillow names it, and size in pixels."""
+    """Format, mode (as in Pillow) and size in pixels of a plain file."""
 
     format: Literal["JPEG", "PNG"]
     mode: str
@@ -37,26 +37,26 @@ class PlainHeader:
 
 
 def read_plain_header(data: bytes) -> PlainHeader | None:
-    """Return the header of a plain JPEG or PNG file, or nothing if Pillow must look at it."""
+    """Return the header of a plain JPEG or PNG file, or None if Pillow must decode the file."""
     try:
         if data.startswith(_START_OF_JPEG):
             return _jpeg_header(data)
         return _png_header(data) if data.startswith(_START_OF_PNG) else None
-    except IndexError:  # It ends within the header.
+    except IndexError:  # The file ends within its header.
         return None
 
 
 def decode_plain(header: PlainHeader, data: bytes, grey: bool = False) -> np.ndarray | None:
-    """Return the pixels, uint8 `(height, width, bands)`; or nothing if Pillow must do it.
+    """Return the pixels, uint8 `(height, width, bands)`, or None if Pillow must decode the file.
 
-    With `grey`, the luminance of a JPEG file alone is decoded.
+    `grey` decodes only the luminance of a JPEG file.
     """
     try:
         if header.format == "JPEG":
             pixels = imagecodecs.jpeg8_decode(data, outcolorspace="GRAYSCALE" if grey else None)
         else:
             pixels = imagecodecs.png_decode(data)
-    except Exception:  # Damage, of any kind: Pillow finds it again, and names it.
+    except Exception:  # Pillow runs into the same damage, and names it.
         return None
     bands = 1 if pixels.ndim == 2 else pixels.shape[2]
     expected = 1 if grey and header.format == "JPEG" else len(header.mode)
@@ -74,7 +74,7 @@ def _jpeg_header(data: bytes) -> PlainHeader | None:
             mode = _JPEG_BANDS.get(data[at + 9])
             height, width = int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
             header = PlainHeader("JPEG", mode, width, height) if mode and width and height else None
-        elif kind not in _OF_NO_ACCOUNT:
+        elif kind not in _IGNORED_SEGMENTS:
             return None
         at += 2 + int.from_bytes(data[at + 2 : at + 4])
     return header if data[at] == 0xFF else None

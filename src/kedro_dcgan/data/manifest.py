@@ -1,7 +1,7 @@
 """The manifest: one row for each input, with its content hash, its verdict and its split.
 
-It is the dataset's identity. The split depends on nothing but content, the image's own or that of one
-that looks like it, so it does not move when files are renamed, listed in another order, or others added.
+It is the identity of the dataset. A split depends on content alone, that of the image or of a near-duplicate, so it
+does not change when files are renamed, listed in another order, or added.
 """
 
 from typing import Literal
@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from kedro_dcgan.data.duplicates import group_alike
+from kedro_dcgan.data.duplicates import group_near_duplicates
 from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED, Reason
 
 SPLITS = ("train", "validation", "test")
@@ -30,21 +30,20 @@ COLUMNS = (
     "row",
 )
 _LOOKS_LIKE = "looks like"
-# A larger group than that of the images makes splits of other sizes than were asked for.
+# A group with a larger share of the images makes the splits deviate from the requested sizes.
 _LARGE_GROUP = 0.05
 NearDuplicates = Literal["keep", "group", "skip"]
 
 
 def split_of(sha256: pd.Series, train: float, validation: float, groups: np.ndarray | None = None) -> np.ndarray:
-    """Return the splits of content hashes: the first 64 bits of each, read as a fraction of 1, fall into one share.
+    """Return the splits of content hashes: the first 64 bits, read as a fraction of 1, choose the split.
 
-    If `groups`, `(N,)`, numbers the group of each, one member decides for its group.
+    With group numbers `groups`, `(N,)`, one member decides for its group.
     """
     bits = _bits(sha256, 0)
     if groups is not None:
-        # It is chosen by the end of its hash: the beginning decides the split, and the least of several
-        # would fall into the first one too often.
-        bits = bits[_least_of_group(groups, _bits(sha256, 32))]
+        # Other bits choose that member: the smallest of several first 64 bits would too often mean the first split.
+        bits = bits[_smallest_of_group(groups, _bits(sha256, 32))]
     places = np.searchsorted([train, train + validation], bits.astype(np.float64) / 2**64, side="right")
     return np.array(SPLITS, dtype=object)[places]
 
@@ -56,23 +55,23 @@ def complete_manifest(
     near_duplicates: NearDuplicates = "keep",
     most_bits: int = 0,
 ) -> pd.DataFrame:
-    """Sort the records by path, skip exact duplicates of an earlier one, and give the others their split.
+    """Sort the records by path, skip exact duplicates of an earlier one, and assign splits to the others.
 
-    `records` has the columns of `ImageRecord`. Of pictures that look alike (their perceptual hashes
-    differ in at most `most_bits`) all are kept (`keep`), all are kept in one split (`group`; `detail`
-    says like which they look), or the first by path is (`skip`).
+    `records` has the columns of `ImageRecord`. Near-duplicates, whose perceptual hashes differ in at most `most_bits`,
+    are all kept (`keep`), all kept in one split (`group`; `detail` names the first of them), or skipped except for
+    the first by path (`skip`).
     """
     manifest = records.sort_values("path", ignore_index=True, key=lambda path: path.astype("string[pyarrow]"))
     manifest["split"] = pd.Series(pd.NA, index=manifest.index, dtype="string")
-    _skip_all_but_first(manifest, "sha256", Reason.DUPLICATE, "the same bytes as")
+    _skip_repeats(manifest, "sha256", Reason.DUPLICATE, "the same bytes as")
     if near_duplicates != "keep":
         accepted = manifest["verdict"] == ACCEPTED
         hashes = manifest.loc[accepted, "perceptual_hash"].to_numpy(dtype=np.uint64)
-        manifest.loc[accepted, "alike"] = group_alike(hashes, most_bits)
+        manifest.loc[accepted, "alike"] = group_near_duplicates(hashes, most_bits)
         if near_duplicates == "skip":
-            _skip_all_but_first(manifest, "alike", Reason.NEAR_DUPLICATE, _LOOKS_LIKE)
+            _skip_repeats(manifest, "alike", Reason.NEAR_DUPLICATE, _LOOKS_LIKE)
         else:
-            rows, originals = _all_but_first(manifest, "alike")
+            rows, originals = _repeats(manifest, "alike")
             manifest.loc[rows, "detail"] = _LOOKS_LIKE + " " + originals
     accepted = manifest["verdict"] == ACCEPTED
     groups = manifest.loc[accepted, "alike"].to_numpy() if near_duplicates == "group" else None
@@ -89,28 +88,28 @@ def summarise(manifest: pd.DataFrame) -> str:
 
 
 def count_reasons(manifest: pd.DataFrame) -> dict[str, int]:
-    """Return how many inputs were skipped for each reason, the most frequent first."""
+    """Return the number of skipped inputs by reason, the most frequent first."""
     return {str(reason): int(count) for reason, count in manifest["reason"].value_counts().items()}
 
 
 def labels_of(manifest: pd.DataFrame, rows: np.ndarray) -> list[str] | None:
-    """Return the labels of images by row number; nothing if one of them has none, or all have the same."""
+    """Return the labels of images by row number, or None if one has no label or all have the same."""
     by_row = manifest.loc[manifest["row"].notna() & (manifest["verdict"] == ACCEPTED)].set_index("row")["label"]
     labels = by_row.reindex(rows)
     return None if labels.isna().any() or labels.nunique() < 2 else labels.astype(str).tolist()
 
 
-def count_look_alikes(manifest: pd.DataFrame) -> int:
-    """Return how many accepted images look like another one and share its split."""
+def count_near_duplicates(manifest: pd.DataFrame) -> int:
+    """Return the number of accepted near-duplicates, which share the split of an earlier image."""
     return int(manifest.loc[manifest["verdict"] == ACCEPTED, "detail"].notna().sum())
 
 
 def advise(manifest: pd.DataFrame, image_size: int) -> list[str]:
-    """Return a sentence on each thing that a person would want to change, once they know of it."""
+    """Return one sentence for each setting that the user may want to change."""
     all_advice = (
         _advise_on_sizes(manifest, image_size),
-        _advise_on_enlarged(manifest, image_size),
-        _advise_on_look_alikes(manifest),
+        _advise_on_upscaling(manifest, image_size),
+        _advise_on_groups(manifest),
     )
     return [advice for advice in all_advice if advice]
 
@@ -121,49 +120,49 @@ def _advise_on_sizes(manifest: pd.DataFrame, image_size: int) -> str | None:
     if len(small) < 0.05 * max(1, accepted + len(small)):
         return None
     sides = small[["width", "height"]].min(axis=1).to_numpy(dtype=float)
-    # The largest of the usual sizes at which most of them would do.
+    # Suggest the largest usual size for which most of them are large enough.
     sizes = [size for size in (16, 24, 32, 48, 64, 96, 128, 192, 256) if size < image_size]
     usable = [size for size in sizes if (sides >= size).mean() >= 0.5]
     start = f"{accepted:,} of {accepted + len(small):,} images are large enough for {image_size}x{image_size}"
     other = f", or choose {usable[-1]}x{usable[-1]}" if usable else ""
-    return f"{start}; give a smaller `ingestion.min_size` to enlarge the others{other}."
+    return f"{start}; set a smaller `ingestion.min_size` to upscale the others{other}."
 
 
-def _advise_on_enlarged(manifest: pd.DataFrame, image_size: int) -> str | None:
+def _advise_on_upscaling(manifest: pd.DataFrame, image_size: int) -> str | None:
     accepted = manifest.loc[(manifest["verdict"] == ACCEPTED) & manifest["box"].isna(), ["width", "height"]]
     enlarged = int(((accepted["width"] < image_size) | (accepted["height"] < image_size)).sum())
-    # All of them: that was meant so.
+    # If all of them are enlarged, it is intended.
     if enlarged in (0, len(accepted)):
         return None
     return (
         f"{enlarged:,} of {len(accepted):,} images are smaller than {image_size}x{image_size} and were enlarged or "
-        "padded: set `ingestion.min_size` to null to leave such images out."
+        "padded: set `ingestion.min_size` to null to skip such images."
     )
 
 
-def _advise_on_look_alikes(manifest: pd.DataFrame) -> str | None:
+def _advise_on_groups(manifest: pd.DataFrame) -> str | None:
     accepted = manifest.loc[manifest["verdict"] == ACCEPTED, "detail"]
     groups = accepted.value_counts()
     largest = int(groups.iloc[0]) + 1 if len(groups) else 0
     if largest <= _LARGE_GROUP * len(accepted):
         return None
     return (
-        f"{largest:,} of {len(accepted):,} images look alike, one like the other, and are in one split: "
+        f"{largest:,} of {len(accepted):,} images are near-duplicates of each other and are in one split: "
         "lower `ingestion.near_duplicates.most_bits`, or set `ingestion.near_duplicates.action` to keep."
     )
 
 
-def _skip_all_but_first(manifest: pd.DataFrame, same: str, reason: Reason, what: str) -> None:
-    rows, originals = _all_but_first(manifest, same)
+def _skip_repeats(manifest: pd.DataFrame, same: str, reason: Reason, what: str) -> None:
+    rows, originals = _repeats(manifest, same)
     manifest.loc[rows, "verdict"] = SKIPPED
     manifest.loc[rows, "reason"] = str(reason)
     manifest.loc[rows, "detail"] = what + " " + originals
 
 
-def _all_but_first(manifest: pd.DataFrame, same: str) -> tuple[pd.Index, pd.Series]:
-    """Return which accepted images equal an earlier one in the column `same`, and the path of the first of those."""
+def _repeats(manifest: pd.DataFrame, same: str) -> tuple[pd.Index, pd.Series]:
+    """Return the index of accepted images that equal an earlier one in the column `same`, and the path of the first."""
     accepted = manifest.loc[manifest["verdict"] == ACCEPTED, ["path", same]]
-    # As numbers: a million hashes as Python's strings would take a hundred megabytes.
+    # Codes save memory: a million hashes as Python strings take a hundred megabytes.
     codes, _ = pd.factorize(accepted[same])
     _, firsts = np.unique(codes, return_index=True)
     original = firsts[codes]
@@ -173,14 +172,14 @@ def _all_but_first(manifest: pd.DataFrame, same: str) -> tuple[pd.Index, pd.Seri
 
 
 def _bits(sha256: pd.Series, start: int) -> np.ndarray:
-    """Return 64 bits of each content hash, from the hexadecimal digit `start` on, as `(N,)` uint64."""
+    """Return 64 bits of each content hash, starting at hexadecimal digit `start`, as `(N,)` uint64."""
     return np.fromiter((int(digits[start : start + 16], 16) for digits in sha256), np.uint64, len(sha256))
 
 
-def _least_of_group(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return, for each member, the place of the one of its group with the least value."""
+def _smallest_of_group(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return, for each member, the index of the member of its group with the smallest value."""
     order = np.lexsort((values, groups))
     begins = np.diff(groups[order], prepend=np.nan) != 0
-    least = np.empty(len(groups), dtype=int)
-    least[order] = order[begins][np.cumsum(begins) - 1]
-    return least
+    smallest = np.empty(len(groups), dtype=int)
+    smallest[order] = order[begins][np.cumsum(begins) - 1]
+    return smallest

@@ -1,58 +1,54 @@
-"""The unit of work: some inputs in, their records and their pixels out. A pure function, for any pool or cluster.
+"""The unit of work: a block of inputs becomes records and pixels. A pure function, for any pool or cluster.
 
-Each input is read once: one pass gives its hash, its verdict and its pixels. This module is imported
-by worker processes: it needs numpy and Pillow and nothing that is slow to import.
+Each input is read once: one pass gives its hash, its verdict and its pixels, or a thumbnail if it is skipped. Worker
+processes import this module: it needs numpy and Pillow and nothing that is slow to import.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from kedro_dcgan.data.decode import Colour, Header, open_image, read_pixels, strict_pillow
+from kedro_dcgan.data.decode import Header, open_image, open_with_pillow, read_pixels, strict_pillow
 from kedro_dcgan.data.duplicates import perceptual_hashes
-from kedro_dcgan.data.orientation import Region, region_in_file, set_upright, upright_size
-from kedro_dcgan.data.thumbnails import Thumbnails
-from kedro_dcgan.data.transforms import Crop, Resample, is_blank, pad, resize
+from kedro_dcgan.data.sources.source import Block, Input
+from kedro_dcgan.data.transforms import (
+    Colour,
+    Crop,
+    Region,
+    Resample,
+    is_blank,
+    pad,
+    region_in_file,
+    resize,
+    set_upright,
+    upright_size,
+)
 from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED, Reason
 from kedro_dcgan.errors import UnusableImageError
 
-# A JPEG may be decoded at a fraction of its size if that leaves this many times the pixels asked for:
-# at 2 the result differs from that of a full decode by 0.4 levels in the mean (benchmarks/ingestion.py).
-_SPARE = 2
+# A JPEG may be decoded at a fraction of its size if that leaves this many times the pixels asked for: at 2 the result
+# differs from that of a full decode by 0.4 levels in the mean (benchmarks/ingestion.py).
+_OVERSAMPLING = 2
+# Of one task.
+_MAX_BYTES, _MAX_IMAGES = 2_000_000, 64
+# Thumbnails of skipped inputs, by reason: of a whole scan as many as one contact sheet shows, and of one block.
+MAX_THUMBNAILS = 48
+_MAX_THUMBNAILS_PER_BLOCK = 4
+_THUMBNAIL_SIDE = 96
+_SHOWABLE = (Reason.TOO_SMALL, Reason.BLANK, Reason.TRUNCATED, Reason.CORRUPT, Reason.NO_BOX)
 
 Jpeg = bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One file of a source: its bytes, or why they could not be had."""
-
-    path: str
-    data: bytes = b""
-    label: str | None = None
-    problem: UnusableImageError | None = None
-
-
-class Block(Protocol):
-    """Some consecutive inputs of a source, cheap to send to another process and read there."""
-
-    @property
-    def paths(self) -> Sequence[str]:
-        """The inputs' paths, for the manifest."""
-
-    def fingerprint(self) -> str:
-        """Return what changes when an input does, without reading it."""
-
-    def read(self) -> Iterator[Input]:
-        """Yield the inputs, in the order of `paths`."""
-
-
 @dataclass(frozen=True)
 class Preparation:
-    """Everything that decides what an input becomes, apart from the input; `boxes` names the file of boxes."""
+    """Everything that determines what an input becomes, apart from its bytes; `boxes` names the file of boxes."""
 
     image_size: int
     channels: int
@@ -69,10 +65,10 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """What is known of one input. `width` and `height` are those of the upright image, in pixels.
+    """The facts about one input. `width` and `height` are those of the upright image, in pixels.
 
-    `box`, as `left,top,right,bottom`, is what it was cut around; `row` is where its pixels are;
-    `perceptual_hash` has 64 bits; `thumbnail` is a JPEG, of a few of the skipped.
+    `box`, as `left,top,right,bottom`, is the box that it was cropped around; `row` is the row of its pixels;
+    `perceptual_hash` has 64 bits; `thumbnail` is a JPEG, of a few of the skipped inputs.
     """
 
     path: str
@@ -94,7 +90,7 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class ScanTask:
-    """A block and the boxes, by path, of those of its inputs that have one (none at all: no boxes are used)."""
+    """A block, and the boxes of its inputs by path, or None if no boxes are used."""
 
     block: Block
     boxes: Mapping[str, Region] | None = None
@@ -102,81 +98,136 @@ class ScanTask:
 
 @dataclass(frozen=True)
 class ScannedBlock:
-    """One record an input, in their order; pixels of the accepted ones, uint8 `(accepted, channels, size, size)`."""
+    """One record for each input, in order, and the pixels of the accepted ones, uint8 `(accepted, channels, H, W)`."""
 
     records: list[ImageRecord]
     pixels: np.ndarray = field(repr=False)
     fingerprint: str
 
 
+def images_per_block(image_size: int, channels: int) -> int:
+    """Return how many images one task prepares: 64, or as many as fit into 2 megabytes."""
+    return min(_MAX_IMAGES, max(1, _MAX_BYTES // (image_size * image_size * channels)))
+
+
+def images_per_shard(image_size: int, channels: int, megabytes: int) -> int:
+    """Return how many images fill a shard of that many megabytes (10^6 bytes): whole blocks, at least one."""
+    block = images_per_block(image_size, channels)
+    return block * max(1, megabytes * 1_000_000 // (image_size * image_size * channels * block))
+
+
 def scan_block(task: ScanTask, preparation: Preparation) -> ScannedBlock:
     """Judge and prepare the inputs of a block.
 
     Raises:
-        SourceError: if the source is gone. What is wrong with a single input goes into its record.
+        SourceError: if the source is gone. A problem of a single input goes into its record.
     """
     fingerprint = task.block.fingerprint()
     shape = (len(task.block.paths), preparation.channels, preparation.image_size, preparation.image_size)
-    pixels, gathered, count = np.empty(shape, dtype=np.uint8), [], 0
-    thumbnails = Thumbnails(preparation.background)
+    pixels, fields_of_inputs, count = np.empty(shape, dtype=np.uint8), [], 0
+    thumbnails = Counter[str]()
     with strict_pillow():
         for item in task.block.read():
-            known, prepared = _scan(item, preparation, task.boxes)
-            if prepared is None:
-                known["thumbnail"] = thumbnails.of(item.data, known["reason"], preparation.max_pixels)
-            else:
+            fields, prepared = _scan(item, preparation, task.boxes)
+            if prepared is not None:
                 pixels[count] = prepared
-                known["row"] = count
+                fields["row"] = count
                 count += 1
-            gathered.append(known)
+            elif thumbnails[fields["reason"]] < _MAX_THUMBNAILS_PER_BLOCK:
+                fields["thumbnail"] = draw_thumbnail(item.data, fields["reason"], preparation)
+                thumbnails[fields["reason"]] += fields["thumbnail"] is not None
+            fields_of_inputs.append(fields)
     if preparation.perceptual_hash:
-        accepted = [known for known in gathered if "row" in known]
-        for known, perceptual_hash in zip(accepted, perceptual_hashes(pixels[:count]), strict=True):
-            known["perceptual_hash"] = int(perceptual_hash)
-    return ScannedBlock([ImageRecord(**known) for known in gathered], pixels[:count], fingerprint)
+        accepted = [fields for fields in fields_of_inputs if "row" in fields]
+        for fields, perceptual_hash in zip(accepted, perceptual_hashes(pixels[:count]), strict=True):
+            fields["perceptual_hash"] = int(perceptual_hash)
+    return ScannedBlock([ImageRecord(**fields) for fields in fields_of_inputs], pixels[:count], fingerprint)
 
 
 def _scan(
     item: Input, preparation: Preparation, boxes: Mapping[str, Region] | None
 ) -> tuple[dict[str, Any], np.ndarray | None]:
-    # The fields of its record, gathered as they become known.
-    known: dict[str, Any] = {"path": item.path, "bytes": len(item.data), "label": item.label}
+    """Return the fields of the record that are known when the input is accepted or skipped, and the pixels."""
+    fields: dict[str, Any] = {"path": item.path, "bytes": len(item.data), "label": item.label}
     try:
         if item.problem is not None:
             raise item.problem
-        known["sha256"] = hashlib.sha256(item.data).hexdigest()
+        fields["sha256"] = hashlib.sha256(item.data).hexdigest()
         header = open_image(item.data, preparation.max_pixels)
-        known |= {"format": header.format, "width": header.width, "height": header.height, "mode": header.mode}
-        box = _box_of(item.path, boxes)
-        known["box"] = ",".join(map(str, box)) if box else None
+        fields |= {"format": header.format, "width": header.width, "height": header.height, "mode": header.mode}
+        if boxes is not None and item.path not in boxes:
+            raise UnusableImageError(Reason.NO_BOX)
+        box = boxes[item.path] if boxes is not None else None
+        fields["box"] = ",".join(map(str, box)) if box else None
         pixels = _prepare(header, preparation, box)
     except UnusableImageError as error:
-        return {**known, "verdict": SKIPPED, "reason": error.reason, "detail": error.detail or None}, None
-    return known, pixels
+        return {**fields, "verdict": SKIPPED, "reason": error.reason, "detail": error.detail or None}, None
+    return fields, pixels
 
 
 def _prepare(header: Header, preparation: Preparation, box: Region | None) -> np.ndarray:
+    """Decode, crop, resize and pad an image to uint8 `(channels, image_size, image_size)`."""
     crop, size, orientation = preparation.crop, preparation.image_size, header.orientation
     region = crop.region(header.width, header.height, box)
     side = min(region[2] - region[0], region[3] - region[1])
-    least = max(preparation.min_size, crop.side or 0)
-    if side < least:
-        what = "of its box" if box else "of the image"
-        raise UnusableImageError(Reason.TOO_SMALL, f"the shorter side {what} has {max(side, 0)} pixels, least {least}")
-    pixels, reduced_by = read_pixels(header, preparation.background, preparation.channels == 1, side / (_SPARE * size))
-    # It is turned when it is small.
+    min_side = max(preparation.min_size, crop.side or 0)
+    if side < min_side:
+        what = "the box" if box else "the image"
+        detail = f"the shorter side of {what} has {max(side, 0)} pixels, minimum {min_side}"
+        raise UnusableImageError(Reason.TOO_SMALL, detail)
+    reduction = side / (_OVERSAMPLING * size)
+    pixels, reduced_by = read_pixels(header, preparation.background, preparation.channels == 1, reduction)
+    # Resize before turning upright: fewer pixels to turn.
     left, top, right, bottom = region_in_file(region, header.width, header.height, orientation)
-    in_pixels = (left / reduced_by, top / reduced_by, right / reduced_by, bottom / reduced_by)
-    size_in_file = upright_size(crop.size_of(region, size), orientation)
-    picture = set_upright(resize(pixels, in_pixels, size_in_file, preparation.resample), orientation)
-    if is_blank(picture):
+    reduced_region = (left / reduced_by, top / reduced_by, right / reduced_by, bottom / reduced_by)
+    size_in_file = upright_size(crop.resized_size(region, size), orientation)
+    image = set_upright(resize(pixels, reduced_region, size_in_file, preparation.resample), orientation)
+    if is_blank(image):
         raise UnusableImageError(Reason.BLANK)
-    return pad(picture, size, preparation.background).transpose(2, 0, 1)
+    return pad(image, size, preparation.background).transpose(2, 0, 1)
 
 
-def _box_of(path: str, boxes: Mapping[str, Region] | None) -> Region | None:
-    if boxes is None:
+def draw_thumbnail(data: bytes, reason: str, preparation: Preparation) -> Jpeg | None:
+    """Return a skipped image as a JPEG that fits 96x96, cut-off images included, or None if it cannot be shown."""
+    if reason not in _SHOWABLE:
         return None
-    if path not in boxes:
-        raise UnusableImageError(Reason.NO_BOX)
-    return boxes[path]
+    try:
+        header = open_image(data, preparation.max_pixels)
+        reduction = max(1.0, max(header.width, header.height) / (_OVERSAMPLING * _THUMBNAIL_SIDE))
+        try:
+            pixels, _ = read_pixels(header, preparation.background, reduction=reduction)
+        except UnusableImageError:
+            pixels = _pixels_before_damage(data)
+        upright = set_upright(pixels, header.orientation)
+        image = Image.fromarray(np.ascontiguousarray(upright if upright.shape[2] == 3 else upright[:, :, 0]))
+        image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=80)
+    except Exception:  # The record has its reason already: a missing thumbnail adds nothing.
+        return None
+    return stream.getvalue()
+
+
+def _pixels_before_damage(data: bytes) -> np.ndarray:
+    image = open_with_pillow(data)
+    try:
+        image.load()
+    except OSError:
+        # The rows before the damage are decoded. Keep Pillow from decoding again.
+        image.tile = []  # type: ignore[attr-defined]  # it was read from a file
+    image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
+    return np.asarray(image.convert("RGB"))
+
+
+def drop_surplus(
+    thumbnails: Sequence[bytes | None], reasons: Sequence[str | None], pictured: Counter[str]
+) -> list[bytes | None]:
+    """Keep the first thumbnails of each reason; `pictured`, the number kept so far by reason, is updated."""
+    kept: list[bytes | None] = []
+    for thumbnail, reason in zip(thumbnails, reasons, strict=True):
+        if thumbnail is None or reason is None or pictured[reason] == MAX_THUMBNAILS:
+            kept.append(None)
+        else:
+            pictured[reason] += 1
+            kept.append(thumbnail)
+    return kept

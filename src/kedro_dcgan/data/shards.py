@@ -1,69 +1,43 @@
-"""Shards: large uint8 arrays `(N, C, H, W)` of prepared images, and which of their rows are in which split.
+"""Prepared images: shards of uint8 arrays on disk, and which of their rows are in which split.
 
-Images stay uint8 here, on disk and on their way to the device; `pixels.to_model_range` scales a batch
-when it is used.
+shards/index.json     {"format": 3, "source": "…", "preparation": {…}, "shards": [{"file": "00000.npy", …}]}
+shards/00000.npy      uint8 (N, channels, image_size, image_size), memory-mapped
+shards/00000.parquet  one record for each input that the shard was made from
+images/index.json     {"format": 2, "digest": "…", "shards": [{"file": "00000.npy", …}], "splits": {…}}
+images/train.npy      row numbers of the split, counted over all shards
+
+Images stay uint8 on disk and on their way to the device, where a batch is scaled to the range of the model.
+`shard_writer` writes the shards.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from kedro_dcgan.data.manifest import SPLITS
-from kedro_dcgan.data.scan import Block, Preparation, ScannedBlock
+from kedro_dcgan.data.scan import Preparation
+from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.data.verdicts import ACCEPTED
 from kedro_dcgan.errors import DataError
+from kedro_dcgan.storage import atomic_folder, damaged, read_index, require_sha256
 
-_BLOCK_BYTES, _BLOCK_IMAGES = 2_000_000, 64
-
-
-@dataclass(frozen=True)
-class Scan:
-    """Images on their way to be stored: they are read and prepared while the result is iterated over.
-
-    `source` is what the user calls their source. Each shard is made of `inputs_per_shard` inputs.
-    `count` is how many inputs there are, if known.
-    """
-
-    source: str
-    preparation: Preparation
-    inputs_per_shard: int
-    count: int | None
-    blocks: Callable[[], Iterator[Block]]
-    run: Callable[[Iterable[Block], int], Iterator[ScannedBlock]]
-
-    def after(self, finished: Sequence[str]) -> tuple[int, Iterator[ScannedBlock]]:
-        """Go on after shards that are there already; return how many of them still hold, and what is left to do.
-
-        `finished` are the fingerprints of shards 0, 1, 2, ...: one holds if none of its inputs has changed.
-        """
-        holding = 0
-        if finished:
-            for fingerprint, stored in zip(self._fingerprints(), finished, strict=False):
-                if fingerprint != stored:
-                    break
-                holding += 1
-        done = holding * self.inputs_per_shard
-        return holding, self.run(_skip(self.blocks(), done), done)
-
-    def _fingerprints(self) -> Iterator[str]:
-        in_shard, seen = [], 0
-        for block in self.blocks():
-            in_shard.append(block.fingerprint())
-            seen += len(block.paths)
-            if seen == self.inputs_per_shard:
-                yield join_fingerprints(in_shard)
-                in_shard, seen = [], 0
-        if in_shard:
-            yield join_fingerprints(in_shard)
+SHARDS_FORMAT, IMAGES_FORMAT = 3, 2
+_REMEDY = "Make them: kedro run --pipelines=ingestion,preprocessing."
 
 
 @dataclass(frozen=True)
 class StoredShard:
-    """A shard in its place: file name, hash, and its rows, uint8 `(N, C, H, W)`."""
+    """A shard on disk: file name, hash, and its rows, uint8 `(N, C, H, W)`."""
 
     file: str
     sha256: str
@@ -72,25 +46,46 @@ class StoredShard:
 
 @dataclass(frozen=True)
 class ImageShards:
-    """All shards of a scan, and a record for each input (columns of `ImageRecord`; `row` counts over all shards)."""
+    """All shards of a scan; `entries` are those of the index."""
 
     source: str
     preparation: Preparation
     shards: Sequence[StoredShard]
-    read_records: Callable[[Sequence[str] | None], pd.DataFrame]
+    folder: Path
+    entries: Sequence[Mapping[str, Any]] = field(repr=False)
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """Return images by row number, uint8 `(len(numbers), C, H, W)`."""
         return gather([shard.images for shard in self.shards], numbers)
 
+    def read_records(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the records of all inputs (the columns of `ImageRecord`); `row` counts over all shards.
+
+        Raises:
+            DataError: if a file of records is missing or damaged.
+        """
+        tables, first_row = [], 0
+        for entry in self.entries:
+            # The index is data: only plain file names are opened, never a path out of the folder.
+            file = self.folder / Path(entry["records"]).name
+            require_sha256(file, entry["records_sha256"], _remedy(self.source))
+            table = pq.read_table(file, columns=None if columns is None else list(columns))
+            if "row" in table.column_names:
+                place = table.column_names.index("row")
+                table = table.set_column(place, "row", pa.compute.add(table["row"], first_row))
+            tables.append(table)
+            first_row += entry["count"]
+        records: pd.DataFrame = pa.concat_tables(tables).to_pandas(types_mapper=pd.ArrowDtype)
+        return records
+
 
 @dataclass(frozen=True)
 class PreparedImages:
-    """The dataset: for each split, which rows of the shards, in the order of the content hashes.
+    """The dataset: the rows of the shards in each split, in the order of the content hashes.
 
-    `digest` names the content: equal digests mean equal images in equal splits and order, from
-    whatever files in whatever folders. `source` is what the user called the source of these, `place` from where
-    another process can read them (`prepared_files.read_prepared_images`).
+    `digest` identifies the content: equal digests mean equal images in equal splits and order, whatever files they
+    come from. `source` is `ingestion.source`. `place` holds the folders from which another process can read the
+    dataset with `read_prepared_images`.
     """
 
     image_size: int
@@ -102,7 +97,7 @@ class PreparedImages:
     place: tuple[str, str] | None = None
 
     def count(self, split: str) -> int:
-        """Return how many images a split holds."""
+        """Return the number of images in a split."""
         return len(self.rows.get(split, ()))
 
     def take(self, split: str, indices: np.ndarray) -> np.ndarray:
@@ -114,19 +109,19 @@ class PreparedImages:
         return [shard.images for shard in self.shards]
 
     def require_digest(self, digest: str) -> None:
-        """Check that something was made from these very images.
+        """Check that a generator was trained on these images.
 
         Raises:
-            DataError: if its digest is another.
+            DataError: if `digest`, that of its training images, is another.
         """
         if digest != self.digest:
             raise DataError(
-                f"the generator must have been trained on the images at hand (it was on {digest}, these are "
+                f"the generator must have been trained on the current images (it was trained on {digest}, these are "
                 f"{self.digest}). Train again: kedro run --pipelines=train."
             )
 
     def require(self, split: str, least: int, what: str, remedy: str) -> None:
-        """Check that a split is large enough.
+        """Check the size of a split.
 
         Raises:
             DataError: if it holds fewer than `least` images.
@@ -138,18 +133,8 @@ class PreparedImages:
             )
 
 
-def select(shards: ImageShards, manifest: pd.DataFrame, transform: str) -> PreparedImages:
-    """Return the accepted images of a manifest, as a dataset whose digest includes the name of the transform."""
-    accepted = manifest[manifest["verdict"] == ACCEPTED].sort_values("sha256")
-    rows = {split: accepted.loc[accepted["split"] == split, "row"].to_numpy(dtype=np.int64) for split in SPLITS}
-    boxes = accepted["box"].fillna("")
-    digest = dataset_digest(zip(accepted["sha256"], accepted["split"], boxes, strict=True), transform)
-    preparation = shards.preparation
-    return PreparedImages(preparation.image_size, preparation.channels, digest, shards.shards, rows, shards.source)
-
-
 def gather(shards: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Return rows of several arrays, numbered on from one to the next."""
+    """Return rows by number, counted over all arrays."""
     starts = np.cumsum([0, *(len(shard) for shard in shards)])
     taken = np.empty((len(rows), *shards[0].shape[1:]), dtype=np.uint8)
     owners = np.searchsorted(starts, rows, side="right") - 1
@@ -159,32 +144,98 @@ def gather(shards: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
     return taken
 
 
-def images_per_block(image_size: int, channels: int) -> int:
-    """Return how many images one task prepares: 64, or as many as 2 megabytes hold."""
-    return min(_BLOCK_IMAGES, max(1, _BLOCK_BYTES // (image_size * image_size * channels)))
-
-
-def images_per_shard(image_size: int, channels: int, megabytes: int) -> int:
-    """Return how many images fill a shard of that many megabytes (10^6 bytes): whole blocks, at least one."""
-    block = images_per_block(image_size, channels)
-    return block * max(1, megabytes * 1_000_000 // (image_size * image_size * channels * block))
+def select(shards: ImageShards, manifest: pd.DataFrame, transform: str) -> PreparedImages:
+    """Return the accepted images of a manifest as a dataset; the digest includes the name of the transform."""
+    accepted = manifest[manifest["verdict"] == ACCEPTED].sort_values("sha256")
+    rows = {split: accepted.loc[accepted["split"] == split, "row"].to_numpy(dtype=np.int64) for split in SPLITS}
+    boxes = accepted["box"].fillna("")
+    digest = dataset_digest(zip(accepted["sha256"], accepted["split"], boxes, strict=True), transform)
+    preparation = shards.preparation
+    return PreparedImages(preparation.image_size, preparation.channels, digest, shards.shards, rows, shards.source)
 
 
 def dataset_digest(images: Iterable[tuple[str, str, str]], transform: str) -> str:
-    """Return 16 hex digits of the SHA-256 over sorted `(content hash, split, box)` and the transform's name."""
+    """Return 16 hex digits of the SHA-256 over sorted `(content hash, split, box)` and the name of the transform."""
     hasher = hashlib.sha256(transform.encode())
     for sha256, split, box in sorted(images):
         hasher.update(f"\n{sha256} {split} {box}".encode())
     return hasher.hexdigest()[:16]
 
 
-def join_fingerprints(of_blocks: Iterable[str]) -> str:
-    """Return the fingerprint of a shard from those of its blocks."""
-    return hashlib.sha256("\n".join(of_blocks).encode()).hexdigest()
+def read_image_shards(folder: Path) -> ImageShards:
+    """Map the shards of a folder; hashes are checked when the shards are used for training and evaluation.
+
+    Raises:
+        DataError: if there are no shards, one is missing or cut off, or the index is damaged or of another format.
+    """
+    index = read_index(folder / "index.json", SHARDS_FORMAT, _REMEDY)
+    stored = index["preparation"]
+    preparation = Preparation(**{**stored, "crop": Crop(**stored["crop"]), "background": tuple(stored["background"])})
+    remedy = _remedy(index["source"])
+    shards = [_open_shard(folder, entry["file"], entry["sha256"], remedy) for entry in index["shards"]]
+    return ImageShards(index["source"], preparation, shards, folder, index["shards"])
 
 
-def _skip(blocks: Iterator[Block], inputs: int) -> Iterator[Block]:
-    # The last shard may have fewer inputs than a shard has.
-    while inputs > 0 and (block := next(blocks, None)):
-        inputs -= len(block.paths)
-    return blocks
+def read_prepared_images(folder: Path, shards_folder: Path) -> PreparedImages:
+    """Check every shard against its hash, once per process, and map it.
+
+    Raises:
+        DataError: if a shard is missing, damaged or has changed, or an index is damaged or of another format.
+    """
+    index = read_index(folder / "index.json", IMAGES_FORMAT, _REMEDY)
+    stored = read_index(shards_folder / "index.json", SHARDS_FORMAT, _REMEDY)
+    hashes = {entry["file"]: entry["sha256"] for entry in stored["shards"]}
+    if any(hashes.get(entry["file"]) != entry["sha256"] for entry in index["shards"]):
+        raise DataError(
+            f"`{folder}` must be selected from the current shards (it is from others). "
+            "Select again: kedro run --pipelines=preprocessing."
+        )
+    remedy = _remedy(stored["source"])
+    for file, sha256 in hashes.items():
+        require_sha256(shards_folder / Path(file).name, sha256, remedy)
+    shards = [_open_shard(shards_folder, file, sha256, remedy) for file, sha256 in hashes.items()]
+    rows = {split: np.load(folder / Path(file).name) for split, file in index["splits"].items()}
+    return PreparedImages(
+        index["image_size"],
+        index["channels"],
+        index["digest"],
+        shards,
+        rows,
+        stored["source"],
+        (str(folder), str(shards_folder)),
+    )
+
+
+def write_prepared_images(images: PreparedImages, path: Path) -> None:
+    """Write the row numbers of each split; the pixels stay in the shards."""
+    with atomic_folder(path) as folder:
+        for split, rows in images.rows.items():
+            np.save(folder / f"{split}.npy", rows.astype(np.int64), allow_pickle=False)
+        index = {
+            "format": IMAGES_FORMAT,
+            "image_size": images.image_size,
+            "channels": images.channels,
+            "digest": images.digest,
+            "shards": [{"file": shard.file, "sha256": shard.sha256} for shard in images.shards],
+            "splits": {split: f"{split}.npy" for split in images.rows},
+        }
+        (folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _open_shard(folder: Path, name: str, sha256: str, remedy: str) -> StoredShard:
+    file = folder / Path(name).name
+    try:
+        try:
+            images = np.load(file, mmap_mode="r", allow_pickle=False)
+        except ValueError:  # An empty array cannot be mapped, only read.
+            images = np.load(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise damaged(file, remedy, "missing") from None
+    except (ValueError, EOFError, OSError):
+        raise damaged(file, remedy) from None
+    return StoredShard(file.name, sha256, images)
+
+
+def _remedy(source: str) -> str:
+    command = f"kedro run --pipelines=ingestion,preprocessing --params {shlex.quote(f'ingestion.source={source}')}"
+    return f"Make the shards again, with the same other options: {command}"

@@ -1,6 +1,8 @@
-"""Which part of a picture is kept, and how it becomes a uint8 CHW array of the model's size.
+"""From the pixels of a file to a uint8 image of the model's size: orientation, crop, resize, padding.
 
-Regions are `(left, top, right, bottom)` in pixels of the upright picture, right and bottom exclusive.
+Regions are `(left, top, right, bottom)` in pixels of the upright image, right and bottom exclusive.
+
+An upright image is the image in the file, first transposed and then mirrored as its EXIF orientation says.
 """
 
 import math
@@ -10,9 +12,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from kedro_dcgan.data.decode import Colour
-from kedro_dcgan.data.orientation import Region
-
+Colour = tuple[int, int, int]
+Region = tuple[int, int, int, int]
 CropMode = Literal["centre", "letterbox", "none"]
 Resample = Literal["lanczos", "bicubic", "box"]
 
@@ -21,26 +22,64 @@ _RESAMPLE = {
     "bicubic": Image.Resampling.BICUBIC,
     "box": Image.Resampling.BOX,
 }
+# Orientation (Exif 2.32, 4.6.4) -> whether to transpose, to mirror left to right, to mirror top to bottom.
+_ORIENTATIONS = {
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+_NORMAL = _ORIENTATIONS[1]
+
+
+def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return width and height of the upright image from those in the file, or the other way round."""
+    transpose, _, _ = _ORIENTATIONS.get(orientation, _NORMAL)
+    return size[::-1] if transpose else size
+
+
+def region_in_file(region: Region, width: int, height: int, orientation: int) -> Region:
+    """Return the region of the image in the file for a region of the upright image of that width and height."""
+    left, top, right, bottom = region
+    transpose, left_to_right, top_to_bottom = _ORIENTATIONS.get(orientation, _NORMAL)
+    if left_to_right:
+        left, right = width - right, width - left
+    if top_to_bottom:
+        top, bottom = height - bottom, height - top
+    return (top, left, bottom, right) if transpose else (left, top, right, bottom)
+
+
+def set_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return a view of the pixels of a file `(height, width, bands)`, upright."""
+    transpose, left_to_right, top_to_bottom = _ORIENTATIONS.get(orientation, _NORMAL)
+    transposed = pixels.swapaxes(0, 1) if transpose else pixels
+    return transposed[:: -1 if top_to_bottom else 1, :: -1 if left_to_right else 1]
 
 
 @dataclass(frozen=True)
 class Crop:
-    """How a picture is cut.
+    """How an image is cropped.
 
-    `centre` keeps the centred square, of `side` pixels or as large as can be; `letterbox` keeps all
-    and adds bars of the background; `none` keeps all and stretches it to a square.
+    `centre` keeps the centred square, of `side` pixels or as large as possible; `letterbox` keeps the whole image
+    and adds bars of the background; `none` keeps the whole image and stretches it to a square.
     """
 
     mode: CropMode = "centre"
     side: int | None = None
 
     def region(self, width: int, height: int, box: Region | None = None) -> Region:
-        """Return the part of a picture that is kept, or, with a box, the part around the box.
+        """Return the part of an image to keep; with a box, the part around the box.
 
-        An odd pixel too many is dropped at the right or the bottom. A square of `side` that does not
-        fit around the box is moved, one that does not fit into the picture is the largest that does.
+        An odd pixel is dropped at the right or the bottom. A square of `side` that sticks out of the image is moved
+        inside; one that is larger than the image becomes the largest that fits.
         """
-        left, top, right, bottom = _inside(box, width, height) if box else (0, 0, width, height)
+        left, top, right, bottom = (0, 0, width, height)
+        if box:
+            left, top, right, bottom = max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height)
         if self.mode != "centre":
             return left, top, right, bottom
         side = min(self.side, width, height) if self.side else min(right - left, bottom - top)
@@ -48,8 +87,8 @@ class Crop:
         top = min(max(top + (bottom - top - side) // 2, 0), height - side)
         return left, top, left + side, top + side
 
-    def size_of(self, region: Region, image_size: int) -> tuple[int, int]:
-        """Return width and height that a region is resized to, for an image of `image_size`."""
+    def resized_size(self, region: Region, image_size: int) -> tuple[int, int]:
+        """Return the width and height to resize a region to, for an image of `image_size`."""
         if self.mode != "letterbox":
             return image_size, image_size
         width, height = region[2] - region[0], region[3] - region[1]
@@ -60,15 +99,14 @@ class Crop:
 def resize(
     pixels: np.ndarray, region: tuple[float, float, float, float], size: tuple[int, int], resample: Resample
 ) -> np.ndarray:
-    """Resize `region` of a picture, uint8 `(H, W, 1 or 3)`, to `size`, its new width and height.
+    """Resize a region of uint8 pixels `(H, W, 1 or 3)` to `size`, the new width and height.
 
-    Pillow's filters are antialiased: their support grows with the reduction, so that no pixel of the
-    original is skipped. Only pixels of the region count, and a region may begin within a pixel.
-    Reductions by more than four times begin with an exact average over whole blocks of pixels
-    (Pillow's `reducing_gap` of 2), which is faster.
+    Pillow's filters are antialiased: their support grows with the reduction. Only pixels of the region count, and a
+    region may begin within a pixel. A reduction by more than 4 starts with an exact average over whole blocks of
+    pixels (`reducing_gap` of 2), which is faster.
     """
     left, top, right, bottom = region
-    # Pixels that the region has a part in.
+    # All pixels that are at least partly in the region.
     first_column, first_row = math.floor(left), math.floor(top)
     part = pixels[first_row : math.ceil(bottom), first_column : math.ceil(right)]
     if part.shape[:2] == size[::-1] and region == (first_column, first_row, math.ceil(right), math.ceil(bottom)):
@@ -80,7 +118,7 @@ def resize(
 
 
 def pad(pixels: np.ndarray, size: int, background: Colour) -> np.ndarray:
-    """Centre a picture, uint8 `(H, W, 1 or 3)`, in a square of `size`; an odd pixel too many goes right or below."""
+    """Centre uint8 pixels `(H, W, 1 or 3)` in a square of `size`; an odd pixel of padding goes right or below."""
     height, width, bands = pixels.shape
     if height == width == size:
         return pixels
@@ -92,11 +130,6 @@ def pad(pixels: np.ndarray, size: int, background: Colour) -> np.ndarray:
 
 
 def is_blank(pixels: np.ndarray) -> bool:
-    """Tell whether a picture `(H, W, bands)` has one colour all over."""
+    """Return whether pixels `(H, W, bands)` all have the same colour."""
     height, width, _ = pixels.shape
     return pixels.tobytes() == pixels[0, 0].tobytes() * (height * width)
-
-
-def _inside(box: Region, width: int, height: int) -> Region:
-    left, top, right, bottom = box
-    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)

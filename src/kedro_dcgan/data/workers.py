@@ -1,7 +1,7 @@
-"""Many tasks in order, over the cores of this machine or a Ray cluster.
+"""A parallel map over the cores of this machine or a Ray cluster.
 
-The function is pure and the results come in the order of the tasks, so what is made of them does not
-depend on how many workers there are or where.
+The function is pure and results come in the order of the tasks, so the outcome does not depend on the number of workers
+or on where they run.
 """
 
 import logging
@@ -21,10 +21,10 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Engine = Literal["processes", "ray"]
 
-# So many tasks wait for each worker: enough to keep it busy, few enough to bound the memory.
-_AHEAD = 8
-# Seconds. This process works while a thread of it takes in what other workers have done: with Python's
-# 5 ms that thread would wait longer, for each part of a result, than the workers need to make it.
+# Queued tasks per worker: enough to keep it busy, few enough to bound the memory.
+_QUEUED = 8
+# Seconds. This process works while one of its threads receives results: with Python's default of 5 ms the thread would
+# wait longer for each part of a result than the workers need to produce it.
 _SWITCH_INTERVAL = 0.0005
 
 
@@ -33,11 +33,11 @@ def map_in_order(
 ) -> Iterator[Result]:
     """Yield `function(task)` for each task, in order, while `workers` processes work ahead.
 
-    At most eight tasks a worker are under way, so memory does not grow with their number.
+    At most eight tasks per worker are queued or running, so memory does not grow with the number of tasks.
 
     Raises:
         WorkerError: if a worker process dies.
-        ParameterError: if Ray is asked for and not installed or not running.
+        ParameterError: if the engine is Ray, and Ray is not installed or not running.
     """
     if engine == "ray":
         return _with_ray(function, tasks, workers)
@@ -49,22 +49,22 @@ def _with_processes(function: Callable[[Task], Result], tasks: Iterable[Task], w
 
     import loky
 
-    # This process is one of the workers: whatever no other has begun when its result is wanted, it
-    # does itself. So work begins at once, while the others are still starting.
-    pool = loky.ProcessPoolExecutor(workers - 1, initializer=_begin_work, initargs=(os.getpid(),))
+    # This process is one of the workers: it runs tasks that no other has started when their result is needed. So work
+    # begins at once, while the other processes are still starting.
+    pool = loky.ProcessPoolExecutor(workers - 1, initializer=_start_worker, initargs=(os.getpid(),))
     pending: deque[tuple[Task, Future[Result]]] = deque()
     interval_before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     try:
         for task in tasks:
             pending.append((task, pool.submit(function, task)))
-            if len(pending) >= _AHEAD * workers:
-                yield _first(function, pending)
+            if len(pending) >= _QUEUED * workers:
+                yield _next_result(function, pending)
         while pending:
-            yield _first(function, pending)
+            yield _next_result(function, pending)
     except BrokenProcessPool as error:
         raise WorkerError(
-            "the worker processes must stay alive (one was ended, most likely for lack of memory). "
+            "the worker processes must stay alive (one was killed, most likely for lack of memory). "
             "Lower `ingestion.workers`, or `ingestion.max_pixels`, and run again."
         ) from error
     finally:
@@ -72,34 +72,34 @@ def _with_processes(function: Callable[[Task], Result], tasks: Iterable[Task], w
         pool.shutdown(wait=True, kill_workers=True)
 
 
-def _first(function: Callable[[Task], Result], pending: "deque[tuple[Task, Future[Result]]]") -> Result:
+def _next_result(function: Callable[[Task], Result], pending: "deque[tuple[Task, Future[Result]]]") -> Result:
     while not pending[0][1].done():
-        # Do the first task that no worker has begun.
+        # Run the first task that no worker has started.
         place = next((place for place, (_, future) in enumerate(pending) if future.cancel()), None)
         if place is None:
             break
         task = pending[place][0]
-        pending[place] = (task, _done(function, task))
+        pending[place] = (task, _run(function, task))
     return pending.popleft()[1].result()
 
 
-def _done(function: Callable[[Task], Result], task: Task) -> "Future[Result]":
+def _run(function: Callable[[Task], Result], task: Task) -> "Future[Result]":
     future: Future[Result] = Future()
     try:
         future.set_result(function(task))
-    except Exception as error:  # It is raised when its turn comes.
+    except Exception as error:  # Raised when this result is next in order.
         future.set_exception(error)
     return future
 
 
-def _begin_work(parent: int) -> None:
-    # Ctrl-C reaches all processes of a terminal: the first one ends the others.
+def _start_worker(parent: int) -> None:
+    # Ctrl-C reaches all processes of a terminal: the parent stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    # A process that was killed cannot end its workers: they have to look for themselves.
+def _exit_with(parent: int) -> None:
+    # A killed process cannot stop its workers: they watch their parent.
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
@@ -108,7 +108,7 @@ def _end_with(parent: int) -> None:
 def _with_ray(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
     ray = join_ray()
     remote = ray.remote(lambda task: function(task))
-    ahead = _AHEAD * max(workers, int(ray.cluster_resources().get("CPU", 0)))
+    ahead = _QUEUED * max(workers, int(ray.cluster_resources().get("CPU", 0)))
     pending: deque[Any] = deque()
     try:
         for task in tasks:
@@ -121,14 +121,14 @@ def _with_ray(function: Callable[[Task], Result], tasks: Iterable[Task], workers
         raise error.cause from None
     except ray.exceptions.RayError as error:
         raise WorkerError(
-            f"the Ray cluster must stay up while it works ({type(error).__name__}). Look at ray status, then run again."
+            f"the Ray cluster must stay up during the run ({type(error).__name__}). Check ray status, then run again."
         ) from error
 
 
 def join_ray() -> Any:
-    """Join the running Ray cluster, until this process ends, and return Ray.
+    """Connect to the running Ray cluster, until this process ends, and return the Ray module.
 
-    A cluster is never started: its ports are open to the whole network.
+    It never starts a cluster, whose ports would be open to the whole network.
 
     Raises:
         ParameterError: if Ray is not installed or not running.

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, advise, count_look_alikes, count_reasons
+from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, advise, count_near_duplicates, count_reasons
 from kedro_dcgan.data.verdicts import ACCEPTED, meaning_of
 from kedro_dcgan.reports.pages import picture_url, render_page
 
@@ -61,7 +61,7 @@ def write_page(
         size=image_size,
         scanned=len(manifest),
         accepted=int(accepted.sum()),
-        look_alikes=count_look_alikes(manifest),
+        look_alikes=count_near_duplicates(manifest),
         advice=advise(manifest, image_size),
         reasons=_reasons(manifest),
         splits={split: int((manifest["split"] == split).sum()) for split in SPLITS},

@@ -1,4 +1,4 @@
-"""Reads archives as a source, and checks that this leaves no trace."""
+"""Reads archives as a source, and checks that reading writes nothing."""
 
 import re
 
@@ -14,12 +14,12 @@ PICTURE, OTHER = hostile.png(1), hostile.png(2)
 
 
 def blocks(path, size=2, limits=LIMITS):
-    """Return the blocks of an archive, or of a folder."""
+    """Return the blocks of an archive or a folder."""
     return open_source(path.name, path.parent, limits).blocks(size)
 
 
 def read(path, size=2, limits=LIMITS, into=None):
-    """Return the inputs by path, gathered in `into`; check that nothing was written and that no path is dangerous."""
+    """Return the inputs by path, collected in `into`; check that nothing is written and that no path is dangerous."""
 
     def snapshot():
         status = {file: file.lstat() for file in path.parents[1].rglob("*")}
@@ -38,7 +38,7 @@ def read(path, size=2, limits=LIMITS, into=None):
 
 
 def refused(path, limits=LIMITS):
-    """Return why an archive is refused, in one line, and what was read of it before."""
+    """Return the one-line error for an archive, and the inputs read before it."""
     found = {}
     with pytest.raises(SourceError, match=r"^`[^\n]*\.$") as caught:
         read(path, 1, limits, into=found)
@@ -46,5 +46,5 @@ def refused(path, limits=LIMITS):
 
 
 def reasons(found):
-    """Return by path why a member was not read, or nothing."""
+    """Return the reason for skipping by path, or None."""
     return {path: item.problem and str(item.problem.reason) for path, item in found.items()}

@@ -1,4 +1,4 @@
-"""What tests of several kinds of source need: an end to waiting, files that may not be read, an empty place."""
+"""Fixtures for tests of several kinds of source: a timeout, files without permission, an empty folder."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def alarm():
-    """Whoever opens a pipe, waits: fail instead of hanging."""
+    """Fail instead of hanging: opening a pipe blocks."""
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it hangs"))
     signal.alarm(60)
     yield
@@ -19,7 +19,7 @@ def alarm():
 
 @pytest.fixture
 def readable_by_some():
-    """A folder that nobody may enter: root, who may read everything, becomes nobody where the test begins to read."""
+    """A folder for tests of permissions: root, who may read everything, becomes nobody before the test reads."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -29,13 +29,13 @@ def readable_by_some():
 
 @pytest.fixture
 def become_nobody(readable_by_some):
-    """Called where the test begins to read."""
+    """A function that drops root's permissions; call it before reading."""
     return lambda: os.seteuid(65534) if os.getuid() == 0 else None
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """The folder of the archive, which is where temporary files would go, too; nothing else is in `tmp_path`."""
+    """The folder of the archive and of any temporary files; `tmp_path` holds nothing else."""
     (tmp_path / "root").mkdir()
     monkeypatch.chdir(tmp_path / "root")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "root"))

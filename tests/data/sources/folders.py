@@ -27,5 +27,5 @@ def items(source, size=100):
 
 
 def reasons(path, limits=LIMITS):
-    """Return by path why a file was not read, or nothing."""
+    """Return the reason for skipping by path, or None."""
     return {item.path: item.problem and item.problem.reason for item in items(open_folder(path, limits))}

@@ -1,8 +1,7 @@
-"""Writes archives that a reader must survive, and ordinary ones to compare with.
+"""Writes hostile archives, and ordinary ones to compare with.
 
-Every function returns the path it has written. What kind of archive it becomes is read from the
-suffix, where both make sense: .zip, .tar, .tar.gz, .tar.xz. All but `good` and `empty` begin with an
-ordinary picture, `INNOCENT`, so that a test can show that it is still taken, or that it is not.
+Each function returns the path that it wrote. The suffix chooses the kind of archive: .zip, .tar, .tar.gz, .tar.xz. All
+but `good` and `empty` begin with an ordinary picture, `INNOCENT`, so that a test can check whether it is still read.
 """
 
 import io
@@ -24,17 +23,17 @@ BAD_NAMES = {
     "absolute": "/etc/x.png",
     "windows_drive": "C:\\x.png",
     "windows_traversal": "..\\traversal.png",
-    # Begins with the path of a folder named target, without being in it.
+    # Its path begins with that of a folder named target, but it is not in that folder.
     "sibling_prefix": "../target-x.png",
 }
 _LOCAL, _CENTRAL = b"PK\x03\x04", b"PK\x01\x02"
-# Field -> its offset in a member's local and central header, and its type.
+# Field -> its offsets in the local and the central header of a member, and its type.
 _FIELDS = {"flags": (6, 8, "<H"), "method": (8, 10, "<H"), "crc": (14, 16, "<I"), "size": (22, 24, "<I")}
 _TERABYTE = 1 << 40
 
 
 def png(seed: int, size: int = 64) -> bytes:
-    """Return a small picture of coloured clouds, another one for each seed."""
+    """Return a small picture of coloured clouds, different for each seed."""
     noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC).save(stream, "PNG")
@@ -75,7 +74,7 @@ def nested(path: Path, image: bytes) -> Path:
 
 
 def truncated(path: Path) -> Path:
-    """Write an archive of `INNOCENT` and 0.png to 9.png, of which the second half of the bytes is missing."""
+    """Write an archive of `INNOCENT` and 0.png to 9.png, without the second half of its bytes."""
     _write(path, [_innocent(), *((f"{number}.png", png(number)) for number in range(10))])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return path
@@ -93,17 +92,17 @@ def zip_symlink(path: Path, target: str = "../outside.png") -> Path:
 
 
 def zip_bomb(path: Path, size: int = 1 << 30) -> Path:
-    """Write a zip whose bomb.png is `size` zero bytes (a whole number of MB), in a thousandth of that."""
+    """Write a zip whose bomb.png is `size` zero bytes (a whole number of MB), compressed to a thousandth."""
     return _zip_of_zeros(path, size, claimed_size=size)
 
 
 def zip_lying_size(path: Path, size: int = 50 << 20, claimed_size: int = 10) -> Path:
-    """Write a zip whose bomb.png claims to have 10 bytes, and has 50 MB, in both headers."""
+    """Write a zip whose bomb.png claims 10 bytes in both headers, and has 50 MB."""
     return _zip_of_zeros(path, size, claimed_size)
 
 
 def zip_overlapping(path: Path, count: int = 500, size: int = 900_000) -> Path:
-    """Write a zip in whose directory `count` members named bomb.png are the same bytes, `size` zeros."""
+    """Write a zip whose directory has `count` members named bomb.png, all the same `size` zero bytes."""
     _write(path, [_innocent(), ("bomb.png", bytes(size))])
     data = path.read_bytes()
     end = data.rindex(b"PK\5\6")
@@ -115,7 +114,7 @@ def zip_overlapping(path: Path, count: int = 500, size: int = 900_000) -> Path:
 
 
 def zip_wrong_crc(path: Path, image: bytes) -> Path:
-    """Write a zip whose wrong.png, a whole picture, has another checksum than the headers say."""
+    """Write a zip whose wrong.png, a whole picture, does not match its checksum."""
     _write(path, [_innocent(), ("wrong.png", image)])
     return _patch_last_member(path, crc=zlib.crc32(image) ^ 1)
 
@@ -154,19 +153,19 @@ def tar_devices(path: Path) -> Path:
 
 
 def tar_terabyte_member(path: Path, image: bytes) -> Path:
-    """Write a tar with a pax header by which its last member, huge.png, has 1 TB."""
+    """Write a tar whose last member, huge.png, has 1 TB by its pax header."""
     huge = _member("huge.png", image, pax_headers={"size": str(_TERABYTE)})
     return _write_tar(path, [_member(*_innocent()), huge])
 
 
 def tar_terabyte_header(path: Path) -> Path:
-    """Write a tar (not compressed) that ends in a pax header which is itself 1 TB long by its own account."""
+    """Write an uncompressed tar that ends in a pax header that claims a size of 1 TB."""
     header = tarfile.TarInfo("header")
     header.type, header.size = tarfile.XHDTYPE, _TERABYTE
     name, data = _innocent()
     info, stream = _member(name, data)
     padding = -len(data) % tarfile.BLOCKSIZE
-    # TarFile would write a header of its own, and the end of the archive.
+    # TarFile would add a header of its own, and the end of the archive.
     path.write_bytes(info.tobuf() + stream.read() + bytes(padding) + header.tobuf(tarfile.GNU_FORMAT))
     return path
 
@@ -181,7 +180,7 @@ def _write(path: Path, files: list[tuple[str, bytes]]) -> Path:
     with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
         warnings.filterwarnings("ignore", message="Duplicate name")
         for name, data in files:
-            # Given a name in place of a ZipInfo, writestr() would put in the time of day.
+            # With a name in place of a ZipInfo, writestr() would add the current time.
             archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return path
 
@@ -209,7 +208,7 @@ def _zip_of_zeros(path: Path, size: int, claimed_size: int) -> Path:
     crc = 0
     for _ in range(megabytes):
         crc = zlib.crc32(block, crc)
-    # A flushed piece of deflated data refers to nothing before it: one can be repeated, which takes no time.
+    # A flushed piece of deflated data does not refer to earlier data, so it can be repeated, which is fast.
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     piece = deflater.compress(block) + deflater.flush(zlib.Z_FULL_FLUSH)
     with zipfile.ZipFile(path, "w") as archive:

@@ -26,60 +26,60 @@ def refused(folder, *lines, **options):
 @pytest.mark.parametrize("columns", [OURS, CELEBA])
 def test_boxes_become_regions(tmp_path, columns):
     boxes = read(tmp_path, columns, "a.jpg,1,2,30,40", "b/c.jpg,-5,0,7,8.6")
-    assert boxes.of(("a.jpg", "b/c.jpg")) == {"a.jpg": (1, 2, 31, 42), "b/c.jpg": (-5, 0, 2, 9)}
+    assert boxes.find(("a.jpg", "b/c.jpg")) == {"a.jpg": (1, 2, 31, 42), "b/c.jpg": (-5, 0, 2, 9)}
 
 
-def test_boxes_may_have_other_columns_in_any_order_and_the_marks_of_spreadsheets(tmp_path):
+def test_boxes_may_have_other_columns_and_a_byte_order_mark(tmp_path):
     lines = "height, width ,note,top,left,path", '4,3,"a, b",2,1,a.jpg'
-    assert read(tmp_path, *lines, encoding="utf-8-sig", end="\r\n").of(("a.jpg",)) == {"a.jpg": (1, 2, 4, 6)}
+    assert read(tmp_path, *lines, encoding="utf-8-sig", end="\r\n").find(("a.jpg",)) == {"a.jpg": (1, 2, 4, 6)}
 
 
-def test_boxes_are_found_by_the_whole_path(tmp_path):
+def test_boxes_are_found_by_the_relative_path(tmp_path):
     boxes = read(tmp_path, OURS, "x.jpg,0,0,1,1", "a/x.jpg,0,0,2,2", "c/y.jpg,0,0,3,3")
     paths = "x.jpg", "a/x.jpg", "b/x.jpg", "y.jpg", "d/c/y.jpg", "xx.jpg"
-    assert boxes.of(paths) == {"x.jpg": (0, 0, 1, 1), "a/x.jpg": (0, 0, 2, 2)}
+    assert boxes.find(paths) == {"x.jpg": (0, 0, 1, 1), "a/x.jpg": (0, 0, 2, 2)}
 
 
 @pytest.mark.parametrize("folder", ["", "img_align_celeba/", "img_align_celeba/img_align_celeba/"])
-def test_boxes_of_celeba_are_found_by_name_in_one_folder(tmp_path, folder):
+def test_celeba_boxes_are_found_by_name_in_one_folder(tmp_path, folder):
     boxes = read(tmp_path, CELEBA, "000001.jpg,0,0,1,1", "000002.jpg,0,0,2,2")
-    assert boxes.of(("other/readme.txt", f"{folder}000001.jpg")) == {f"{folder}000001.jpg": (0, 0, 1, 1)}
-    assert boxes.of((f"{folder}000002.jpg", "other/3.jpg")) == {f"{folder}000002.jpg": (0, 0, 2, 2)}
+    assert boxes.find(("other/readme.txt", f"{folder}000001.jpg")) == {f"{folder}000001.jpg": (0, 0, 1, 1)}
+    assert boxes.find((f"{folder}000002.jpg", "other/3.jpg")) == {f"{folder}000002.jpg": (0, 0, 2, 2)}
 
 
 @pytest.mark.parametrize("path", ["img_celeba/000001.jpg", "img_celeba/000002.jpg", "000002.jpg", "a/b/000002.jpg"])
-def test_boxes_of_celeba_for_two_folders_are_refused(tmp_path, path):
+def test_celeba_boxes_for_two_folders_are_refused(tmp_path, path):
     boxes = read(tmp_path, CELEBA, "000001.jpg,0,0,1,1", "000002.jpg,0,0,2,2")
-    assert boxes.of(("a/000001.jpg",))
+    assert boxes.find(("a/000001.jpg",))
     folder, _, name = path.rpartition("/")
     with pytest.raises(
         SourceError, match=rf"^`[^\n]*\(got `image_id` {name}, for the folders `a` and `{folder}`\)[^\n]*$"
     ):
-        boxes.of((path,))
+        boxes.find((path,))
 
 
 @pytest.mark.parametrize("columns", [OURS, CELEBA])
 @pytest.mark.parametrize("again", ["a.jpg,5,6,7,8", "a.jpg,1,2,3,4"])
-def test_boxes_for_one_picture_twice_are_refused(tmp_path, columns, again):
+def test_two_boxes_for_one_image_are_refused(tmp_path, columns, again):
     assert "line 4 is a second box for a.jpg" in refused(tmp_path, columns, "a.jpg,1,2,3,4", "b.jpg,1,2,3,4", again)
 
 
 @pytest.mark.parametrize("name", ["~no_such_user/boxes.csv", "a\0b", "x" * 5000])
-def test_boxes_of_a_name_that_cannot_be_a_path_are_refused(tmp_path, name):
+def test_file_name_that_cannot_be_a_path_is_refused(tmp_path, name):
     with pytest.raises(SourceError, match=r"^`preprocessing.crop.boxes` must be a CSV file [^\n]*\.$"):
         ImageSourceDataset(tmp_path).load().boxes(name)
 
 
-def test_boxes_at_the_corner_are_boxes(tmp_path):
-    assert read(tmp_path, OURS, "a.jpg,0,0,0,0").of(("a.jpg",)) == {"a.jpg": (0, 0, 0, 0)}
+def test_empty_box_at_the_corner_is_a_box(tmp_path):
+    assert read(tmp_path, OURS, "a.jpg,0,0,0,0").find(("a.jpg",)) == {"a.jpg": (0, 0, 0, 0)}
 
 
-def test_boxes_are_named_by_the_hash_of_their_file(tmp_path):
+def test_boxes_have_the_hash_of_their_file(tmp_path):
     boxes = read(tmp_path, OURS, "a.jpg,0,0,1,1")
     assert boxes.sha256 == hashlib.sha256(f"{OURS}\na.jpg,0,0,1,1\n".encode()).hexdigest()
 
 
-def test_boxes_without_a_file_are_refused(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     for name, problem in (("boxes.csv", "No such file or directory"), ("folder", "Is a directory")):
         with pytest.raises(SourceError, match=rf"^`preprocessing.crop.boxes` must be .*{name}: {problem}\)[^\n]*$"):
@@ -90,16 +90,16 @@ def test_boxes_without_a_file_are_refused(tmp_path):
     ("columns", "missing"),
     [("path,left,top,width", "height"), ("path;left;top;width;height", "path, left, top, width, height"), ("", "path")],
 )
-def test_boxes_without_a_column_are_refused(tmp_path, columns, missing):
+def test_missing_column_is_refused(tmp_path, columns, missing):
     assert f"it has no column {missing}" in refused(tmp_path, columns, "a.jpg,1,2,3,4")
 
 
 @pytest.mark.parametrize(
     "row", ["1,2,x,4", "1,2,,4", "1,2,3", "", "nan,2,3,4", "1,inf,3,4", "1,2,-1e999,4", '1,2,"3\n4",5', "1,2,3\0,4"]
 )
-def test_boxes_of_garbage_are_refused(tmp_path, row):
+def test_invalid_numbers_are_refused(tmp_path, row):
     refused(tmp_path, OURS, "a.jpg,1,2,3,4", f"b.jpg,{row}")
 
 
-def test_boxes_that_are_no_text_are_refused(tmp_path):
+def test_file_that_is_not_utf8_is_refused(tmp_path):
     refused(tmp_path, OURS, "ä.jpg,1,2,3,4", encoding="latin-1")

@@ -10,7 +10,7 @@ from kedro_dcgan.data.sources import folder as folder_module
 from kedro_dcgan.errors import SourceError
 
 
-def test_folder_leaves_out_files_over_the_limit(tmp_path):
+def test_file_over_the_limit_is_skipped(tmp_path):
     (tmp_path / "just.png").write_bytes(bytes(1000))
     (tmp_path / "over.png").write_bytes(bytes(1001))
     just, over = items(open_folder(tmp_path))
@@ -18,7 +18,7 @@ def test_folder_leaves_out_files_over_the_limit(tmp_path):
     assert (over.problem.reason, over.problem.detail, over.data) == ("too_large", "1,001 bytes, limit 1,000", b"")
 
 
-def test_folder_goes_on_after_a_file_that_may_not_be_read(readable_by_some, become_nobody):
+def test_file_without_permission_is_skipped(readable_by_some, become_nobody):
     write(readable_by_some, "a.png", "b.png", "c.png")
     (readable_by_some / "b.png").chmod(0)
     become_nobody()
@@ -36,7 +36,7 @@ def test_folder_goes_on_after_a_file_that_may_not_be_read(readable_by_some, beco
     ],
     ids=["pipe", "link", "folder", "large", "nothing"],
 )
-def test_folder_does_not_read_what_took_the_place_of_a_file(tmp_path, replace, reason):
+def test_file_that_was_replaced_is_not_read(tmp_path, replace, reason):
     write(tmp_path, "a.png", "b.png", "c.png")
     source = open_folder(tmp_path)
     (tmp_path / "b.png").unlink()
@@ -47,7 +47,7 @@ def test_folder_does_not_read_what_took_the_place_of_a_file(tmp_path, replace, r
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
-def test_folder_leaves_out_a_file_that_grows_while_it_is_read(tmp_path, monkeypatch):
+def test_file_that_grows_while_it_is_read_is_skipped(tmp_path, monkeypatch):
     write(tmp_path, "a.png")
     source, real = open_folder(tmp_path), os.fstat
 
@@ -63,7 +63,7 @@ def test_folder_leaves_out_a_file_that_grows_while_it_is_read(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("leave", [False, True], ids=["removed", "unmounted"])
-def test_folder_that_goes_half_way_ends_the_run(tmp_path, leave):
+def test_folder_that_is_removed_half_way_ends_the_run(tmp_path, leave):
     root = tmp_path / "disk"
     write(root, "a.png", "b.png")
     first, second = open_folder(root).blocks(1)
@@ -71,11 +71,11 @@ def test_folder_that_goes_half_way_ends_the_run(tmp_path, leave):
     shutil.rmtree(root)
     if leave:
         root.mkdir()  # the mount point
-    with pytest.raises(SourceError, match=r"disk` must be there .* \(it has gone: No such file or directory\)"):
+    with pytest.raises(SourceError, match=r"disk` must be there .* \(it is gone: No such file or directory\)"):
         list(second.read())
 
 
-def test_folder_fingerprint_changes_with_size_and_time_and_with_nothing_else(tmp_path):
+def test_fingerprint_changes_with_size_and_time_only(tmp_path):
     write(tmp_path, "a.png", "b.png")
     first, second = open_folder(tmp_path).blocks(1)
     path, seen = tmp_path / "a.png", [first.fingerprint()]
@@ -95,11 +95,11 @@ def test_folder_fingerprint_changes_with_size_and_time_and_with_nothing_else(tmp
 
 
 @pytest.mark.parametrize("change", ["permission", "copy over it", "copy in its place"])
-def test_folder_fingerprint_changes_with_what_leaves_size_and_time_alone(tmp_path, change):
+def test_fingerprint_changes_even_if_size_and_time_do_not(tmp_path, change):
     write(tmp_path, "a.png")
     (block,), path = open_folder(tmp_path).blocks(1), tmp_path / "a.png"
     before, status = block.fingerprint(), path.stat()
-    time.sleep(0.02)  # file systems count time in steps of some milliseconds
+    time.sleep(0.02)  # file systems store times in steps of some milliseconds
     if change == "permission":
         path.chmod(0o600)
     else:

@@ -18,14 +18,14 @@ def lying_bzip2(path, size):
 
 
 def member(kind=b"0", size=None, data=b"", name="h.png"):
-    """Return a member of a tar as it is written; its header claims `size`."""
+    """Return the bytes of a tar member whose header claims `size`."""
     info = tarfile.TarInfo(name)
     info.type, info.size = kind, len(data) if size is None else size
     return info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512)
 
 
 def tar_of(path, members):
-    """Write a tar of INNOCENT and then `members`, gzipped where the name says so."""
+    """Write a tar of INNOCENT and then `members`, gzipped if the suffix is .gz."""
     with gzip.open(path, "wb", 1) if path.suffix == ".gz" else path.open("wb") as stream:
         stream.write(member(data=PICTURE, name=INNOCENT))
         for part in members:
@@ -35,14 +35,14 @@ def tar_of(path, members):
 
 
 def grown_headers():
-    """Yield 120 members, each with a new global header and a name of half a megabyte: a thousandth of that, gzipped."""
+    """Yield 120 members, each with a global header and a name of half a megabyte, which gzip to a thousandth."""
     for number in range(120):
         record = b"450000 key%06d=%s\n" % (number, b"x" * 449_982)
         yield member(b"g", data=record) + member(b"L", data=b"%d%s\0" % (number, b"y" * 450_000)) + member()
 
 
 def sparse_file(numbers):
-    """Yield a file with holes, whose map of them has so many numbers."""
+    """Yield a sparse file whose map of holes has `numbers` numbers."""
     record = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n25 GNU.sparse.realsize=1\n25 GNU.sparse.name=s.png\n"
     data = b"%d\n" % (numbers // 2) + b"0\n" * numbers
     yield member(b"x", data=record) + member(data=data)
@@ -72,7 +72,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("case", ROWS)
-def test_archive_names_what_it_does_not_read_and_reads_the_rest(root, case):
+def test_unusable_members_are_skipped_with_a_reason(root, case):
     write, suffix, expected = ROWS[case]
     found = read(write(root / f"x{suffix}"))
     assert reasons(found) == {INNOCENT: None, **expected}
@@ -93,14 +93,14 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_tar_with_a_hostile_header_is_refused_after_what_comes_before(root, case):
+def test_tar_with_a_hostile_header_is_refused_after_the_members_before_it(root, case):
     message, found = refused(BROKEN[case](root / "x.tar"))
     assert "x.tar, damaged or cut off after " in message
     assert reasons(found).pop(INNOCENT) is None
     assert case != "terabyte member" or reasons(found)["huge.png"] == "too_large"
 
 
-# Of a file that is a single block of bzip2, nothing can be read when it is cut off.
+# A bzip2 file of a single block gives nothing if it is cut off.
 @pytest.mark.parametrize("suffix", [".zip", *TARS[:-1]])
 def test_archive_that_was_cut_off_is_refused(root, suffix):
     message, found = refused(hostile.truncated(root / f"x{suffix}"))
@@ -148,7 +148,7 @@ print(peak() - before)
 """
 
 
-def test_archives_that_expand_take_no_memory(root):
+def test_bombs_take_no_memory(root):
     archives = [
         hostile.zip_bomb(root / "bomb.zip"),
         hostile.zip_lying_size(root / "lie.zip", 200 << 20),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kedro_dcgan.data.sources import Limits, memory, open_source
+from kedro_dcgan.data.sources import Limits, open_source, source
 from kedro_dcgan.errors import SourceError
 
 LIMITS = Limits(file_bytes=1_000_000, files=1000)
@@ -48,7 +48,7 @@ def pixels(item):
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("alone", [True, False])
-def test_idx_gives_pixels_and_labels_exactly(tmp_path, suffix, alone):
+def test_idx_gives_exact_pixels_and_labels(tmp_path, suffix, alone):
     images, labels = pictures(5), [3, 0, 255, 3, 10]
     path = write_images(tmp_path / f"{IMAGES}{suffix}", images)
     write_labels(tmp_path / f"{LABELS}{suffix}", labels)
@@ -58,7 +58,7 @@ def test_idx_gives_pixels_and_labels_exactly(tmp_path, suffix, alone):
     assert np.array_equal(np.stack([pixels(item) for item in found]), images)
 
 
-def test_idx_without_labels_has_none(tmp_path):
+def test_idx_without_label_file_has_no_labels(tmp_path):
     path = write_images(tmp_path / "photos.bin", pictures(2))
     write_labels(tmp_path / LABELS, [1, 2])
     assert [(item.path, item.label) for item in items(path)] == [
@@ -67,7 +67,7 @@ def test_idx_without_labels_has_none(tmp_path):
     ]
 
 
-def test_idx_folder_is_read_file_by_file_in_the_order_of_names(tmp_path):
+def test_idx_folder_is_read_in_the_order_of_names(tmp_path):
     test, train = pictures(3, seed=1), pictures(2, 4, 4, seed=2)
     write_images(tmp_path / IMAGES, train)
     write_labels(tmp_path / LABELS, [7, 8])
@@ -83,7 +83,7 @@ def test_idx_folder_is_read_file_by_file_in_the_order_of_names(tmp_path):
 
 
 @pytest.mark.parametrize("other", ["a.png", "read.me", "other-idx3-ubyte", "photos/a.png"])
-def test_idx_file_among_others_makes_no_idx_folder(tmp_path, other):
+def test_folder_with_other_files_is_not_an_idx_folder(tmp_path, other):
     write_images(tmp_path / IMAGES, pictures(2))
     (tmp_path / other).parent.mkdir(exist_ok=True)
     (tmp_path / other).write_bytes(b"a photo")
@@ -92,12 +92,12 @@ def test_idx_file_among_others_makes_no_idx_folder(tmp_path, other):
     assert found.keys() == {other, IMAGES}
 
 
-def test_idx_folder_of_labels_alone_is_none(tmp_path):
+def test_folder_of_labels_is_not_an_idx_folder(tmp_path):
     write_labels(tmp_path / LABELS, [1, 2])
     assert [item.path for item in items(tmp_path)] == [LABELS]
 
 
-def test_idx_folder_follows_no_links(tmp_path):
+def test_idx_folder_does_not_follow_links(tmp_path):
     (tmp_path / "root").mkdir()
     write_images(tmp_path / IMAGES, pictures(2))
     write_labels(tmp_path / LABELS, [1, 2])
@@ -110,7 +110,7 @@ def test_idx_folder_follows_no_links(tmp_path):
     assert found == [(f"{own.name}/00000000", None), (f"{IMAGES}/00000000", None), (f"{IMAGES}/00000001", None)]
 
 
-def test_idx_labels_that_are_a_link_are_not_read(tmp_path):
+def test_idx_does_not_follow_a_link_to_labels(tmp_path):
     (tmp_path / "root").mkdir()
     write_labels(tmp_path / LABELS, [1, 2])
     path = write_images(tmp_path / "root" / IMAGES, pictures(2))
@@ -118,20 +118,20 @@ def test_idx_labels_that_are_a_link_are_not_read(tmp_path):
     assert [item.label for item in items(path)] == [None, None]
 
 
-def test_idx_takes_the_plain_file_where_the_gzipped_one_is_beside_it(tmp_path):
+def test_idx_prefers_the_plain_file_to_the_gzipped_one(tmp_path):
     for suffix in ("", ".gz"):
         write_images(tmp_path / f"{IMAGES}{suffix}", pictures(3))
     assert len({item.path for item in items(tmp_path)}) == len(items(tmp_path)) == 3
 
 
-@pytest.mark.parametrize("most_bytes", [16_000_000, 100])
-def test_idx_begins_a_block_after_every_so_many_images(tmp_path, monkeypatch, most_bytes):
-    monkeypatch.setattr(memory, "_MOST_BYTES", most_bytes)
+@pytest.mark.parametrize("max_bytes", [16_000_000, 100])
+def test_idx_starts_a_block_after_a_fixed_number_of_images(tmp_path, monkeypatch, max_bytes):
+    monkeypatch.setattr(source, "_MAX_BLOCK_BYTES", max_bytes)
     for name, count in (("a", 6), ("b", 7)):
         write_images(tmp_path / f"{name}-idx3-ubyte", pictures(count))
     sizes = [len(block.paths) for block in open_source(".", tmp_path, LIMITS).blocks(5)]
     assert set(np.cumsum(sizes)) >= {5, 10, 13}
-    assert max(sizes) == (5 if most_bytes > 100 else 3)
+    assert max(sizes) == (5 if max_bytes > 100 else 3)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -145,7 +145,7 @@ def test_idx_that_was_cut_off_is_refused(tmp_path, suffix, keep):
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_idx_of_labels_that_was_cut_off_is_refused(tmp_path, suffix):
+def test_idx_label_file_that_was_cut_off_is_refused(tmp_path, suffix):
     path = write_images(tmp_path / f"{IMAGES}{suffix}", pictures(9))
     labels = write_labels(tmp_path / f"{LABELS}{suffix}", range(9))
     labels.write_bytes(labels.read_bytes()[:-3])
@@ -153,7 +153,7 @@ def test_idx_of_labels_that_was_cut_off_is_refused(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("count", [8, 10])
-def test_idx_with_another_number_of_labels_is_refused(tmp_path, count):
+def test_idx_with_a_wrong_number_of_labels_is_refused(tmp_path, count):
     write_images(tmp_path / IMAGES, pictures(9))
     write_labels(tmp_path / LABELS, range(count))
     assert f"labels and claims {count}, for 9 images" in refused(tmp_path)
@@ -180,7 +180,7 @@ CLAIMS = {
 
 @pytest.mark.parametrize("is_gzip", [False, True])
 @pytest.mark.parametrize("shape", CLAIMS)
-def test_idx_that_claims_to_be_huge_is_refused_and_takes_no_memory(tmp_path, is_gzip, shape):
+def test_idx_with_a_huge_claim_is_refused_without_allocating(tmp_path, is_gzip, shape):
     suffix = ".gz" if is_gzip else ""
     path = write(tmp_path / f"{IMAGES}{suffix}", (0x803, *shape), bytes(100))
     write(tmp_path / f"{LABELS}{suffix}", (0x801, shape[0]), bytes(min(shape[0], 1000)))
@@ -188,5 +188,5 @@ def test_idx_that_claims_to_be_huge_is_refused_and_takes_no_memory(tmp_path, is_
     message, (_, peak) = refused(path), tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert CLAIMS[shape][is_gzip] in message
-    # Of what is gzipped, it is known only by reading how much there is: room for a single image is made.
+    # The size of gzipped data is known only after reading it: a single image is allocated.
     assert peak < (100_000_000 if is_gzip else 1_000_000)

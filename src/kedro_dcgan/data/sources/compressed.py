@@ -1,69 +1,132 @@
-"""Files that may be compressed (gz, bz2, xz), read from one end to the other.
+"""A file that may be compressed by gzip, bzip2 or xz, read forwards within limits.
 
-A few bytes may become any amount of data: there is an end to it, whatever the file says.
+A few compressed bytes can expand to terabytes, and a header can claim gigabytes of memory: neither is trusted.
 """
 
 import bz2
 import gzip
-from collections.abc import Callable
+import lzma
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, cast
 
-from kedro_dcgan.data.sources.xz import open_xz
 from kedro_dcgan.errors import SourceError
 
-# Images hardly shrink: no archive of them comes near. The second is for small archives of drawings.
-_MOST_TIMES, _MOST_BESIDE = 100, 1_000_000_000
-_PIECE = 1 << 16
+# An archive of images hardly shrinks. The allowance is for small archives of drawings.
+_MAX_RATIO, _ALLOWANCE = 100, 1_000_000_000
+# Twice the dictionary of `xz -9`.
+_MAX_XZ_MEMORY = 128 << 20
+_CHUNK = 1 << 16
 
 
-class Expanding:
-    """What a compressed file becomes, read forwards; it counts, and going on to a position is reading, too."""
+class ForwardStream:
+    """The decompressed content of a file, with the methods of a binary file that tarfile needs.
 
-    def __init__(self, stream: IO[bytes], path: Path) -> None:
-        self._stream, self._path, self._position = stream, path, 0
-        self._most = _MOST_TIMES * path.stat().st_size + _MOST_BESIDE
+    `budget` is how many bytes `read` may still return; the caller renews it. All bytes together may be a limited
+    multiple of the size of the file.
+    """
+
+    def __init__(self, path: Path, budget: int) -> None:
+        self.budget = budget
+        self._path, self._position = path, 0
+        self._max_bytes = _MAX_RATIO * path.stat().st_size + _ALLOWANCE
+        self._stream, self._can_seek = _open(path)
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes.
+        """Return the next `size` bytes, or fewer at the end.
 
         Raises:
-            SourceError: if there are too many for what the file has.
+            ValueError: if `size` is negative or over the budget.
+            SourceError: if the file expands too much.
         """
-        data = self._stream.read(size)
-        self._position += len(data)
-        if self._position > self._most:
-            raise SourceError(
-                f"`{self._path}` must become at most {self._most:,} bytes, {_MOST_TIMES} times its size and "
-                f"{_MOST_BESIDE:,} (it becomes more). Unpack it yourself if you trust it, and pass the folder."
-            )
-        return data
+        if not 0 <= size <= self.budget:
+            raise ValueError(f"a header claims {size:,} bytes")
+        self.budget -= size
+        return self._read(size)
 
     def seek(self, position: int) -> int:
-        """Go on to a position, or to the end."""
+        """Skip forwards to a position; in a compressed file, at most to the end."""
         if position < self._position:
-            raise OSError("a step back in a compressed file")
-        while self.read(min(position - self._position, _PIECE)):
+            raise OSError("cannot seek backwards")
+        if self._can_seek:
+            self._position = self._stream.seek(position)
+        while self._read(min(position - self._position, _CHUNK)):
             pass
         return self._position
 
     def tell(self) -> int:
-        """Return how much was read."""
+        """Return the position in the decompressed content."""
         return self._position
 
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
 
+    def _read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._position += len(data)
+        if self._position > self._max_bytes and not self._can_seek:
+            raise SourceError(
+                f"`{self._path}` must expand to at most {self._max_bytes:,} bytes, {_MAX_RATIO} times its size plus "
+                f"{_ALLOWANCE:,} (it expands to more). If you trust it, unpack it yourself and pass the folder."
+            )
+        return data
 
-def open_compressed(path: Path) -> IO[bytes] | Expanding:
-    """Open a file; one that is compressed, by its first bytes, as what it was before.
 
-    Raises:
-        SourceError: now or when it is read, if it needs too much memory or becomes too large.
-    """
+class _XzFile:
+    """The decompressed content of an xz file of one or several streams; unlike `lzma.open`, with a memory limit."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, path.open("rb")
+        self._decompressor = self._new_decompressor()
+
+    def read(self, size: int) -> bytes:
+        data = b""
+        try:
+            while len(data) < size and (chunk := self._next_chunk()) is not None:
+                data += self._decompressor.decompress(chunk, size - len(data))
+        except lzma.LZMAError as error:
+            # This error has no type of its own.
+            if "Memory usage limit" not in str(error):
+                raise
+            raise SourceError(
+                f"`{self._path}` must need at most {_MAX_XZ_MEMORY >> 20} MiB of memory to be decompressed, as "
+                "everything by `xz -9` does (it claims more). Compress it again."
+            ) from None
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _next_chunk(self) -> bytes | None:
+        """Return the next input: empty while the decompressor has more to return, None at the end of the file."""
+        if not self._decompressor.eof:
+            chunk = self._file.read(_CHUNK) if self._decompressor.needs_input else b""
+            if self._decompressor.needs_input and not chunk:
+                raise EOFError("it ends within a compressed stream")
+            return chunk
+        # Another stream may follow, after a padding of null bytes.
+        chunk = self._decompressor.unused_data.lstrip(b"\0")
+        while not chunk:
+            read = self._file.read(_CHUNK)
+            if not read:
+                return None
+            chunk = read.lstrip(b"\0")
+        self._decompressor = self._new_decompressor()
+        return chunk
+
+    @staticmethod
+    def _new_decompressor() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY)
+
+
+def _open(path: Path) -> tuple[IO[bytes], bool]:
+    """Open a file by its first bytes, and return whether it can seek without reading."""
     with path.open("rb") as stream:
         start = stream.read(6)
-    openers: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": open_xz}
-    opener = next((opener for magic, opener in openers.items() if start.startswith(magic)), None)
-    return Expanding(opener(path), path) if opener else path.open("rb")
+    if start.startswith(b"\x1f\x8b"):
+        return cast("IO[bytes]", gzip.open(path)), False
+    if start.startswith(b"BZh"):
+        return cast("IO[bytes]", bz2.open(path)), False
+    if start == b"\xfd7zXZ\x00":
+        return cast("IO[bytes]", _XzFile(path)), False
+    return path.open("rb"), True

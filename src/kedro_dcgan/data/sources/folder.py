@@ -1,4 +1,7 @@
-"""A folder, nested as may be. Regular files are read; everything else is named and left alone."""
+r"""A folder with any depth of subfolders. Regular files are read; everything else is listed with a reason and skipped.
+
+Paths are bytes on disk, and text in the manifest: `\xff` is a byte that is not UTF-8, `\\` a backslash.
+"""
 
 import errno
 import hashlib
@@ -8,48 +11,53 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kedro_dcgan.data.scan import Input
-from kedro_dcgan.data.sources.source import Limits
+from kedro_dcgan.data.sources.source import Input, Limits, label_of
 from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
-# Without the second, opening a pipe that took a file's place would wait for ever.
+# O_NONBLOCK: opening a pipe that took the place of a file would block.
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# What the system says of a disk that was removed.
+_DISK_ERRORS = (errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN)
+_IMAGE_SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
+
+# A path relative to the folder, and the reason why it cannot be read, if that is known from listing it.
+ListedPath = tuple[bytes, UnusableImageError | None]
 
 
 class FolderSource:
-    """All that lies below a folder, in the order of the bytes of the relative paths.
+    """All files below a folder, in the order of the bytes of their relative paths.
 
     Raises:
-        SourceError: on construction, if the folder may not be listed or there are too many files.
+        SourceError: on construction, if the folder cannot be listed or has too many files.
     """
 
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root, self._limits = os.fsencode(root), limits
-        # Memory: a path is kept as bytes, and only the odd ones have an entry more.
-        self._odd: dict[bytes, UnusableImageError] = {}
+        # To save memory, paths are bytes, and only paths with a problem have an entry here.
+        self._problems: dict[bytes, UnusableImageError] = {}
         self._paths: list[bytes] = []
-        for path, problem in walk(self._root):
-            # A folder may have a row for its name already when it turns out that it may not be listed.
-            if path not in self._odd:
+        for path, problem in _walk(self._root):
+            # A folder named like an image is listed twice if it cannot be opened.
+            if path not in self._problems:
                 self._paths.append(path)
                 limits.require_count(len(self._paths))
             if problem:
-                self._odd[path] = problem
+                self._problems[path] = problem
         self._paths.sort()
         self.count = len(self._paths)
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Tell whether it is a folder."""
+        """Return whether it is a folder."""
         return path.is_dir()
 
     def blocks(self, size: int) -> Iterator["FolderBlock"]:
         """Yield the files, `size` at a time."""
         for start in range(0, self.count, size):
             names = tuple(self._paths[start : start + size])
-            odd = {name: self._odd[name] for name in names if name in self._odd}
-            yield FolderBlock(self._root, names, odd, self._limits.file_bytes)
+            problems = {name: self._problems[name] for name in names if name in self._problems}
+            yield FolderBlock(self._root, names, problems, self._limits.file_bytes)
 
 
 @dataclass(frozen=True)
@@ -58,22 +66,22 @@ class FolderBlock:
 
     root: bytes
     names: tuple[bytes, ...]
-    odd: Mapping[bytes, UnusableImageError]
-    most_bytes: int
+    problems: Mapping[bytes, UnusableImageError]
+    max_bytes: int
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths as people and manifests can read them."""
-        return tuple(readable(name) for name in self.names)
+        """The paths as text, unique for each name."""
+        return tuple(name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace") for name in self.names)
 
     def fingerprint(self) -> str:
-        """Hash names, sizes and times of change: of the content, which a copy may keep, and of the file itself."""
+        """Hash names, sizes, and the times when content and inode changed: a copy may keep the former."""
         hasher = hashlib.sha256()
         for name in self.names:
             try:
                 status = os.lstat(os.path.join(self.root, name))  # noqa: PTH118  (bytes)
-                changed = status.st_mtime_ns, status.st_ctime_ns
-                hasher.update(b"%s\0%d\0%d\0%d\0" % (name, status.st_size, *changed))
+                times = status.st_mtime_ns, status.st_ctime_ns
+                hasher.update(b"%s\0%d\0%d\0%d\0" % (name, status.st_size, *times))
             except OSError:
                 hasher.update(b"%s\0gone\0" % name)
         return hasher.hexdigest()
@@ -85,29 +93,27 @@ class FolderBlock:
             SourceError: if the folder itself is gone.
         """
         for name, path in zip(self.names, self.paths, strict=True):
-            label = path.rpartition("/")[0] or None
-            problem = self.odd.get(name)
-            data = b""
+            problem, data = self.problems.get(name), b""
             if problem is None:
                 try:
-                    data = _read_file(os.path.join(self.root, name), self.most_bytes)  # noqa: PTH118  (bytes)
+                    data = _read_file(os.path.join(self.root, name), self.max_bytes)  # noqa: PTH118  (bytes)
                 except UnusableImageError as error:
                     problem = error
                 except OSError as error:
-                    refuse_if_gone(self.root, error)
-                    problem = unreadable(error)
-            yield Input(path, data, label, problem)
+                    _require_folder(self.root, error)
+                    problem = _unreadable(error)
+            yield Input(path, data, label_of(path), problem)
 
 
-def _read_file(path: bytes, most_bytes: int) -> bytes:
+def _read_file(path: bytes, max_bytes: int) -> bytes:
     descriptor = os.open(path, _OPEN)
     try:
         status = os.fstat(descriptor)
         # It may have been replaced since the folder was listed.
         if not stat.S_ISREG(status.st_mode):
             raise UnusableImageError(Reason.NOT_A_FILE)
-        if status.st_size > most_bytes:
-            raise UnusableImageError(Reason.TOO_LARGE, f"{status.st_size:,} bytes, limit {most_bytes:,}")
+        if status.st_size > max_bytes:
+            raise UnusableImageError(Reason.TOO_LARGE, f"{status.st_size:,} bytes, limit {max_bytes:,}")
         data = os.read(descriptor, status.st_size + 1)
         while len(data) < status.st_size and (part := os.read(descriptor, status.st_size + 1 - len(data))):
             data += part
@@ -118,93 +124,77 @@ def _read_file(path: bytes, most_bytes: int) -> bytes:
     return data
 
 
-# TODO(merge) sources.listing
-
-_GONE = (errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN)
-_IMAGE_SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
-
-Listed = tuple[bytes, UnusableImageError | None]
-
-
-def walk(root: bytes) -> Iterator[Listed]:
-    """Yield each path below a folder, in any order, and what is wrong with it, if that is known already.
+def _walk(root: bytes) -> Iterator[ListedPath]:
+    """Yield each path below a folder, in any order.
 
     Raises:
-        SourceError: if the folder itself may not be listed, or is gone.
+        SourceError: if the folder itself cannot be listed, or is gone.
     """
     # Not recursive: a hostile tree may be deeper than Python's stack.
-    waiting = [b""]
-    while waiting:
-        prefix = waiting.pop()
+    pending = [b""]
+    while pending:
+        prefix = pending.pop()
         try:
             with os.scandir(root + b"/" + prefix) as entries:
                 for entry in entries:
-                    yield from _listed(entry, prefix, waiting)
+                    yield from _list_entry(entry, prefix, pending)
         except OSError as error:
             if not prefix:
-                raise _may_not_be_listed(root, error) from None
-            refuse_if_gone(root, error)
-            yield prefix[:-1], unreadable(error)
+                raise SourceError(
+                    f"`{os.fsdecode(root)}` must be a folder that you may list ({error.strerror}). "
+                    "Allow it with chmod u+rx, or copy the folder."
+                ) from None
+            _require_folder(root, error)
+            yield prefix[:-1], _unreadable(error)
 
 
-def readable(path: bytes) -> str:
-    r"""Return a path as people and manifests can read it, another one for each: `\xff` is a byte, `\\` a backslash."""
-    return path.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-
-
-def unreadable(error: OSError) -> UnusableImageError:
-    """Return the reason that the operating system gives, as a row has it."""
-    return UnusableImageError(Reason.UNREADABLE, str(error.strerror))
-
-
-def refuse_if_gone(root: bytes, error: OSError) -> None:
-    """Tell an error of one file from that of a disk that was taken away.
-
-    Raises:
-        SourceError: if the folder is not there any more, or is empty as a mount point is.
-    """
-    try:
-        with os.scandir(root) as entries:
-            there = any(entries)
-    except OSError:
-        there = False
-    if not there or error.errno in _GONE:
-        raise SourceError(
-            f"`{os.fsdecode(root)}` must be there until all of it is read (it has gone: {error.strerror}). "
-            "Put it back and run the same command: finished shards are kept."
-        ) from None
-
-
-def _listed(entry: os.DirEntry[bytes], prefix: bytes, waiting: list[bytes]) -> Iterator[Listed]:
+def _list_entry(entry: os.DirEntry[bytes], prefix: bytes, pending: list[bytes]) -> Iterator[ListedPath]:
     path = prefix + entry.name
     try:
         is_folder = entry.is_dir(follow_symlinks=False)
         problem = _problem(entry, is_folder)
     except OSError as error:
-        yield path, unreadable(error)
+        yield path, _unreadable(error)
         return
     if problem or not is_folder:
         yield path, problem
     if is_folder and not entry.name.startswith(b"."):
-        waiting.append(path + b"/")
+        pending.append(path + b"/")
 
 
 def _problem(entry: os.DirEntry[bytes], is_folder: bool) -> UnusableImageError | None:
     if entry.name.startswith(b"."):
-        return UnusableImageError(Reason.HIDDEN, "a folder, not looked into" if is_folder else "")
+        return UnusableImageError(Reason.HIDDEN, "a folder, not searched" if is_folder else "")
     if entry.is_symlink():
         target = os.readlink(entry.path).decode("utf-8", "backslashreplace")  # noqa: PTH115  (bytes)
         return UnusableImageError(Reason.LINK, f"points to {target}")
     if is_folder:
-        named = entry.name.lower().endswith(_IMAGE_SUFFIXES)
-        return UnusableImageError(Reason.NOT_A_FILE, "a folder") if named else None
-    return None if entry.is_file(follow_symlinks=False) else UnusableImageError(Reason.NOT_A_FILE, _kind(entry))
-
-
-def _kind(entry: os.DirEntry[bytes]) -> str:
+        looks_like_image = entry.name.lower().endswith(_IMAGE_SUFFIXES)
+        return UnusableImageError(Reason.NOT_A_FILE, "a folder") if looks_like_image else None
+    if entry.is_file(follow_symlinks=False):
+        return None
     mode = entry.stat(follow_symlinks=False).st_mode
-    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+    kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+    return UnusableImageError(Reason.NOT_A_FILE, kind)
 
 
-def _may_not_be_listed(root: bytes, error: OSError) -> SourceError:
-    return SourceError(f"`{os.fsdecode(root)}` must be a folder that may be listed ({error.strerror}). Change that.")
+def _unreadable(error: OSError) -> UnusableImageError:
+    return UnusableImageError(Reason.UNREADABLE, str(error.strerror))
+
+
+def _require_folder(root: bytes, error: OSError) -> None:
+    """Distinguish an error of one file from a disk that was removed.
+
+    Raises:
+        SourceError: if the folder is gone, or is empty like a mount point.
+    """
+    try:
+        with os.scandir(root) as entries:
+            exists = any(entries)
+    except OSError:
+        exists = False
+    if not exists or error.errno in _DISK_ERRORS:
+        raise SourceError(
+            f"`{os.fsdecode(root)}` must be there until all of it is read (it is gone: {error.strerror}). "
+            "Put it back and run the same command: finished shards are kept."
+        ) from None

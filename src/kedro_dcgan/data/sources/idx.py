@@ -1,7 +1,7 @@
-"""IDX files of images, MNIST's format: one of any name, or a folder of nothing but `*-ubyte` files, gzipped or not.
+"""IDX files of images, the format of MNIST: one file of any name, or a folder of only `*-ubyte` files, gzipped or not.
 
-The format: 0x00000803, then count, height and width, all big-endian 32 bits, then the pixels; labels
-the same with 0x00000801 and count (LeCun, Cortes and Burges, The MNIST database).
+An image file has the magic number 0x00000803, then count, height and width, all big-endian 32 bits, then the pixels.
+A label file has 0x00000801, then the count, then one byte per label (LeCun, Cortes and Burges, The MNIST database).
 """
 
 import contextlib
@@ -13,18 +13,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from kedro_dcgan.data.scan import Input
-from kedro_dcgan.data.sources.source import Limits, MemoryBlock, as_ppm, in_blocks, may_not_be_read
+from kedro_dcgan.data.sources.source import (
+    Input,
+    Limits,
+    MemoryBlock,
+    as_ppm,
+    gather_blocks,
+    permission_error,
+    stamp_files,
+)
 from kedro_dcgan.errors import SourceError
 
 _IMAGES, _LABELS = 0x0803, 0x0801
+_HEADER_BYTES = 16
+_MAX_PIXELS = 100_000_000
 
 
 class IdxSource:
-    """The images of IDX files, in the order of the files' names; labels come from `…-labels-idx1-ubyte` beside them.
+    """The images of IDX files, in the order of the file names; labels come from `…-labels-idx1-ubyte` beside them.
 
     Raises:
-        SourceError: on construction, if a header is damaged or claims more than there is.
+        SourceError: on construction, if a header is damaged or claims more than the file holds.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
@@ -34,10 +43,10 @@ class IdxSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Tell whether it is an IDX file of images, or a folder of them; hidden files and links in it do not count.
+        """Return whether it is an IDX file of images, or a folder of them; hidden files and links in it are ignored.
 
         Raises:
-            SourceError: if it may not be read.
+            SourceError: if this user may not read it.
         """
         return bool(_image_files(path))
 
@@ -45,23 +54,23 @@ class IdxSource:
         """Yield the images, `size` at a time, as PGM.
 
         Raises:
-            SourceError: if a file ends too soon or changes, or has other labels than images.
+            SourceError: if a file is cut off or changes, or has a label file of another length.
         """
-        return in_blocks((item for file in self._files for item in _images(file)), size, self._files)
+        return gather_blocks((item for file in self._files for item in _images(file)), size, stamp_files(self._files))
 
 
 def _image_files(path: Path) -> list[Path]:
-    files = _files_of_a_folder(path) if path.is_dir() else [path] if path.is_file() else []
+    files = _list_folder(path) if path.is_dir() else [path] if path.is_file() else []
     kinds = {file: _magic(file) for file in files}
     if not all(kind in (_IMAGES, _LABELS) for kind in kinds.values()):
         return []
     images = [file for file, kind in kinds.items() if kind == _IMAGES]
-    # torchvision leaves the gzipped files beside the plain ones.
+    # torchvision keeps the gzipped files beside the plain ones.
     return [file for file in images if file.suffix != ".gz" or file.with_suffix("") not in images]
 
 
-def _files_of_a_folder(folder: Path) -> list[Path]:
-    """Return all that is in a folder of IDX files, or nothing where there is something else: a folder of photos."""
+def _list_folder(folder: Path) -> list[Path]:
+    """Return the files of a folder, or nothing if one of them is not an IDX file by its name."""
     files = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -78,13 +87,13 @@ def _images(file: Path) -> Iterator[Input]:
     labels = _labels(file, count)
     name = file.name.removesuffix(".gz")
     with _reading(file) as stream:
-        stream.read(16)
+        stream.read(_HEADER_BYTES)
         for number in range(count):
             pixels = stream.read(height * width)
             if len(pixels) < height * width:
                 raise _damaged(file, f"it ends after {number:,} of {count:,} images")
             yield Input(f"{name}/{number:08d}", as_ppm(pixels, width, height), labels[number] if labels else None)
-        # There gzip has its checksum.
+        # The checksum of gzip comes after the last image.
         stream.read(1)
 
 
@@ -104,14 +113,14 @@ def _labels(file: Path, count: int) -> list[str] | None:
 
 def _header(file: Path) -> tuple[int, int, int]:
     with _reading(file) as stream:
-        start, is_gzip = stream.read(16), isinstance(stream, gzip.GzipFile)
-    if len(start) < 16:
+        start, is_gzip = stream.read(_HEADER_BYTES), isinstance(stream, gzip.GzipFile)
+    if len(start) < _HEADER_BYTES:
         raise _damaged(file, "it ends within its header")
     _, count, height, width = struct.unpack(">IIII", start)
-    # Hostile numbers: nothing may be allocated for what they claim.
-    if not 0 < height * width <= 100_000_000:
+    # A hostile header must not decide how much memory is allocated.
+    if not 0 < height * width <= _MAX_PIXELS:
         raise _damaged(file, f"it claims images of {width}x{height}")
-    if not is_gzip and file.stat().st_size < 16 + count * height * width:
+    if not is_gzip and file.stat().st_size < _HEADER_BYTES + count * height * width:
         raise _damaged(file, f"it ends before the last of {count:,} images of {width}x{height}")
     return count, height, width
 
@@ -121,7 +130,7 @@ def _magic(file: Path) -> int:
         with _open(file) as stream:
             return int.from_bytes(stream.read(4), "big")
     except PermissionError:
-        raise may_not_be_read(file) from None
+        raise permission_error(file) from None
     except (OSError, EOFError, zlib.error):
         return -1
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from kedro_dcgan.data.decode import open_image, read_pixels, strict_pillow
-from kedro_dcgan.data.orientation import set_upright
-from kedro_dcgan.data.scan import Input
-from kedro_dcgan.data.sources import Limits, Source, open_source
+from kedro_dcgan.data.sources import Input, Limits, Source, open_source
+from kedro_dcgan.data.transforms import set_upright
 from kedro_dcgan.errors import DataError, SourceError, UnusableImageError
 from kedro_dcgan.evaluation.comparison import feature_set
 from kedro_dcgan.evaluation.features import Collector, FeatureExtractor

@@ -1,9 +1,8 @@
-"""Read every file of the source once: judge it, prepare it, and write down what it is."""
+"""Read every file of the source once, prepare the usable images, and record a verdict for each file."""
 
 import logging
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,11 +10,18 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
-from kedro_dcgan.data.manifest import COLUMNS, advise, complete_manifest, count_look_alikes, summarise
-from kedro_dcgan.data.orientation import Region
-from kedro_dcgan.data.scan import Block, Preparation, ScannedBlock, ScanTask, scan_block
-from kedro_dcgan.data.shards import ImageShards, Scan, images_per_block, images_per_shard
-from kedro_dcgan.data.sources import Limits, Source
+from kedro_dcgan.data.manifest import COLUMNS, advise, complete_manifest, count_near_duplicates, summarise
+from kedro_dcgan.data.scan import (
+    Preparation,
+    ScannedBlock,
+    ScanTask,
+    images_per_block,
+    images_per_shard,
+    scan_block,
+)
+from kedro_dcgan.data.shard_writer import Scan
+from kedro_dcgan.data.shards import ImageShards
+from kedro_dcgan.data.sources import Block, ImageSources, Limits
 from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED
 from kedro_dcgan.data.workers import map_in_order
@@ -30,35 +36,22 @@ logger = logging.getLogger(__name__)
 _SHOWN_ACCEPTED, _SHOWN_SKIPPED = 128, 48
 
 
-class Boxes(Protocol):
-    """Boxes by path."""
-
-    sha256: str
-
-    def of(self, paths: Iterable[str]) -> dict[str, Region]: ...
-
-
-class Sources(Protocol):
-    """Opens the source, and the file of boxes, that parameters name."""
-
-    def open(self, source: str, limits: Limits) -> Source: ...
-    def boxes(self, file: str) -> Boxes: ...
-
-
-def scan_images(raw_images: Sources, ingestion: IngestionParameters, preprocessing: PreprocessingParameters) -> Scan:
-    """Return the images of the source as a scan: each is read once, when the scan is stored.
+def scan_images(
+    raw_images: ImageSources, ingestion: IngestionParameters, preprocessing: PreprocessingParameters
+) -> Scan:
+    """Return a lazy scan of the source: each file is read once, when the scan is stored.
 
     Raises:
-        SourceError: if the source or the boxes cannot be opened; or, while the scan is stored, if the source goes.
+        SourceError: if the source or the boxes cannot be opened; while the scan is stored, if the source goes away.
     """
     source = raw_images.open(ingestion.source, limits_of(ingestion))
     boxes = raw_images.boxes(preprocessing.crop.boxes) if preprocessing.crop.boxes else None
     size, channels = preprocessing.image_size, preprocessing.channels
-    preparation = preparation_of(ingestion, preprocessing, boxes.sha256 if boxes else None)
+    preparation = _preparation(ingestion, preprocessing, boxes.sha256 if boxes else None)
     workers = usable_cores() if ingestion.workers == "auto" else ingestion.workers
 
     def run(blocks: Iterable[Block], done: int) -> Iterator[ScannedBlock]:
-        tasks = (ScanTask(block, boxes.of(block.paths) if boxes else None) for block in blocks)
+        tasks = (ScanTask(block, boxes.find(block.paths) if boxes else None) for block in blocks)
         scanned = map_in_order(partial(scan_block, preparation=preparation), tasks, workers, ingestion.engine)
         return track(scanned, "ingestion", source.count, lambda block: len(block.records), done)
 
@@ -76,7 +69,7 @@ def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) ->
     """Return the manifest: a row for each input with hash, verdict and split.
 
     Raises:
-        DataError: if look-alikes are wanted and the shards were made without perceptual hashes.
+        DataError: if near-duplicates are to be found and the shards were made without perceptual hashes.
     """
     near = ingestion.near_duplicates
     if near.action != "keep" and not image_shards.preparation.perceptual_hash:
@@ -93,8 +86,8 @@ def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) ->
         near.most_bits,
     )
     logger.info("ingestion     %s", summarise(manifest))
-    if alike := count_look_alikes(manifest):
-        logger.info("              %d look like another image and are in its split", alike)
+    if count := count_near_duplicates(manifest):
+        logger.info("              %d near-duplicates of another image, in the same split", count)
     for advice in advise(manifest, image_shards.preparation.image_size):
         logger.info("              %s", advice)
     return manifest
@@ -103,28 +96,32 @@ def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) ->
 def report_dataset(
     image_shards: ImageShards, manifest: pd.DataFrame, ingestion: IngestionParameters
 ) -> tuple[Image.Image, Image.Image, Figure, str]:
-    """Return what people look at: contact sheets of accepted and of skipped images, the sizes, and a page of all."""
+    """Return the reports: contact sheets of accepted and of skipped images, a chart of the sizes, and the page."""
     preparation = image_shards.preparation
     accepted = manifest.loc[manifest["verdict"] == ACCEPTED, "row"].to_numpy(dtype=np.int64)
     shown = np.random.default_rng(0).permutation(len(accepted))[:_SHOWN_ACCEPTED]
-    kept = draw_accepted(image_shards.rows(accepted[shown]))
-    left_out = draw_skipped(_skipped_tiles(image_shards, manifest))
+    accepted_sheet = draw_accepted(image_shards.rows(accepted[shown]))
+    skipped_sheet = draw_skipped(_skipped_tiles(image_shards, manifest))
     sizes = draw_sizes(manifest, preparation.min_size)
-    pictures: dict[str, Image.Image | Figure] = {"accepted": kept, "skipped": left_out, "sizes": sizes}
+    pictures: dict[str, Image.Image | Figure] = {
+        "accepted": accepted_sheet,
+        "skipped": skipped_sheet,
+        "sizes": sizes,
+    }
     near = ingestion.near_duplicates.action
     page = write_page(manifest, image_shards.source, preparation.image_size, near, pictures)
-    return kept, left_out, sizes, page
+    return accepted_sheet, skipped_sheet, sizes, page
 
 
 def _skipped_tiles(image_shards: ImageShards, manifest: pd.DataFrame) -> list[SkippedTile]:
     skipped = manifest[manifest["verdict"] == SKIPPED]
-    # Few: the shards keep no more than a sheet can show of each reason.
+    # These are few: the shards keep no more thumbnails of each reason than one sheet shows.
     pictured = image_shards.read_records(["path", "thumbnail"]).dropna().drop_duplicates("path")
     thumbnails = pictured.set_index("path")["thumbnail"]
-    # All reasons in turn, those with a picture first.
+    # Show all reasons in turn, inputs with a picture first.
     shown = skipped.assign(
-        without_picture=~(skipped["path"].isin(thumbnails.index) | skipped["row"].notna()),
-    ).sort_values(["without_picture", "path"])
+        has_no_picture=~(skipped["path"].isin(thumbnails.index) | skipped["row"].notna()),
+    ).sort_values(["has_no_picture", "path"])
     turn = shown.groupby("reason").cumcount()
     shown = shown.assign(turn=turn).sort_values(["turn", "reason"]).head(_SHOWN_SKIPPED)
     tiles = []
@@ -135,24 +132,24 @@ def _skipped_tiles(image_shards: ImageShards, manifest: pd.DataFrame) -> list[Sk
 
 
 def limits_of(ingestion: IngestionParameters) -> Limits:
-    """Return what a source may hold."""
+    """Return the limits of a source."""
     return Limits(ingestion.max_file_megabytes * 1_000_000, ingestion.max_files)
 
 
-def preparation_of(
+def _preparation(
     ingestion: IngestionParameters, preprocessing: PreprocessingParameters, boxes_sha256: str | None
 ) -> Preparation:
-    """Return everything that decides what an input becomes."""
+    """Return everything that determines what an input becomes."""
     return Preparation(
-        preprocessing.image_size,
-        preprocessing.channels,
-        preprocessing.resample,
-        Crop(preprocessing.crop.mode, preprocessing.crop.side),
-        preprocessing.background,
-        ingestion.min_size or preprocessing.image_size,
-        ingestion.max_pixels,
-        limits_of(ingestion).file_bytes,
-        ingestion.near_duplicates.action != "keep",
-        preprocessing.crop.boxes,
-        boxes_sha256,
+        image_size=preprocessing.image_size,
+        channels=preprocessing.channels,
+        resample=preprocessing.resample,
+        crop=Crop(preprocessing.crop.mode, preprocessing.crop.side),
+        background=preprocessing.background,
+        min_size=ingestion.min_size or preprocessing.image_size,
+        max_pixels=ingestion.max_pixels,
+        max_file_bytes=limits_of(ingestion).file_bytes,
+        perceptual_hash=ingestion.near_duplicates.action != "keep",
+        boxes=preprocessing.crop.boxes,
+        boxes_sha256=boxes_sha256,
     )

@@ -1,4 +1,4 @@
-"""Files of any kind -> shards of prepared images, and a manifest of what became of each file."""
+"""Files of any kind -> shards of prepared images, and a manifest with a verdict for each file."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -24,7 +24,7 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(
                 report_dataset,
                 inputs=["image_shards", "manifest", "params:ingestion"],
-                # The page last: when it is there, a run may be stopped for what it shows.
+                # The page is saved last: the hook that may stop the run refers to it.
                 outputs=["accepted_images", "skipped_images", "image_sizes", "dataset_report"],
                 name="report_dataset",
             ),

@@ -1,4 +1,4 @@
-"""Make of shards and manifest the dataset that training sees: which images, in which split, in which order."""
+"""Select the dataset for training from the shards and the manifest: which images, in which split, in which order."""
 
 import logging
 
@@ -12,26 +12,28 @@ from kedro_dcgan.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-_REMEDY = "Ingest again, with the options that you want: kedro run --pipelines=ingestion,preprocessing."
+_REMEDY = "Ingest again with the options that you want: kedro run --pipelines=ingestion,preprocessing."
 
 
 def prepare_images(
     image_shards: ImageShards, manifest: pd.DataFrame, preprocessing: PreprocessingParameters
 ) -> PreparedImages:
-    """Return the accepted images of the manifest as the dataset; no pixel is touched.
+    """Return the accepted images of the manifest as the dataset; the pixels stay as they are.
 
     Raises:
-        DataError: if the shards were made with other parameters, or from other files than the manifest.
+        DataError: if the shards were made with other parameters, or the manifest from other shards.
     """
-    _require_equal_parameters(image_shards.preparation, preprocessing)
+    preparation = image_shards.preparation
+    _require_equal_parameters(preparation, preprocessing)
     columns = ["path", "sha256", "row"]
     records = image_shards.read_records(columns).sort_values("path", ignore_index=True)
     if not records.astype(object).equals(manifest[columns].astype(object)):
-        raise DataError(f"the manifest must be that of the image shards (it is of other files). {_REMEDY}")
-    images = select(image_shards, manifest, _name_of_transform(image_shards.preparation))
-    colours = "grey" if images.channels == 1 else "RGB"
+        raise DataError(f"the manifest must be that of the image shards (it is from other files). {_REMEDY}")
+    crop, size, channels = preparation.crop, preparation.image_size, preparation.channels
+    transform = f"{size}x{channels} {preparation.resample} {crop.mode} {crop.side} {preparation.background}"
+    images = select(image_shards, manifest, transform)
+    colours, shards = "grey" if channels == 1 else "RGB", len(images.shards)
     counts = " · ".join(f"{split} {images.count(split):,}" for split in SPLITS)
-    size, shards = images.image_size, len(images.shards)
     logger.info(
         "preprocessing %dx%d %s, uint8, %d shard%s, digest %s · %s",
         *(size, size, colours, shards, "" if shards == 1 else "s", images.digest, counts),
@@ -39,7 +41,7 @@ def prepare_images(
     return images
 
 
-def _require_equal_parameters(made_with: Preparation, asked: PreprocessingParameters) -> None:
+def _require_equal_parameters(made_with: Preparation, requested: PreprocessingParameters) -> None:
     stored = {
         "image_size": made_with.image_size,
         "channels": made_with.channels,
@@ -49,16 +51,13 @@ def _require_equal_parameters(made_with: Preparation, asked: PreprocessingParame
         "crop.side": made_with.crop.side,
         "crop.boxes": made_with.boxes,
     }
-    wanted = {**asked.model_dump(), **{f"crop.{name}": value for name, value in asked.crop.model_dump().items()}}
+    wanted = {
+        **requested.model_dump(),
+        **{f"crop.{name}": value for name, value in requested.crop.model_dump().items()},
+    }
     for name, value in stored.items():
         if wanted[name] != value:
             raise DataError(
                 f"`preprocessing.{name}` must be the one that the image shards were made with ({value}; "
                 f"got {wanted[name]}). {_REMEDY}"
             )
-
-
-def _name_of_transform(preparation: Preparation) -> str:
-    crop = preparation.crop
-    size = f"{preparation.image_size}x{preparation.channels}"
-    return f"{size} {preparation.resample} {crop.mode} {crop.side} {preparation.background}"

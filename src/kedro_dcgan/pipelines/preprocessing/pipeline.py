@@ -1,4 +1,4 @@
-"""Shards and manifest -> the dataset that training sees."""
+"""Shards and manifest -> the dataset for training."""
 
 from kedro.pipeline import Node, Pipeline
 

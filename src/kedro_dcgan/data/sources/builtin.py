@@ -1,4 +1,8 @@
-"""A dataset that torchvision knows, by name: `torchvision:CIFAR10`. It is downloaded by torchvision, once."""
+"""Datasets that come with other packages: the digits of scikit-learn, and the datasets of torchvision by name.
+
+The digits become a folder of PNG files, so that they take the same path as a user's own images. `torchvision:CIFAR10`
+names a dataset that torchvision downloads once.
+"""
 
 import contextlib
 import functools
@@ -9,16 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kedro_dcgan.data.scan import Input
-from kedro_dcgan.data.sources.source import Limits, as_ppm
+import numpy as np
+from PIL import Image
+
+from kedro_dcgan.data.sources.source import Input, Limits, as_ppm
 from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import SourceError, UnusableImageError
+from kedro_dcgan.storage import atomic_folder
 
+DIGITS = "data/01_raw/digits"
 FOLDER = "data/01_raw/torchvision"
 
 _TRAIN_AND_TEST: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
 _SPLITS: tuple[dict[str, Any], ...] = ({"split": "train"}, {"split": "test"})
-# All that a dataset holds: which image goes into which of our splits follows from its content.
+# All parts of each dataset are read: our splits depend on the content of the images alone.
 PARTS: dict[str, tuple[dict[str, Any], ...]] = {
     "MNIST": _TRAIN_AND_TEST,
     "FashionMNIST": _TRAIN_AND_TEST,
@@ -36,8 +44,32 @@ PARTS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 
 
+def write_digits(folder: Path) -> int:
+    """Write the digits as PNG files into `folder` and return their number."""
+    with atomic_folder(folder) as temporary:
+        count = 0
+        for path, image in embedded_digits():
+            target = temporary / path
+            target.parent.mkdir(exist_ok=True)
+            # Uncompressed: the bytes, and with them hashes and splits, are then the same on every machine.
+            Image.fromarray(image).save(target, compress_level=0)
+            count += 1
+    return count
+
+
+def embedded_digits() -> Iterator[tuple[str, np.ndarray]]:
+    """Yield `(relative path, grey uint8 image (8, 8))` for each digit; the path is `class/number`: `7/0042.png`."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    # The scans have 17 grey levels, 0 to 16: spread them over 0 to 255.
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    for number, (image, label) in enumerate(zip(images, digits.target, strict=True)):
+        yield f"{label}/{number:04d}.png", image
+
+
 class TorchvisionSource:
-    """The images of all parts of a dataset.
+    """The images of all parts of a torchvision dataset.
 
     Raises:
         SourceError: on construction, if the name is unknown or the download fails.
@@ -54,13 +86,13 @@ class TorchvisionSource:
         self._name, self._root = name, str(project / FOLDER)
         Path(self._root).mkdir(parents=True, exist_ok=True)
         try:
-            # torchvision draws bars and lists mirrors; the answer here is one line.
+            # torchvision prints progress bars and lists mirrors.
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 lengths = [len(_open(name, self._root, part, download=True)) for part in range(len(PARTS[name]))]
-        except Exception as error:  # URLError, RuntimeError, OSError: whatever each dataset raises without a network.
+        except Exception as error:  # Without a network each dataset raises another type.
             raise SourceError(
                 f"`{self.PREFIX}{name}` must be downloaded, or be in {self._root} already "
-                f"(torchvision says: {type(error).__name__}: {' '.join(str(error).split())[:300]}). "
+                f"(torchvision: {type(error).__name__}: {' '.join(str(error).split())[:300]}). "
                 "Check the network and run again, or pass a folder or an archive of your own."
             ) from None
         self._inputs = [(part, number) for part, length in enumerate(lengths) for number in range(length)]
@@ -83,7 +115,7 @@ class TorchvisionBlock:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Made-up paths: the part and the number in it."""
+        """Artificial paths: the part and the number in it."""
         return tuple(f"{_part_name(self.name, part)}/{number:08d}" for part, number in self.numbers)
 
     def fingerprint(self) -> str:
@@ -96,7 +128,7 @@ class TorchvisionBlock:
             dataset = _part(self.name, self.root, part)
             try:
                 image, target = dataset[number]
-            except Exception as error:  # Some decode files, with whatever their libraries raise.
+            except Exception as error:  # Some datasets decode files, with errors of any type.
                 problem = UnusableImageError(Reason.CORRUPT, f"{type(error).__name__}: {error}"[:200])
                 yield Input(path, problem=problem)
                 continue
@@ -107,7 +139,7 @@ class TorchvisionBlock:
 
 @functools.lru_cache(maxsize=3)
 def _part(name: str, root: str, part: int) -> Any:
-    # Once for each process: some are read into memory as a whole.
+    # Cached, since some datasets are read into memory as a whole.
     return _open(name, root, part, download=False)
 
 
@@ -123,9 +155,9 @@ def _part_name(name: str, part: int) -> str:
 
 
 def _label(dataset: Any, target: Any) -> str | None:
-    # STL10 has -1 for what has no label.
+    # STL10 labels unlabelled images -1.
     if not isinstance(target, int) or target < 0:
         return None
     names = getattr(dataset, "classes", None)
-    # Names of classes may hold `/`, which in a label stands for a folder.
+    # A class name may contain `/`, which in a label stands for a folder.
     return str(names[target]).replace("/", "-") if names and target < len(names) else str(target)

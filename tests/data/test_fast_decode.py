@@ -44,11 +44,11 @@ def assert_equal_to_pillow(data):
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 2, "quality": 30}])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_jpeg_gives_pillows_pixels(mode, options):
+def test_jpeg_pixels_equal_those_of_pillow(mode, options):
     assert_equal_to_pillow(encode(noise(mode), "JPEG", **options))
 
 
-def test_jpeg_in_grey_gives_pillows_luminance():
+def test_grey_jpeg_equals_the_luminance_of_pillow():
     data = encode(noise("RGB"), "JPEG")
     image = Image.open(io.BytesIO(data))
     image.draft("L", image.size)
@@ -56,11 +56,11 @@ def test_jpeg_in_grey_gives_pillows_luminance():
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_png_gives_pillows_pixels(mode):
+def test_png_pixels_equal_those_of_pillow(mode):
     assert_equal_to_pillow(encode(noise(mode)))
 
 
-def test_metadata_that_do_not_matter_are_passed_over():
+def test_irrelevant_metadata_is_ignored():
     png, jpeg = encode(noise("RGB")), encode(noise("RGB"), "JPEG", comment="a comment", dpi=(72, 72))
     assert_equal_to_pillow(with_chunk(png, chunk(b"gAMA", (10_000).to_bytes(4))))
     assert_equal_to_pillow(with_chunk(png, chunk(b"sBIT", b"\5\5\5")))
@@ -91,11 +91,11 @@ def test_metadata_that_do_not_matter_are_passed_over():
         b"",
     ],
 )
-def test_what_is_odd_is_left_to_pillow(data):
+def test_odd_files_are_left_to_pillow(data):
     assert read_plain_header(data) is None
 
 
-def test_a_segment_that_says_it_is_empty_does_not_hold_it_up():
+def test_empty_segment_does_not_cause_a_loop():
     data = encode(noise("RGB"), "JPEG")
     assert read_plain_header(data[:2] + b"\xff\xe0\0\0" + data[2:]) is None
 
@@ -108,7 +108,7 @@ def test_damaged_pixels_are_left_to_pillow():
     assert decode_plain(header, cut_off) is None
 
 
-def test_of_the_messy_files_it_decodes_none_that_pillow_would_refuse():
+def test_messy_files_that_pillow_refuses_are_not_decoded():
     for data in messy.contents().values():
         header = read_plain_header(data)
         if header is not None and header.width * header.height < 10**6 and decode_plain(header, data) is not None:

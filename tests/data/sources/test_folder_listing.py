@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from folders import items, open_folder, reasons, write
 
-from kedro_dcgan.data.sources import Limits, listing
+from kedro_dcgan.data.sources import Limits, folder
 from kedro_dcgan.errors import SourceError
 
 
-def test_folder_lists_nested_names_in_the_order_of_their_bytes(tmp_path):
+def test_folder_lists_nested_names_in_byte_order(tmp_path):
     names = [b"B.png", b"a.png", b"a/1.png", b"a/b/c/2.png", b"a0.png", "ä/3.png".encode(), b"\xff.png"]
     write(tmp_path, *reversed(names))
     found = items(open_folder(tmp_path), size=2)
@@ -23,7 +23,7 @@ def test_folder_lists_nested_names_in_the_order_of_their_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("order", [sorted, lambda entries, key: sorted(entries, key=key, reverse=True)])
-def test_folder_is_the_same_in_whatever_order_the_disk_lists_it(tmp_path, monkeypatch, order):
+def test_folder_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch, order):
     write(tmp_path, *(f"{letter}/{number}.png" for letter in "cab" for number in (2, 10, 1)))
     as_listed = [(block.paths, block.fingerprint()) for block in open_folder(tmp_path).blocks(4)]
     real = os.scandir
@@ -33,17 +33,17 @@ def test_folder_is_the_same_in_whatever_order_the_disk_lists_it(tmp_path, monkey
         with real(path) as entries:
             yield order(entries, key=lambda entry: entry.name)
 
-    monkeypatch.setattr(listing.os, "scandir", scandir)
+    monkeypatch.setattr(folder.os, "scandir", scandir)
     assert [(block.paths, block.fingerprint()) for block in open_folder(tmp_path).blocks(4)] == as_listed
 
 
-def test_folder_names_what_is_hidden_and_does_not_look_into_it(tmp_path):
+def test_hidden_files_and_folders_are_skipped(tmp_path):
     write(tmp_path, "a.png", ".hidden.png", ".git/b.png", "c/.DS_Store", "c/.d/e.png")
     hidden = dict.fromkeys([".hidden.png", ".git", "c/.DS_Store", "c/.d"], "hidden")
     assert reasons(tmp_path) == {"a.png": None, **hidden}
 
 
-def test_folder_names_links_and_follows_none(tmp_path):
+def test_links_are_listed_and_not_followed(tmp_path):
     root = tmp_path / "root"
     write(tmp_path, "outside/secret.png", "root/a.png")
     (root / "file.png").symlink_to(tmp_path / "outside/secret.png")
@@ -57,12 +57,12 @@ def test_folder_names_links_and_follows_none(tmp_path):
     assert found["dangling.png"].problem.detail == "points to nowhere"
 
 
-def test_folder_names_pipes_and_sockets_and_never_opens_them(tmp_path, monkeypatch):
+def test_pipes_and_sockets_are_listed_and_not_opened(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe.png")
     monkeypatch.chdir(tmp_path)  # a socket's path may not be long
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind("socket.png")
-    # Whoever opens the pipe to write waits until it is opened to read.
+    # Opening the pipe for writing blocks until it is opened for reading.
     writer = threading.Thread(target=lambda: os.close(os.open(tmp_path / "pipe.png", os.O_WRONLY)), daemon=True)
     writer.start()
     assert reasons(tmp_path) == {"pipe.png": "not_a_file", "socket.png": "not_a_file"}
@@ -71,19 +71,19 @@ def test_folder_names_pipes_and_sockets_and_never_opens_them(tmp_path, monkeypat
     os.close(os.open(tmp_path / "pipe.png", os.O_RDONLY | os.O_NONBLOCK))
 
 
-def test_folder_names_a_folder_that_is_called_as_an_image_and_reads_what_is_in_it(tmp_path):
+def test_folder_named_like_an_image_is_listed_and_read(tmp_path):
     write(tmp_path, "a.JPG/b.png")
     assert reasons(tmp_path) == {"a.JPG": "not_a_file", "a.JPG/b.png": None}
 
 
-def test_folder_escapes_names_that_are_not_utf8(tmp_path):
+def test_names_that_are_not_utf8_are_escaped(tmp_path):
     write(tmp_path, b"caf\xe9.jpg", b"d\xff/e.jpg")
     (first, second) = items(open_folder(tmp_path))
     assert (first.path, first.data) == ("caf\\xe9.jpg", b"content of caf\xe9.jpg")
     assert (second.path, second.label, second.problem) == ("d\\xff/e.jpg", "d\\xff", None)
 
 
-def test_folder_gives_names_that_look_alike_another_path_each(tmp_path):
+def test_names_that_are_escaped_alike_get_different_paths(tmp_path):
     names = [b"\\xff.png", b"\xff.png", b"\\\\xff.png", b"a\\/b.png"]
     write(tmp_path, *names)
     found = {item.data: item.path for item in items(open_folder(tmp_path))}
@@ -93,7 +93,7 @@ def test_folder_gives_names_that_look_alike_another_path_each(tmp_path):
     assert len(set(found.values())) == len(names)
 
 
-def test_folder_reads_trees_deeper_than_python_may_recurse(tmp_path):
+def test_tree_may_be_deeper_than_the_recursion_limit(tmp_path):
     folders = [tmp_path]
     for _ in range(1100):
         folders.append(folders[-1] / "d")
@@ -101,10 +101,10 @@ def test_folder_reads_trees_deeper_than_python_may_recurse(tmp_path):
     write(folders[-1], "a.png")
     (found,) = items(open_folder(tmp_path))
     assert found.path == "d/" * 1100 + "a.png"
-    # pytest removes folders by recursion.
+    # pytest removes folders recursively.
     (folders[-1] / "a.png").unlink()
-    for folder in reversed(folders[1:]):
-        folder.rmdir()
+    for path in reversed(folders[1:]):
+        path.rmdir()
 
 
 def test_folder_refuses_too_many_files(tmp_path):
@@ -114,7 +114,7 @@ def test_folder_refuses_too_many_files(tmp_path):
         open_folder(tmp_path, Limits(1000, files=10))
 
 
-def test_folder_goes_on_after_a_folder_that_may_not_be_listed(readable_by_some, become_nobody):
+def test_folder_without_permission_is_skipped(readable_by_some, become_nobody):
     write(readable_by_some, "a.png", "lost+found/b.png", "c/d.png", "e.jpg/f.png")
     for name in ("lost+found", "e.jpg"):
         (readable_by_some / name).chmod(0)
@@ -126,18 +126,18 @@ def test_folder_goes_on_after_a_folder_that_may_not_be_listed(readable_by_some, 
     assert (found["a.png"], found["c/d.png"]) == (None, None)
 
 
-def test_folder_that_may_not_be_listed_is_refused_as_a_source(readable_by_some, become_nobody):
+def test_source_folder_without_permission_is_refused(readable_by_some, become_nobody):
     write(readable_by_some, "a.png")
     readable_by_some.chmod(0o311)
     become_nobody()
-    with pytest.raises(SourceError, match=r"` must be a folder that may be listed \(Permission denied\)"):
+    with pytest.raises(SourceError, match=r"` must be a folder that you may list \(Permission denied\)"):
         open_folder(readable_by_some)
 
 
-def test_folder_goes_on_after_a_path_that_is_too_long(tmp_path, monkeypatch):
+def test_path_that_is_too_long_is_skipped(tmp_path, monkeypatch):
     write(tmp_path, "a.png")
     monkeypatch.chdir(tmp_path)
-    # Longer than the system takes in one piece: made, and removed, from within.
+    # Longer than the system accepts in one call: create and remove it step by step.
     for _ in range(20):
         Path("d" * 250).mkdir()
         os.chdir("d" * 250)
@@ -152,7 +152,7 @@ def test_folder_goes_on_after_a_path_that_is_too_long(tmp_path, monkeypatch):
     assert re.fullmatch(r"(d{250}/)+d{250}", deep.path)
 
 
-def test_folder_on_a_disk_that_goes_while_it_is_listed_is_refused(tmp_path, monkeypatch):
+def test_disk_that_is_removed_while_it_is_listed_is_refused(tmp_path, monkeypatch):
     write(tmp_path, "a.png", "b/c.png")
     real = os.scandir
 
@@ -161,6 +161,6 @@ def test_folder_on_a_disk_that_goes_while_it_is_listed_is_refused(tmp_path, monk
             raise OSError(errno.ESTALE, "Stale file handle")
         return real(path)
 
-    monkeypatch.setattr(listing.os, "scandir", scandir)
-    with pytest.raises(SourceError, match=r"must be there .* \(it has gone: Stale file handle\)"):
+    monkeypatch.setattr(folder.os, "scandir", scandir)
+    with pytest.raises(SourceError, match=r"must be there .* \(it is gone: Stale file handle\)"):
         open_folder(tmp_path)

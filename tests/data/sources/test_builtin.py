@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kedro_dcgan.data.sources import Limits, open_source, torchvision
+from kedro_dcgan.data.sources import Limits, builtin, open_source
 from kedro_dcgan.errors import SourceError
 
 LIMITS = Limits(file_bytes=1_000_000, files=1000)
@@ -20,7 +20,7 @@ CLASSES = ["7 - seven", "0 - zero", "9 - nine", "7 - seven"]
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    """Refuse every download at once: without a network the real attempt waits for as long as the machine likes."""
+    """Refuse every download at once; a real attempt without a network may take long."""
     attempts = []
 
     def urlopen(request, *_, **__):
@@ -33,7 +33,7 @@ def no_network(monkeypatch):
 
 @pytest.fixture
 def project(tmp_path):
-    """A project that has MNIST: four images to train with and four to test with."""
+    """A project with MNIST: four training and four test images."""
     raw = tmp_path / RAW
     raw.mkdir(parents=True)
     for part, images in (("train", TRAIN), ("t10k", TEST)):
@@ -51,30 +51,30 @@ def pixels(item):
     return np.asarray(Image.open(io.BytesIO(item.data), formats=["PPM"]))
 
 
-def test_torchvision_lists_what_it_knows(tmp_path):
+def test_unknown_dataset_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(
         SourceError, match=r"^`ingestion\.source` must name a known dataset [^\n]*\(got MINST\)[^\n]*$"
     ) as caught:
         open_source("torchvision:MINST", tmp_path, LIMITS)
-    assert str(caught.value).endswith(f"Known: {', '.join(torchvision.PARTS)}.")
+    assert str(caught.value).endswith(f"Known: {', '.join(builtin.PARTS)}.")
     assert not any(tmp_path.iterdir())
 
 
-def test_torchvision_knows_only_datasets_that_there_are():
+def test_all_known_datasets_exist_in_torchvision():
     from torchvision import datasets
 
-    assert all(issubclass(getattr(datasets, name), datasets.VisionDataset) for name in torchvision.PARTS)
+    assert all(issubclass(getattr(datasets, name), datasets.VisionDataset) for name in builtin.PARTS)
 
 
 @pytest.mark.parametrize("name", ["MNIST", "CIFAR10", "SVHN", "Flowers102"])
-def test_torchvision_says_in_one_line_that_there_is_no_network(tmp_path, capfd, no_network, name):
+def test_missing_network_is_reported_in_one_line(tmp_path, capfd, no_network, name):
     with pytest.raises(SourceError, match=rf"^`torchvision:{name}` must be downloaded[^\n]*no network[^\n]*\.$"):
         open_source(f"torchvision:{name}", tmp_path, LIMITS)
     assert no_network
     assert capfd.readouterr() == ("", "")
 
 
-def test_torchvision_reads_what_is_on_the_disk_without_a_network(project, no_network):
+def test_downloaded_dataset_is_read_without_a_network(project, no_network):
     source = open_source("torchvision:MNIST", project, LIMITS)
     blocks = list(source.blocks(3))
     found = [item for block in blocks for item in block.read()]
@@ -88,21 +88,21 @@ def test_torchvision_reads_what_is_on_the_disk_without_a_network(project, no_net
     assert no_network == []
 
 
-def test_torchvision_refuses_too_many_files(project):
+def test_dataset_with_too_many_images_is_refused(project):
     with pytest.raises(SourceError, match=r"at most `ingestion\.max_files` 7 files"):
         open_source("torchvision:MNIST", project, Limits(1000, 7))
 
 
-def test_torchvision_says_that_files_are_damaged(project):
+def test_damaged_download_is_refused(project):
     (project / RAW / "train-images-idx3-ubyte").write_bytes(b"text")
     with pytest.raises(SourceError, match=r"^`torchvision:MNIST` must be downloaded, or be in [^\n]*\.$"):
         open_source("torchvision:MNIST", project, LIMITS)
 
 
-def test_torchvision_block_is_read_in_another_process(project):
+def test_block_is_read_in_another_process(project):
     _, block = open_source("torchvision:MNIST", project, LIMITS).blocks(6)
-    torchvision._part.cache_clear()
-    # Forked, since a fresh process would import torch for seconds; what was open here is not open there.
+    builtin._part.cache_clear()
+    # Forked, since a fresh process would spend seconds on importing torch. The cache is empty there.
     with multiprocessing.get_context("fork").Pool(1) as pool:
         fingerprint, found = pool.apply(read_there, (pickle.dumps(block),))
     assert fingerprint == block.fingerprint()
@@ -121,13 +121,13 @@ def test_torchvision_block_is_read_in_another_process(project):
     ],
     ids=["slash", "unlabelled", "no names", "no name", "not a class"],
 )
-def test_torchvision_labels_are_names_of_classes(monkeypatch, classes, target, label):
+def test_labels_are_class_names(monkeypatch, classes, target, label):
     class Dataset(list):
         pass
 
     dataset = Dataset([(Image.new("RGBA", (2, 1), (1, 2, 3, 255)), target)])
     dataset.classes = classes
-    monkeypatch.setattr(torchvision, "_part", lambda *_: dataset)
-    (found,) = torchvision.TorchvisionBlock("STL10", "", ((0, 0),)).read()
+    monkeypatch.setattr(builtin, "_part", lambda *_: dataset)
+    (found,) = builtin.TorchvisionBlock("STL10", "", ((0, 0),)).read()
     assert (found.path, found.label) == ("train+unlabeled/00000000", label)
     assert pixels(found).tolist() == [[[1, 2, 3], [1, 2, 3]]]

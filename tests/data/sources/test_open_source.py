@@ -20,19 +20,19 @@ from kedro_dcgan.errors import SourceError
     ],
     ids=["nothing", "dangling", "file", "pipe", "folder"],
 )
-def test_source_says_what_is_wrong_with_a_path(tmp_path, make, problem):
+def test_invalid_path_is_refused_with_the_problem(tmp_path, make, problem):
     make(tmp_path / "images")
     with pytest.raises(SourceError, match=rf"^`ingestion.source` must [^\n]*images, {problem}\)[^\n]*$"):
         ImageSourceDataset(tmp_path).load().open("images", LIMITS)
 
 
 @pytest.mark.parametrize("name", ["~no_such_user/images", "x" * 5000])
-def test_source_refuses_a_name_that_cannot_be_a_path(tmp_path, name):
+def test_name_that_cannot_be_a_path_is_refused(tmp_path, name):
     with pytest.raises(SourceError, match=r"^`ingestion.source` must be a folder[^\n]*$"):
         ImageSourceDataset(tmp_path).load().open(name, LIMITS)
 
 
-def test_source_writes_the_embedded_digits_once(tmp_path):
+def test_digits_are_written_once(tmp_path):
     assert ImageSourceDataset(tmp_path).load().open("data/01_raw/digits", LIMITS).count == 1797
     first = tmp_path / "data/01_raw/digits/0/0000.png"
     written = first.stat().st_mtime_ns
@@ -42,17 +42,17 @@ def test_source_writes_the_embedded_digits_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.xz", "x-idx3-ubyte", "idx/x-idx3-ubyte", "x.jpg"])
-def test_source_that_may_not_be_read_is_refused(readable_by_some, become_nobody, name):
+def test_source_without_permission_is_refused(readable_by_some, become_nobody, name):
     path = readable_by_some / name
     path.parent.mkdir(exist_ok=True)
     hostile.good(path, {"a.png": b"a"}) if "." in name else path.write_bytes(b"\0\0\x08\x03")
     path.chmod(0)
     become_nobody()
-    with pytest.raises(SourceError, match=rf"^`{path}` must be [^\n]*\(it may not be read\)[^\n]*\.$"):
+    with pytest.raises(SourceError, match=rf"^`{path}` must be [^\n]*\(permission denied\)[^\n]*\.$"):
         ImageSourceDataset(readable_by_some).load().open(name.partition("/")[0], LIMITS)
 
 
-def test_source_of_photos_is_read_where_a_file_that_is_called_as_idx_may_not_be(readable_by_some, become_nobody):
+def test_unreadable_idx_file_does_not_stop_a_folder_of_photos(readable_by_some, become_nobody):
     for name in ("a.png", "x-idx3-ubyte"):
         (readable_by_some / name).write_bytes(b"text")
     (readable_by_some / "x-idx3-ubyte").chmod(0)

@@ -1,0 +1,217 @@
+"""Zip and tar archives. Members are read into memory one at a time, under limits; nothing is extracted to disk.
+
+The parent process reads an archive and sends the bytes to the workers. A damaged, encrypted or otherwise unusable
+member is skipped with a reason. A damaged table of contents or tar header makes the whole archive unusable.
+"""
+
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Self, cast
+
+from kedro_dcgan.data.sources.compressed import ForwardStream
+from kedro_dcgan.data.sources.source import (
+    Input,
+    Limits,
+    MemoryBlock,
+    SafeNames,
+    empty_source_error,
+    gather_blocks,
+    is_hidden,
+    label_of,
+    permission_error,
+    require_unchanged,
+    stamp_files,
+)
+from kedro_dcgan.data.verdicts import Reason
+from kedro_dcgan.errors import SourceError, UnusableImageError
+
+_ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError)
+# RecursionError: tarfile follows a chain of headers by recursion.
+_TAR_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RecursionError)
+# Encrypted, a patch of another file, strongly encrypted.
+_ENCRYPTED_FLAGS = 1 | 1 << 5 | 1 << 6
+# More than the headers of any real tar member; a hostile header claims terabytes.
+_MAX_HEADER_BYTES = 1_000_000
+
+
+class ZipSource:
+    """The members of a zip archive, in the order of their names.
+
+    Raises:
+        SourceError: on construction, if the archive cannot be read or has too many members.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._limits = limits
+        # Taken before the members are listed: blocks must be read from the same archive.
+        self._stamps = stamp_files([path])
+        try:
+            self._archive = zipfile.ZipFile(path)
+            members = [member for member in self._archive.infolist() if not member.filename.endswith("/")]
+            # Ten thousand members could share the same bytes, and expand to more than deflate alone allows.
+            claimed = sum(member.compress_size for member in members)
+            if claimed > path.stat().st_size:
+                raise zipfile.BadZipFile(f"its members claim {claimed:,} bytes: they overlap")
+        except _ZIP_DAMAGE as error:
+            raise SourceError(
+                f"`ingestion.source` must be a whole zip archive (got {path}: {error}). Copy or download it again."
+            ) from None
+        self.count = len(members)
+        limits.require_count(self.count)
+        names = SafeNames()
+        self._members = sorted(((names.make(member.filename), member) for member in members), key=lambda pair: pair[0])
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Return whether it is a zip archive, by its content, even if the archive was cut off."""
+        if not path.is_file():
+            return False
+        try:
+            with path.open("rb") as stream:
+                return stream.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(path)
+        except PermissionError:
+            raise permission_error(path) from None
+        except OSError:
+            return False
+
+    def blocks(self, size: int) -> Iterator[MemoryBlock]:
+        """Yield the members, `size` at a time.
+
+        Raises:
+            SourceError: if the archive changes.
+        """
+        require_unchanged(self._stamps)
+        return gather_blocks((self._read(path, member) for path, member in self._members), size, self._stamps)
+
+    def _read(self, path: str, member: zipfile.ZipInfo) -> Input:
+        try:
+            if is_hidden(path):
+                raise UnusableImageError(Reason.HIDDEN)
+            return Input(path, _read_zip_member(self._archive, member, self._limits.file_bytes), label_of(path))
+        except UnusableImageError as error:
+            return Input(path, label=label_of(path), problem=error)
+
+
+def _read_zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int) -> bytes:
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise UnusableImageError(Reason.LINK)
+    if member.flag_bits & _ENCRYPTED_FLAGS:
+        raise UnusableImageError(Reason.UNREADABLE, "encrypted")
+    # zipfile limits the memory of no other method.
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UnusableImageError(Reason.UNREADABLE, "compressed by another method than deflate: zip it again")
+    if member.file_size > max_bytes:
+        raise UnusableImageError(Reason.TOO_LARGE, f"{member.file_size:,} bytes, limit {max_bytes:,}")
+    try:
+        with archive.open(member) as stream:
+            # Without a size, zipfile would decompress all, whatever size the member claims.
+            data = stream.read(member.file_size + 1)
+        if len(data) != member.file_size:
+            raise zipfile.BadZipFile(f"{len(data):,} bytes in place of {member.file_size:,}")
+    except _ZIP_DAMAGE as error:
+        raise UnusableImageError(Reason.CORRUPT, f"{type(error).__name__}: {error}"[:200]) from None
+    return data
+
+
+class TarSource:
+    """The members of a tar archive, plain or compressed, in its own order; their number is known only at its end."""
+
+    count: int | None = None
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._path, self._limits = path, limits
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Return whether it is a tar archive, by its content."""
+        # Opening a pipe would block.
+        if not path.is_file():
+            return False
+        try:
+            with closing(ForwardStream(path, _MAX_HEADER_BYTES)) as stream:
+                _open_tar(stream)
+        except PermissionError:
+            raise permission_error(path) from None
+        except _TAR_DAMAGE:
+            return False
+        return True
+
+    def blocks(self, size: int) -> Iterator[MemoryBlock]:
+        """Yield the members, `size` at a time.
+
+        Raises:
+            SourceError: if the archive is empty, damaged, cut off or changed while it is read, or has too many members.
+        """
+        return gather_blocks(self._inputs(), size, stamp_files([self._path]))
+
+    def _inputs(self) -> Iterator[Input]:
+        names, count = SafeNames(), 0
+        try:
+            with closing(ForwardStream(self._path, _MAX_HEADER_BYTES)) as stream:
+                archive = _open_tar(stream)
+                while member := archive.next():
+                    # tarfile would keep all members and all global headers in memory.
+                    archive.members.clear()  # type: ignore[attr-defined]  # the stubs leave it out
+                    archive.pax_headers = {}
+                    if not member.isdir():
+                        count += 1
+                        self._limits.require_count(count)
+                        stream.budget = self._limits.file_bytes
+                        yield _read_tar_member(archive, member, names.make(member.name), self._limits.file_bytes)
+                    stream.budget = _MAX_HEADER_BYTES
+                # The checksum of gzip comes after the last member.
+                stream.read(stream.budget)
+        except _TAR_DAMAGE as error:
+            raise SourceError(
+                f"`ingestion.source` must be a whole tar archive (got {self._path}, damaged or cut off after "
+                f"{count:,} files: {error}). Copy or download it again."
+            ) from None
+        if count == 0:
+            raise empty_source_error(self._path)
+
+
+class _StrictMember(tarfile.TarInfo):
+    """A member whose header is checked: tarfile takes a damaged or missing header for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            member = super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the stubs leave it out
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
+        if member.size < 0:
+            # tarfile would seek backwards, and loop for ever.
+            raise tarfile.ReadError(f"a header claims {member.size:,} bytes")
+        return member
+
+
+def _open_tar(stream: ForwardStream) -> tarfile.TarFile:
+    return tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:", tarinfo=_StrictMember)
+
+
+def _read_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, max_bytes: int) -> Input:
+    problem, data = _tar_member_problem(member, path, max_bytes), b""
+    if problem is None:
+        stream = archive.extractfile(member)
+        data = stream.read() if stream else b""
+    return Input(path, data, label_of(path), problem)
+
+
+def _tar_member_problem(member: tarfile.TarInfo, path: str, max_bytes: int) -> UnusableImageError | None:
+    if is_hidden(path):
+        return UnusableImageError(Reason.HIDDEN)
+    if member.issym() or member.islnk():
+        return UnusableImageError(Reason.LINK, f"points to {member.linkname[:200]!a}")
+    if not member.isfile() or member.issparse():
+        return UnusableImageError(Reason.NOT_A_FILE, "a device, a pipe or a sparse file")
+    if member.size > max_bytes:
+        return UnusableImageError(Reason.TOO_LARGE, f"{member.size:,} bytes, limit {max_bytes:,}")
+    return None
