@@ -29,7 +29,7 @@ from sides import calibrated, preset_values
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.reports.pictures import make_grid
-from kedro_dcgan.tracking import uploader as sender
+from kedro_dcgan.tracking import uploader
 from kedro_dcgan.tracking.journal import RunIdentity, milliseconds, new_key
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.settings import TrackingSettings
@@ -59,7 +59,7 @@ def train(settings: TrackingSettings | None, folder: Path) -> Measured:
     images = real[: training.batch_size]
     loop = Training(case.started(), training, compute, TrainingCallbacks(real))
     identity = RunIdentity(new_key(), "benchmark", "a run", milliseconds())
-    run = TrackedRun(settings, identity, watch_system=True) if settings else None
+    run = TrackedRun(settings, identity, log_system_metrics=True) if settings else None
     batches = itertools.repeat(images, IMAGES // training.batch_size)
     seconds, telling, begun, threads = 0.0, 0.0, None, 0.0
     for tick in loop.ticks(batches, IMAGES):
@@ -69,8 +69,8 @@ def train(settings: TrackingSettings | None, folder: Path) -> Measured:
         entered = time.perf_counter()
         if run and tick.record:
             numbers = {name: value for name, value in tick.record.as_dict().items() if isinstance(value, float)}
-            run.log_history(numbers, tick.images_seen)
-            run.log_picture(picture, "samples", tick.images_seen)
+            run.log_tick(numbers, tick.images_seen)
+            run.log_image(picture, "samples", tick.images_seen)
         # From the first tick on: the importing of MLflow, once for a process, is no part of it.
         if begun is None:
             begun, threads = time.perf_counter(), cpu_of_threads()
@@ -86,7 +86,7 @@ def train(settings: TrackingSettings | None, folder: Path) -> Measured:
 
 def cpu_of_threads() -> float:
     """Return the seconds of a core that sending and looking at the machine have taken."""
-    ours = {one.native_id for one in threading.enumerate() if one.name in ("mlflow-sender", "system-metrics")}
+    ours = {one.native_id for one in threading.enumerate() if one.name in ("mlflow-uploader", "system-metrics")}
     return sum(one.user_time + one.system_time for one in psutil.Process().threads() if one.id in ours)
 
 
@@ -124,7 +124,7 @@ def main() -> None:
     """Print one line a server."""
     keep_freed_memory()
     # How long the end of a run waits for a slow server is no part of training.
-    sender._PATIENCE = 0.5
+    uploader._RECORD_TIMEOUT = 0.5
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)

@@ -58,7 +58,7 @@ def test_runs_are_found_by_name_and_by_id_and_what_is_wrong_is_named(project, co
     assert (project.path / "two.html").is_file()
     unknown = project.kedro("dcgan", "compare", "nobody", names[0], check=False)
     assert unknown.returncode == 1
-    assert "Error: `nobody` must be the name of a run, or how its id begins, or a file (it is not)" in unknown.stderr
+    assert "Error: `nobody` must be the name of a run, the start of its id, or a file" in unknown.stderr
     alone = project.kedro("dcgan", "compare", names[0], check=False)
     assert "at least two different runs or files" in alone.stderr
 

@@ -67,11 +67,11 @@ def test_it_draws_what_the_generator_draws(server, trained_project):
     [
         (
             {"dataframe_records": [{"seed": -1}]},
-            "`seed` of row 0 must be a whole number from 0 to 9007",
+            "`seed` of row 0 must be an integer from 0 to 9007",
         ),
         (
             {"dataframe_records": [{"seed": 1, "count": 5000}]},
-            "`count` of row 0 must be a whole number from 1 to 1024",
+            "`count` of row 0 must be an integer from 1 to 1024",
         ),
         ({"dataframe_records": [{"seed": 1.5}]}, "(got 1.5)"),
         ({"dataframe_records": [{"seed": 1, "count": 2.5}]}, "(got 2.5)"),

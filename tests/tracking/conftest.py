@@ -7,7 +7,7 @@ from kedro_dcgan.tracking.settings import TrackingSettings
 
 @pytest.fixture
 def settings(tmp_path):
-    """A database in a file."""
+    """Settings with an SQLite database in a file."""
     return settings_of(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
 
 
@@ -30,6 +30,6 @@ def identity():
 
 @pytest.fixture
 def server(tmp_path):
-    made = MlflowServer(tmp_path)
-    yield made
-    made.kill()
+    server = MlflowServer(tmp_path)
+    yield server
+    server.kill()

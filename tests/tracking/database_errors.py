@@ -1,4 +1,4 @@
-"""Errors of a database, as MLflow's store raises them, its server answers them and its client raises them again."""
+"""Database errors as MLflow's store raises them, its server returns them, and its client raises them again."""
 
 import sqlite3
 
@@ -19,34 +19,34 @@ LOCKED = sqlite3.OperationalError("database is locked")
 
 
 def raised_by_sqlalchemy(error, values=None):
-    """Return what SQLAlchemy makes of an error of a driver."""
+    """Return SQLAlchemy's exception for an error of a database driver."""
     base = sqlite3.Error if isinstance(error, sqlite3.Error) else psycopg.Error
     return sqlalchemy.exc.DBAPIError.instance("INSERT INTO datasets …", values or {}, error, base)
 
 
 def raised_by_store(error, values=None, code=None):
-    """Return what MLflow's managed session makes of an error of a driver."""
+    """Return MLflow's exception for an error of a database driver."""
     wrapped = raised_by_sqlalchemy(error, values)
     is_operational = isinstance(wrapped, sqlalchemy.exc.OperationalError)
     return MlflowException(wrapped, code or (TEMPORARILY_UNAVAILABLE if is_operational else BAD_REQUEST))
 
 
-def answer_to(error):
-    """Return the server's response to a request that raised an error in its store."""
+def response_to(error):
+    """Return the server's response to a request during which its store raised an error."""
     response = requests.Response()
     response.status_code, response._content = error.get_http_status_code(), error.serialize_as_json().encode()
     return response
 
 
 def raised_by_client(error):
-    """Return what MLflow's client raises at the server's response."""
+    """Return the exception of MLflow's client for the server's response."""
     with pytest.raises(RestException) as raised:
-        verify_rest_response(answer_to(error), LOG_INPUTS)
+        verify_rest_response(response_to(error), LOG_INPUTS)
     return raised.value
 
 
 def raised_by_upload(error):
-    """Return what MLflow's client raises at the server's response to an upload."""
+    """Return the exception of MLflow's client for the server's response to an upload."""
     with pytest.raises(requests.HTTPError) as raised:
-        augmented_raise_for_status(answer_to(error))
+        augmented_raise_for_status(response_to(error))
     return raised.value

@@ -1,4 +1,4 @@
-"""Real servers, started by the tests and ended with them."""
+"""Real servers that tests start and stop."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def free_port():
 
 
 class MlflowServer:
-    """An MLflow server over a database in a folder; it can be killed and started again."""
+    """An MLflow server with a database in a folder. It can be killed and restarted."""
 
     def __init__(self, folder, database=None, options=()):
         self.folder, self.port = folder, free_port()
@@ -35,7 +35,7 @@ class MlflowServer:
         self._process = None
 
     def start(self):
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         places = ["--backend-store-uri", self.database, "--artifacts-destination", str(self.folder / "artifacts")]
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -50,7 +50,7 @@ class MlflowServer:
         return self
 
     def kill(self):
-        """End it at once, with its workers."""
+        """Kill the server and its workers."""
         if self._process:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -62,7 +62,7 @@ class MlflowServer:
 
 
 class HandledServer:
-    """Answers requests in this process as a handler does, until it is stopped."""
+    """An HTTP server in this process."""
 
     def __init__(self, handler):
         handler.log_message = lambda *arguments: None
@@ -71,12 +71,12 @@ class HandledServer:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self):
-        """End it."""
+        """Stop the server."""
         self._server.shutdown()
 
 
 class FaultyServer(HandledServer):
-    """Answers every request in one way: after some seconds, with a status."""
+    """Answers every request with the same status, after a delay."""
 
     def __init__(self, status, seconds=0.0):
         class Handler(BaseHTTPRequestHandler):
@@ -91,11 +91,12 @@ class FaultyServer(HandledServer):
 
 
 class Proxy(HandledServer):
-    """Passes requests on to a server.
+    """Forwards requests to a server.
 
-    Those with some methods it answers itself, with a status; the first answer from the path `loses_once` is lost. The
-    first requests to a path in `first_answers` get the bodies there, with status 400. `times` has the time of each
-    request to a path.
+    `own_answers`: statuses for HTTP methods that are not forwarded.
+    `loses_once`: the path whose first response is lost.
+    `first_answers`: for a path, the bodies of its first responses, with status 400.
+    `times`: for a path, the time of each request.
     """
 
     def __init__(self, address, own_answers=(), loses_once=None, first_answers=()):
@@ -134,7 +135,7 @@ class Proxy(HandledServer):
 
 
 def wait_until(holds, seconds):
-    """Wait until something holds, or fail."""
+    """Poll until a condition holds, or raise TimeoutError."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
@@ -143,11 +144,11 @@ def wait_until(holds, seconds):
         except OSError:
             pass
         time.sleep(0.1)
-    raise TimeoutError(f"it did not hold within {seconds} s")
+    raise TimeoutError(f"the condition did not hold within {seconds} s")
 
 
 class PostgresServer:
-    """A PostgreSQL of Debian's packages over a new folder, with a password, for this machine alone."""
+    """Debian's PostgreSQL with a password and a new data folder, on this machine only."""
 
     PASSWORD = "not:a@secret"
 
@@ -158,11 +159,11 @@ class PostgresServer:
         self.address = f"postgresql+psycopg://postgres:{quote(self.PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres"
 
     def start(self):
-        """Make a database and start it."""
+        """Create the database and start the server."""
         password = self._folder / "password"
         password.write_text(self.PASSWORD)
         if os.geteuid() == 0:
-            # It refuses to run as root.
+            # PostgreSQL refuses to run as root.
             shutil.chown(self._folder, "postgres")
             shutil.chown(password, "postgres")
         options = ["--auth=scram-sha-256", "--username=postgres", f"--pwfile={password}"]
@@ -172,12 +173,12 @@ class PostgresServer:
         return self
 
     def stop(self):
-        """End it and remove it."""
+        """Stop the server and delete its data."""
         self._run("pg_ctl", "stop", "-m", "immediate", "-D", self._folder / "data")
         shutil.rmtree(self._folder)
 
     def _run(self, program, *arguments):
         as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         command = [*as_postgres, self._programs / program, *arguments]
-        # (Not to a pipe: the server would hold it open.)
+        # No pipe: the server would keep it open.
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")

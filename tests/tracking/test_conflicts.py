@@ -1,4 +1,4 @@
-"""A database conflict is retried soon, in the sender's thread; what fails again and again holds up no journal."""
+"""Database conflicts are retried soon, in the upload thread. A record that always fails does not block the journal."""
 
 import sqlite3
 import threading
@@ -11,30 +11,29 @@ from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from servers import Proxy, wait_until
 
-import kedro_dcgan.settings  # noqa: F401  (how MLflow is used here, retries above all)
-from kedro_dcgan.tracking import records
-from kedro_dcgan.tracking import transient_errors as conflicts
-from kedro_dcgan.tracking.delivery import send_all
+import kedro_dcgan.settings  # noqa: F401  (configures MLflow, above all its retries)
+from kedro_dcgan.tracking import records, transient_errors
 from kedro_dcgan.tracking.journal import Journal
 from kedro_dcgan.tracking.run import TrackedRun
+from kedro_dcgan.tracking.uploader import upload_journal
 
 
 @pytest.fixture
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(conflicts, "_PAUSES", (0.01,) * 4)
+    monkeypatch.setattr(transient_errors, "_PAUSES", (0.01,) * 4)
 
 
 @pytest.fixture
 def journal(settings, identity):
-    return Journal.of(settings.journals, identity)
+    return Journal.create(settings.journals, identity)
 
 
 def add_dataset(journal, digest="01"):
     journal.add("dataset", name="faces", digest=digest, source="faces", tags={})
 
 
-def send(journal, settings):
-    return sum(delivered.count for delivered in send_all(journal, settings))
+def upload(journal, settings):
+    return sum(uploaded.count for uploaded in upload_journal(journal, settings))
 
 
 def digests_of(server, run_id):
@@ -42,39 +41,39 @@ def digests_of(server, run_id):
     return sorted(one.dataset.digest for one in run.inputs.dataset_inputs)
 
 
-def test_a_parameter_that_another_client_set_meanwhile_is_left_out_at_once(journal, settings, monkeypatch):
+def test_a_parameter_that_another_client_set_meanwhile_is_skipped_without_a_retry(journal, settings, monkeypatch):
     def log_all(client, run_id, journal, record):
         client.log_batch(run_id, params=[Param(name, str(value)) for name, value in record["values"].items()])
 
-    monkeypatch.setitem(records.SEND, "parameters", log_all)
-    monkeypatch.setattr(conflicts, "sleep", lambda seconds: pytest.fail("no retry helps"))
+    monkeypatch.setitem(records.HANDLERS, "parameters", log_all)
+    monkeypatch.setattr(transient_errors, "sleep", lambda seconds: pytest.fail("a retry is useless"))
     for value in (1, 2):
         journal.add("parameters", values={"a": value})
     journal.add("tags", values={"b": "c"})
-    assert send(journal, settings) == 3
-    run = mlflow.MlflowClient(settings.server).get_run(journal.sent(settings.shown_server).run_id)
+    assert upload(journal, settings) == 3
+    run = mlflow.MlflowClient(settings.server).get_run(journal.upload_state(settings.shown_server).run_id)
     assert (run.data.params["a"], run.data.tags["b"]) == ("1", "c")
 
 
-def test_a_record_is_sent_again_soon_after_a_conflict(journal, server, settings, caplog):
+def test_a_conflict_is_retried_soon(journal, server, settings, caplog):
     body = raised_by_store(DATASET_EXISTS).serialize_as_json()
     proxy = Proxy(server.start().address, first_answers={LOG_INPUTS: [body], LOG_BATCH: [body, body]})
     settings = settings.model_copy(update={"server": proxy.address, "artifact_location": None})
     for digest in ("01", "02"):
         add_dataset(journal, digest)
     journal.add("metrics", step=1, values={"loss": 1.0})
-    assert send(journal, settings) == 3
-    run_id = journal.sent(settings.shown_server).run_id
+    assert upload(journal, settings) == 3
+    run_id = journal.upload_state(settings.shown_server).run_id
     assert digests_of(server.address, run_id) == ["01", "02"]
     assert len(mlflow.MlflowClient(server.address).get_metric_history(run_id, "loss")) == 1
     for path in (LOG_INPUTS, LOG_BATCH):
         assert len(proxy.times[path]) == 3
-        assert proxy.times[path][1] - proxy.times[path][0] > conflicts._PAUSES[0] * conflicts._JITTER[0]
+        assert proxy.times[path][1] - proxy.times[path][0] > transient_errors._PAUSES[0] * transient_errors._JITTER[0]
     assert not [record for record in caplog.records if record.name.startswith("kedro_dcgan")]
     proxy.stop()
 
 
-def test_a_run_is_found_or_made_again_after_a_conflict(journal, settings, monkeypatch, short_pauses):
+def test_creating_a_run_is_retried_after_a_conflict(journal, settings, monkeypatch, short_pauses):
     original, calls = mlflow.MlflowClient.create_run, []
 
     def create_run(*arguments, **values):
@@ -85,37 +84,35 @@ def test_a_run_is_found_or_made_again_after_a_conflict(journal, settings, monkey
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_run", create_run)
     add_dataset(journal)
-    assert send(journal, settings) == 1
+    assert upload(journal, settings) == 1
     assert len(calls) == 2
 
 
-def test_conflicts_at_the_end_of_a_run_leave_nothing_unsent_and_hold_nothing_up(
-    server, settings, identity, monkeypatch, caplog
-):
+def test_conflicts_at_the_end_of_a_run_lose_no_record_and_do_not_block(server, settings, identity, monkeypatch, caplog):
     body = raised_by_store(DATASET_EXISTS).serialize_as_json()
     proxy = Proxy(server.start().address, first_answers={LOG_INPUTS: [body] * 3})
     settings = settings.model_copy(update={"server": proxy.address, "artifact_location": None})
-    run, journal = TrackedRun(settings, identity), Journal.of(settings.journals, identity)
-    wait_until(lambda: journal.is_all_sent(settings.shown_server), 60)
-    is_waiting, goes_on = threading.Event(), threading.Event()
-    monkeypatch.setattr(conflicts, "sleep", lambda seconds: (is_waiting.set(), goes_on.wait(60)))
+    run, journal = TrackedRun(settings, identity), Journal.create(settings.journals, identity)
+    wait_until(lambda: journal.is_uploaded(settings.shown_server), 60)
+    is_waiting, proceed = threading.Event(), threading.Event()
+    monkeypatch.setattr(transient_errors, "sleep", lambda seconds: (is_waiting.set(), proceed.wait(60)))
     run.log_dataset("faces", "01", "faces", {})
     assert is_waiting.wait(60)
     for step in range(20):
-        run.log_history({"discriminator_loss": 1.0}, step)
-    # The run ends while the retry is due.
-    assert not goes_on.is_set()
-    threading.Timer(0.5, goes_on.set).start()
+        run.log_tick({"discriminator_loss": 1.0}, step)
+    # The run ends while a retry is pending.
+    assert not proceed.is_set()
+    threading.Timer(0.5, proceed.set).start()
     run.close("FINISHED")
-    assert journal.is_all_sent(settings.shown_server)
-    run_id = journal.sent(settings.shown_server).run_id
+    assert journal.is_uploaded(settings.shown_server)
+    run_id = journal.upload_state(settings.shown_server).run_id
     assert digests_of(server.address, run_id) == ["01"]
     assert mlflow.MlflowClient(server.address).get_run(run_id).info.status == "FINISHED"
-    assert "takes no records" not in caplog.text
+    assert "Cannot upload" not in caplog.text
     proxy.stop()
 
 
-def test_metrics_that_were_written_before_a_conflict_are_logged_once(journal, settings, monkeypatch, short_pauses):
+def test_metrics_that_were_written_before_a_conflict_are_not_duplicated(journal, settings, monkeypatch, short_pauses):
     original, calls = mlflow.MlflowClient.log_batch, []
 
     def log_batch(*arguments, **values):
@@ -127,16 +124,16 @@ def test_metrics_that_were_written_before_a_conflict_are_logged_once(journal, se
     monkeypatch.setattr(mlflow.MlflowClient, "log_batch", log_batch)
     for step in (1, 2, 3):
         journal.add("metrics", step=step, values={"loss": 1 / step})
-    assert send(journal, settings) == 3
+    assert upload(journal, settings) == 3
     history = mlflow.MlflowClient(settings.server).get_metric_history(
-        journal.sent(settings.shown_server).run_id, "loss"
+        journal.upload_state(settings.shown_server).run_id, "loss"
     )
     assert ([metric.step for metric in history], len(calls)) == ([1, 2, 3], 3)
 
 
-def test_a_record_that_always_violates_a_constraint_is_left_out(journal, settings, tmp_path, short_pauses, caplog):
+def test_a_record_that_always_violates_a_constraint_is_skipped(journal, settings, tmp_path, short_pauses, caplog):
     journal.add("tags", values={"a": "b"})
-    send(journal, settings)
+    upload(journal, settings)
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute(
             "CREATE TRIGGER never BEFORE INSERT ON datasets WHEN NEW.digest = '02' "
@@ -144,38 +141,38 @@ def test_a_record_that_always_violates_a_constraint_is_left_out(journal, setting
         )
     for digest in ("01", "02", "03"):
         add_dataset(journal, digest)
-    assert send(journal, settings) == 3
-    assert journal.is_all_sent(settings.shown_server)
-    assert digests_of(settings.server, journal.sent(settings.shown_server).run_id) == ["01", "03"]
+    assert upload(journal, settings) == 3
+    assert journal.is_uploaded(settings.shown_server)
+    assert digests_of(settings.server, journal.upload_state(settings.shown_server).run_id) == ["01", "03"]
     assert caplog.text.count("of kind dataset") == 1
 
 
-def test_a_database_that_stays_locked_loses_nothing(journal, settings, monkeypatch, short_pauses):
-    original, calls = records.SEND["dataset"], []
+def test_a_locked_database_loses_no_record(journal, settings, monkeypatch, short_pauses):
+    original, calls = records.HANDLERS["dataset"], []
 
     def locked(*arguments):
         calls.append(arguments)
         raise raised_by_store(LOCKED)
 
-    monkeypatch.setitem(records.SEND, "dataset", locked)
+    monkeypatch.setitem(records.HANDLERS, "dataset", locked)
     add_dataset(journal)
     with pytest.raises(MlflowException, match="locked"):
-        send(journal, settings)
-    assert len(calls) == 1 + len(conflicts._PAUSES)
-    monkeypatch.setitem(records.SEND, "dataset", original)
-    assert send(journal, settings) == 1
+        upload(journal, settings)
+    assert len(calls) == 1 + len(transient_errors._PAUSES)
+    monkeypatch.setitem(records.HANDLERS, "dataset", original)
+    assert upload(journal, settings) == 1
 
 
-def test_clients_that_collided_wait_for_different_times(monkeypatch):
+def test_clients_that_collided_retry_at_different_times(monkeypatch):
     pauses = []
-    monkeypatch.setattr(conflicts, "sleep", pauses.append)
+    monkeypatch.setattr(transient_errors, "sleep", pauses.append)
 
     def always():
         raise raised_by_store(DATASET_EXISTS)
 
     for _ in range(4):
         with pytest.raises(MlflowException):
-            conflicts.retry_conflicts(always)
-    firsts = pauses[:: len(conflicts._PAUSES)]
+            transient_errors.retry_conflicts(always)
+    firsts = pauses[:: len(transient_errors._PAUSES)]
     assert len(set(firsts)) == 4
     assert max(firsts) < 1

@@ -1,4 +1,4 @@
-"""Runs, read back to be compared: which ones, and by which names."""
+"""Reading runs for a comparison: which runs, and under which names."""
 
 import itertools
 import json
@@ -7,7 +7,7 @@ import mlflow
 import pytest
 
 from kedro_dcgan.errors import ComparisonError
-from kedro_dcgan.tracking.reading import MOST_RUNS, read_runs
+from kedro_dcgan.tracking.reading import MAX_RUNS, read_runs
 from kedro_dcgan.tracking.settings import connect
 
 DISTANCE = "fd_efflite0_64_100_test"
@@ -23,14 +23,14 @@ def client(settings):
 
 @pytest.fixture
 def evaluated(client, settings, tmp_path):
-    """Make a run that was evaluated, and return its id."""
+    """A function that creates an evaluated run and returns its id."""
     page = tmp_path / "evaluation.json"
     page.write_text(json.dumps({"verdict": "sharp"}))
-    experiment, moments = client.create_experiment("tests", settings.artifact_location), itertools.count(1)
+    experiment, times = client.create_experiment("tests", settings.artifact_location), itertools.count(1)
 
-    def make(name, distance=DISTANCE, digest="01"):
-        # A moment later than the one before.
-        run_id = client.create_run(experiment, start_time=next(moments), run_name=name).info.run_id
+    def create(name, distance=DISTANCE, digest="01"):
+        # Each run starts after the previous one.
+        run_id = client.create_run(experiment, start_time=next(times), run_name=name).info.run_id
         for step in (1, 2):
             client.log_metric(run_id, "discriminator_loss", step / 3, step=step)
         client.log_metric(run_id, distance, 50.0)
@@ -39,33 +39,33 @@ def evaluated(client, settings, tmp_path):
         client.log_artifact(run_id, str(page), "reports")
         return run_id
 
-    return make
+    return create
 
 
-def test_without_names_the_newest_is_put_beside_those_that_were_measured_as_it_was(evaluated):
-    for number in range(MOST_RUNS + 1):
+def test_the_default_is_the_newest_run_and_earlier_comparable_ones(evaluated):
+    for number in range(MAX_RUNS + 1):
         evaluated(f"run {number}")
-    evaluated("in another way", distance="fd_efflite0_128_1k_test")
-    evaluated("on other images", digest="02")
+    evaluated("another protocol", distance="fd_efflite0_128_1k_test")
+    evaluated("another dataset", digest="02")
     evaluated("the newest")
     found = read_runs("tests", ())
-    assert [run.name for run in found] == [*(f"run {number}" for number in range(2, MOST_RUNS + 1)), "the newest"]
+    assert [run.name for run in found] == [*(f"run {number}" for number in range(2, MAX_RUNS + 1)), "the newest"]
     assert found[0].curves == {"discriminator_loss": [(1, 1 / 3), (2, 2 / 3)]}
     assert found[0].evaluation == {"verdict": "sharp"}
 
 
-def test_runs_of_one_name_are_told_apart_and_none_is_taken_twice(evaluated):
+def test_runs_with_equal_names_get_their_ids_and_no_run_is_used_twice(evaluated):
     first, second = evaluated("base"), evaluated("base")
     other = evaluated("other")
     names = [run.name for run in read_runs("tests", (first[:10], second, other))]
     assert names == [f"base ({first[:8]})", f"base ({second[:8]})", "other"]
-    with pytest.raises(ComparisonError, match=r"must be the name of one run .it is of 2.. Use an id:"):
+    with pytest.raises(ComparisonError, match=rf"`base` must match one run .*{first[:8]}"):
         read_runs("tests", ("base", "other"))
     with pytest.raises(ComparisonError, match=r"each run must be named once .got other twice"):
         read_runs("tests", ("other", other[:12]))
 
 
-def test_what_cannot_be_compared_is_named(evaluated, client):
+def test_errors_name_what_cannot_be_compared(evaluated, client):
     with pytest.raises(ComparisonError, match=r"at least two runs .* .got 0."):
         read_runs("tests", ())
     evaluated("alone")

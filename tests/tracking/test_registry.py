@@ -1,4 +1,4 @@
-"""The registered generator: versions, aliases and what a version carries, in MLflow's own registry."""
+"""The registered generator: versions, aliases, tags and files, in a real MLflow registry."""
 
 import base64
 import io
@@ -16,9 +16,9 @@ from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights, write_generator
 from kedro_dcgan.tracking import registry
-from kedro_dcgan.tracking.delivery import send_all
 from kedro_dcgan.tracking.journal import Journal
 from kedro_dcgan.tracking.settings import connect
+from kedro_dcgan.tracking.uploader import upload_journal
 
 NAME = "fd_efflite0_64_100_test"
 
@@ -39,9 +39,9 @@ def failing(error):
 
 @pytest.fixture
 def registered(settings, identity, tmp_path):
-    """Register a generator with a distance, and return what was said."""
+    """A function that registers a generator and returns the messages of the upload."""
     connect(settings)
-    journal = Journal.of(settings.journals, identity)
+    journal = Journal.create(settings.journals, identity)
     journal.add("metrics", step=64, values={NAME: 3.0})
 
     def register(trained):
@@ -52,7 +52,7 @@ def registered(settings, identity, tmp_path):
         (tmp_path / "generator.onnx").write_bytes(b"onnx")
         parts = [folder, tmp_path / "sample_grid.png", tmp_path / "generator.onnx"]
         journal.add("generator", parts, name="faces")
-        return tuple(answer for delivered in send_all(journal, settings) for answer in delivered.answers)
+        return tuple(answer for uploaded in upload_journal(journal, settings) for answer in uploaded.messages)
 
     register.journal, register.settings = journal, settings
     yield register
@@ -65,10 +65,10 @@ def client(registered):
     return mlflow.MlflowClient()
 
 
-def test_candidate_moves_always_and_champion_by_more_than_the_uncertainty(registered, client):
+def test_candidate_always_moves_and_champion_only_if_significantly_better(registered, client):
     assert registered(evaluated(50.0)) == ("registered    faces v1 (candidate, champion)",)
     assert registered(evaluated(49.0)) == ("registered    faces v2 (candidate)",)
-    assert "not below the champion's 50.0" in client.get_model_version("faces", "2").tags["not_champion"]
+    assert "the champion's 50.0" in client.get_model_version("faces", "2").tags["not_champion"]
     assert registered(evaluated(40.0)) == ("registered    faces v3 (candidate, champion)",)
     assert registered(evaluated(10.0, digest="another")) == ("registered    faces v4 (candidate)",)
     assert "another dataset" in client.get_model_version("faces", "4").tags["not_champion"]
@@ -76,10 +76,10 @@ def test_candidate_moves_always_and_champion_by_more_than_the_uncertainty(regist
     assert {alias: str(number) for alias, number in aliases.items()} == {"candidate": "4", "champion": "3"}
 
 
-def test_promote_and_roll_back_say_what_they_did(registered, client):
+def test_promote_and_roll_back_move_the_champion(registered, client):
     for value in (50.0, 49.0):
         registered(evaluated(value))
-    with pytest.raises(ModelError, match="must have had a champion before"):
+    with pytest.raises(ModelError, match="`faces` must have a previous champion"):
         registry.roll_back("faces")
     version, former = registry.promote("faces", "candidate")
     assert (str(version), former) == ("faces v2 (candidate, champion)", "1")
@@ -88,18 +88,18 @@ def test_promote_and_roll_back_say_what_they_did(registered, client):
     version, left = registry.roll_back("faces")
     assert (version.version, left) == ("1", "2")
     assert str(client.get_registered_model("faces").aliases["champion"]) == "1"
-    # Not back to the one that was just left.
-    with pytest.raises(ModelError, match="must have had a champion before"):
+    # A second rollback does not return to the version that was just replaced.
+    with pytest.raises(ModelError, match="`faces` must have a previous champion"):
         registry.roll_back("faces")
     with pytest.raises(ModelError, match="must have a version or an alias 7"):
         registry.promote("faces", "7")
     with pytest.raises(ModelError, match="must have a version or an alias"):
         registry.promote("nobody", "1")
-    with pytest.raises(ModelError, match="`nobody` must have had a champion before"):
+    with pytest.raises(ModelError, match="`nobody` must have a previous champion"):
         registry.roll_back("nobody")
 
 
-def test_rolling_back_again_goes_back_further_and_passes_over_what_was_deleted(registered, client):
+def test_a_second_rollback_goes_back_further_and_skips_deleted_versions(registered, client):
     for value in (50.0, 49.5, 49.0, 40.0):
         registered(evaluated(value))
     for version in ("2", "3", "1", "2"):
@@ -108,38 +108,38 @@ def test_rolling_back_again_goes_back_further_and_passes_over_what_was_deleted(r
     client.delete_model_version("faces", "3")
     assert [registry.roll_back("faces")[0].version for _ in range(2)] == ["1", "2"]
     assert [registry.roll_back("faces")[0].version for _ in range(2)] == ["4", "1"]
-    with pytest.raises(ModelError, match="must have had a champion before"):
+    with pytest.raises(ModelError, match="`faces` must have a previous champion"):
         registry.roll_back("faces")
 
 
-def test_a_generator_that_is_sent_again_does_not_move_aliases_back(registered, client, monkeypatch):
+def test_uploading_a_generator_twice_does_not_move_aliases_back(registered, client, monkeypatch):
     registered(evaluated(50.0))
-    # It is registered, and nobody has written that down.
-    monkeypatch.setattr(Journal, "note_sent", failing(OSError("killed")))
+    # It is registered, but the upload state is not saved.
+    monkeypatch.setattr(Journal, "save_upload_state", failing(OSError("killed")))
     with pytest.raises(OSError, match="killed"):
         registered(evaluated(10.0))
     monkeypatch.undo()
     assert str(client.get_registered_model("faces").aliases["champion"]) == "2"
     registry.promote("faces", "1")
-    assert len(list(send_all(registered.journal, registered.settings))) == 1
+    assert len(list(upload_journal(registered.journal, registered.settings))) == 1
     aliases = client.get_registered_model("faces").aliases
     assert {alias: str(number) for alias, number in aliases.items()} == {"candidate": "2", "champion": "1"}
 
 
-def test_a_candidate_that_came_later_stays(registered, client, monkeypatch):
+def test_a_later_candidate_keeps_its_alias(registered, client, monkeypatch):
     registered(evaluated(50.0))
-    # The second is registered, but the server goes away before its aliases are moved.
+    # The second version is registered, but the server fails before its aliases move.
     monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", failing(OSError("away")))
     with pytest.raises(OSError, match="away"):
         registered(evaluated(49.5))
     monkeypatch.undo()
     made = client.create_model_version("faces", client.get_model_version("faces", "1").source)
     client.set_registered_model_alias("faces", "candidate", made.version)
-    list(send_all(registered.journal, registered.settings))
+    list(upload_journal(registered.journal, registered.settings))
     assert str(client.get_registered_model("faces").aliases["candidate"]) == "3"
 
 
-def test_a_version_carries_its_numbers_images_and_files(registered, client):
+def test_a_version_has_its_metric_dataset_and_files(registered, client):
     registered(evaluated(50.0))
     version = client.get_model_version("faces", "1")
     assert (version.tags["value"], version.tags["low"], version.tags["high"]) == ("50.0", "49.0", "51.0")
@@ -153,26 +153,26 @@ def test_a_version_carries_its_numbers_images_and_files(registered, client):
     assert files == {f"artifacts/{name}" for name in ("generator", "generator.onnx", "sample_grid.png")}
 
 
-def test_registering_that_is_cut_short_is_finished_by_the_next_attempt(registered, client, monkeypatch):
+def test_a_retry_completes_an_interrupted_registration(registered, client, monkeypatch):
     fail = failing(MlflowException("the server went away"))
-    # First when the model is logged, then between logging and registering.
+    # First while the model is logged, then between logging and registering it.
     monkeypatch.setattr("kedro_dcgan.tracking.model.Model.log", fail)
     with pytest.raises(MlflowException, match="went away"):
         registered(evaluated(50.0))
     monkeypatch.undo()
     monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", fail)
     with pytest.raises(MlflowException, match="went away"):
-        list(send_all(registered.journal, registered.settings))
+        list(upload_journal(registered.journal, registered.settings))
     monkeypatch.undo()
-    list(send_all(registered.journal, registered.settings))
+    list(upload_journal(registered.journal, registered.settings))
     assert [str(one.version) for one in client.search_model_versions("name = 'faces'")] == ["1"]
     run = client.get_run(client.get_model_version("faces", "1").run_id)
     models = client.search_logged_models([run.info.experiment_id])
     assert len(models) == 1
-    assert list(send_all(registered.journal, registered.settings)) == []
+    assert list(upload_journal(registered.journal, registered.settings)) == []
 
 
-def test_the_model_draws_from_seeds_and_from_latents_and_names_what_is_wrong(registered):
+def test_the_model_generates_from_seeds_and_latents_and_rejects_invalid_requests(registered):
     trained = evaluated(50.0)
     registered(trained)
     model = mlflow.pyfunc.load_model("models:/faces@champion")
@@ -185,10 +185,10 @@ def test_the_model_draws_from_seeds_and_from_latents_and_names_what_is_wrong(reg
     by_latents = model.predict(pd.DataFrame({"latents": [row.tolist() for row in latents]}))
     assert list(by_latents["png"]) == list(answers["png"][:3])
     for faulty, message in (
-        ({"seed": [-1]}, "`seed` of row 0 must be a whole number from 0"),
-        ({"seed": [1], "count": [0]}, "`count` of row 0 must be a whole number from 1 to 1024"),
-        ({"seed": [1.5]}, "`seed` of row 0 must be a whole number .* .got 1.5"),
-        ({"seed": [1, 2], "count": [1000, 1000]}, "1 to 1024 images in all"),
+        ({"seed": [-1]}, "`seed` of row 0 must be a integer from 0"),
+        ({"seed": [1], "count": [0]}, "`count` of row 0 must be a integer from 1 to 1024"),
+        ({"seed": [1.5]}, "`seed` of row 0 must be a integer .* .got 1.5"),
+        ({"seed": [1, 2], "count": [1000, 1000]}, "1 to 1024 images in total"),
         ({"latents": [[0.0, 1.0]]}, "must be 3 finite numbers"),
         ({"latents": [[0.0, 1.0, float("nan")]]}, "must be 3 finite numbers"),
         ({"count": [1]}, "either `seed` or `latents`"),
@@ -198,14 +198,14 @@ def test_the_model_draws_from_seeds_and_from_latents_and_names_what_is_wrong(reg
             model.predict(pd.DataFrame(faulty))
 
 
-def test_a_generator_is_fetched_by_its_alias(registered):
+def test_a_generator_is_downloaded_by_its_alias(registered):
     registered(evaluated(50.0))
     assert (registry.fetch_generator("faces@champion") / "generator.json").is_file()
     with pytest.raises(ModelError, match="must be a registered NAME@ALIAS"):
         registry.fetch_generator("faces@nobody")
 
 
-def test_no_champion_is_moved_where_the_server_cannot_be_asked(registered, client, monkeypatch):
+def test_the_champion_stays_if_the_server_fails(registered, client, monkeypatch):
     registered(evaluated(50.0))
     fail = failing(MlflowException("API request failed"))
     monkeypatch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", fail)

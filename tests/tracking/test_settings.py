@@ -1,11 +1,11 @@
-"""What tracking.yml says, and how an address is shown."""
+"""Tracking settings, and addresses without passwords."""
 
 import mlflow
 import pytest
 from servers import free_port
 
 from kedro_dcgan.errors import ParameterError, TrackingError
-from kedro_dcgan.tracking.settings import connect, masked, reachable, read_settings, require_answer
+from kedro_dcgan.tracking.settings import connect, mask_passwords, ping, reachable, read_settings
 
 
 def settings_with(**values):
@@ -22,7 +22,7 @@ def settings_with(**values):
 
 
 @pytest.mark.parametrize(
-    ("server", "location", "kept"),
+    ("server", "location", "expected"),
     [
         ("sqlite:///mlflow.db", "/here/mlartifacts", "/here/mlartifacts"),
         ("postgresql://host/db", "/shared/mlartifacts", "/shared/mlartifacts"),
@@ -31,17 +31,17 @@ def settings_with(**values):
         ("https://host", None, None),
     ],
 )
-def test_a_server_is_told_no_place_on_this_disk(server, location, kept):
-    assert settings_with(server=server, artifact_location=location).artifact_location == kept
+def test_a_server_gets_no_artifact_location_on_this_disk(server, location, expected):
+    assert settings_with(server=server, artifact_location=location).artifact_location == expected
 
 
-def test_what_is_not_valid_is_named():
+def test_an_invalid_value_is_named():
     with pytest.raises(ParameterError, match=r"`ui_port` of tracking\.yml is not valid"):
         settings_with(ui_port=0)
 
 
-def test_a_database_that_is_away_is_told_in_one_line_without_its_password(monkeypatch):
-    # It would try for two minutes.
+def test_an_unreachable_database_is_reported_in_one_line_without_its_password(monkeypatch):
+    # By default, MLflow retries for two minutes.
     monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
     settings = settings_with(server=f"postgresql+psycopg://me:secret@127.0.0.1:{free_port()}/db")
     connect(settings)
@@ -50,7 +50,7 @@ def test_a_database_that_is_away_is_told_in_one_line_without_its_password(monkey
             pytest.raises(TrackingError, match=r"^`postgresql\+psycopg://me:\*\*\*@127.0.0.1.*` must answer") as raised,
             reachable(settings),
         ):
-            require_answer()
+            ping()
     finally:
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
@@ -79,4 +79,4 @@ def test_a_database_that_is_away_is_told_in_one_line_without_its_password(monkey
     ],
 )
 def test_passwords_are_not_shown(address, shown):
-    assert masked(address) == shown
+    assert mask_passwords(address) == shown

@@ -1,4 +1,4 @@
-"""Verbs for the tracking server: look at runs in the browser, send what it has missed."""
+"""Commands for the tracking server: open the UI, and upload pending records."""
 
 import os
 import subprocess
@@ -12,88 +12,82 @@ from kedro_dcgan.cli.command import config_loader, errors_in_one_line, preset_op
 from kedro_dcgan.errors import TrackingError
 from kedro_dcgan.progress import track
 from kedro_dcgan.tracking.journal import Journal
-from kedro_dcgan.tracking.run import mark_killed
-from kedro_dcgan.tracking.settings import TrackingSettings, in_one_line, read_settings
-from kedro_dcgan.tracking.uploader import journals_left_behind
+from kedro_dcgan.tracking.run import mark_killed_runs
+from kedro_dcgan.tracking.settings import TrackingSettings, connect, in_one_line, ping, reachable, read_settings
+from kedro_dcgan.tracking.uploader import pending_journals, upload_journal
 
-_HERE = "127.0.0.1"
+_LOCALHOST = "127.0.0.1"
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=None, help="Else ui_port of tracking.yml.")
+@click.option("--port", type=click.IntRange(1, 65535), default=None, help="Default: ui_port of tracking.yml.")
 @preset_option
 @errors_in_one_line
 def ui(port: int | None, env: str | None) -> None:
-    """Serve MLflow's pages for the project's runs, to this machine alone."""
+    """Start the MLflow UI with the runs of this project, on this machine only."""
     from kedro_dcgan.tracking.ui import write_view
 
-    with connected(env) as tracked:
-        page = write_view(tracked.experiment)
-    if tracked.server.startswith("http"):
-        click.echo(f"The pages are those of the server: {tracked.shown_server}{page}")
+    with connected(env) as tracking:
+        page = write_view(tracking.experiment)
+    if tracking.server.startswith("http"):
+        click.echo(f"The UI is served by the tracking server: {tracking.shown_server}{page}")
         return
-    # Not as arguments: other users of this machine see those.
-    addresses = {"MLFLOW_BACKEND_STORE_URI": tracked.server}
-    if tracked.artifact_location:
-        addresses["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = tracked.artifact_location
-    command = [sys.executable, "-m", "mlflow", "server", "--host", _HERE, "--port", str(port or tracked.ui_port)]
-    click.echo(f"http://{_HERE}:{port or tracked.ui_port}{page}   (Ctrl-C ends it)")
-    sys.exit(subprocess.call(command, env={**os.environ, **addresses}))  # noqa: S603
+    # Other users of this machine can see arguments, but not environment variables.
+    variables = {"MLFLOW_BACKEND_STORE_URI": tracking.server}
+    if tracking.artifact_location:
+        variables["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = tracking.artifact_location
+    port = port or tracking.ui_port
+    command = [sys.executable, "-m", "mlflow", "server", "--host", _LOCALHOST, "--port", str(port)]
+    click.echo(f"http://{_LOCALHOST}:{port}{page}   (press Ctrl-C to stop)")
+    sys.exit(subprocess.call(command, env={**os.environ, **variables}))  # noqa: S603
 
 
 @click.command()
-@click.option("--all", "with_all", is_flag=True, help="Also runs that were sent to another server before.")
+@click.option("--all", "with_all", is_flag=True, help="Include runs that were uploaded to another server before.")
 @preset_option
 @errors_in_one_line
 def sync(env: str | None, with_all: bool) -> None:
-    """Send what runs have had to tell while the tracking server was away."""
-    from kedro_dcgan.tracking.settings import require_answer
-
-    with connected(env) as tracked:
-        mark_killed(tracked.journals)
-        waiting = journals_left_behind(tracked, with_all)
-        if not waiting:
-            click.echo(f"{tracked.shown_server} has all that runs had to tell.")
+    """Upload pending records, for example of runs during which the tracking server was down."""
+    with connected(env) as tracking:
+        mark_killed_runs(tracking.journals)
+        pending = pending_journals(tracking, with_all)
+        if not pending:
+            click.echo(f"No pending records: {tracking.shown_server} is up to date.")
             return
-        require_answer()
-    failed = [journal for journal in waiting if not _send(journal, tracked)]
+        ping()
+    failed = [journal for journal in pending if not _upload(journal, tracking)]
     if failed:
-        raise TrackingError(f"{len(failed)} of {len(waiting)} runs are not sent whole; what they have to tell is kept.")
+        raise TrackingError(
+            f"all {len(pending)} journals must be uploaded ({len(failed)} failed; their records are kept). "
+            "Fix the errors above and run kedro dcgan sync again."
+        )
 
 
-def _send(journal: Journal, tracked: TrackingSettings) -> bool:
-    from kedro_dcgan.tracking.delivery import send_all
-
-    records, answers = len(list(journal.records(journal.sent(tracked.shown_server).offset))), list[str]()
+def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
+    count = len(list(journal.records(journal.upload_state(tracking.shown_server).offset)))
+    messages: list[str] = []
     try:
-        for delivered in track(send_all(journal, tracked), "sync", records, size=lambda one: one.count):
-            answers += delivered.answers
+        for uploaded in track(upload_journal(journal, tracking), "sync", count, size=lambda step: step.count):
+            messages += uploaded.messages
     except Exception as error:
-        # One that cannot be sent must not stop the others.
+        # A journal that fails must not block the others.
         click.echo(f"{journal}: {in_one_line(error)} ({journal.folder})", err=True)
         return False
-    for answer in answers:
-        click.echo(answer)
-    left = "" if journal.is_all_sent(tracked.shown_server) else " (another command is sending it)"
-    click.echo(f"{journal}: {records} records -> {tracked.shown_server}{left}")
+    for message in messages:
+        click.echo(message)
+    note = "" if journal.is_uploaded(tracking.shown_server) else " (another process is uploading them)"
+    click.echo(f"{journal}: {count} records -> {tracking.shown_server}{note}")
     return True
-
-
-def tracking_settings(env: str | None = None) -> TrackingSettings:
-    """Return what the project's `tracking.yml` says."""
-    return read_settings(config_loader(env)["tracking"])
 
 
 @contextmanager
 def connected(env: str | None = None) -> Iterator[TrackingSettings]:
-    """Let MLflow's own functions use the project's server; yield where it is.
+    """Connect MLflow to the server of the project and yield the tracking settings.
 
     Raises:
-        TrackingError: if it does not answer.
+        TrackingError: if the server does not answer.
     """
-    from kedro_dcgan.tracking.settings import connect, reachable
-
-    tracked = tracking_settings(env)
-    connect(tracked)
-    with reachable(tracked):
-        yield tracked
+    tracking = read_settings(config_loader(env)["tracking"])
+    connect(tracking)
+    with reachable(tracking):
+        yield tracking

@@ -1,6 +1,6 @@
-"""Where a run comes from: the commit of its code, and what DVC knows of its data.
+"""The origin of a run: the commit of its code, and DVC's hashes of its data.
 
-DVC's small files are read without a call of DVC.
+DVC's own files (`*.dvc`, `dvc.lock`) are read directly, without importing DVC.
 """
 
 import hashlib
@@ -13,23 +13,24 @@ from typing import Any
 
 import yaml
 
-_SMALL = 100_000_000
+# Bytes. Larger data are not hashed, as that takes too long.
+_MAX_HASHED = 100_000_000
 
 
 def code_tags(project: Path) -> dict[str, str]:
-    """Return the commit that the project is at, whether files differ from it, and DVC's experiment, as tags."""
+    """Return tags with the commit of the project, whether files have changed since, and the DVC experiment."""
     commit, changed = _git(project, "rev-parse", "HEAD"), _git(project, "status", "--porcelain")
     tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME"), "git_commit": commit, "mlflow.source.git.commit": commit}
     if commit:
-        # (DVC runs an experiment on changed files that it commits afterwards.)
+        # `dvc exp run` sets it too: DVC commits the changed files after the experiment.
         tags["git_dirty"] = str(bool(changed)).lower()
     return {name: text for name, text in tags.items() if text}
 
 
 def _git(project: Path, *arguments: str) -> str | None:
     try:
-        found = subprocess.run(  # noqa: S603  (no part of it comes from data)
-            ["git", "-C", str(project), *arguments],  # noqa: S607  (the git that the user uses)
+        found = subprocess.run(  # noqa: S603  (fixed arguments)
+            ["git", "-C", str(project), *arguments],  # noqa: S607  (the user's git)
             capture_output=True,
             text=True,
             timeout=10,
@@ -41,11 +42,11 @@ def _git(project: Path, *arguments: str) -> str | None:
 
 
 def dvc_hash(project: Path, path: str | Path) -> str | None:
-    """Return DVC's hash of a file or folder, from `dvc add` or from a stage of `dvc repro`, if it still holds.
+    """Return DVC's hash of a file or folder, from `dvc add` or a stage of `dvc repro`, or None if it is out of date.
 
-    What has up to 100 MB is hashed as DVC does it. Of more, the number of files and their bytes are compared.
+    Up to 100 MB, the hash itself is checked; beyond that, the number of files and their total size.
     """
-    # Links stay as they are: DVC may have put one into its cache in the place of the file.
+    # Do not resolve links: DVC may have replaced the file with a link into its cache.
     project = Path(os.path.abspath(project))  # noqa: PTH100
     place = Path(os.path.abspath(project / Path(path).expanduser()))  # noqa: PTH100
     tracked = _read(place.with_name(f"{place.name}.dvc"))
@@ -53,16 +54,16 @@ def dvc_hash(project: Path, path: str | Path) -> str | None:
     outs = [(place.parent, out) for out in tracked.get("outs", [])]
     outs += [(project, out) for stage in stages.values() for out in stage.get("outs", []) + stage.get("deps", [])]
     of_place = (out for base, out in outs if base / out["path"] == place and "md5" in out)
-    return next((out["md5"] for out in of_place if _holds(out, place)), None)
+    return next((out["md5"] for out in of_place if _is_current(out, place)), None)
 
 
-def _holds(out: dict[str, Any], place: Path) -> bool:
+def _is_current(out: dict[str, Any], place: Path) -> bool:
     try:
         files = list(_files(place))
         size = sum(file.stat().st_size for file in files)
         if size != out.get("size") or (place.is_dir() and len(files) != out.get("nfiles")):
             return False
-        return size > _SMALL or out["md5"] == (_folder_md5(place, files) if place.is_dir() else _md5(place))
+        return size > _MAX_HASHED or out["md5"] == (_folder_md5(place, files) if place.is_dir() else _md5(place))
     except OSError:
         return False
 
@@ -76,7 +77,7 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 def _folder_md5(folder: Path, files: list[Path]) -> str:
-    # As DVC 3 does it: a list of hashes and paths, in the order of the parts of the paths.
+    # The algorithm of DVC 3: the MD5 of a JSON list of hashes and paths, sorted by the parts of the paths.
     parts = sorted((file.relative_to(folder).parts, file) for file in files)
     listed = [{"md5": _md5(file), "relpath": "/".join(names)} for names, file in parts]
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"

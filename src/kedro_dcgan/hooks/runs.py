@@ -1,4 +1,4 @@
-"""One MLflow run for each trained generator, whichever commands made it."""
+"""Log to MLflow: one run per trained generator, even if several commands train, evaluate and export it."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.settings import TrackingSettings, read_settings
 
 if TYPE_CHECKING:
-    # Hooks are imported by every command: most need no torch, which takes seconds to import.
+    # Every command imports the hooks, and importing torch takes seconds.
     from kedro_dcgan.datasets import SampleFramesDataset
     from kedro_dcgan.model.saved import TrainedGenerator
     from kedro_dcgan.training.checkpoints import TrainingStart
@@ -32,56 +32,56 @@ logger = logging.getLogger(__name__)
 
 
 class TrackingHooks:
-    """Report what is saved to the run that it belongs to.
+    """Log each saved dataset to the run that it belongs to.
 
-    A run is opened, or gone on with, when training starts. Evaluation and export, run by themselves, go on in
-    the run of the generator that they find; ingestion and preprocessing alone open none.
+    The training node opens or resumes a run. Evaluation and export without training add to the run of the existing
+    generator. Ingestion and preprocessing alone open no run.
     """
 
     _run: TrackedRun | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Read where runs are tracked."""
+        """Read the tracking settings."""
         self._context, self._run = context, None
         self._settings: TrackingSettings = read_settings(context.config_loader["tracking"])
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Go on in the run of a generator that is there; that of a new one is opened when training starts."""
+        """Open the run of the existing generator, unless this pipeline trains a new one."""
         self._catalog, self._outputs = catalog, pipeline.all_outputs()
-        if "generator" not in self._outputs and self._outputs & set(_REPORTED):
-            self._reopen_run_of_generator()
+        if "generator" not in self._outputs and self._outputs & set(_LOGGERS):
+            self._open_run_of_generator()
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
-        """Open the run of a training; log its parameters and images."""
+        """Open the run of the training and log its parameters and images."""
         if "generator" in node.outputs:
             self._open_run_of_training(inputs["training_start"], inputs["images"])
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Report what a node has just made."""
-        if self._run and dataset_name in _REPORTED:
-            _REPORTED[dataset_name](self, self._run, dataset_name, data)
+        """Log a dataset that a node has saved."""
+        if self._run and dataset_name in _LOGGERS:
+            _LOGGERS[dataset_name](self, self._run, dataset_name, data)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Register what was exported; end the run as finished."""
+        """Register the exported generator and end the run as FINISHED."""
         try:
             if self._run and "exported_generator" in self._outputs:
-                parts = [path_of(self._catalog, name) for name in _OF_A_MODEL]
+                parts = [path_of(self._catalog, name) for name in _MODEL_PARTS]
                 self._run.register_generator(parts, checked_parameters(self._context).export.registered_model)
         finally:
             self._close("FINISHED")
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """End the run as failed."""
+        """End the run as FAILED."""
         self._close("FAILED")
 
     def interrupt(self) -> None:
-        """End the run as killed. Kedro calls no hook when a signal ends a run: the command line calls this."""
+        """End the run as KILLED. Kedro calls no hook when a signal ends a run, so the command line calls this."""
         self._close("KILLED")
 
     def _open_run_of_training(self, start: "TrainingStart", images: PreparedImages) -> None:
@@ -91,36 +91,36 @@ class TrackingHooks:
         preset = self._context.env or "base"
         name = self._settings.run_name or f"{preset}-{round(plan.total_images / 1000, 1):g}kimg-{key[:4]}"
         identity = RunIdentity(key, self._settings.experiment, name, milliseconds())
-        self._run = run = TrackedRun(self._settings, identity, watch_system=True)
-        parameters = checked_parameters(self._context)
-        of_training = {key: getattr(parameters, key) for key in ("ingestion", "preprocessing", "training")}
-        flat = {name: value for key, model in of_training.items() for name, value in flatten(model, f"{key}.").items()}
-        run.log_parameters(flat)
+        self._run = run = TrackedRun(self._settings, identity, log_system_metrics=True)
+        checked, values = checked_parameters(self._context), dict[str, Any]()
+        for group in ("ingestion", "preprocessing", "training"):
+            values |= flatten(getattr(checked, group), f"{group}.")
+        run.log_parameters(values)
         run.log_tags(
             {"preset": preset, "hardware": hardware_of(plan.compute.device), **code_tags(self._context.project_path)}
         )
-        self._report_images(run, images)
+        self._log_images(run, images)
         if resume_from and run.last_step < 0:
-            # A new run of a training that has a past: its history comes with the next tick.
+            # A new run of a resumed training: log the earlier grids now. The next tick logs the earlier history.
             dataset: SampleFramesDataset = self._catalog["sample_frames"]  # type: ignore[assignment]
-            past = dataset.of(resume_from.training_id, resume_from.images_seen)
-            self._report_grids(run, resume_from.training_id, [frame.images_seen for frame in past])
+            earlier = dataset.of(resume_from.training_id, resume_from.images_seen)
+            self._log_grids(run, resume_from.training_id, [frame.images_seen for frame in earlier])
 
-    def _reopen_run_of_generator(self) -> None:
+    def _open_run_of_generator(self) -> None:
         key = self._catalog.load("training_run").get("run") if self._catalog.exists("training_run") else None
         if key:
             identity = RunIdentity(key, self._settings.experiment, "", milliseconds(), must_exist=True)
             self._run = TrackedRun(self._settings, identity)
         else:
-            logger.warning("Which MLflow run trained this generator is not known: nothing is logged.")
+            logger.warning("Nothing is logged to MLflow: the run that trained this generator is unknown.")
 
     def _close(self, status: str) -> None:
         run, self._run = self._run, None
         if run:
             run.close(status)
 
-    def _report_images(self, run: TrackedRun, images: PreparedImages) -> None:
-        # What they were made of, which the parameters of this run need not say.
+    def _log_images(self, run: TrackedRun, images: PreparedImages) -> None:
+        # Their own source: the ingestion parameters of this command may differ.
         source, project = images.source, self._context.project_path
         hashes = {
             "dvc.source_md5": dvc_hash(project, source),
@@ -129,46 +129,55 @@ class TrackingHooks:
         tags = {name: value for name, value in hashes.items() if value}
         run.log_dataset(Path(source).name, images.digest, source, tags)
         run.log_tags({"dataset_digest": images.digest, **tags})
-        # The dataset may have been made by a command of its own, when no run was open.
+        # An earlier command, without a run, may have prepared the images.
         for name in ("dataset_report", "accepted_images"):
             if self._catalog.exists(name):
                 run.log_file(path_of(self._catalog, name))
 
-    def _report_generator(self, run: TrackedRun, name: str, generator: "TrainedGenerator") -> None:
+    def _log_generator(self, run: TrackedRun, name: str, generator: "TrainedGenerator") -> None:
         run.log_tags({name: str(generator.facts[name]) for name in ("verdict", "precision", "threads", "execution")})
 
-    def _report_history(self, run: TrackedRun, name: str, history: pd.DataFrame) -> None:
-        # All that the run does not have yet: a training that is made longer begins a new run with its whole past.
+    def _log_history(self, run: TrackedRun, name: str, history: pd.DataFrame) -> None:
+        # All ticks that the run does not have yet: extending a training starts a new run with the whole history.
         for _, row in history[history["images_seen"] > run.last_step].iterrows():
             numbers = {str(name): float(value) for name, value in row.items() if name != "health" and pd.notna(value)}
-            run.log_history(numbers, int(numbers.pop("images_seen")))
+            run.log_tick(numbers, int(numbers.pop("images_seen")))
 
-    def _report_frames(self, run: TrackedRun, name: str, frames: SampleFrames) -> None:
-        self._report_grids(run, frames.training_id, [grid.images_seen for grid in frames.grids])
+    def _log_frames(self, run: TrackedRun, name: str, frames: SampleFrames) -> None:
+        self._log_grids(run, frames.training_id, [grid.images_seen for grid in frames.grids])
 
-    def _report_grids(self, run: TrackedRun, training_id: str, moments: Sequence[int]) -> None:
+    def _log_grids(self, run: TrackedRun, training_id: str, steps: Sequence[int]) -> None:
         dataset: SampleFramesDataset = self._catalog["sample_frames"]  # type: ignore[assignment]
-        for images_seen in moments:
-            run.log_picture(dataset.file_of(training_id, images_seen), "samples", images_seen)
+        for images_seen in steps:
+            run.log_image(dataset.file_of(training_id, images_seen), "samples", images_seen)
 
-    def _report_evaluation(self, run: TrackedRun, name: str, evaluation: dict[str, Any]) -> None:
+    def _log_evaluation(self, run: TrackedRun, name: str, evaluation: dict[str, Any]) -> None:
         run.log_metrics(evaluation["metrics"], evaluation["images_seen"])
         run.log_tags({"quality": evaluation["verdict"]})
-        self._report_file(run, name, evaluation)
+        self._log_file(run, name, evaluation)
 
-    def _report_file(self, run: TrackedRun, name: str, _: Any) -> None:
+    def _log_file(self, run: TrackedRun, name: str, _: Any) -> None:
         run.log_file(path_of(self._catalog, name))
 
 
-# What is registered as one model: its folder, the same for other runtimes, and what it draws.
-_OF_A_MODEL = ("exported_generator", "onnx_generator", "exported_program", "sample_grid")
+# The parts of a registered model: the generator, its exports for other runtimes, and a sample grid.
+_MODEL_PARTS = ("exported_generator", "onnx_generator", "exported_program", "sample_grid")
 
-# What is reported of which dataset: these files as they are.
-_FILES = ("evaluation_page", "evaluation_table", "compared_samples", "sample_grid", "training_curves")
-_REPORTED: dict[str, Callable[[TrackingHooks, TrackedRun, str, Any], None]] = {
-    "generator": TrackingHooks._report_generator,
-    "training_history": TrackingHooks._report_history,
-    "sample_frames": TrackingHooks._report_frames,
-    "evaluation": TrackingHooks._report_evaluation,
-    **dict.fromkeys((*_FILES, "progress", "progress_video"), TrackingHooks._report_file),
+# Datasets that are logged as files.
+_FILES = (
+    "evaluation_page",
+    "evaluation_table",
+    "compared_samples",
+    "sample_grid",
+    "training_curves",
+    "progress",
+    "progress_video",
+)
+# How to log each dataset.
+_LOGGERS: dict[str, Callable[[TrackingHooks, TrackedRun, str, Any], None]] = {
+    "generator": TrackingHooks._log_generator,
+    "training_history": TrackingHooks._log_history,
+    "sample_frames": TrackingHooks._log_frames,
+    "evaluation": TrackingHooks._log_evaluation,
+    **dict.fromkeys(_FILES, TrackingHooks._log_file),
 }

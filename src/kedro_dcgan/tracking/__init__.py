@@ -1,8 +1,8 @@
-"""MLflow: one run for each trained generator, live numbers and pictures, and the registry.
+"""MLflow tracking: one run per trained generator, live metrics and images, and the model registry.
 
-What a run has to tell is written into a journal on this disk first (`journal`), which nothing can hold up, and a thread
-sends it on (`sender`, `delivery`, `records`). Each record can be sent twice without harm: a server that was away gets
-what it has missed, by the next run or by `kedro dcgan sync`. The clock of everything is `step = images_seen`.
+Every tracking record is written to a journal on the local disk first (`journal`); a thread uploads it (`uploader`,
+`records`). Uploading a record twice does no harm. If the server is down, the next run or `kedro dcgan sync` uploads
+the pending records. The step of every metric is `images_seen`.
 
-No other package imports mlflow, but for `tracking/serving.py`, which MLflow itself runs.
+No other package imports mlflow. MLflow itself runs `serving` when it loads the registered model.
 """

@@ -1,35 +1,46 @@
-"""The journal of a run: what MLflow is to be told, on this disk, in order. It knows nothing of MLflow.
+"""The journal of a run: an append-only log of tracking records on the local disk. It does not know MLflow.
 
-A folder for each training, and one for each later command that adds to its run:
+Each training has a folder, and so has each later command that adds to its run:
 
-    run.json         what the run is
-    journal.jsonl    a record a line
-    sent.json        how much of it which server has
-    files/           what is to be sent as a file, removed when it has been
+    run.json         the identity of the run
+    journal.jsonl    the records, one JSON object per line
+    sent.json        the upload state: how much of the journal a server has
+    files/           attachments, removed after their upload
 
-A record is `{"kind": …, "time": milliseconds since 1970, …}`; `records` says what there is for each kind.
+A record is `{"kind": …, "time": milliseconds since 1970, …}`; `records` lists the kinds. The journal survives killed
+processes and full disks: readers ignore an incomplete last line, and the next record overwrites it.
 """
 
 import contextlib
 import json
+import os
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
 
-from kedro_dcgan.storage import atomic_file
-from kedro_dcgan.tracking.journal_files import KeptFiles, Lines, Record
+from kedro_dcgan.storage import atomic_file, name_a_full_disk
+from kedro_dcgan.tracking.attachments import Attachments
+
+Record = dict[str, Any]
+
+# The kind of a record that replaces an unreadable line.
+UNREADABLE = "unreadable"
+
+# `mark_killed` looks for the last status in the last 64 KiB.
+_TAIL = 65_536
 
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What a run is: `key` is ours, and stands in its tags.
+    """The identity of a run. An MLflow tag contains `key`, which exists before the MLflow id.
 
-    `must_exist`: it was made by a training, and is only added to. Its beginning and its end are not told here.
+    `must_exist`: a training created the run; this journal adds to it and records neither its start nor its end.
     """
 
     key: str
@@ -40,10 +51,10 @@ class RunIdentity:
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What the server at an address has: so many bytes of the journal, in the run with that id.
+class UploadState:
+    """How much of a journal a server has: the first `offset` bytes, in the run `run_id`.
 
-    It had history and pictures up to these steps before it was sent anything from here: where a journal was lost.
+    If a journal was lost, its run already has the history and the images up to two steps (-1: none).
     """
 
     server: str
@@ -54,143 +65,184 @@ class Sent:
 
 
 class Journal:
-    """One run's records. One process at a time writes them, and one at a time sends them."""
+    """The records of one run. One process at a time writes them, from any thread; one at a time uploads them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lines = Lines(folder / "journal.jsonl")
-        self.files = KeptFiles(folder / "files")
-        # A run may be closed by another thread than the one that opened it.
-        self._writing = FileLock(folder / "writing.lock", thread_local=False)
-        self._sending = FileLock(folder / "sending.lock", thread_local=False)
+        self.path = folder / "journal.jsonl"
+        self.attachments = Attachments(folder / "files")
+        self._append_lock = threading.Lock()
 
     @classmethod
-    def of(cls, root: Path, identity: RunIdentity) -> "Journal":
-        """Return the journal of a training, the same each time, or a new one to add to its run. Make its folder."""
+    def create(cls, root: Path, identity: RunIdentity) -> "Journal":
+        """Return the journal of a training, which may exist already, or a new journal that adds to its run."""
         journal = cls(root / (new_key() if identity.must_exist else identity.key))
         if not (journal.folder / "run.json").is_file():
             _write_json(journal.folder / "run.json", asdict(identity))
         return journal
 
     @classmethod
-    def all_in(cls, root: Path) -> "list[Journal]":
-        """Return all journals that say what they are, the oldest run first."""
+    def find_all(cls, root: Path) -> "list[Journal]":
+        """Return all journals with a readable identity: the oldest run first, and a training before additions to it."""
         found = []
         for file in root.glob("*/run.json"):
-            # One that is damaged must not stop the others.
+            # A damaged journal must not block the others.
             with contextlib.suppress(OSError, ValueError, TypeError):
                 journal = cls(file.parent)
                 identity = journal.identity
-                # Before what is added to it: the run must be there.
-                found.append((identity.created, identity.must_exist, journal.folder.name, journal))
-        return [journal for *_, journal in sorted(found, key=lambda one: one[:-1])]
+                found.append(((identity.created, identity.must_exist, journal.folder.name), journal))
+        return [journal for _, journal in sorted(found, key=lambda pair: pair[0])]
 
     @property
     def identity(self) -> RunIdentity:
-        """What the run is."""
+        """The identity of the run."""
         return RunIdentity(**json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
 
     def __str__(self) -> str:
-        return self.identity.name or f"more about {self.identity.key[:8]}"
+        return self.identity.name or f"addition to run {self.identity.key[:8]}"
 
     def add(self, kind: str, files: Sequence[Path] = (), **values: Any) -> None:
-        """Add a record, with files and folders as they are now; when this returns, it is on the disk.
+        """Append a record and its attachments. They are on the disk when this returns; an error changes nothing.
 
-        `time` is now, unless it is given. What is kept stands in the record as `file`.
+        `time` defaults to now.
 
         Raises:
-            DiskFullError: if there is no room. The journal is as it was.
-            OSError: if a file cannot be kept. The journal is as it was.
+            DiskFullError: if the disk has no room.
+            OSError: if an attachment cannot be stored.
         """
-        kept = {"file": self.files.keep(files)} if files else {}
+        attachment = {"file": self.attachments.add(files)} if files else {}
         try:
-            self._lines.append({"kind": kind, "time": milliseconds(), **values, **kept})
+            self._append({"kind": kind, "time": milliseconds(), **values, **attachment})
         except BaseException:
-            for name in kept.values():
-                self.files.drop(name)
+            for name in attachment.values():
+                self.attachments.remove(name)
             raise
 
+    def _append(self, record: Record) -> None:
+        line = memoryview(json.dumps(record, default=float).encode() + b"\n")
+        # Unbuffered: closing a buffered file would retry a failed write.
+        with self._append_lock, name_a_full_disk(self.path), self.path.open("a+b", buffering=0) as file:
+            end = _end_of_last_line(file)
+            file.truncate(end)
+            try:
+                while line:
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(end)
+                raise
+
     def records(self, offset: int = 0) -> Iterator[tuple[Record, int]]:
-        """Yield records from an offset on, each with the offset behind it."""
-        return self._lines.read(offset)
+        """Yield the records from an offset on, each with the offset of the next one.
+
+        If the offset is not the start of a line, the record before it was rolled back after it had been read: then
+        start again at 0.
+        """
+        if not self.path.is_file():
+            return
+        with self.path.open("rb") as file:
+            if offset:
+                file.seek(offset - 1)
+                offset = offset if file.read(1) == b"\n" else 0
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                offset += len(line)
+                yield _decode(line), offset
 
     def last_step(self, mark: str) -> int:
-        """Return the last step of the records that have a mark: -1, if there are none."""
+        """Return the largest step of the records that have a mark such as `is_history`; -1 without any."""
         return max((record["step"] for record, _ in self.records() if record.get(mark)), default=-1)
 
-    def sent(self, server: str) -> Sent:
-        """Return what a server has: nothing, if the journal was sent to another one."""
-        stored = self._stored()
-        return stored if stored and stored.server == server else Sent(server)
+    def upload_state(self, server: str) -> UploadState:
+        """Return how much a server has: nothing if the journal was uploaded to another one."""
+        stored = self._stored_upload_state()
+        return stored if stored and stored.server == server else UploadState(server)
 
-    def note_sent(self, sent: Sent) -> None:
-        """Write down what a server has."""
-        _write_json(self.folder / "sent.json", asdict(sent))
+    def save_upload_state(self, state: UploadState) -> None:
+        """Store how much a server has."""
+        _write_json(self.folder / "sent.json", asdict(state))
 
-    def is_all_sent(self, server: str) -> bool:
-        """Tell whether a server has all."""
-        return self.sent(server).offset == self._lines.size()
+    def is_uploaded(self, server: str) -> bool:
+        """Return whether a server has all records."""
+        if not self.path.is_file():
+            return self.upload_state(server).offset == 0
+        with self.path.open("rb") as file:
+            return self.upload_state(server).offset == _end_of_last_line(file)
 
-    def is_elsewhere(self, server: str) -> bool:
-        """Tell whether it is another server that has been sent this journal."""
-        stored = self._stored()
+    def was_uploaded_elsewhere(self, server: str) -> bool:
+        """Return whether the journal was uploaded to a server other than this one."""
+        stored = self._stored_upload_state()
         return stored is not None and stored.server != server
 
-    def _stored(self) -> Sent | None:
-        # What it would say is only lost time: everything may be sent twice.
+    def _stored_upload_state(self) -> UploadState | None:
+        # Losing this file only costs time: every record may be uploaded twice.
         with contextlib.suppress(OSError, ValueError, TypeError):
-            return Sent(**json.loads((self.folder / "sent.json").read_text(encoding="utf-8")))
+            return UploadState(**json.loads((self.folder / "sent.json").read_text(encoding="utf-8")))
         return None
 
     def mark_killed(self) -> None:
-        """Write that the run was killed, if it did not end and nobody writes it any more."""
-        if self._left_running():
-            with self.written() as is_free:
-                # Asked again: it may have ended just now.
-                last = self._left_running() if is_free else None
+        """Record the status KILLED if the run has not ended and no process writes its journal any more."""
+        if self._last_record_if_running():
+            with self.lock("writing") as is_free:
+                # Check again: the run may have ended in between.
+                last = self._last_record_if_running() if is_free else None
                 if last:
                     self.add("status", status="KILLED", time=last.get("time", milliseconds()))
 
-    def _left_running(self) -> Record | None:
-        # The last record of a training whose end is not told. (What a thread writes late may come after the end.)
-        records = [] if self.identity.must_exist else self._lines.read_end()
-        status = next((record["status"] for record in records if record["kind"] == "status"), "RUNNING")
-        return records[0] if records and status == "RUNNING" else None
+    def _last_record_if_running(self) -> Record | None:
+        # A late thread may append a record after the final status, so look for the last status among all last records.
+        if self.identity.must_exist or not self.path.is_file():
+            return None
+        with self.path.open("rb") as file:
+            file.seek(max(0, _end_of_last_line(file) - _TAIL))
+            is_cut = file.tell() > 0
+            records = [_decode(line) for line in file.read().split(b"\n")[is_cut:-1]]
+        status = next((record["status"] for record in reversed(records) if record["kind"] == "status"), "RUNNING")
+        return records[-1] if records and status == "RUNNING" else None
 
     @contextlib.contextmanager
-    def written(self, patience: float = 0) -> Iterator[bool]:
-        """Hold the right to write; yield whether it was free within so many seconds."""
-        with _held(self._writing, patience) as is_free:
-            yield is_free
-
-    @contextlib.contextmanager
-    def being_sent(self, patience: float = 0) -> Iterator[bool]:
-        """Hold the right to send; yield whether it was free within so many seconds."""
-        with _held(self._sending, patience) as is_free:
-            yield is_free
+    def lock(self, purpose: Literal["writing", "sending"], timeout: float = 0) -> Iterator[bool]:
+        """Hold the lock for writing or uploading; yield False if another process holds it for `timeout` seconds."""
+        # Not thread-local: a run may be closed by another thread than the one that opened it.
+        lock = FileLock(self.folder / f"{purpose}.lock", thread_local=False)
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
 
 def new_key() -> str:
-    """Return a key that no other run has."""
+    """Return a unique key for a run."""
     return uuid.uuid4().hex
 
 
 def milliseconds() -> int:
-    """Return the time as MLflow counts it."""
+    """Return the time in milliseconds since 1970, as MLflow counts it."""
     return time.time_ns() // 1_000_000
 
 
-@contextlib.contextmanager
-def _held(lock: FileLock, patience: float) -> Iterator[bool]:
+def _decode(line: bytes) -> Record:
     try:
-        lock.acquire(timeout=patience)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) and "kind" in record else {"kind": UNREADABLE}
+
+
+def _end_of_last_line(file: BinaryIO) -> int:
+    # A killed process may have left an incomplete line.
+    end = file.seek(0, os.SEEK_END)
+    if not end or os.pread(file.fileno(), 1, end - 1) == b"\n":
+        return end
+    file.seek(0)
+    return file.read().rfind(b"\n") + 1
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

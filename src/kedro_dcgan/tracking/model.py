@@ -1,4 +1,4 @@
-"""The generator as a model of MLflow: logged with its run, and registered as a version with its numbers."""
+"""The generator as an MLflow model: logged with its run, and registered as a version with its primary metric."""
 
 import contextlib
 import json
@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
@@ -16,38 +15,92 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array
 
-if TYPE_CHECKING:
-    from kedro_dcgan.model.saved import TrainedGenerator
-if TYPE_CHECKING:
-    from kedro_dcgan.model.saved import TrainedGenerator
+from kedro_dcgan.model.saved import TrainedGenerator
 
-# Which of a run's generators a model was made of: a second attempt finds the first one by it.
+# Identifies the exported generator that a model was created from, so that a retry finds an earlier attempt.
 ORIGIN_TAG = "kedro_dcgan.generator"
 
 _PACKAGE = Path(__file__).parents[1]
-_RUNTIME = ("torch", "numpy", "pillow", "pandas", "pydantic", "safetensors")
+_REQUIREMENTS = ("torch", "numpy", "pillow", "pandas", "pydantic", "safetensors")
+
+
+@dataclass(frozen=True)
+class PrimaryMetric:
+    """The metric that decides whether a version becomes champion: value, 95 % interval, dataset and protocol.
+
+    Versions store its fields in their tags.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    dataset_digest: str
+    protocol: str
+
+    @classmethod
+    def of(cls, trained: TrainedGenerator) -> "PrimaryMetric":
+        """Return the primary metric of an evaluated generator."""
+        name = trained.facts["primary_metric"]
+        number = next(number for number in trained.facts["numbers"] if number["name"] == name)
+        low, high = (math.nan if number[end] is None else number[end] for end in ("low", "high"))
+        protocol = json.dumps(trained.facts["protocol"], sort_keys=True)
+        return cls(name, number["value"], low, high, trained.dataset_digest, protocol)
+
+    @classmethod
+    def from_tags(cls, tags: dict[str, str]) -> "PrimaryMetric | None":
+        """Return the primary metric of a registered version, or None if its tags do not contain one."""
+        try:
+            value, low, high = (float(tags[name]) for name in ("value", "low", "high"))
+            return cls(tags["metric"], value, low, high, tags["dataset_digest"], tags["protocol"])
+        except (KeyError, ValueError):
+            return None
+
+    def tags(self) -> dict[str, str]:
+        """Return the fields as tags."""
+        return {name: value if isinstance(value, str) else repr(value) for name, value in vars(self).items()}
+
+    def reason_not_champion(self, champion: "PrimaryMetric") -> str | None:
+        """Return why this version does not replace the champion, or None if it does.
+
+        The difference must exceed its 95 % uncertainty: the root of the sum of the squared half-widths.
+        """
+        if self.metric != champion.metric:
+            return "the champion was evaluated with another metric"
+        if self.dataset_digest != champion.dataset_digest:
+            return "the champion was evaluated on another dataset"
+        if self.protocol != champion.protocol:
+            return "the champion was evaluated with another protocol"
+        uncertainty = math.hypot(self.high - self.value, champion.high - champion.value)
+        # Written so that an unknown interval (NaN) replaces no champion.
+        if not champion.value - self.value > uncertainty:
+            return (
+                f"{self.metric} {self.value:.1f} is not below the champion's {champion.value:.1f} by more than "
+                f"the uncertainty of the difference, {uncertainty:.1f}"
+            )
+        return None
 
 
 def create_version(
-    client: mlflow.MlflowClient, run_id: str, folder: Path, trained: "TrainedGenerator", name: str, origin: str
+    client: mlflow.MlflowClient, run_id: str, folder: Path, trained: TrainedGenerator, name: str, origin: str
 ) -> str:
-    """Log the model that export made in `folder`, create a version of it, and return its number.
+    """Log the exported generator in `folder` as a model, register a version of it, and return the version number.
 
-    `origin` tells it from other generators of the run: what an earlier attempt has made under it is used.
+    `origin` identifies the generator within the run: a model that an earlier attempt logged is reused.
     """
-    model_id = _logged_before(client, run_id, origin) or _log(client, run_id, folder, trained, origin)
+    model_id = _find_logged_model(client, run_id, origin) or _log_model(client, run_id, folder, trained, origin)
     with contextlib.suppress(MlflowException):
-        # There from the second version on.
-        client.create_registered_model(name, description="Turns latents, or a seed and a count, into images.")
-    tags = {ORIGIN_TAG: origin, **Standing.of(trained).tags(), "quality": trained.facts["quality"]}
-    made = client.create_model_version(
-        name, f"models:/{model_id}", run_id, tags, description=_account(trained), model_id=model_id
+        # It exists already, except for the first version.
+        client.create_registered_model(name, description="Generates images from latents, or from a seed and a count.")
+    tags = {ORIGIN_TAG: origin, **PrimaryMetric.of(trained).tags(), "quality": trained.facts["quality"]}
+    created = client.create_model_version(
+        name, f"models:/{model_id}", run_id, tags, description=_description(trained), model_id=model_id
     )
-    return str(made.version)
+    return str(created.version)
 
 
-def _logged_before(client: mlflow.MlflowClient, run_id: str, origin: str) -> str | None:
-    # What an attempt that was cut short has logged whole is used, and what it has not is removed.
+def _find_logged_model(client: mlflow.MlflowClient, run_id: str, origin: str) -> str | None:
+    # Reuse a complete model of an interrupted attempt; delete an incomplete one.
     experiment = client.get_run(run_id).info.experiment_id
     for model in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
         if model.tags.get(ORIGIN_TAG) == origin:
@@ -57,9 +110,9 @@ def _logged_before(client: mlflow.MlflowClient, run_id: str, origin: str) -> str
     return None
 
 
-def _log(client: mlflow.MlflowClient, run_id: str, folder: Path, trained: "TrainedGenerator", origin: str) -> str:
+def _log_model(client: mlflow.MlflowClient, run_id: str, folder: Path, trained: TrainedGenerator, origin: str) -> str:
     run = client.get_run(run_id)
-    # Made here, because `Model.log` would make it in the experiment of the run that is active: there is none.
+    # `Model.log` would create it in the experiment of the active run, and no run is active.
     model = client.create_logged_model(
         run.info.experiment_id, "generator", run_id, {ORIGIN_TAG: origin}, dict(run.data.params), "generator"
     )
@@ -70,20 +123,21 @@ def _log(client: mlflow.MlflowClient, run_id: str, folder: Path, trained: "Train
         run_id=run_id,
         model_id=model.model_id,
         python_model=str(_PACKAGE / "tracking/serving.py"),
-        # The key of `generator.onnx` is `generator.onnx`, and so on.
+        # Each artifact is called like its file, for example `generator.onnx`.
         artifacts={part.name: str(part) for part in sorted(folder.iterdir())},
         code_paths=[str(_PACKAGE)],
         signature=signature(),
         input_example=pd.DataFrame({"seed": [0], "count": [2]}),
-        pip_requirements=_pinned(_RUNTIME),
+        # Without a local version: 2.15.0+cu132 cannot be installed everywhere.
+        pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _REQUIREMENTS],
         step=trained.images_seen,
     )
     return str(model.model_id)
 
 
 def signature() -> ModelSignature:
-    """Return what the registered model takes and gives (`serving` says what it means)."""
-    # The model itself checks that these are whole numbers: of a `long`, MLflow would make 1 of 1.5 before.
+    """Return the inputs and outputs of the registered model (`serving` explains them)."""
+    # The model itself checks that seed and count are integers: as `long`, MLflow would silently turn 1.5 into 1.
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(AnyType(), "seed", required=False),
         ColSpec(AnyType(), "count", required=False),
@@ -97,72 +151,11 @@ def signature() -> ModelSignature:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
-def _account(trained: "TrainedGenerator") -> str:
-    """Return what people read of a version, in Markdown: its numbers with their intervals, and where they are from."""
+def _description(trained: TrainedGenerator) -> str:
+    # Markdown, shown in the UI.
     lines = ["| | | 95 % interval |", "|---|---:|---|"]
     for number in trained.facts["numbers"]:
-        ends = "" if number["low"] is None else f"{number['low']:.4g} to {number['high']:.4g}"
-        lines.append(f"| `{number['name']}` | {number['value']:.4g} | {ends} |")
-    said = f"{trained.facts['quality']}. {trained.images_seen:,} images seen, of dataset {trained.dataset_digest}."
-    return "\n".join([said, "", *lines])
-
-
-def _pinned(packages: tuple[str, ...]) -> list[str]:
-    # A local version such as 2.15.0+cu132 cannot be installed by that name everywhere.
-    return [f"{package}=={version(package).partition('+')[0]}" for package in packages]
-
-
-# TODO(merge) tracking.standing
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What decides between two versions: one metric with its interval, and how and on which images it was measured.
-
-    The intervals of both sides hold 95 %; the difference's is the root of the sum of their squares.
-    """
-
-    metric: str
-    value: float
-    low: float
-    high: float
-    dataset_digest: str
-    protocol: str
-
-    @classmethod
-    def of(cls, trained: "TrainedGenerator") -> "Standing":
-        """Return that of an evaluated generator."""
-        name = trained.facts["primary_metric"]
-        number = next(one for one in trained.facts["numbers"] if one["name"] == name)
-        low, high = (math.nan if number[end] is None else number[end] for end in ("low", "high"))
-        protocol = json.dumps(trained.facts["protocol"], sort_keys=True)
-        return cls(name, number["value"], low, high, trained.dataset_digest, protocol)
-
-    @classmethod
-    def from_tags(cls, tags: dict[str, str]) -> "Standing | None":
-        """Return that of a registered version, if its tags say it."""
-        try:
-            value, low, high = (float(tags[name]) for name in ("value", "low", "high"))
-            return cls(tags["metric"], value, low, high, tags["dataset_digest"], tags["protocol"])
-        except (KeyError, ValueError):
-            return None
-
-    def tags(self) -> dict[str, str]:
-        """Return the fields as texts."""
-        return {name: value if isinstance(value, str) else repr(value) for name, value in vars(self).items()}
-
-    def obstacle(self, champion: "Standing") -> str | None:
-        """Return why this one does not take the champion's place; nothing, if it does."""
-        for name, by in (("metric", "by another metric"), ("dataset_digest", "on another dataset")):
-            if getattr(self, name) != getattr(champion, name):
-                return f"the champion was measured {by}"
-        if self.protocol != champion.protocol:
-            return "the champion was measured by another protocol"
-        better_by = champion.value - self.value
-        uncertainty = math.hypot(self.high - self.value, champion.high - champion.value)
-        if not better_by > uncertainty:
-            return (
-                f"{self.metric} {self.value:.1f} is not below the champion's {champion.value:.1f} by more than "
-                f"the uncertainty of the difference, {uncertainty:.1f}"
-            )
-        return None
+        interval = "" if number["low"] is None else f"{number['low']:.4g} to {number['high']:.4g}"
+        lines.append(f"| `{number['name']}` | {number['value']:.4g} | {interval} |")
+    summary = f"{trained.facts['quality']}. {trained.images_seen:,} images seen, dataset {trained.dataset_digest}."
+    return "\n".join([summary, "", *lines])

@@ -1,4 +1,4 @@
-"""Runs, read back from MLflow to be compared."""
+"""Read evaluated runs back from MLflow to compare them."""
 
 import json
 import tempfile
@@ -14,30 +14,31 @@ from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.reports.runs import ComparedRun
 from kedro_dcgan.tracking.settings import in_one_line
 
-# More are no comparison.
-MOST_RUNS = 10
+# The number of runs that are compared by default.
+MAX_RUNS = 10
 
 _EVALUATION = "reports/evaluation.json"
+# Prefixes of metrics without a curve: system metrics, and metrics that only the final evaluation has.
 _NOT_CURVES = ("system/", "fd_", "kd_", "fid", "kid")
 
 
 def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
-    """Return runs by their names or by how their ids begin.
+    """Return runs by their names or the first characters of their ids.
 
-    Without names, the newest one and those before it that were measured in the same way, the oldest first.
+    Without names: the newest run and earlier ones with the same metrics and dataset, the oldest first.
 
     Raises:
-        ComparisonError: if a name is that of no run or of several, or a run has no evaluation.
+        ComparisonError: if a name matches no run or several, or a run has no evaluation.
     """
     client = mlflow.MlflowClient()
     found = client.get_experiment_by_name(experiment)
     runs = list(client.search_runs([found.experiment_id], order_by=["start_time DESC"])) if found else []
     evaluated = [run for run in runs if "quality" in run.data.tags]
-    chosen = [_named(name, runs) for name in names] if names else _like_the_first(evaluated)[:MOST_RUNS][::-1]
+    chosen = [_find(name, runs) for name in names] if names else _comparable(evaluated)[:MAX_RUNS][::-1]
     ids = [run.info.run_id for run in chosen]
-    twice = next((run for run in chosen if ids.count(run.info.run_id) > 1), None)
-    if twice:
-        raise ComparisonError(f"each run must be named once (got {twice.info.run_name} twice). Name another.")
+    repeated = next((run for run in chosen if ids.count(run.info.run_id) > 1), None)
+    if repeated:
+        raise ComparisonError(f"each run must be named once (got {repeated.info.run_name} twice). Name another.")
     for run in chosen:
         if run not in evaluated:
             raise ComparisonError(
@@ -46,21 +47,23 @@ def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
             )
     if len(chosen) < 2:
         raise ComparisonError(
-            f"there must be at least two runs that were evaluated in the same way (got {len(chosen)}). "
-            "Train another, kedro run, or name two."
+            f"a comparison must have at least two runs with the same metrics and dataset (got {len(chosen)}). "
+            "Train another with kedro run, or name two."
         )
     return [_read(client, run, name) for run, name in zip(chosen, _distinct_names(chosen), strict=True)]
 
 
-def _like_the_first(runs: Sequence[Run]) -> list[Run]:
-    # What is measured in another way has another name.
-    ways = [_distances(run) for run in runs]
-    return [run for run, way in zip(runs, ways, strict=True) if way & ways[0]]
-
-
-def _distances(run: Run) -> set[tuple[str, str | None]]:
-    names = [name for name in run.data.metrics if name.startswith(("fd_", "fid")) and not name.endswith("_validation")]
-    return {(name, run.data.tags.get("dataset_digest")) for name in names}
+def _comparable(runs: Sequence[Run]) -> list[Run]:
+    # The runs that share a distance and the dataset with the first one. The name of a metric contains its protocol.
+    distances = [
+        {
+            (name, run.data.tags.get("dataset_digest"))
+            for name in run.data.metrics
+            if name.startswith(("fd_", "fid")) and not name.endswith("_validation")
+        }
+        for run in runs
+    ]
+    return [run for run, own in zip(runs, distances, strict=True) if own & distances[0]]
 
 
 def _distinct_names(runs: Sequence[Run]) -> list[str]:
@@ -71,17 +74,17 @@ def _distinct_names(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _named(name: str, runs: Sequence[Run]) -> Run:
-    fitting = [run for run in runs if run.info.run_name == name or run.info.run_id.startswith(name)]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting:
-        known = ", ".join(str(run.info.run_name) for run in runs[:MOST_RUNS]) or "none"
+def _find(name: str, runs: Sequence[Run]) -> Run:
+    matches = [run for run in runs if run.info.run_name == name or run.info.run_id.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        known = ", ".join(str(run.info.run_name) for run in runs[:MAX_RUNS]) or "none"
         raise ComparisonError(
-            f"`{name}` must be the name of a run, or how its id begins, or a file (it is not). The newest are: {known}."
+            f"`{name}` must be the name of a run, the start of its id, or a file (it is not). The newest are: {known}."
         )
-    ids = ", ".join(run.info.run_id[:8] for run in fitting)
-    raise ComparisonError(f"`{name}` must be the name of one run (it is of {len(fitting)}). Use an id: {ids}.")
+    ids = ", ".join(run.info.run_id[:8] for run in matches)
+    raise ComparisonError(f"`{name}` must match one run (it matches {len(matches)}). Use an id: {ids}.")
 
 
 def _read(client: mlflow.MlflowClient, run: Run, name: str) -> ComparedRun:
@@ -105,5 +108,5 @@ def _download(client: mlflow.MlflowClient, run_id: str, path: str, folder: str) 
         return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
     except (MlflowException, OSError) as error:
         raise ComparisonError(
-            f"{path} of run {run_id[:8]} must be at the server (it is not: {in_one_line(error)})."
+            f"{path} of run {run_id[:8]} must be on the server (cannot download it: {in_one_line(error)})."
         ) from None

@@ -1,13 +1,13 @@
-"""What is done at the server for a record of each kind. Done twice it does no harm.
+"""The MLflow run of a journal, and what each kind of record becomes there. Uploading a record twice does no harm.
 
-| kind | what it has | why twice is once |
+| kind | fields | why a second upload changes nothing |
 |---|---|---|
-| `parameters`, `tags` | `values` | what a run says already stays |
-| `metrics` | `values`, `step` | MLflow keeps one of what has the same name, step, time and value |
-| `dataset` | `name`, `digest`, `source`, `tags` | a run has an input once |
-| `picture` | `file`, `key`, `step` | the file's name follows from step and time |
-| `file` | `file`, `folder` | it takes its own place |
-| `generator` | `file`, `name` | it is looked for in the registry first |
+| `parameters`, `tags` | `values` | a parameter keeps its first value, a tag its last |
+| `metrics` | `values`, `step` | MLflow drops duplicates: equal name, step, time and value |
+| `dataset` | `name`, `digest`, `source`, `tags` | a run has an input only once |
+| `picture` | `file`, `key`, `step` | step and time determine the file name |
+| `file` | `file`, `folder` | it replaces itself |
+| `generator` | `file`, `name` | the registry is searched for it first |
 | `status` | `status` | the last one counts |
 """
 
@@ -26,83 +26,195 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGES
 from PIL import Image
 
-from kedro_dcgan.tracking.journal import Journal
-from kedro_dcgan.tracking.journal_files import Record
+from kedro_dcgan.errors import DataError, TrackingError
+from kedro_dcgan.tracking.journal import Journal, Record, UploadState
 from kedro_dcgan.tracking.registry import register_generator
+from kedro_dcgan.tracking.settings import TrackingSettings
+from kedro_dcgan.tracking.transient_errors import retry_conflicts
+
+# The tag with the key of a run: it identifies the run before we know its MLflow id.
+KEY_TAG = "kedro_dcgan.run"
 
 
-def send_metrics(client: mlflow.MlflowClient, run_id: str, records: Sequence[Record]) -> None:
-    """Send records of metrics, at most 1,000 numbers, in one request."""
-    metrics = [
-        Metric(name, value, record["time"], record["step"])
-        for record in records
-        for name, value in record["values"].items()
-    ]
-    if metrics:
-        client.log_batch(run_id, metrics=metrics)
+class MlflowRun:
+    """The run that the records of a journal belong to. Every call is retried after a database conflict."""
+
+    def __init__(self, journal: Journal, settings: TrackingSettings) -> None:
+        self.journal = journal
+        self.state = journal.upload_state(settings.shown_server)
+        self._settings = settings
+        self._client = mlflow.MlflowClient(settings.server)
+        self._is_found = False
+
+    def find_or_create(self) -> None:
+        """Find the run, or create it, the first time this is called. `state` is reset if it is not the previous run.
+
+        Raises:
+            TrackingError: if the run must exist and does not.
+            Exception: if the server does not answer, of any type.
+        """
+        if self._is_found:
+            return
+        state = retry_conflicts(self._find_or_create)
+        if state != self.state:
+            self.save_state(state)
+        self._is_found = True
+
+    def upload(self, records: Sequence[Record]) -> list[str]:
+        """Upload one record, or several of metrics, except those that the run has already; return messages."""
+        new = [record for record in records if not self._is_known(record)]
+        return retry_conflicts(lambda: self._upload(new)) if new else []
+
+    def save_state(self, state: UploadState) -> None:
+        """Store in the journal how much of it the run has."""
+        self.state = state
+        self.journal.save_upload_state(state)
+
+    def is_active(self) -> bool:
+        """Return whether the run exists and is not deleted."""
+        try:
+            return bool(self._client.get_run(str(self.state.run_id)).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+
+    def _find_or_create(self) -> UploadState:
+        if self.state.run_id and self.is_active():
+            return self.state
+        # The user may have deleted the run or replaced the database. Then a new run gets all records.
+        identity = self.journal.identity
+        found = self._find_by_key()
+        if found:
+            return found
+        if identity.must_exist:
+            raise TrackingError(f"the run {identity.key[:8]} that trained this generator must exist (it is missing).")
+        experiment = self._find_or_create_experiment(identity.experiment)
+        tags = {KEY_TAG: identity.key, "mlflow.source.name": "kedro-dcgan", "mlflow.source.type": "PROJECT"}
+        run = self._client.create_run(experiment, identity.created, tags, identity.name)
+        return UploadState(self.state.server, str(run.info.run_id))
+
+    def _find_by_key(self) -> UploadState | None:
+        identity, client = self.journal.identity, self._client
+        experiment = client.get_experiment_by_name(identity.experiment)
+        if experiment is None:
+            return None
+        if experiment.lifecycle_stage == "deleted":
+            if identity.must_exist:
+                return None
+            # This restores the runs of the experiment too.
+            client.restore_experiment(experiment.experiment_id)
+        runs = client.search_runs([experiment.experiment_id], f"tags.`{KEY_TAG}` = '{identity.key}'", max_results=1)
+        if not runs:
+            return None
+        run_id = str(runs[0].info.run_id)
+        history = client.get_metric_history(run_id, "discriminator_loss")
+        # `_log_picture` puts the step into the name.
+        names = [file.path.split("+step+") for file in client.list_artifacts(run_id, "images")]
+        return UploadState(
+            self.state.server,
+            run_id,
+            history_until=max((metric.step for metric in history), default=-1),
+            pictures_until=max((int(parts[1].split("+")[0]) for parts in names if len(parts) > 1), default=-1),
+        )
+
+    def _find_or_create_experiment(self, name: str) -> str:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            # The UI then shows model training first, not language models.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            try:
+                return str(self._client.create_experiment(name, self._settings.artifact_location, kind))
+            except MlflowException:
+                # Another run may have created it in between.
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        return str(experiment.experiment_id)
+
+    def _is_known(self, record: Record) -> bool:
+        if record["kind"] == "picture":
+            return bool(record["step"] <= self.state.pictures_until)
+        return bool(record.get("is_history")) and record["step"] <= self.state.history_until
+
+    def _upload(self, records: Sequence[Record]) -> list[str]:
+        kind, run_id = records[0]["kind"], str(self.state.run_id)
+        if kind == "metrics":
+            metrics = [
+                Metric(name, value, record["time"], record["step"])
+                for record in records
+                for name, value in record["values"].items()
+            ]
+            if metrics:
+                self._client.log_batch(run_id, metrics=metrics)
+            return []
+        if kind not in HANDLERS:
+            raise DataError(f"`kind` of a record must be {', '.join(HANDLERS)} or metrics (got {kind}).")
+        message = HANDLERS[kind](self._client, run_id, self.journal, records[0])
+        return [message] if message else []
 
 
-def _parameters(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    # MLflow does not let them change: where a training is gone on with, what its run says stays.
+def _log_parameters(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
+    # MLflow parameters cannot change. A resumed training keeps those of its first start.
     known = client.get_run(run_id).data.params
     new = [Param(name, str(value)) for name, value in record["values"].items() if name not in known]
     for start in range(0, len(new), 100):
         client.log_batch(run_id, params=new[start : start + 100])
 
 
-def _tags(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
+def _log_tags(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
     client.log_batch(run_id, tags=[RunTag(name, str(text)) for name, text in record["values"].items()])
 
 
-def _dataset(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    # MLflow warns that a plain path could also be something else.
+def _log_dataset(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
+    # MLflow warns that a plain path is ambiguous.
     with warnings.catch_warnings(action="ignore"):
         try:
-            place = resolve_dataset_source(record["source"])
+            source = resolve_dataset_source(record["source"])
         except MlflowException:
-            # torchvision's datasets are no place that MLflow knows.
-            place = CodeDatasetSource(tags={"source": record["source"]})
-    dataset = MetaDataset(place, name=record["name"], digest=record["digest"])  # type: ignore[abstract]
+            # MLflow has no source type for the datasets of torchvision.
+            source = CodeDatasetSource(tags={"source": record["source"]})
+    dataset = MetaDataset(source, name=record["name"], digest=record["digest"])  # type: ignore[abstract]
     tags = {MLFLOW_DATASET_CONTEXT: "training", **record["tags"]}
-    listed = [InputTag(name, text) for name, text in tags.items()]
-    client.log_inputs(run_id, [DatasetInput(Dataset(**dataset.to_dict()), listed)])
+    input_tags = [InputTag(name, text) for name, text in tags.items()]
+    client.log_inputs(run_id, [DatasetInput(Dataset(**dataset.to_dict()), input_tags)])
 
 
-def _picture(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    # As MLflow's own log_image names them, but for the last part, which follows from the others: the UI reads it.
+def _log_picture(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
+    # The UI parses this name. It is that of MLflow's log_image, but the last part is not random.
     name = f"{record['key']}+step+{record['step']}+timestamp+{record['time']}+{journal.identity.key[:8]}"
-    file = journal.files.file(record["file"])
-    with tempfile.TemporaryDirectory() as folder, Image.open(file) as picture:
+    file = journal.attachments.file(record["file"])
+    with tempfile.TemporaryDirectory() as folder, Image.open(file) as image:
         shutil.copyfile(file, Path(folder, f"{name}.png"))
-        picture.thumbnail((256, 256))
-        picture.save(Path(folder, f"{name}+compressed.webp"))
+        image.thumbnail((256, 256))
+        image.save(Path(folder, f"{name}+compressed.webp"))
         client.log_artifacts(run_id, folder, "images")
     client.set_tag(run_id, MLFLOW_LOGGED_IMAGES, True)
 
 
-def _file(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    client.log_artifact(run_id, str(journal.files.file(record["file"])), record["folder"])
+def _log_file(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
+    client.log_artifact(run_id, str(journal.attachments.file(record["file"])), record["folder"])
 
 
-def _generator(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> str:
-    folder = journal.files.folder(record["file"])
+def _register_generator(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> str:
+    folder = journal.attachments.folder(record["file"])
     return f"registered    {register_generator(client, run_id, folder, record['name'])}"
 
 
-def _status(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
+def _set_status(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
     if record["status"] == "RUNNING":
         client.update_run(run_id, "RUNNING")
     else:
         client.set_terminated(run_id, record["status"], record["time"])
 
 
-# What answers says what people want to hear.
-SEND: dict[str, Callable[[mlflow.MlflowClient, str, Journal, Record], str | None]] = {
-    "parameters": _parameters,
-    "tags": _tags,
-    "dataset": _dataset,
-    "picture": _picture,
-    "file": _file,
-    "generator": _generator,
-    "status": _status,
+# A handler may return a message for the user.
+HANDLERS: dict[str, Callable[[mlflow.MlflowClient, str, Journal, Record], str | None]] = {
+    "parameters": _log_parameters,
+    "tags": _log_tags,
+    "dataset": _log_dataset,
+    "picture": _log_picture,
+    "file": _log_file,
+    "generator": _register_generator,
+    "status": _set_status,
 }

@@ -1,4 +1,4 @@
-"""The run under way: what it has to tell goes into its journal and is sent from there."""
+"""The open run, as hooks see it: each record goes to the journal, from which a thread uploads it."""
 
 import contextlib
 import logging
@@ -10,39 +10,41 @@ from kedro_dcgan.errors import DcganError, TrackingError
 from kedro_dcgan.tracking.journal import Journal, RunIdentity
 from kedro_dcgan.tracking.settings import TrackingSettings
 from kedro_dcgan.tracking.system_metrics import SystemMetrics
-from kedro_dcgan.tracking.uploader import Sender
+from kedro_dcgan.tracking.uploader import Uploader
 
 logger = logging.getLogger(__name__)
 
-# Another command may look whether the run was killed.
-_PATIENCE = 10.0
+# Seconds. Another command may hold the lock while it checks whether the run was killed.
+_LOCK_TIMEOUT = 10.0
 
 
 class TrackedRun:
-    """A run that is open: nothing that it is told waits for MLflow, and nothing that goes wrong here ends it.
+    """An open run. It never waits for MLflow, and a failure to track something does not stop the training.
 
     Raises:
-        DiskFullError: if there is no room for its journal, at the start.
-        TrackingError: if another process writes it.
+        DiskFullError: if the disk has no room for the journal.
+        TrackingError: if another process writes the journal.
     """
 
-    def __init__(self, settings: TrackingSettings, identity: RunIdentity, watch_system: bool = False) -> None:
-        mark_killed(settings.journals)
+    def __init__(self, settings: TrackingSettings, identity: RunIdentity, log_system_metrics: bool = False) -> None:
+        mark_killed_runs(settings.journals)
         self._identity = identity
-        self._journal = Journal.of(settings.journals, identity)
-        self._held = contextlib.ExitStack()
-        if not self._held.enter_context(self._journal.written(_PATIENCE)):
-            raise TrackingError(f"`{self._journal.folder}` must be free (another process writes it). End that.")
-        self._sender = Sender(self._journal, settings)
+        self._journal = Journal.create(settings.journals, identity)
+        self._lock = contextlib.ExitStack()
+        if not self._lock.enter_context(self._journal.lock("writing", _LOCK_TIMEOUT)):
+            raise TrackingError(
+                f"`{self._journal.folder}` must not be in use (another process writes it). Stop that process first."
+            )
+        self._uploader = Uploader(self._journal, settings)
         self._has_warned = self._is_closed = False
-        self.last_step, self._last_picture = map(self._journal.last_step, ("is_history", "is_picture"))
-        self._tell_status("RUNNING")
-        self._sender.start()
-        self._system: SystemMetrics | None = None
-        if watch_system and settings.system_metrics_seconds > 0:
+        self.last_step, self._last_image_step = map(self._journal.last_step, ("is_history", "is_picture"))
+        self._record_status("RUNNING")
+        self._uploader.start()
+        self._system_metrics: SystemMetrics | None = None
+        if log_system_metrics and settings.system_metrics_seconds > 0:
             first = 1 + self._journal.last_step("is_of_system")
-            self._system = SystemMetrics(self._tell, first, settings.system_metrics_seconds)
-            self._system.start()
+            self._system_metrics = SystemMetrics(self._record, first, settings.system_metrics_seconds)
+            self._system_metrics.start()
 
     @property
     def key(self) -> str:
@@ -50,77 +52,82 @@ class TrackedRun:
         return self._identity.key
 
     def log_parameters(self, values: Mapping[str, Any]) -> None:
-        """Log flat parameters. What the run says already stays."""
-        self._tell("parameters", values=dict(values))
+        """Log flat parameters. A parameter that the run has already keeps its value."""
+        self._record("parameters", values=dict(values))
 
     def log_tags(self, values: Mapping[str, str]) -> None:
         """Log tags."""
-        self._tell("tags", values=dict(values))
+        self._record("tags", values=dict(values))
 
     def log_metrics(self, values: Mapping[str, float], images_seen: int) -> None:
-        """Log numbers."""
-        self._tell("metrics", step=images_seen, values=dict(values))
+        """Log metrics."""
+        self._record("metrics", step=images_seen, values=dict(values))
 
-    def log_history(self, values: Mapping[str, float], images_seen: int) -> None:
-        """Log the numbers of a tick, unless the run has them already."""
-        if images_seen > self.last_step:
-            is_told = self._tell("metrics", step=images_seen, values=dict(values), is_history=True)
-            self.last_step = images_seen if is_told else self.last_step
+    def log_tick(self, values: Mapping[str, float], images_seen: int) -> None:
+        """Log the metrics of a tick, unless the run has them already."""
+        if images_seen > self.last_step and self._record(
+            "metrics", step=images_seen, values=dict(values), is_history=True
+        ):
+            self.last_step = images_seen
 
     def log_dataset(self, name: str, digest: str, source: str, tags: Mapping[str, str]) -> None:
-        """Log the images that the run trains on: the UI shows them, and finds runs by them."""
-        self._tell("dataset", name=name, digest=digest, source=source, tags=dict(tags))
+        """Log the images that the run trains on. The UI shows them and filters runs by them."""
+        self._record("dataset", name=name, digest=digest, source=source, tags=dict(tags))
 
-    def log_picture(self, path: Path, key: str, images_seen: int) -> None:
-        """Log a picture of a moment, unless the run has it already; the UI has a slider over the steps of a key."""
-        if images_seen > self._last_picture:
-            is_told = self._tell("picture", [path], key=key, step=images_seen, is_picture=True)
-            self._last_picture = images_seen if is_told else self._last_picture
+    def log_image(self, path: Path, key: str, images_seen: int) -> None:
+        """Log an image, unless the run has it already. The UI has a slider over the steps of a key."""
+        if images_seen > self._last_image_step and self._record(
+            "picture", [path], key=key, step=images_seen, is_picture=True
+        ):
+            self._last_image_step = images_seen
 
     def log_file(self, path: Path, folder: str = "reports") -> None:
-        """Log a file."""
-        self._tell("file", [path], folder=folder)
+        """Log a file as an artifact."""
+        self._record("file", [path], folder=folder)
 
     def register_generator(self, parts: Sequence[Path], name: str) -> None:
-        """Register the generator that export has made (a folder `generator`), and what belongs to it."""
-        self._tell("generator", parts, name=name)
+        """Register the exported generator (the folder `generator`) and the files that belong to it."""
+        self._record("generator", parts, name=name)
 
     def close(self, status: str) -> None:
-        """End the run with FINISHED, FAILED or KILLED; say what MLflow has answered, or that it has not."""
-        with self._held:
-            self._tell_status(status)
-            if self._system:
-                self._system.finish()
+        """End the run with FINISHED, FAILED or KILLED. Report registered models and records that are still pending."""
+        with self._lock:
+            self._record_status(status)
+            if self._system_metrics:
+                self._system_metrics.finish()
             self._is_closed = True
-            is_sent = self._sender.finish()
-        for answer in self._sender.answers:
-            logger.info("%s", answer)
-        if not is_sent:
-            logger.warning("Records of this run wait in %s: send them with kedro dcgan sync.", self._journal.folder)
+            is_uploaded = self._uploader.finish()
+        for message in self._uploader.messages:
+            logger.info("%s", message)
+        if not is_uploaded:
+            logger.warning(
+                "Some records of this run are not uploaded yet. They are in %s: upload them with kedro dcgan sync.",
+                self._journal.folder,
+            )
 
-    def _tell_status(self, status: str) -> None:
-        # Measuring a generator neither begins its training anew nor ends it.
+    def _record_status(self, status: str) -> None:
+        # An evaluation of the generator neither restarts nor ends its training.
         if not self._identity.must_exist:
-            self._tell("status", status=status)
+            self._record("status", status=status)
 
-    def _tell(self, kind: str, files: Sequence[Path] = (), **values: Any) -> bool:
-        # Return whether it is in the journal.
+    def _record(self, kind: str, files: Sequence[Path] = (), **values: Any) -> bool:
+        # Return whether the journal has the record.
         if self._is_closed:
             return False
         try:
             self._journal.add(kind, files, **values)
         except (OSError, DcganError) as error:
             if not self._has_warned:
-                logger.warning("%s is not told to MLflow (%s). The run goes on.", kind.capitalize(), error)
+                logger.warning("Cannot log %s to MLflow (%s). The run continues.", kind, error)
             self._has_warned = True
             return False
-        self._sender.notify()
+        self._uploader.notify()
         return True
 
 
-def mark_killed(journals: Path) -> None:
-    """Write into the journals of runs whose processes are gone without a word that they were killed."""
-    for journal in Journal.all_in(journals):
-        # It can be written another time.
+def mark_killed_runs(root: Path) -> None:
+    """Record the status KILLED for all runs whose processes died without reporting."""
+    for journal in Journal.find_all(root):
+        # A later command tries a journal again that cannot be written now.
         with contextlib.suppress(OSError, DcganError):
             journal.mark_killed()

@@ -1,10 +1,10 @@
-"""The registered model, as code: seeds or latents in, PNG images in base64 out.
+"""The registered model: seeds or latents in, base64-encoded PNG images out.
 
-A row of the input is a request. It has either `seed` and, if more than one image is wanted, `count`, or `latents`, a
-list of `latent_dim` numbers for one image. The output has a row an image: `row`, which request it answers, `index`,
-which of its images it is, and `png`. Equal requests give equal images, whatever else is asked with them.
+Each input row is a request: either `seed` and optionally `count` (default 1), or `latents`, a list of `latent_dim`
+numbers for one image. Each output row is an image: `row` is the index of its request, `index` its index within the
+request, and `png` the image. Equal requests give equal images, whatever the other rows contain.
 
-MLflow runs this file when it loads the model; the weights lie beside it as safetensors, nothing is pickled.
+MLflow runs this file when it loads the model (`model.py` passes its path). The weights are safetensors, not a pickle.
 """
 
 import base64
@@ -28,37 +28,36 @@ from kedro_dcgan.model.sampling import generate_all, sample_latents
 from kedro_dcgan.model.saved import read_generator
 from kedro_dcgan.training.threads import most_threads
 
-# In one request and its neighbours together: more would take memory and time from everyone else.
-MOST_IMAGES = 1024
-# The largest whole number that comes through JSON, and through MLflow, as it is everywhere.
-LARGEST_SEED = 2**53 - 1
+# The limit for all rows together: one client must not take all memory and time.
+MAX_IMAGES = 1024
+# The largest integer that JSON, and MLflow, pass on exactly.
+MAX_SEED = 2**53 - 1
 
 
 class GeneratorModel(PythonModel):
-    """Draws images."""
+    """Generates images."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Build the generator from the files that were logged with the model."""
+        """Build the generator from the artifacts of the model."""
         torch.set_num_threads(most_threads())
         self._generator = read_generator(Path(context.artifacts["generator"])).build()
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201  (mlflow turns an annotated return type into a signature)
-        """Return a row an image."""
-        requests = [_latents(row, number, self._generator.config) for number, row in enumerate(_rows(model_input))]
-        wanted = sum(map(len, requests))
+        """Return one row per image."""
+        rows = [
+            {str(name): value for name, value in row.items() if not _is_missing(value)}
+            for row in model_input.to_dict(orient="records")
+        ]
+        requests = [_latents(row, number, self._generator.config) for number, row in enumerate(rows)]
+        total = sum(map(len, requests))
         _require(
-            0 < wanted <= MOST_IMAGES,
-            f"its rows must have `seed` or `latents`, and ask for 1 to {MOST_IMAGES} images in all (got {wanted})",
+            0 < total <= MAX_IMAGES,
+            f"its rows must have `seed` or `latents`, and request 1 to {MAX_IMAGES} images in total (got {total})",
         )
         images = generate_all(self._generator, torch.cat(requests)).permute(0, 2, 3, 1).numpy()
-        places = [(row, index) for row, latents in enumerate(requests) for index in range(len(latents))]
-        answers = [(*place, _png(image)) for place, image in zip(places, images, strict=True)]
-        return pd.DataFrame(answers, columns=["row", "index", "png"])
-
-
-def _rows(model_input: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = model_input.to_dict(orient="records")
-    return [{str(name): value for name, value in row.items() if not _is_missing(value)} for row in rows]
+        indices = [(row, index) for row, latents in enumerate(requests) for index in range(len(latents))]
+        results = [(*index, _png(image)) for index, image in zip(indices, images, strict=True)]
+        return pd.DataFrame(results, columns=["row", "index", "png"])
 
 
 def _latents(row: dict[str, Any], number: int, config: GeneratorConfig) -> Tensor:
@@ -72,15 +71,16 @@ def _latents(row: dict[str, Any], number: int, config: GeneratorConfig) -> Tenso
             f"`latents` of {name} must be {config.latent_dim} finite numbers, without `count`",
         )
         return torch.from_numpy(values)[None]
-    seed, count = _whole(row["seed"], f"`seed` of {name}", 0, LARGEST_SEED), row.get("count", 1)
-    return sample_latents(_whole(count, f"`count` of {name}", 1, MOST_IMAGES), config, seed)
+    seed = _integer(row["seed"], f"`seed` of {name}", 0, MAX_SEED)
+    count = _integer(row.get("count", 1), f"`count` of {name}", 1, MAX_IMAGES)
+    return sample_latents(count, config, seed)
 
 
-def _whole(value: Any, name: str, least: int, most: int) -> int:
-    # A column in which some rows have nothing is one of floats.
+def _integer(value: Any, name: str, minimum: int, maximum: int) -> int:
+    # pandas stores a column with missing values as floats.
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    is_whole = is_number and least <= value <= most and value == int(value)
-    _require(is_whole, f"{name} must be a whole number from {least} to {most} (got {value})")
+    is_integer = is_number and minimum <= value <= maximum and value == int(value)
+    _require(is_integer, f"{name} must be an integer from {minimum} to {maximum} (got {value})")
     return int(value)
 
 
@@ -88,9 +88,9 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
 
 
-def _require(holds: bool, rule: str) -> None:
-    # MLflow's server answers 400 to this, with the text.
-    if not holds:
+def _require(is_valid: bool, rule: str) -> None:
+    # MLflow's server answers with status 400 and the message.
+    if not is_valid:
         raise MlflowException(f"The request is not valid: {rule}.", INVALID_PARAMETER_VALUE)
 
 

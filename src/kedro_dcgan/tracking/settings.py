@@ -1,4 +1,4 @@
-"""Where runs are tracked, from `conf/*/tracking.yml`; no address is shown with its password."""
+"""The tracking settings (`conf/*/tracking.yml`) and the connection to the server. Shown addresses omit passwords."""
 
 import logging
 import re
@@ -7,26 +7,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mlflow
-from mlflow.exceptions import MlflowException
 from pydantic import Field, ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 
 from kedro_dcgan.config import ParameterGroup
 from kedro_dcgan.errors import ParameterError, TrackingError
 
-# `user:password@`, where the password may hold anything but blanks. Over HTTP it is no `port/`, and a token may stand
-# alone before the `@`.
+# `user:password@`: the password may contain anything but blanks. Over HTTP, `host:port/` is not a login, and a token
+# may stand alone before the `@`.
 _LOGIN = re.compile(r"(\w[\w+.-]*://)(?:([^\s/:]*:)(?!\d+(?:[/\s]|$))\S*@|[^\s/@]+@)")
 _DATABASE_LOGIN = re.compile(r"((?!https?:)\b\w[\w+.-]*://[^\s/:]*:)\S*@")
 _PASSWORD = re.compile(r"(?i)((?:password|passwd|pwd)(?:=|%3D))[^\s&;'\"%]+")
 
 
 class TrackingSettings(ParameterGroup):
-    """What `tracking.yml` says.
+    """The content of `tracking.yml`.
 
-    `server` is what MLflow takes as tracking URI; `artifact_location` is where a new experiment keeps its files
-    (nothing: the server decides); `journals` is the folder of the runs' own records.
+    `server` is MLflow's tracking URI. `artifact_location` is where new experiments store artifacts (null: the server
+    decides). `journals` is the folder of the journals.
     """
 
     server: str = Field(min_length=1)
@@ -39,67 +36,74 @@ class TrackingSettings(ParameterGroup):
 
     @property
     def shown_server(self) -> str:
-        """The address as it may be shown."""
-        return masked(self.server)
+        """The address without passwords. Upload states store it too."""
+        return mask_passwords(self.server)
 
 
-def masked(text: str) -> str:
-    """Return a text with the passwords and tokens of all addresses in it replaced by `***`."""
+def mask_passwords(text: str) -> str:
+    """Replace the passwords and tokens of all addresses in a text with `***`."""
     text = _DATABASE_LOGIN.sub(r"\1***@", text)
     return _PASSWORD.sub(r"\1***", _LOGIN.sub(lambda found: f"{found[1]}{found[2] or ''}***@", text))
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return what an error says: short, in one line, without passwords."""
-    return masked(" ".join(str(error).split()) or type(error).__name__)[:300]
+    """Return the message of an error in one line, without passwords, at most 300 characters."""
+    return mask_passwords(" ".join(str(error).split()) or type(error).__name__)[:300]
 
 
 def read_settings(loaded: Mapping[str, Any]) -> TrackingSettings:
-    """Check what the files say.
+    """Validate the content of `tracking.yml`.
 
     Raises:
-        ParameterError: in one line, the first fault.
+        ParameterError: for the first invalid value.
     """
     try:
         settings = TrackingSettings.model_validate(dict(loaded))
     except ValidationError as error:
-        fault = error.errors()[0]
-        name = ".".join(map(str, fault["loc"]))
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
         raise ParameterError(
-            f"`{name}` of tracking.yml is not valid ({fault['msg']}). Mend it in conf/*/tracking.yml."
+            f"`{name}` of tracking.yml is not valid ({first['msg']}). Correct it in conf/*/tracking.yml."
         ) from None
-    # A place on this disk is none for a server's experiments.
-    is_here = settings.server.startswith("http") and "://" not in (settings.artifact_location or "")
-    return settings.model_copy(update={"artifact_location": None}) if is_here else settings
+    # A server cannot store artifacts on this disk.
+    is_local = settings.server.startswith("http") and "://" not in (settings.artifact_location or "")
+    return settings.model_copy(update={"artifact_location": None}) if is_local else settings
 
 
-# TODO(merge) tracking.server
+# The functions below import MLflow, which takes seconds: most commands do not need it.
 
 
 def connect(settings: TrackingSettings) -> None:
-    """Let MLflow's own functions use the server of the project."""
-    # It tells of each attempt to reach a database, in four lines.
+    """Set the server of MLflow's fluent API."""
+    import mlflow
+
+    # It logs four lines for each failed attempt to reach a database.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(settings.server)
     mlflow.set_registry_uri(settings.server)
 
 
-def require_answer() -> None:
-    """Ask the server something.
+def ping() -> None:
+    """Send a request to the server.
 
     Raises:
-        Exception: of many kinds, if it does not answer.
+        Exception: if it does not answer, of any type.
     """
+    import mlflow
+
     mlflow.search_experiments(max_results=1)
 
 
 @contextmanager
 def reachable(settings: TrackingSettings) -> Iterator[None]:
-    """Say in one line that the server did not answer.
+    """Report an unreachable server in one line.
 
     Raises:
-        TrackingError: if it did not.
+        TrackingError: if the server does not answer.
     """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         yield
     except (MlflowException, OSError, SQLAlchemyError, ImportError) as error:

@@ -1,6 +1,6 @@
-"""How busy the machine is, told now and then, under the names that MLflow gives: `system/…`.
+"""System metrics (CPU, memory, disk, network, GPU), logged under MLflow's names: `system/…`.
 
-MLflow's own monitor stops for good when the server is away once; its probes are used here.
+MLflow's own monitor stops for good if the server is down once. This one uses its probes and logs to the journal.
 """
 
 import itertools
@@ -12,26 +12,26 @@ logger = logging.getLogger(__name__)
 
 
 class SystemMetrics:
-    """Takes a sample every so many seconds, and one at the end. A step is a sample, as MLflow counts."""
+    """A thread that records a sample every `seconds`, and one at the end. The step is the index of the sample."""
 
-    def __init__(self, tell: Callable[..., object], first: int, seconds: float) -> None:
-        self._tell, self._first, self._seconds = tell, first, seconds
-        self._is_ending = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="system-metrics", daemon=True)
+    def __init__(self, record: Callable[..., object], first_step: int, seconds: float) -> None:
+        self._record, self._first_step, self._seconds = record, first_step, seconds
+        self._is_finishing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="system-metrics", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def finish(self) -> None:
-        """Take the last sample and end."""
-        self._is_ending.set()
+        """Record the last sample and stop the thread."""
+        self._is_finishing.set()
         self._thread.join(5)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         monitors = _monitors()
-        for step in itertools.count(self._first):
-            is_last = self._is_ending.wait(self._seconds)
+        for step in itertools.count(self._first_step):
+            is_last = self._is_finishing.wait(self._seconds)
             values: dict[str, float] = {}
             for monitor in monitors:
                 try:
@@ -39,14 +39,15 @@ class SystemMetrics:
                     values |= monitor.aggregate_metrics()
                     monitor.clear_metrics()
                 except Exception as error:
-                    logger.debug("a probe fails: %s", error)
+                    logger.debug("%s failed: %s", type(monitor).__name__, error)
             named = {f"system/{name}": value for name, value in values.items()}
-            self._tell("metrics", step=step, values=named, is_of_system=True)
+            self._record("metrics", step=step, values=named, is_of_system=True)
             if is_last:
                 return
 
 
-def _monitors() -> list:  # type: ignore[type-arg]  # mlflow's base class is no part of what it documents
+def _monitors() -> list:  # type: ignore[type-arg]  # mlflow does not document the base class
+    # Importing MLflow takes seconds: the thread does it, not the training.
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
@@ -56,5 +57,5 @@ def _monitors() -> list:  # type: ignore[type-arg]  # mlflow's base class is no 
     try:
         monitors.append(GPUMonitor())
     except (ImportError, RuntimeError) as error:
-        logger.debug("no GPU to be watched: %s", error)
+        logger.debug("no GPU metrics: %s", error)
     return monitors

@@ -1,8 +1,7 @@
-"""How MLflow's pages show the runs of this project: which columns and charts, and in which order.
+"""The view of an experiment in the MLflow UI: its columns and charts, and their order.
 
-MLflow keeps such a view, as JSON that its pages understand, in a tag of the experiment, and opens it from an address
-that names it. By itself it shows no number in the table, and charts in the order of the alphabet. (Pages that do not
-understand it show what they would without.)
+MLflow stores a shared view as JSON in a tag of the experiment and opens it by a URL that contains its key. Its default
+view has no metrics in the table and sorts the charts by name. A UI that cannot read this view shows the default.
 """
 
 import json
@@ -15,7 +14,7 @@ from mlflow.entities import Run
 KEY = "kedro-dcgan"
 
 _TAG = f"mlflow.sharedViewState.{KEY}"
-# Tags, parameters and metrics whose names are always the same.
+# Columns, from left to right: tags, parameters, metrics, tags.
 _TAGS_BEFORE, _TAGS_AFTER = ("preset",), ("quality", "verdict", "dataset_digest", "hardware", "git_commit", "git_dirty")
 _PARAMETERS = (
     "preprocessing.image_size",
@@ -26,13 +25,13 @@ _PARAMETERS = (
 )
 _CURVES = ("discriminator_loss", "generator_loss", "diversity", "images_per_second")
 _NUMBERS = ("fid", "fd_", "precision_", "recall_", "coverage_")
-# The runs that the page shows in charts at first, and a metric that every training logs.
+# The number of runs that the charts show at first, and a metric that every training logs.
 _SHOWN_RUNS, _LENGTH = 10, "generator_loss"
 _SECTIONS = ("Samples", "Training", "Evaluation", "System metrics")
 
 
 def write_view(experiment: str) -> str:
-    """Write the view of an experiment; return the part of its address that stands behind the server's."""
+    """Store the view of an experiment; return its URL relative to the server."""
     client = mlflow.MlflowClient()
     found = client.get_experiment_by_name(experiment)
     if found is None:
@@ -44,7 +43,7 @@ def write_view(experiment: str) -> str:
 
 
 def view_of(metrics: set[str], step: int = 0) -> dict[str, Any]:
-    """Return the view for runs that have these metrics; samples are those of a step (images seen)."""
+    """Return the view for runs with these metrics. The sample grids are those of `step` (images seen)."""
     against_test = [name for name in sorted(metrics) if name.startswith(_NUMBERS) and name.endswith("_test")]
     against_test.sort(key=lambda name: next(place for place, start in enumerate(_NUMBERS) if name.startswith(start)))
     distances = [name for name in sorted(metrics) if name.endswith("_validation")]
@@ -77,14 +76,14 @@ def view_of(metrics: set[str], step: int = 0) -> dict[str, Any]:
 
 
 def _shared_step(client: mlflow.MlflowClient, runs: Sequence[Run]) -> int:
-    # The last step of the shortest training among the runs that the page shows first: all of them have samples of it.
+    # The last step of the shortest training among the first runs: all of them have a sample grid of it.
     trained = [run for run in runs if _LENGTH in run.data.metrics][:_SHOWN_RUNS]
     histories = (client.get_metric_history(run.info.run_id, _LENGTH) for run in trained)
     return min((max(one.step for one in history) for history in histories), default=0)
 
 
 def _section(name: str) -> dict[str, Any]:
-    # Samples take a row of their own: so they lie side by side.
+    # One column: the grids of all runs are then side by side.
     layout = {"columns": 1, "cardHeight": 420} if name == "Samples" else {}
     state = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}
     return {"uuid": name, "name": name, **state, **layout}

@@ -1,128 +1,128 @@
-"""The thread that sends journals: first that of the run under way, record by record, then what others have left.
+"""Upload journals to MLflow: a thread that works beside the training, and the upload of one journal.
 
-Training never waits for it. It imports mlflow itself, which takes seconds, and what goes wrong at the server is its own
-affair: it tries again, at first after a second, at last once a minute.
+The thread uploads the journal of the open run as records arrive, then the pending records of other runs. Training never
+waits for it. Three kinds of error (`transient_errors`): a permanent error skips the record, a database conflict is
+retried within seconds, and any other error is retried after 1 s, 2 s, 4 s, …, at most 60 s.
 """
 
 import contextlib
 import logging
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from kedro_dcgan.tracking.journal import Journal
-from kedro_dcgan.tracking.settings import TrackingSettings, in_one_line
+from kedro_dcgan.tracking.journal import Journal, Record
+from kedro_dcgan.tracking.settings import TrackingSettings, connect, in_one_line
+
+if TYPE_CHECKING:
+    from kedro_dcgan.tracking.records import MlflowRun
 
 logger = logging.getLogger(__name__)
 
+# Seconds before the first retry, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-# At the end, a record may take so long; one that takes longer is left to the next run.
-_PATIENCE = 60.0
-# And so long it waits for another process that sends the same records.
-_LOCK_PATIENCE = 20.0
+# Seconds that `finish` waits for a single record. If it takes longer, the next run uploads it.
+_RECORD_TIMEOUT = 60.0
+# Seconds that `finish` waits for another process that uploads the same journal.
+_LOCK_TIMEOUT = 20.0
+# MLflow's limit for one request.
+_METRICS_PER_REQUEST = 1000
 
 
-class Sender:
-    """Sends `journal` from `start` to `finish`; and the others beside it, until `finish`."""
+class Uploader:
+    """The thread. From `start` to `finish` it uploads `journal`, and the journals of other runs while it is idle."""
 
     def __init__(self, journal: Journal, settings: TrackingSettings) -> None:
         self._journal, self._settings = journal, settings
-        self._news, self._is_ending = threading.Event(), threading.Event()
-        self._moved = time.monotonic()
-        self._given_up: set[str] = set()
+        self._has_records, self._is_finishing = threading.Event(), threading.Event()
+        self._last_progress = time.monotonic()
+        self._failed: set[str] = set()
         self._has_warned = False
-        self._answers: list[str] = []
-        self._thread = threading.Thread(target=self._work, name="mlflow-sender", daemon=True)
+        self._messages: list[str] = []
+        self._thread = threading.Thread(target=self._run, name="mlflow-uploader", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def notify(self) -> None:
-        """Say that there is a new record."""
-        self._news.set()
+        """Wake the thread, because the journal has a new record."""
+        self._has_records.set()
 
     def finish(self) -> bool:
-        """Wait until the journal is sent, or the server fails, or does not get on; tell whether it is sent."""
-        self._moved = time.monotonic()
-        self._is_ending.set()
-        self._news.set()
-        while self._thread.is_alive() and time.monotonic() - self._moved < _PATIENCE:
+        """Wait until the journal is uploaded, or the server fails or hangs; return whether it is uploaded."""
+        self._last_progress = time.monotonic()
+        self._is_finishing.set()
+        self._has_records.set()
+        while self._thread.is_alive() and time.monotonic() - self._last_progress < _RECORD_TIMEOUT:
             self._thread.join(0.05)
-        return self._journal.is_all_sent(self._settings.shown_server)
+        return self._journal.is_uploaded(self._settings.shown_server)
 
     @property
-    def answers(self) -> tuple[str, ...]:
-        """What the server has answered that people want to hear."""
-        return tuple(self._answers)
+    def messages(self) -> tuple[str, ...]:
+        """Results that the user wants to see, such as a registered model."""
+        return tuple(self._messages)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         failures = 0
         while True:
-            self._news.clear()
-            is_last_time = self._is_ending.is_set()
+            self._has_records.clear()
+            is_last_attempt = self._is_finishing.is_set()
             try:
-                self._connect()
-                for journal in self._before():
-                    self._send(journal)
-                self._send(self._journal, _LOCK_PATIENCE if is_last_time else 0)
+                connect(self._settings)
+                for journal in self._earlier_journals():
+                    self._upload(journal)
+                self._upload(self._journal, _LOCK_TIMEOUT if is_last_attempt else 0)
             except Exception as error:
                 failures += 1
                 self._warn(error)
-                if not is_last_time:
-                    self._is_ending.wait(min(_FIRST_PAUSE * 2 ** (failures - 1), _LONGEST_PAUSE))
-                elif failures == 1:
-                    # A server that was well until now may only have stumbled.
-                    time.sleep(_FIRST_PAUSE)
-                else:
+                if is_last_attempt and failures > 1:
                     return
+                # At the end, a server that worked until now gets one more attempt.
+                (time.sleep if is_last_attempt else self._is_finishing.wait)(retry_pause(failures))
                 continue
             failures = 0
-            if is_last_time:
+            if is_last_attempt:
                 return
-            # What can go wrong with others is none of this run's affair.
+            # A failure of another journal does not concern this run.
             with contextlib.suppress(OSError):
-                self._send_left_behind()
-            self._news.wait()
+                self._upload_other_journals()
+            self._has_records.wait()
 
-    def _connect(self) -> None:
-        from kedro_dcgan.tracking.settings import connect
-
-        connect(self._settings)
-
-    def _before(self) -> list[Journal]:
-        # What is added to a run comes after what its training, and others since, have had to tell.
+    def _earlier_journals(self) -> list[Journal]:
+        # An addition to a run must follow the records of its training, and of earlier additions.
         identity = self._journal.identity
-        left = journals_left_behind(self._settings) if identity.must_exist else []
-        return [one for one in left if one.identity.key == identity.key and one.folder != self._journal.folder]
+        pending = pending_journals(self._settings) if identity.must_exist else []
+        return [one for one in pending if one.identity.key == identity.key and one.folder != self._journal.folder]
 
-    def _send(self, journal: Journal, patience: float = 0, gives_way: bool = False) -> None:
-        from kedro_dcgan.tracking.delivery import send_all
-
-        for delivered in send_all(journal, self._settings, patience):
-            self._moved = time.monotonic()
-            self._answers += delivered.answers
-            # The run under way comes first, always.
-            if gives_way and self._news.is_set():
+    def _upload(self, journal: Journal, timeout: float = 0, is_background: bool = False) -> None:
+        for uploaded in upload_journal(journal, self._settings, timeout):
+            self._last_progress = time.monotonic()
+            self._messages += uploaded.messages
+            # The open run has priority.
+            if is_background and self._has_records.is_set():
                 return
 
-    def _send_left_behind(self) -> None:
-        for journal in journals_left_behind(self._settings):
-            if self._news.is_set():
+    def _upload_other_journals(self) -> None:
+        for journal in pending_journals(self._settings):
+            if self._has_records.is_set():
                 return
             name = journal.folder.name
-            if name in (*self._given_up, self._journal.folder.name):
+            if name in (*self._failed, self._journal.folder.name):
                 continue
             try:
-                self._send(journal, gives_way=True)
+                self._upload(journal, is_background=True)
             except Exception as error:
-                # Once is enough: it must hold up neither the others nor the run under way.
-                self._given_up.add(name)
-                logger.warning("Records in %s are not sent (%s).", journal.folder, in_one_line(error))
+                # Do not retry in this process: a broken journal must not delay the others.
+                self._failed.add(name)
+                logger.warning("Cannot upload the records in %s (%s).", journal.folder, in_one_line(error))
 
     def _warn(self, error: Exception) -> None:
         if not self._has_warned:
             logger.warning(
-                "MLflow at %s takes no records (%s). The run goes on; they are in %s and will be sent later.",
+                "Cannot upload to MLflow at %s (%s). The run continues; its records are in %s and are uploaded later.",
                 self._settings.shown_server,
                 in_one_line(error),
                 self._journal.folder,
@@ -130,14 +130,100 @@ class Sender:
         self._has_warned = True
 
 
-def journals_left_behind(settings: TrackingSettings, with_those_elsewhere: bool = False) -> list[Journal]:
-    """Return the journals of which the server does not have all, the oldest first.
+def retry_pause(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row: exponential back-off with a limit.
 
-    Those that another server has been sent are left out, unless they are asked for.
+    >>> [retry_pause(failures) for failures in (1, 2, 3, 100_000)]
+    [1.0, 2.0, 4.0, 60.0]
+    """
+    return min(_FIRST_PAUSE * 2 ** min(failures - 1, 10), _LONGEST_PAUSE)
+
+
+def pending_journals(settings: TrackingSettings, include_other_servers: bool = False) -> list[Journal]:
+    """Return the journals that the server does not have completely, the oldest first.
+
+    Journals that were uploaded to another server are left out, unless `include_other_servers`.
     """
     server = settings.shown_server
     return [
         journal
-        for journal in Journal.all_in(settings.journals)
-        if not journal.is_all_sent(server) and (with_those_elsewhere or not journal.is_elsewhere(server))
+        for journal in Journal.find_all(settings.journals)
+        if not journal.is_uploaded(server) and (include_other_servers or not journal.was_uploaded_elsewhere(server))
     ]
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """The number of records of one upload step, and its messages for the user."""
+
+    count: int
+    messages: tuple[str, ...] = ()
+
+
+def upload_journal(journal: Journal, settings: TrackingSettings, timeout: float = 0) -> Iterator[Uploaded]:
+    """Upload the pending records step by step. Do nothing if another process uploads them for `timeout` seconds.
+
+    A step is one record, or all metrics up to the next record of another kind. A permanent error skips a record, with
+    one warning per kind; its attachments stay.
+
+    Raises:
+        Exception: a transient error of the server or the network, of any type.
+    """
+    with journal.lock("sending", timeout) as is_free:
+        if not is_free:
+            return
+        # Importing MLflow takes seconds: the thread does it, and commands that upload nothing do not.
+        from kedro_dcgan.tracking.records import MlflowRun
+
+        run = MlflowRun(journal, settings)
+        warned_kinds: set[str] = set()
+        while _next_records(journal, run.state.offset)[0]:
+            run.find_or_create()
+            # A new run starts at offset 0.
+            records, end = _next_records(journal, run.state.offset)
+            accepted, messages = _upload(run, records, warned_kinds)
+            run.save_state(replace(run.state, offset=end))
+            for record in accepted:
+                if "file" in record:
+                    journal.attachments.remove(record["file"])
+            yield Uploaded(len(records), tuple(messages))
+
+
+def _next_records(journal: Journal, offset: int) -> tuple[list[Record], int]:
+    # Return one record, or several of metrics, and the offset of the record after them.
+    found: list[Record] = []
+    metrics = 0
+    for record, next_offset in journal.records(offset):
+        is_metrics = record["kind"] == "metrics"
+        metrics += len(record["values"]) if is_metrics else 0
+        if found and (not is_metrics or metrics > _METRICS_PER_REQUEST):
+            break
+        found.append(record)
+        offset = next_offset
+        if not is_metrics:
+            break
+    return found, offset
+
+
+def _upload(run: "MlflowRun", records: Sequence[Record], warned_kinds: set[str]) -> tuple[list[Record], list[str]]:
+    # Return the records that MLflow accepted, and messages.
+    from kedro_dcgan.tracking.transient_errors import is_integrity_error, is_permanent
+
+    try:
+        return list(records), run.upload(records)
+    except Exception as error:
+        # A race ends after a retry or two. An integrity error that outlasts all retries is caused by the record.
+        if not (is_permanent(error) or is_integrity_error(error)):
+            raise
+        if len(records) == 1:
+            # MLflow also rejects every record of a run that was just deleted: that is not the record's fault.
+            if not run.is_active():
+                raise
+            kind = records[0]["kind"]
+            if kind not in warned_kinds:
+                reason, place = in_one_line(error), run.journal.path
+                logger.warning("MLflow rejects a record of kind %s (%s). It stays in %s.", kind, reason, place)
+            warned_kinds.add(kind)
+            return [], []
+    # One invalid record makes MLflow reject the whole batch: upload them one by one.
+    return [accepted for record in records for accepted in _upload(run, [record], warned_kinds)[0]], []

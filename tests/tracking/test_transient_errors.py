@@ -1,4 +1,4 @@
-"""Permanent and transient errors, in the exceptions that MLflow, SQLAlchemy and the drivers really raise."""
+"""Permanent errors, transient errors and conflicts, on the exceptions that MLflow, SQLAlchemy and drivers raise."""
 
 import sqlite3
 
@@ -18,7 +18,7 @@ from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE
 
-from kedro_dcgan.tracking.transient_errors import is_conflict, is_refusal
+from kedro_dcgan.tracking.transient_errors import is_conflict, is_permanent
 
 NUL_IN_TEXT = psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
 
@@ -49,34 +49,34 @@ def test_a_database_conflict_is_never_permanent(error, expected, code, seen):
     raised = seen(raised_by_store(error, code=code))
     assert is_conflict(raised) is expected
     if expected:
-        assert not is_refusal(raised)
+        assert not is_permanent(raised)
 
 
 @pytest.mark.parametrize("seen", [seen_by_store, raised_by_client])
-def test_a_conflict_in_an_autoflush_is_one(seen):
+def test_a_conflict_within_an_autoflush_is_recognised(seen):
     wrapped = raised_by_sqlalchemy(DATASET_EXISTS)
     wrapped.add_detail("raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block")
     assert is_conflict(seen(MlflowException(wrapped, BAD_REQUEST)))
 
 
 @pytest.mark.parametrize("seen", [seen_by_store, raised_by_client])
-def test_only_an_error_of_the_data_is_permanent_among_bad_requests(seen):
-    assert is_refusal(seen(raised_by_store(NUL_IN_TEXT)))
-    assert not is_refusal(seen(raised_by_store(psycopg.errors.UndefinedTable("relation datasets does not exist"))))
+def test_a_bad_request_is_permanent_only_for_invalid_data(seen):
+    assert is_permanent(seen(raised_by_store(NUL_IN_TEXT)))
+    assert not is_permanent(seen(raised_by_store(psycopg.errors.UndefinedTable("relation datasets does not exist"))))
     pool = sqlalchemy.exc.TimeoutError("QueuePool limit of size 5 overflow 10 reached")
-    assert not is_refusal(seen(MlflowException(pool, BAD_REQUEST)))
+    assert not is_permanent(seen(MlflowException(pool, BAD_REQUEST)))
 
 
 @pytest.mark.parametrize("text", [str(DATASET_EXISTS), str(raised_by_store(LOCKED)), "UNIQUE constraint failed"])
-def test_the_text_of_a_record_is_no_conflict(text):
+def test_the_content_of_a_record_is_not_mistaken_for_a_conflict(text):
     changed = MlflowException(f"Changing param values is not allowed. new_value='{text}'", INVALID_PARAMETER_VALUE)
-    assert (is_conflict(changed), is_refusal(changed)) == (False, True)
-    away = raised_by_store(psycopg.OperationalError("no connection"), {"value": text})
-    assert (is_conflict(away), is_refusal(away)) == (False, False)
+    assert (is_conflict(changed), is_permanent(changed)) == (False, True)
+    unreachable = raised_by_store(psycopg.OperationalError("no connection"), {"value": text})
+    assert (is_conflict(unreachable), is_permanent(unreachable)) == (False, False)
 
 
 @pytest.mark.parametrize("log", ["log_param", "log_batch"])
-def test_a_parameter_with_another_value_is_permanent(settings, log):
+def test_changing_a_parameter_is_a_permanent_error(settings, log):
     client = mlflow.MlflowClient(settings.server)
     run_id = client.create_run("0").info.run_id
     client.log_param(run_id, "a", "1")
@@ -86,4 +86,4 @@ def test_a_parameter_with_another_value_is_permanent(settings, log):
     }
     with pytest.raises(MlflowException) as raised:
         calls[log]()
-    assert (is_conflict(raised.value), is_refusal(raised.value)) == (False, True)
+    assert (is_conflict(raised.value), is_permanent(raised.value)) == (False, True)

@@ -1,4 +1,4 @@
-"""What MLflow is told, asked back from MLflow: the real one, with its database in a file."""
+"""Uploaded records, read back from a real MLflow with its database in a file."""
 
 import json
 from dataclasses import replace
@@ -12,14 +12,15 @@ from PIL import Image, UnidentifiedImageError
 from servers import Proxy
 
 from kedro_dcgan.errors import DataError, DiskFullError, TrackingError
-from kedro_dcgan.tracking import transient_errors as refusals
-from kedro_dcgan.tracking.delivery import KEY_TAG, Delivery, send_all
-from kedro_dcgan.tracking.journal import Journal, Sent
+from kedro_dcgan.tracking import transient_errors
+from kedro_dcgan.tracking.journal import Journal, UploadState
+from kedro_dcgan.tracking.records import KEY_TAG
+from kedro_dcgan.tracking.uploader import upload_journal
 
 
 @pytest.fixture
 def journal(settings, identity):
-    return Journal.of(settings.journals, identity)
+    return Journal.create(settings.journals, identity)
 
 
 @pytest.fixture
@@ -35,15 +36,15 @@ def http_error(status):
     return requests.HTTPError(f"{status}", response=response)
 
 
-def send(journal, settings):
-    return sum(delivered.count for delivered in send_all(journal, settings))
+def upload(journal, settings):
+    return sum(uploaded.count for uploaded in upload_journal(journal, settings))
 
 
 def run_of(journal, settings):
-    return mlflow.MlflowClient(settings.server).get_run(journal.sent(settings.shown_server).run_id)
+    return mlflow.MlflowClient(settings.server).get_run(journal.upload_state(settings.shown_server).run_id)
 
 
-def test_all_kinds_of_records_arrive(journal, settings, tmp_path, picture):
+def test_every_kind_of_record_is_uploaded(journal, settings, tmp_path, picture):
     client = mlflow.MlflowClient(settings.server)
     page = tmp_path / "page.html"
     page.write_text("page")
@@ -54,7 +55,7 @@ def test_all_kinds_of_records_arrive(journal, settings, tmp_path, picture):
     journal.add("picture", [picture], key="samples", step=500, time=2000)
     journal.add("file", [page], folder="reports")
     journal.add("status", status="FINISHED", time=3000)
-    assert send(journal, settings) == 7
+    assert upload(journal, settings) == 7
     run = run_of(journal, settings)
     assert (run.info.status, run.info.end_time, run.info.run_name) == ("FINISHED", 3000, "a run")
     assert run.data.params == {"training.batch_size": "16"}
@@ -64,44 +65,44 @@ def test_all_kinds_of_records_arrive(journal, settings, tmp_path, picture):
     assert (metric.value, metric.step, metric.timestamp) == (0.5, 500, 1000)
     assert [file.path for file in client.list_artifacts(run.info.run_id, "reports")] == ["reports/page.html"]
     pictures = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
-    # What MLflow's pages look for.
+    # The names that the UI parses.
     assert {path.split("+timestamp+")[0] for path in pictures} == {"images/samples+step+500"}
     assert {path.rpartition(".")[2] for path in pictures} == {"png", "webp"}
     assert run.data.tags["mlflow.loggedImages"] == "True"
     assert not list((journal.folder / "files").iterdir())
 
 
-def test_what_is_sent_twice_is_there_once(journal, settings):
+def test_uploading_a_record_twice_does_not_duplicate_it(journal, settings):
     client = mlflow.MlflowClient(settings.server)
     journal.add("parameters", values={"a": 1})
     for step in range(1, 4):
         journal.add("metrics", step=step, values={"discriminator_loss": step / 7}, is_history=True)
     journal.add("dataset", name="faces", digest="01", source="faces", tags={})
-    send(journal, settings)
+    upload(journal, settings)
     first = run_of(journal, settings)
-    # Everything once more: as if nobody had written down how much was sent.
-    journal.note_sent(Sent(settings.shown_server, first.info.run_id))
-    send(journal, settings)
+    # Upload everything again, as if the upload state had been lost.
+    journal.save_upload_state(UploadState(settings.shown_server, first.info.run_id))
+    upload(journal, settings)
     history = client.get_metric_history(first.info.run_id, "discriminator_loss")
     assert [metric.step for metric in history] == [1, 2, 3]
     assert len(client.get_run(first.info.run_id).inputs.dataset_inputs) == 1
 
 
-def test_a_journal_that_was_lost_and_begun_anew_goes_on_behind_what_the_run_has(journal, settings, tmp_path, picture):
+def test_after_a_lost_journal_only_new_steps_are_uploaded(journal, settings, tmp_path, picture):
     client = mlflow.MlflowClient(settings.server)
 
-    def tell(journal, step):
+    def record(journal, step):
         journal.add("metrics", step=step, values={"discriminator_loss": step / 7}, is_history=True)
         journal.add("picture", [picture], key="samples", step=step, is_picture=True)
 
     for step in (0, 1, 2):
-        tell(journal, step)
-    send(journal, settings)
-    # At other times, and so that a delivery ends after each record.
-    again = Journal.of(tmp_path / "elsewhere", replace(journal.identity, name="another"))
+        record(journal, step)
+    upload(journal, settings)
+    # With other timestamps, and with one upload per step.
+    again = Journal.create(tmp_path / "elsewhere", replace(journal.identity, name="another"))
     for step in range(4):
-        tell(again, step)
-        send(again, settings)
+        record(again, step)
+        upload(again, settings)
     experiment = client.get_experiment_by_name("tests").experiment_id
     (run,) = client.search_runs([experiment])
     history = client.get_metric_history(run.info.run_id, "discriminator_loss")
@@ -110,14 +111,14 @@ def test_a_journal_that_was_lost_and_begun_anew_goes_on_behind_what_the_run_has(
     assert sorted(path.split("+")[2] for path in pictures) == ["0", "1", "2", "3"]
 
 
-def test_parameters_that_a_run_has_stay(journal, settings):
+def test_parameters_keep_their_first_value(journal, settings):
     journal.add("parameters", values={"a": 1})
     journal.add("parameters", values={"a": 2, "b": 3})
-    send(journal, settings)
+    upload(journal, settings)
     assert run_of(journal, settings).data.params == {"a": "1", "b": "3"}
 
 
-def test_metrics_go_together(journal, settings, monkeypatch):
+def test_metrics_are_uploaded_in_batches(journal, settings, monkeypatch):
     calls = []
     original = mlflow.MlflowClient.log_batch
     monkeypatch.setattr(
@@ -125,11 +126,11 @@ def test_metrics_go_together(journal, settings, monkeypatch):
     )
     for step in range(2500):
         journal.add("metrics", step=step, values={"loss": 1.0})
-    assert send(journal, settings) == 2500
+    assert upload(journal, settings) == 2500
     assert [len(call["metrics"]) for call in calls] == [1000, 1000, 500]
 
 
-def test_what_is_refused_is_told_once_for_a_kind_and_kept_and_stops_nothing(journal, settings, tmp_path, caplog):
+def test_invalid_records_are_kept_with_one_warning_per_kind_and_block_nothing(journal, settings, tmp_path, caplog):
     damaged = tmp_path / "grid.png"
     damaged.write_bytes(b"no picture")
     journal.add("parameters", values={"not ! allowed": 1})
@@ -141,22 +142,24 @@ def test_what_is_refused_is_told_once_for_a_kind_and_kept_and_stops_nothing(jour
     journal.add("from the future")
     journal.add("picture", [damaged], key="samples", step=1)
     journal.add("tags", values={"a": "b"})
-    assert send(journal, settings) == 9
+    assert upload(journal, settings) == 9
     run = run_of(journal, settings)
     assert run.data.tags["a"] == "b"
     history = mlflow.MlflowClient(settings.server).get_metric_history(run.info.run_id, "loss")
     assert [metric.step for metric in history] == [1, 3]
-    told = [record.getMessage().split(" (")[0] for record in caplog.records if record.name.startswith("kedro_dcgan")]
+    warnings = [
+        record.getMessage().split(" (")[0] for record in caplog.records if record.name.startswith("kedro_dcgan")
+    ]
     kinds = ("parameters", "metrics", "file", "from the future", "picture")
-    assert told == [f"MLflow does not take a record of kind {kind}" for kind in kinds]
+    assert warnings == [f"MLflow rejects a record of kind {kind}" for kind in kinds]
     assert len(list((journal.folder / "files").glob("*/grid.png"))) == 1
 
 
 @pytest.mark.parametrize(
-    ("error", "is_refused"),
+    ("error", "expected"),
     [
         (MlflowException("name", INVALID_PARAMETER_VALUE), True),
-        # What MLflow makes of a database that takes no more connections.
+        # A database that accepts no more connections.
         (MlflowException("QueuePool limit of size 5 overflow 10 reached", BAD_REQUEST), False),
         (MlflowException("no run", RESOURCE_DOES_NOT_EXIST), False),
         (MlflowException("API request failed"), False),
@@ -173,107 +176,107 @@ def test_what_is_refused_is_told_once_for_a_kind_and_kept_and_stops_nothing(jour
     ],
     ids=str,
 )
-def test_only_what_would_be_refused_tomorrow_is_left_out(error, is_refused):
-    assert refusals.is_refusal(error) is is_refused
+def test_which_errors_are_permanent(error, expected):
+    assert transient_errors.is_permanent(error) is expected
 
 
-def test_a_file_that_a_proxy_does_not_let_through_is_left_out(journal, server, tmp_path, settings, caplog):
+def test_a_file_that_a_proxy_rejects_is_skipped(journal, server, tmp_path, settings, caplog):
     proxy = Proxy(server.start().address, {"PUT": 413})
     settings = settings.model_copy(update={"server": proxy.address, "artifact_location": None})
     page = tmp_path / "page.html"
     page.write_text("page")
     journal.add("file", [page], folder="reports")
     journal.add("tags", values={"a": "b"})
-    assert send(journal, settings) == 2
+    assert upload(journal, settings) == 2
     assert run_of(journal, settings).data.tags["a"] == "b"
-    assert "does not take a record of kind file (413" in caplog.text
+    assert "rejects a record of kind file (413" in caplog.text
     assert len(list((journal.folder / "files").glob("*/page.html"))) == 1
     proxy.stop()
 
 
-def test_a_database_that_was_removed_gets_everything_again(journal, settings, tmp_path):
+def test_a_new_database_gets_all_records(journal, settings, tmp_path):
     journal.add("metrics", step=1, values={"loss": 1.0})
-    send(journal, settings)
+    upload(journal, settings)
     elsewhere = settings.model_copy(update={"server": f"sqlite:///{tmp_path}/new.db"})
     journal.add("metrics", step=2, values={"loss": 2.0})
-    send(journal, elsewhere)
+    upload(journal, elsewhere)
     client = mlflow.MlflowClient(elsewhere.server)
-    run_id = journal.sent(elsewhere.shown_server).run_id
+    run_id = journal.upload_state(elsewhere.shown_server).run_id
     assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == [1, 2]
-    # The id of a run that the database does not know.
-    journal.note_sent(replace(journal.sent(elsewhere.shown_server), run_id="0" * 32))
+    # A run id that the database does not have.
+    journal.save_upload_state(replace(journal.upload_state(elsewhere.shown_server), run_id="0" * 32))
     journal.add("metrics", step=3, values={"loss": 3.0})
-    send(journal, elsewhere)
+    upload(journal, elsewhere)
     assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == [1, 2, 3]
 
 
-def test_a_run_that_was_deleted_and_goes_on_is_there_anew(journal, settings):
+def test_resuming_a_deleted_run_creates_a_new_one_with_all_records(journal, settings):
     journal.add("metrics", step=1, values={"loss": 1.0})
-    send(journal, settings)
+    upload(journal, settings)
     deleted = run_of(journal, settings).info.run_id
     client = mlflow.MlflowClient(settings.server)
     client.delete_run(deleted)
     journal.add("metrics", step=2, values={"loss": 2.0})
-    send(journal, settings)
+    upload(journal, settings)
     run = run_of(journal, settings)
     assert run.info.run_id != deleted
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")] == [1, 2]
 
 
-def test_an_experiment_that_was_deleted_comes_back_with_the_run_that_goes_on(journal, settings):
+def test_resuming_a_run_restores_its_deleted_experiment(journal, settings):
     journal.add("metrics", step=1, values={"discriminator_loss": 1.0}, is_history=True)
-    send(journal, settings)
+    upload(journal, settings)
     client = mlflow.MlflowClient(settings.server)
     first = run_of(journal, settings).info
     client.delete_experiment(first.experiment_id)
     journal.add("metrics", step=2, values={"discriminator_loss": 2.0}, is_history=True)
-    send(journal, settings)
+    upload(journal, settings)
     (run,) = client.search_runs([first.experiment_id])
     assert run.info.run_id == first.run_id
     history = client.get_metric_history(run.info.run_id, "discriminator_loss")
     assert [metric.step for metric in history] == [1, 2]
 
 
-def test_a_run_that_is_deleted_while_it_is_sent_loses_nothing(journal, settings):
+def test_deleting_a_run_during_an_upload_loses_no_record(journal, settings):
     for number in range(3):
         journal.add("tags", values={f"tag {number}": "b"})
-    delivery = Delivery(journal, settings)
-    delivery.send_next()
+    steps = upload_journal(journal, settings)
+    next(steps)
     deleted = run_of(journal, settings).info.run_id
     mlflow.MlflowClient(settings.server).delete_run(deleted)
     with pytest.raises(MlflowException, match="active"):
-        delivery.send_next()
-    send(journal, settings)
+        next(steps)
+    upload(journal, settings)
     run = run_of(journal, settings)
     assert run.info.run_id != deleted
     assert {f"tag {number}" for number in range(3)} <= set(run.data.tags)
 
 
-def test_what_is_added_to_a_run_waits_for_the_run(journal, settings, identity):
-    addition = Journal.of(settings.journals, replace(identity, must_exist=True))
+def test_an_addition_waits_until_its_run_exists(journal, settings, identity):
+    addition = Journal.create(settings.journals, replace(identity, must_exist=True))
     addition.add("tags", values={"a": "b"})
-    with pytest.raises(TrackingError, match="that trained this generator must be there"):
-        send(addition, settings)
+    with pytest.raises(TrackingError, match="must exist"):
+        upload(addition, settings)
     assert mlflow.MlflowClient(settings.server).search_experiments(filter_string="name = 'tests'") == []
     journal.add("status", status="KILLED")
-    assert send(journal, settings) == 1
-    assert send(addition, settings) == 1
+    assert upload(journal, settings) == 1
+    assert upload(addition, settings) == 1
     run = run_of(addition, settings)
     assert (run.data.tags["a"], run.info.status) == ("b", "KILLED")
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "expected"),
     [
         ("data/01_raw/faces", {"uri": "data/01_raw/faces"}),
         ("torchvision:MNIST", {"tags": {"source": "torchvision:MNIST"}}),
     ],
 )
-def test_the_dataset_of_a_run_says_where_it_is_from(journal, settings, source, told):
+def test_a_logged_dataset_has_its_source_and_tags(journal, settings, source, expected):
     tags = {"dvc.images_md5": "f00.dir"}
     journal.add("dataset", name="faces", digest="0123456789abcdef", source=source, tags=tags)
-    send(journal, settings)
+    upload(journal, settings)
     (logged,) = run_of(journal, settings).inputs.dataset_inputs
     assert (logged.dataset.name, logged.dataset.digest) == ("faces", "0123456789abcdef")
-    assert json.loads(logged.dataset.source) == told
+    assert json.loads(logged.dataset.source) == expected
     assert {tag.key: tag.value for tag in logged.tags} == {"mlflow.data.context": "training", **tags}
