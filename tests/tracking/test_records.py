@@ -111,6 +111,36 @@ def test_after_a_lost_journal_only_new_steps_are_uploaded(journal, settings, tmp
     assert sorted(path.split("+")[2] for path in pictures) == ["0", "1", "2", "3"]
 
 
+def test_a_journal_of_an_earlier_version_is_uploaded(settings, picture):
+    client = mlflow.MlflowClient(settings.server)
+    run_id = client.create_run(client.create_experiment("tests", settings.artifact_location)).info.run_id
+    identity = {"key": "a" * 32, "experiment": "tests", "name": "old", "created": 1, "must_exist": False}
+    sent = {"server": settings.shown_server, "run_id": run_id, "history_until": 1, "pictures_until": -1}
+    lines = [
+        b'{"kind": "tags", "time": 1, "values": {"a": "uploaded before"}}\n',
+        b'{"kind": "metrics", "time": 2, "step": 1, "values": {"loss": 0.1}, "is_history": true}\n',
+        b'{"kind": "metrics", "time": 3, "step": 2, "values": {"loss": 0.2}, "is_history": true}\n',
+        b'{"kind": "metrics", "time": 3, "step": 0, "values": {"system/x": 1.0}, "is_of_system": true}\n',
+        b'{"kind": "picture", "time": 4, "key": "samples", "step": 2, "is_picture": true, "file": "0f"}\n',
+        b'{"kind": "status", "time": 5, "status": "FINISHED"}\n',
+    ]
+    folder = settings.journals / identity["key"]
+    (folder / "files/0f").mkdir(parents=True)
+    picture.rename(folder / "files/0f/grid.png")
+    (folder / "journal.jsonl").write_bytes(b"".join(lines))
+    (folder / "run.json").write_text(json.dumps(identity))
+    (folder / "sent.json").write_text(json.dumps(sent | {"offset": len(lines[0])}))
+    (old,) = Journal.find_all(settings.journals)
+    assert (old.last_step("is_history"), old.last_step("is_picture"), old.last_step("is_of_system")) == (2, 2, 0)
+    assert upload(old, settings) == 5
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert "a" not in run.data.tags
+    assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == [2]
+    assert len(client.list_artifacts(run_id, "images")) == 2
+    assert json.loads((folder / "sent.json").read_text())["offset"] == sum(map(len, lines))
+
+
 def test_parameters_keep_their_first_value(journal, settings):
     journal.add("parameters", values={"a": 1})
     journal.add("parameters", values={"a": 2, "b": 3})

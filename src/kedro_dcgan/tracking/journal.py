@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
 
-from kedro_dcgan.storage import atomic_file, name_a_full_disk
+from kedro_dcgan.storage import atomic_file, report_full_disk
 from kedro_dcgan.tracking.attachments import Attachments
 
 Record = dict[str, Any]
@@ -121,7 +121,7 @@ class Journal:
     def _append(self, record: Record) -> None:
         line = memoryview(json.dumps(record, default=float).encode() + b"\n")
         # Unbuffered: closing a buffered file would retry a failed write.
-        with self._append_lock, name_a_full_disk(self.path), self.path.open("a+b", buffering=0) as file:
+        with self._append_lock, report_full_disk(self.path), self.path.open("a+b", buffering=0) as file:
             end = _end_of_last_line(file)
             file.truncate(end)
             try:

@@ -17,7 +17,7 @@ CHAMPION, CANDIDATE = "champion", "candidate"
 
 # Tag of a model: the numbers of its former champions, the latest last.
 _FORMER_TAG = "former_champions"
-# Tag of a version: its aliases are set. A second upload must not undo what somebody changed since.
+# Tag of a version: its aliases are set. A second upload must not undo later changes.
 _JUDGED_TAG = "judged"
 
 

@@ -1,8 +1,8 @@
-"""Permanent errors, transient errors and database conflicts, told apart by the exceptions of MLflow and its database.
+"""Classify the exceptions of MLflow and its database: permanent errors, transient errors and conflicts.
 
-A permanent error is a fault of the record: the server will never accept it. A conflict occurs when two clients write
-the same row at once; the loser retries soon. All other errors are transient. MLflow 3.17 raises (`store/db/utils.py`
-wraps each session, `store/tracking/sqlalchemy_store.py` handles exceptions):
+A permanent error is caused by the record: the server will never accept it. A conflict occurs when two clients write
+the same row at once; the loser retries within seconds. All other errors are transient. MLflow 3.17 raises these
+(`store/db/utils.py` wraps each session, `store/tracking/sqlalchemy_store.py` handles exceptions):
 
 | call | cause | error code |
 |---|---|---|

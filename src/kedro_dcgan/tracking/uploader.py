@@ -80,8 +80,11 @@ class Uploader:
                 self._warn(error)
                 if is_last_attempt and failures > 1:
                     return
-                # At the end, a server that worked until now gets one more attempt.
-                (time.sleep if is_last_attempt else self._is_finishing.wait)(retry_pause(failures))
+                if is_last_attempt:
+                    # A server that worked until now gets one more attempt.
+                    time.sleep(_FIRST_PAUSE)
+                else:
+                    self._is_finishing.wait(retry_pause(failures))
                 continue
             failures = 0
             if is_last_attempt:
@@ -131,7 +134,7 @@ class Uploader:
 
 
 def retry_pause(failures: int) -> float:
-    """Return the seconds to wait after so many failures in a row: exponential back-off with a limit.
+    """Return the seconds to wait after this number of failures in a row: exponential back-off with a limit.
 
     >>> [retry_pause(failures) for failures in (1, 2, 3, 100_000)]
     [1.0, 2.0, 4.0, 60.0]
