@@ -185,9 +185,9 @@ def test_the_model_generates_from_seeds_and_latents_and_rejects_invalid_requests
     by_latents = model.predict(pd.DataFrame({"latents": [row.tolist() for row in latents]}))
     assert list(by_latents["png"]) == list(answers["png"][:3])
     for faulty, message in (
-        ({"seed": [-1]}, "`seed` of row 0 must be a integer from 0"),
-        ({"seed": [1], "count": [0]}, "`count` of row 0 must be a integer from 1 to 1024"),
-        ({"seed": [1.5]}, "`seed` of row 0 must be a integer .* .got 1.5"),
+        ({"seed": [-1]}, "`seed` of row 0 must be an integer from 0"),
+        ({"seed": [1], "count": [0]}, "`count` of row 0 must be an integer from 1 to 1024"),
+        ({"seed": [1.5]}, "`seed` of row 0 must be an integer .* .got 1.5"),
         ({"seed": [1, 2], "count": [1000, 1000]}, "1 to 1024 images in total"),
         ({"latents": [[0.0, 1.0]]}, "must be 3 finite numbers"),
         ({"latents": [[0.0, 1.0, float("nan")]]}, "must be 3 finite numbers"),
