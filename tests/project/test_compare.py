@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from browser import CHROMIUM, DRIVER, Browser
-from conftest import copy_project, required, surroundings
+from projects import copy_project, required, surroundings
 from servers import free_port
 
 LENGTHS = (1, 3, 6)

@@ -10,8 +10,8 @@ import hostile
 import messy
 import pandas as pd
 import pytest
-from conftest import copy_project
 from PIL import Image
+from projects import copy_project
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import boto3
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, Project, copy_project
 from moto.server import ThreadedMotoServer
 from PIL import Image
+from projects import ROOT, Project, copy_project
 
 from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.datasets import ImageShardsDataset, ImageSourceDataset

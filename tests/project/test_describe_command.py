@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import copy_project
+from projects import copy_project
 
 
 @pytest.fixture(scope="module")

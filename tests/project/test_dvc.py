@@ -7,8 +7,8 @@ import time
 
 import mlflow
 import pytest
-from conftest import forked_kedro
 from omegaconf import OmegaConf
+from projects import forked_kedro
 
 pytestmark = pytest.mark.usefixtures("no_tracking_uri")
 

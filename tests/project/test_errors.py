@@ -5,7 +5,7 @@ Each case is a command and texts that its error line must contain: the parameter
 
 import hostile
 import pytest
-from conftest import copy_project
+from projects import copy_project
 
 PRESETS = ("base", "digits28", "experiment64", "faces64", "images64", "notebook28", "paper", "simpsons200", "smoke")
 CASES = {

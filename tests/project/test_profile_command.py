@@ -2,7 +2,7 @@
 
 import json
 
-from conftest import copy_project
+from projects import copy_project
 
 
 def test_profile_prints_the_time_of_each_part_and_writes_a_trace(tmp_path):

@@ -4,9 +4,9 @@ import re
 import sys
 
 import pytest
-from conftest import ROOT, copy_project, forked_kedro
 from PIL import Image
 from preloaded_kedro import preloaded_kedro
+from projects import ROOT, copy_project, forked_kedro
 from sklearn.datasets import load_sample_images
 
 README = (ROOT / "README.md").read_text()

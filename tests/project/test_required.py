@@ -1,7 +1,7 @@
 """Where REQUIRE_ALL is on, tests fail without the programs that they need; elsewhere they are skipped."""
 
 import pytest
-from conftest import required
+from projects import required
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import copy_project
 from PIL import Image
+from projects import copy_project
 
 from kedro_dcgan.datasets import PreparedImagesDataset, TrainedGeneratorDataset
 from kedro_dcgan.errors import ModelError

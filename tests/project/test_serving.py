@@ -12,8 +12,8 @@ import urllib.request
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT, surroundings
 from PIL import Image
+from projects import ROOT, surroundings
 from servers import free_port, wait_until
 
 from kedro_dcgan.datasets import TrainedGeneratorDataset

@@ -28,5 +28,5 @@ def test_a_folder_of_photos_is_one_parameter_away(empty_project, tmp_path):
     assert manifest.loc["broken.jpg", "detail"]
     assert manifest.loc["trip/3.png", ["format", "label"]].tolist() == ["PNG", "trip"]
     config = json.loads((empty_project.path / "data/06_models/generator/generator.json").read_text())
-    assert config["spec"]["channels"] == 3
+    assert config["network"]["channels"] == 3
     assert not (empty_project.path / "data/01_raw/digits").exists()

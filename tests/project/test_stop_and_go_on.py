@@ -9,7 +9,7 @@ import mlflow
 import pandas as pd
 import pytest
 import torch
-from conftest import copy_project
+from projects import copy_project
 
 from kedro_dcgan.datasets import TrainedGeneratorDataset
 

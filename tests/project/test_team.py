@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import psycopg
 import pytest
-from conftest import copy_project, forked_kedro, required, surroundings
+from projects import copy_project, forked_kedro, required, surroundings
 from servers import MlflowServer, PostgresServer, wait_until
 
 import kedro_dcgan.settings  # noqa: F401  (how MLflow is used here, retries above all)

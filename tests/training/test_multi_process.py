@@ -130,7 +130,7 @@ def test_a_rank_that_dies_ends_training_in_one_line_and_training_goes_on_from_th
             killed[0].kill()
 
     training = recipe(devices=2, **LONG)
-    with pytest.raises(TrainingError, match=r"all of `training.devices` 2 ranks .*\(rank . has ended: SIGKILL\)"):
+    with pytest.raises(TrainingError, match=r"all of `training.devices` 2 ranks .*\(rank . died: SIGKILL\)"):
         trained_elsewhere(images, stored, training, show_progress=kill_second)
     assert "exitcode: -9" in (tmp_path / "ranks" / LOG).read_text()
     assert not ranks()

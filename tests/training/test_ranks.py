@@ -8,6 +8,7 @@ from torch import distributed, multiprocessing
 
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.distributed.layers import spread_over_ranks
 from kedro_dcgan.training.ranks import Ranks
 from kedro_dcgan.training.step import Step
 
@@ -28,6 +29,7 @@ OPTIONS = {
 def train(training, compute):
     """Take some steps on this rank's rows."""
     state = new_state(training, compute)
+    spread_over_ranks(state, training, compute.ranks)
     step, parts = Step(state, training, compute), training.gradient_accumulation
     values = [step(compute.ranks.rows_of_batch(to_model_range(REAL[8 * n : 8 * n + 8]), parts)) for n in range(STEPS)]
     return state, torch.stack(values)

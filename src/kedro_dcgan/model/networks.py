@@ -64,25 +64,22 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images `(N, channels, size, size)` in [-1, 1] to logits `(N,)`; above 0 means real."""
+    """Images `(N, channels, size, size)` in [-1, 1] to logits `(N,)`; above 0 means real.
+
+    `has_batch_norm`: a logit depends on the whole batch. `judges_each_image_alone`: it does not depend on the rest of
+    the batch, and a forward pass updates no buffers.
+    """
 
     def __init__(self, config: DiscriminatorConfig, *layers: nn.Module) -> None:
         super().__init__()
         self.config, self.layers = config, nn.Sequential(*layers)
+        # Decided here, because several ranks replace layers later.
+        self.has_batch_norm = any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in layers)
+        has_dropout = any(isinstance(layer, Dropout) for layer in layers)
+        self.judges_each_image_alone = not (self.has_batch_norm or has_dropout or config.spectral_norm)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).flatten()
-
-    @property
-    def has_batch_norm(self) -> bool:
-        """Whether a logit depends on the whole batch."""
-        return any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in self.layers)
-
-    @property
-    def judges_each_image_alone(self) -> bool:
-        """Whether a logit is independent of the rest of the batch, and a forward pass updates no buffers."""
-        has_dropout = any(isinstance(layer, Dropout) for layer in self.layers)
-        return not (self.has_batch_norm or has_dropout or self.config.spectral_norm)
 
 
 class DcganGenerator(Generator):

@@ -15,7 +15,7 @@ from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart, re
 from kedro_dcgan.training.costs import name_lack_of_memory
 from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_memory
-from kedro_dcgan.training.distributed.layers import spread
+from kedro_dcgan.training.distributed.layers import spread_over_ranks
 from kedro_dcgan.training.fast.calibration import calibration_of
 from kedro_dcgan.training.fast.execution import Calibration, runner_of, set_up
 from kedro_dcgan.training.health import COMPARED
@@ -67,9 +67,7 @@ def train_in_process(
 
         # Build the networks, and restore their state.
         state = create_state(plan.generator, plan.discriminator, training, compute)
-        if ranks.count > 1:
-            for network in (state.generator, state.discriminator):
-                spread(network, ranks, training.sync_batch_norm)
+        spread_over_ranks(state, training, ranks)
         if stored_state:
             state.load_state_dict(dict(stored_state))
         set_up(state, calibration, kept)

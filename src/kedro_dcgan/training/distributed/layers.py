@@ -9,8 +9,17 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.functional import batch_norm
 
+from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.layers import Dropout
 from kedro_dcgan.training.ranks import Ranks
+from kedro_dcgan.training.state import TrainingState
+
+
+def spread_over_ranks(state: TrainingState, training: TrainingParameters, ranks: Ranks) -> None:
+    """Prepare the layers of both networks for several ranks. Alone, do nothing."""
+    if ranks.count > 1:
+        for network in (state.generator, state.discriminator):
+            spread(network, ranks, training.sync_batch_norm)
 
 
 def spread(network: nn.Module, ranks: Ranks, common_statistics: bool) -> None:
