@@ -158,7 +158,7 @@ def test_steps_that_cannot_be_captured_run_eagerly_with_one_warning(monkeypatch,
             with monkeypatch.context() as broken:
                 broken.setattr(Step, "_generate", lambda *_, **__: REAL[:8].float())
                 broken.setattr(Step, "_update_discriminator", lambda *_: (None, None, None))
-                broken.setattr(Step, "_judge", fail)
+                broken.setattr(Step, "_logits", fail)
                 function()
 
     def fail(*_):

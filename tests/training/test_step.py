@@ -126,7 +126,7 @@ def test_the_discriminator_sees_no_image_that_is_not_augmented(monkeypatch, chan
 def test_one_pass_on_real_and_fake_images_gives_what_two_give(monkeypatch, changes):
     training = tiny_training(**NO_NORM, ema__half_life=100, **changes)
     together, values = stepped(training, 3)
-    monkeypatch.setattr("kedro_dcgan.training.step._MOST_IN_ONE_PASS", 0)
+    monkeypatch.setattr("kedro_dcgan.training.step._MAX_JOINT_MICRO_BATCH", 0)
     apart, expected = stepped(training, 3)
     for name, weight in weights_of(apart).items():
         assert torch.allclose(weights_of(together)[name].float(), weight.float(), rtol=1e-3, atol=1e-5), name

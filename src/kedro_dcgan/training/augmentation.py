@@ -1,8 +1,7 @@
-"""Augmentation of images `(n, C, H, W)` in [-1, 1] before the discriminator sees them.
+"""Augmentation of images `(n, C, H, W)` in [-1, 1] before they go through the discriminator.
 
-Horizontal flips double the real images. Differentiable augmentation (Zhao et al. 2020, arXiv 2006.10738) is applied to
-real and fake images, in the updates of both networks, so that the generator learns the images and not their
-augmentation.
+Horizontal flips augment the real images. Differentiable augmentation (Zhao et al. 2020, arXiv 2006.10738) is applied to
+real and fake images in the updates of both networks, so augmentations do not leak into the samples.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,17 +12,17 @@ from torch import Tensor
 from kedro_dcgan.config import AugmentationName
 from kedro_dcgan.training.data import Draws
 
-# As published: shifts by an eighth of the size, cut-outs of half of it.
+# As published: shifts by an eighth of the side length, cut-outs of half of it.
 _SHIFT, _CUTOUT = 1 / 8, 1 / 2
 
 
 def flip(images: Tensor, draws: Draws) -> Tensor:
-    """Mirror half of the images, left to right."""
+    """Mirror each image with probability 0.5, left to right."""
     return torch.where(draws.uniform(len(images)) < 0.5, images.flip(3), images)
 
 
 def augment(images: Tensor, names: Sequence[AugmentationName], draws: Draws) -> Tensor:
-    """Apply the named augmentations, each image with draws of its own."""
+    """Apply the named augmentations, drawn independently per image."""
     for name in names:
         images = _AUGMENTATIONS[name](images, draws)
     return images
@@ -39,19 +38,19 @@ def colour(images: Tensor, draws: Draws) -> Tensor:
 
 
 def translation(images: Tensor, draws: Draws) -> Tensor:
-    """Shift each image by up to an eighth of its size; fill with 0."""
+    """Shift each image by up to an eighth of its side length; fill with 0 (mid-grey)."""
     height, width = images.shape[2:]
     rows = _positions(images, height, 2) + _offsets(images, height, draws)
     columns = _positions(images, width, 3) + _offsets(images, width, draws)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    # One row index and one column index for each pixel of each image.
+    # The flat index (row * width + column) of the source of each pixel, the same in all channels.
     flat = (rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)).flatten(1)
     moved = images.flatten(2).gather(2, flat[:, None].expand(-1, images.shape[1], -1)).view_as(images)
     return moved * inside
 
 
 def cutout(images: Tensor, draws: Draws) -> Tensor:
-    """Set a square of half the size to 0, its centre anywhere in the image."""
+    """Set a square of half the side length to 0 (mid-grey), its centre anywhere in the image."""
     is_cut = torch.ones((), dtype=torch.bool, device=images.device)
     for axis in (2, 3):
         size = images.shape[axis]

@@ -25,7 +25,7 @@ _FALL, _LOW, _LOW_IMAGES = 0.5, 0.2, 50_000
 _SWING, _TURNS, _SWING_TICKS = 0.5, 5, 8
 
 # Number of samples, and of real images, whose diversity is compared.
-COMPARED = 64
+DIVERSITY_SAMPLES = 64
 
 _ADVICE = {
     WINS: "lower `training.discriminator.learning_rate`, or set `training.discriminator.spectral_norm` or "

@@ -18,7 +18,7 @@ from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_me
 from kedro_dcgan.training.distributed.layers import spread_over_ranks
 from kedro_dcgan.training.fast.calibration import calibration_of
 from kedro_dcgan.training.fast.execution import Calibration, runner_of, set_up
-from kedro_dcgan.training.health import COMPARED
+from kedro_dcgan.training.health import DIVERSITY_SAMPLES
 from kedro_dcgan.training.loop import Tick, Training, TrainingCallbacks
 from kedro_dcgan.training.state import create_state
 from kedro_dcgan.training.threads import torch_threads
@@ -80,7 +80,7 @@ def train_in_process(
         batches = batches_on(device, images, "train")(own)
 
         # Train.
-        shown = torch.from_numpy(images.take("train", np.arange(min(COMPARED, images.count("train")))))
+        shown = torch.from_numpy(images.take("train", np.arange(min(DIVERSITY_SAMPLES, images.count("train")))))
         callbacks = TrainingCallbacks(shown, validation.measure if validation else None, should_stop)
         loop = Training(state, training, compute, callbacks, runner_of(state, compute))
         with torch_threads(calibration.threads):

@@ -1,7 +1,7 @@
-"""The training loop: an iterator of ticks. It knows no path, no file, no logger and no tracker.
+"""The training loop: an iterator of ticks. It does no I/O and no logging.
 
-The clock is `images_seen`, the number of real images shown so far. A tick is a value: the caller saves it, shows it, or
-takes the next one.
+The clock is `images_seen`, the number of real images that all ranks have trained on. At each tick the loop yields a
+snapshot, and the caller saves and shows it.
 """
 
 import time
@@ -19,7 +19,7 @@ from kedro_dcgan.model.saved import snapshot_weights
 from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import recalibrate
-from kedro_dcgan.training.health import COMPARED, are_alike, diagnose, diversity
+from kedro_dcgan.training.health import DIVERSITY_SAMPLES, are_alike, diagnose, diversity
 from kedro_dcgan.training.losses import LOSSES
 from kedro_dcgan.training.records import KeptGenerator, TickRecord
 from kedro_dcgan.training.state import TrainingState
@@ -31,11 +31,12 @@ _STEPS_BETWEEN_READS = 64
 
 @dataclass(frozen=True)
 class Tick:
-    """The state of a training at a moment, as values that further training does not change.
+    """A snapshot of a training, which later steps do not modify.
 
-    `records` are those of all ticks so far. `samples` are uint8 `(grid_images, C, H, W)`, always of the same latents;
-    there are none at a stop between two ticks. `kept` is the best generator so far, and `checkpoint`, if one is due,
-    `TrainingState.state_dict`. `validation_seconds` is the time that validation has taken so far.
+    `records` are those of all ticks so far. `samples` are uint8 `(grid_images, C, H, W)`, always of the same latents,
+    or None at a stop between two ticks and for a training that was already finished. `kept` is the best generator so
+    far, or the current one before any validation. `checkpoint` is `TrainingState.state_dict`, if one is due.
+    `validation_seconds` is the time that validation has taken so far.
     """
 
     images_seen: int
@@ -47,17 +48,17 @@ class Tick:
 
     @property
     def record(self) -> TickRecord | None:
-        """The record of this tick. There is none before the first step, nor at a stop between two ticks."""
+        """The record of this tick; None before the first step, and at a stop between two ticks."""
         is_of_now = self.records and self.records[-1].images_seen == self.images_seen
         return self.records[-1] if is_of_now else None
 
 
 @dataclass(frozen=True)
 class TrainingCallbacks:
-    """The functions that a training calls, and the images that it compares samples with.
+    """Functions that the loop calls, and uint8 real images `(n, C, H, W)` for the diversity of the samples.
 
-    `validate` returns the distance of a generator to the validation split. `should_stop` is called after each step
-    (with several ranks, whenever they read their losses). `real_images` are uint8 `(n, C, H, W)`.
+    `validate` returns the distance of a generator to the validation split. `should_stop` is called after each step and
+    must keep returning True once it did: several ranks use its answer only when they read their losses.
     """
 
     real_images: Tensor
@@ -66,7 +67,7 @@ class TrainingCallbacks:
 
 
 class Training:
-    """A training, at the clock of its state. All ranks take the steps; the first one validates and yields the ticks."""
+    """Trains from `state.images_seen` on. All ranks take the steps; the first one validates and yields the ticks."""
 
     def __init__(
         self,
@@ -78,30 +79,32 @@ class Training:
     ) -> None:
         self._state, self._training, self._compute, self._callbacks = state, training, compute, callbacks
         self._step = Step(state, training, compute, run)
-        config, count = state.generator.config, training.ema.recalibration if training.ema.half_life else 0
-        self._fixed_latents = sample_latents(max(training.grid_images, COMPARED), config, training.seed)
+        config = state.generator.config
+        count = training.ema.recalibration if training.ema.half_life else 0
+        self._fixed_latents = sample_latents(max(training.grid_images, DIVERSITY_SAMPLES), config, training.seed)
         self._recalibration_latents = sample_latents(count, config, training.seed + 1) if count else None
         self._flops = flops_per_image(config, state.discriminator.config, training)
         self._validation_seconds = 0.0
 
     def ticks(self, batches: Iterable[Tensor], total_images: int) -> Iterator[Tick]:
-        """Train on `batches` of uint8 images `(N, C, H, W)` on the device; the last batch completes `total_images`.
+        """Train on `batches` of uint8 images `(N, C, H, W)` on the device, which must end at `total_images`.
 
-        Yields a tick before the first step, at each multiple of `images_per_tick`, and at the end; a single one if
-        nothing is left to train.
+        A new training yields a first tick before its first step. Then there is a tick at each multiple of
+        `images_per_tick` and at the end. A training that was already finished yields one tick.
 
         Raises:
             TrainingError: after a step whose loss is not finite.
         """
         state, is_first_rank = self._state, self._compute.ranks.is_first
-        if is_first_rank and not 0 < state.images_seen < total_images:
-            yield self._make_tick(None if state.images_seen else self._samples(), with_checkpoint=False)
+        is_new, is_finished = state.images_seen == 0, state.images_seen >= total_images
+        if is_first_rank and (is_new or is_finished):
+            yield self._make_tick(self._samples() if is_new else None, with_checkpoint=False)
         speed = _Speed(state)
         for batch in batches:
-            # Take one step: update D, then G, then the average of G.
+            # Take one step: update D and, every `discriminator.steps` steps, G and its EMA.
             state.means.add(self._step(to_model_range(batch)))
 
-            # Read the losses, now and then on a GPU, and stop at one that is not finite.
+            # Read the losses (every 64 steps on a GPU), and fail if one is not finite.
             is_last = state.images_seen >= total_images
             is_tick = is_last or self._passes_multiple(self._training.images_per_tick)
             reads = is_tick or self._is_time_to_read()
@@ -145,12 +148,12 @@ class Training:
     def _make_tick(self, samples: Tensor | None, with_checkpoint: bool) -> Tick:
         state = self._state
         return Tick(
-            state.images_seen,
-            tuple(state.records),
-            None if samples is None else samples[: self._training.grid_images],
-            state.best or KeptGenerator(snapshot_weights(state.shown_generator), state.images_seen),
-            state.state_dict() if with_checkpoint else None,
-            self._validation_seconds,
+            images_seen=state.images_seen,
+            records=tuple(state.records),
+            samples=None if samples is None else samples[: self._training.grid_images],
+            kept=state.best or KeptGenerator(snapshot_weights(state.shown_generator), state.images_seen),
+            checkpoint=state.state_dict() if with_checkpoint else None,
+            validation_seconds=self._validation_seconds,
         )
 
     def _validate(self, is_last: bool, is_collapsed: bool) -> tuple[float | None, bool]:
@@ -168,7 +171,7 @@ class Training:
         return distance, is_best
 
     def _prepare_snapshot(self) -> None:
-        # A generator that is shown or saved has finite weights, and batch-norm statistics of its own.
+        # Check that the weights are finite, and recalibrate the batch norm of the EMA.
         self._require_finite_weights()
         latents, parts = self._recalibration_latents, self._training.gradient_accumulation
         if self._state.ema_generator and latents is not None:
@@ -178,11 +181,11 @@ class Training:
         return generate_all(self._state.shown_generator, self._fixed_latents)
 
     def _passes_multiple(self, every: int) -> bool:
-        # Whether the last batch reached or passed a multiple. Independent of where training was resumed.
+        # Whether the last batch reached or passed a multiple, which does not depend on where the training resumed.
         return self._state.images_seen // every > (self._state.images_seen - self._training.batch_size) // every
 
     def _is_due(self, every: int) -> bool:
-        # Whether a multiple was passed since the last tick.
+        # Whether a multiple was reached since the last tick. (The record of this tick is appended later.)
         last = self._state.records[-1].images_seen if self._state.records else 0
         return self._state.images_seen // every > last // every
 
@@ -190,14 +193,14 @@ class Training:
         return self._compute.device.type == "cpu" or self._state.means.unread >= _STEPS_BETWEEN_READS
 
     def _is_stopped(self, reads: bool) -> bool:
-        # Several ranks must agree, for which they wait for each other.
+        # If any rank wants to stop, all do. They wait for each other to find out.
         ranks, should_stop = self._compute.ranks, self._callbacks.should_stop()
         return (reads or ranks.count == 1) and ranks.any(should_stop, self._compute.device)
 
     def _require_finite_losses(self) -> None:
-        fault = self._state.means.read()
-        if fault:
-            steps_ago, network, value = fault
+        not_finite = self._state.means.read()
+        if not_finite:
+            steps_ago, network, value = not_finite
             number = self._state.images_seen // self._training.batch_size - steps_ago
             raise TrainingError(
                 f"the {network}'s loss must stay finite (got {value} in step {number:,}, at "

@@ -1,6 +1,6 @@
 """The adversarial losses on logits `(n,)`: of D on real images, of D on fakes, and of G.
 
-The loss of D is the sum of its two sides, so that D can be updated on both together or on one after the other.
+The loss of D is the sum of a real and a fake term, so that D can be updated on both together or one after the other.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,8 @@ from kedro_dcgan.config import LossName
 class Loss:
     """D's loss on real logits (with their label) and on fake logits, and G's loss on fake logits: each a mean.
 
-    `boundary` is the logit between fake and real. A critic has no fixed one (nothing).
+    `boundary` is the logit between fake and real; None for a critic, which has no fixed one. Only losses with labels
+    use the label.
     """
 
     real: Callable[[Tensor, float], Tensor]
@@ -26,11 +27,12 @@ class Loss:
 
 
 def non_saturating() -> Loss:
-    """Return D: -log D(x) - log(1 - D(G(z))), G: -log D(G(z)), with D the sigmoid of the logit.
+    """Return the non-saturating loss. D minimises -log D(x) - log(1 - D(G(z))), G minimises -log D(G(z)).
 
-    Goodfellow et al. 2014 (arXiv 1406.2661), equation 1 and the end of section 3. `softplus(-t)` is
-    `-log sigmoid(t)` and stays finite where the sigmoid would saturate. At chance: 2 ln 2 = 1.386 and ln 2.
-    With a label t < 1 the first term is -t log D(x) - (1 - t) log(1 - D(x)) (Salimans et al. 2016, section 3.4).
+    Here D is the sigmoid of the logit l (Goodfellow et al. 2014, arXiv 1406.2661, equation 1 and the end of section 3).
+    `softplus(-l)` is `-log sigmoid(l)` and stays finite where the sigmoid saturates. If D outputs 0.5 everywhere, the
+    losses are 2 ln 2 = 1.386 and ln 2. With a label t the first term is -t log D(x) - (1 - t) log(1 - D(x)), which is
+    `softplus(l) - t l` (Salimans et al. 2016, section 3.4).
     """
     return Loss(
         real=lambda logits, label: (softplus(logits) - label * logits).mean(),
@@ -41,7 +43,10 @@ def non_saturating() -> Loss:
 
 
 def hinge() -> Loss:
-    """Return D: max(0, 1 - D(x)) + max(0, 1 + D(G(z))), G: -D(G(z)) (Lim and Ye 2017, arXiv 1705.02894)."""
+    """Return the hinge loss on logits D. D: max(0, 1 - D(x)) + max(0, 1 + D(G(z))), G: -D(G(z)).
+
+    Lim and Ye 2017 (arXiv 1705.02894).
+    """
     return Loss(
         real=lambda logits, _: relu(1 - logits).mean(),
         fake=lambda logits: relu(1 + logits).mean(),
@@ -51,7 +56,10 @@ def hinge() -> Loss:
 
 
 def least_squares() -> Loss:
-    """Return D: (D(x) - label)^2 / 2 + D(G(z))^2 / 2, G: (D(G(z)) - 1)^2 / 2 (Mao et al. 2017, equation 9)."""
+    """Return the least-squares loss on logits D. D: (D(x) - label)^2 / 2 + D(G(z))^2 / 2, G: (D(G(z)) - 1)^2 / 2.
+
+    Mao et al. 2017, equation 9.
+    """
     return Loss(
         real=lambda logits, label: (logits - label).square().mean() / 2,
         fake=lambda logits: logits.square().mean() / 2,
@@ -61,7 +69,10 @@ def least_squares() -> Loss:
 
 
 def wasserstein() -> Loss:
-    """Return D: D(G(z)) - D(x), G: -D(G(z)) (Arjovsky et al. 2017); D needs the gradient penalty."""
+    """Return the Wasserstein loss on logits D. D: D(G(z)) - D(x), G: -D(G(z)).
+
+    Arjovsky et al. 2017. It needs the gradient penalty.
+    """
     return Loss(
         real=lambda logits, _: -logits.mean(),
         fake=lambda logits: logits.mean(),

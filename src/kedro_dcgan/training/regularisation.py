@@ -1,7 +1,7 @@
-"""Penalties on the gradients of the discriminator with respect to its images `(n, C, H, W)`.
+"""Penalties on the gradients of the discriminator with respect to its augmented images `(n, C, H, W)`.
 
-A penalty is about one image at a time, but batch norm makes a logit depend on the whole batch. So a discriminator with
-a penalty must not have batch norm. Penalties are computed in float32, whatever the precision.
+Each image is penalised on its own, but batch norm makes a logit depend on the whole batch. So a discriminator with a
+penalty must not have batch norm. Penalties take a forward pass of their own, in float32 whatever the precision.
 """
 
 import torch
@@ -33,7 +33,7 @@ def require_no_batch_norm(discriminator: Discriminator, training: TrainingParame
     """Refuse to penalise the gradients of a discriminator with batch norm.
 
     Raises:
-        ParameterError: with what to change.
+        ParameterError: if the parameters ask for both.
     """
     has_penalty = training.penalties.r1 > 0 or training.loss == "wgan_gp"
     if has_penalty and discriminator.has_batch_norm:
@@ -50,7 +50,7 @@ def require_no_batch_norm(discriminator: Discriminator, training: TrainingParame
 def _gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
     # (n, C * H * W)
     images = images.detach().float().requires_grad_(True)
-    # Eagerly: torch cannot differentiate a compiled network twice.
+    # Run eagerly, because torch.compile supports no second derivative.
     with torch.autocast(images.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
         logits = discriminator(images)
     (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)

@@ -1,7 +1,8 @@
 """One training step: algorithm 1 of Goodfellow et al. 2014 (arXiv 1406.2661) with the options of the parameters.
 
-`Step.train` is the algorithm; `Step` calls it for one batch after the other, at the clock of the training. N is the
-number of this rank's images in a batch, n in a micro-batch. Images are `(n, C, H, W)` in [-1, 1], logits `(n,)`.
+`Step.train` is the algorithm. `training.batch_size` counts the images of all ranks; N is the number of this rank's
+images in a batch, n in a micro-batch. Images are `(n, C, H, W)` in [-1, 1], logits `(n,)`. The clock of a training is
+`images_seen`, the number of real images that all ranks have trained on.
 """
 
 import math
@@ -28,21 +29,21 @@ from kedro_dcgan.training.state import TrainingState
 # The parts of a step, as torch's profiler shows them.
 PARTS = ("fakes", "discriminator", "generator", "ranks", "optimisers", "average")
 
-# The images that D learns from in each of its updates.
+# The kinds of images in each update of D.
 _UPDATES = {"together": (("real", "fake"),), "separately": (("real",), ("fake",))}
-# The largest micro-batch for which D judges real and fake images in one pass: it doubles the memory for activations.
-_MOST_IN_ONE_PASS = 32
+# The largest micro-batch whose real and fake images go through D in one pass. A joint pass doubles the activations.
+_MAX_JOINT_MICRO_BATCH = 32
 
 
 class StepVariant(NamedTuple):
-    """Which updates run in a step. Steps of one variant run the same operations."""
+    """What a step does beside the update of D. All steps of a variant run the same operations."""
 
     updates_generator: bool
     applies_r1: bool
 
 
 def variant_at(images_seen: int, training: TrainingParameters) -> StepVariant:
-    """Return the variant of the step that begins at this number of images."""
+    """Return the variant of the next step. With `discriminator.steps` 2, G is updated in every second step."""
     number, penalties = images_seen // training.batch_size, training.penalties
     return StepVariant(
         updates_generator=(number + 1) % training.discriminator.steps == 0,
@@ -56,13 +57,12 @@ def cycle_of(training: TrainingParameters) -> int:
     return math.lcm(training.discriminator.steps, penalties.r1_every if penalties.r1 else 1)
 
 
-TrainOneStep = Callable[[Tensor, Draws], Tensor]
-# Runs a step of a variant on real images, with draws from a source: eagerly, or captured as a CUDA graph.
-Runner = Callable[[TrainOneStep, StepVariant, Tensor, torch.Generator], Tensor]
+# Runs `Step.train` of a variant on real images, with draws from a generator: eagerly, or captured as a CUDA graph.
+Runner = Callable[[Callable[[Tensor, Draws], Tensor], StepVariant, Tensor, torch.Generator], Tensor]
 
 
 class Step:
-    """The next step of a training. `run`, if given, runs the steps instead of calling them."""
+    """Takes the steps of a training. `run` replaces the direct call of `train`, as CUDA graphs do."""
 
     def __init__(
         self, state: TrainingState, training: TrainingParameters, compute: Compute, run: Runner | None = None
@@ -71,12 +71,12 @@ class Step:
         self._loss = LOSSES[training.loss]
 
     def __call__(self, real_images: Tensor) -> Tensor:
-        """Train on this rank's real images `(N, C, H, W)`, update the average, move the clock; return the metrics."""
+        """Update D and G on this rank's real images `(N, C, H, W)`, then the EMA and the clock; return the metrics."""
         state, training = self._state, self._training
         variant = variant_at(state.images_seen, training)
         real_images = real_images.contiguous(memory_format=torch.channels_last)
 
-        # All randomness of the step is a function of the seed and the clock.
+        # Seed all random draws of the step from the seed of the training and the clock, and torch's own for dropout.
         source = source_at(training.seed, state.images_seen)
         with seeded(source, self._compute.device):
             if self._run:
@@ -84,7 +84,7 @@ class Step:
             else:
                 metrics = self.train(variant, real_images, Draws(source, self._compute))
 
-        # Move the average of G, by all real images since its last update.
+        # After an update of G, update its EMA, by the real images since the update before.
         half_life = training.ema.half_life
         if variant.updates_generator and state.ema_generator is not None and half_life:
             decay = decay_of(training.batch_size * training.discriminator.steps, state.images_seen, half_life)
@@ -97,29 +97,30 @@ class Step:
     def train(self, variant: StepVariant, real_images: Tensor, draws: Draws) -> Tensor:
         """Update D, and G if the variant says so.
 
-        Returns `(6,)` float32 on the device: the losses of D and G, then D's accuracy and mean probability on real and
-        fake images (see `TickRecord`). All are taken before the update that they lead to, and over all ranks.
+        Returns `(6,)` float32 on the device, over all ranks: loss of D with its penalties, loss of G, D's accuracy on
+        real and on fake images, D's mean sigmoid on real and on fake images. Each is taken before the update that
+        uses it. If G is not updated, its loss follows from the fake logits of D's update.
         """
         # Split the batch into micro-batches, whose gradients add up.
         reals: Sequence[Tensor] = real_images.chunk(self._training.gradient_accumulation)
 
-        # Draw latents (n, latent_dim) and generate fakes. Keep their graph for G's update, if it fits into memory.
+        # Draw latents (n, latent_dim) and generate fakes. A single micro-batch keeps its graph for the update of G.
         latents = [draws.latents(len(real), self._state.generator.config) for real in reals]
         keeps_graph = variant.updates_generator and len(reals) == 1
         with record_function("fakes"):
             fakes = [self._generate(part, keeps_graph) for part in latents]
 
-        # Mirror half of the real images.
+        # Mirror each real image with probability 0.5.
         if self._training.augmentation.flip:
             reals = [flip(real, draws) for real in reals]
 
-        # Update D: raise its logits on real images and lower them on fakes.
+        # Update D: raise its logits on real images and lower them on detached fakes.
         d_loss, real_logits, fake_logits = self._update_discriminator(variant, reals, fakes, draws)
 
-        # Update G: raise the logits of the updated D on fakes.
+        # Update G: raise the logits of the updated D on fakes of the same latents.
         if variant.updates_generator:
-            again = fakes if keeps_graph else (self._generate(part, with_graph=True) for part in latents)
-            g_loss = self._update_generator(again, draws)
+            with_graph = fakes if keeps_graph else (self._generate(part, with_graph=True) for part in latents)
+            g_loss = self._update_generator(with_graph, draws)
         else:
             g_loss = self._loss.generator(fake_logits)
         return self._metrics_of_all_ranks(torch.stack([d_loss, g_loss]), real_logits, fake_logits)
@@ -127,23 +128,23 @@ class Step:
     def _update_discriminator(
         self, variant: StepVariant, reals: Sequence[Tensor], fakes: Sequence[Tensor], draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # Returns the loss, and the logits (N,) on real and on fake images.
+        # Returns the loss, and the logits (N,) on real and on fake images. Each update draws its augmentation anew.
         losses, logits = list[Tensor](), {"real": list[Tensor](), "fake": list[Tensor]()}
         for update in _UPDATES[self._training.discriminator.update]:
             self._state.discriminator_optimiser.zero_grad(set_to_none=True)
             with record_function("discriminator"), self._compute.weights_cast_once():
                 for real, fake in zip(reals, fakes, strict=True):
                     images = {"real": self._augment(real, draws), "fake": self._augment(fake.detach(), draws)}
-                    for sides in self._passes(update, len(real)):
-                        judged = self._judge(torch.cat([images[side] for side in sides])).split(len(real))
+                    for kinds in self._passes(update, len(real)):
+                        found = self._logits(torch.cat([images[kind] for kind in kinds])).split(len(real))
                         terms = []
-                        for side, of_side in zip(sides, judged, strict=True):
-                            loss = self._side_loss(side, of_side) + self._penalty(variant, side, images, draws)
+                        for kind, of_kind in zip(kinds, found, strict=True):
+                            loss = self._loss_on(kind, of_kind) + self._penalty(variant, kind, images, draws)
                             terms.append(loss / len(reals))
-                            logits[side].append(of_side.detach())
+                            logits[kind].append(of_kind.detach())
                         torch.stack(terms).sum().backward()
                         losses += [term.detach() for term in terms]
-            self._descend(self._state.discriminator, self._state.discriminator_optimiser)
+            self._optimise(self._state.discriminator, self._state.discriminator_optimiser)
         return torch.stack(losses).sum(), torch.cat(logits["real"]), torch.cat(logits["fake"])
 
     def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:
@@ -151,13 +152,13 @@ class Step:
         self._state.generator_optimiser.zero_grad(set_to_none=True)
         with _frozen(self._state.discriminator), record_function("generator"), self._compute.weights_cast_once():
             for fake in fakes:
-                loss = self._loss.generator(self._judge(self._augment(fake, draws)))
+                loss = self._loss.generator(self._logits(self._augment(fake, draws)))
                 (loss / self._training.gradient_accumulation).backward()
                 losses.append(loss.detach() / self._training.gradient_accumulation)
-        self._descend(self._state.generator, self._state.generator_optimiser)
+        self._optimise(self._state.generator, self._state.generator_optimiser)
         return torch.stack(losses).sum()
 
-    def _descend(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    def _optimise(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
         with record_function("ranks"):
             self._compute.ranks.average(gradients)
@@ -171,27 +172,28 @@ class Step:
     def _augment(self, images: Tensor, draws: Draws) -> Tensor:
         return augment(images, self._training.augmentation.differentiable, draws)
 
-    def _judge(self, images: Tensor) -> Tensor:
-        # Logits are float32: losses are computed in full precision.
+    def _logits(self, images: Tensor) -> Tensor:
+        # In float32, because losses are computed in full precision.
         with self._compute.autocast():
             return self._state.discriminator(images).float()
 
-    def _side_loss(self, side: str, logits: Tensor) -> Tensor:
-        return self._loss.fake(logits) if side == "fake" else self._loss.real(logits, self._training.real_label)
+    def _loss_on(self, kind: str, logits: Tensor) -> Tensor:
+        return self._loss.fake(logits) if kind == "fake" else self._loss.real(logits, self._training.real_label)
 
-    def _penalty(self, variant: StepVariant, side: str, images: dict[str, Tensor], draws: Draws) -> Tensor | float:
+    def _penalty(self, variant: StepVariant, kind: str, images: dict[str, Tensor], draws: Draws) -> Tensor | float:
         penalties, network = self._training.penalties, self._state.discriminator
-        if side == "fake" and self._training.loss == "wgan_gp":
+        # Once per update of D on fakes, for which it needs real and fake images.
+        if kind == "fake" and self._training.loss == "wgan_gp":
             return gradient_penalty(network, images["real"], images["fake"], penalties.gradient, draws)
-        if side == "real" and variant.applies_r1:
+        if kind == "real" and variant.applies_r1:
             # Lazy regularisation: scaled by `r1_every` (Karras et al. 2020, arXiv 1912.04958).
             return penalties.r1_every * r1_penalty(network, images["real"], penalties.r1)
         return 0.0
 
     def _passes(self, update: tuple[str, ...], images: int) -> Iterable[tuple[str, ...]]:
-        # For few images, one pass over both sides is faster than two.
-        is_one = images_in_a_pass(self._state.discriminator, images) > images
-        return [update] if is_one else [(side,) for side in update]
+        # For few images, one pass over real and fake images is faster than two.
+        is_joint = images_in_a_pass(self._state.discriminator, images) > images
+        return [update] if is_joint else [(kind,) for kind in update]
 
     def _metrics_of_all_ranks(self, losses: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         of_all = self._compute.ranks.gather(torch.cat([losses, real_logits, fake_logits]))
@@ -202,12 +204,12 @@ class Step:
 
 
 def images_in_a_pass(discriminator: Discriminator, images: int) -> int:
-    """Return how many images D judges in one pass of its update, for a micro-batch of this many real images.
+    """Return the largest number of images in a forward pass of D, for a micro-batch of this many real images.
 
-    With batch norm, dropout or spectral norm, D judges real and fake images in separate passes: batch norm could tell
-    them apart by the statistics of their mixture.
+    With batch norm, dropout or spectral norm, real and fake images take separate passes, as in the published recipes:
+    the statistics of batch norm would mix real and fake images, and random masks and power iterations would change.
     """
-    return 2 * images if images <= _MOST_IN_ONE_PASS and discriminator.judges_each_image_alone else images
+    return 2 * images if images <= _MAX_JOINT_MICRO_BATCH and discriminator.judges_each_image_alone else images
 
 
 @contextmanager
