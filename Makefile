@@ -1,6 +1,6 @@
 # The commands that developers and CI use. All but `make help` create the environment if it does not exist.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check bench ui lock
+.PHONY: help run test test-all check bench ui lock
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,8 +13,8 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 help:
 	@echo "make run         train on the embedded digits, evaluate, export, register   (PRESET=smoke: in seconds)"
-	@echo "make test        run the tests"
-	@echo "make test-slow   run the slow tests: trainings killed at random steps"
+	@echo "make test        run the tests, without the slow ones"
+	@echo "make test-all    run all tests, also those that start the real commands again and again"
 	@echo "make check       check style, types and import contracts"
 	@echo "make bench       benchmark against named peers"
 	@echo "make ui          compare runs in the browser"
@@ -24,13 +24,13 @@ run: $(READY)
 	kedro run$(if $(PRESET), --env=$(PRESET))
 
 test: $(READY)
-	@echo "tests         7 to 20 minutes on 2 cores"
-	@pytest
-	@echo "next          make run · make check"
-
-test-slow: $(READY)
 	@echo "tests         about 5 minutes on 2 cores"
-	@pytest -m slow
+	@pytest
+	@echo "next          make run · make check · make test-all"
+
+test-all: $(READY)
+	@echo "tests         10 to 25 minutes on 2 cores"
+	@pytest -m "slow or not slow"
 
 check: $(READY)
 	ruff check .

@@ -1,7 +1,12 @@
 """Fixtures: copies of the project. Tests run the real commands there and touch nothing of the user's."""
 
+import os
+
 import pytest
 from projects import copy_project
+
+# Two workers run on two cores: more OpenMP threads would only wait for each other. Read when torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from cgroups import CGROUPS, LIMIT, limited_cgroups, run_inside
 
 from kedro_dcgan import limits
 
+pytestmark = pytest.mark.slow
+
 READ = "import os; from kedro_dcgan.limits import *\n"
 NAMES = ("usable_cores", "cpu_quota", "memory_limit", "total_memory", "available_memory")
 SHOW = f"{READ}print(json.dumps([{', '.join(f'{name}()' for name in NAMES)}, len(os.sched_getaffinity(0))]))"

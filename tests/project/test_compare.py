@@ -11,6 +11,8 @@ from browser import CHROMIUM, DRIVER, Browser
 from projects import copy_project, required, surroundings
 from servers import free_port
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = (1, 3, 6)
 
 

@@ -18,6 +18,8 @@ from kedro_dcgan.datasets import ImageShardsDataset, ImageSourceDataset
 from kedro_dcgan.hooks.lineage import dvc_hash
 from kedro_dcgan.pipelines.ingestion.nodes import scan_images
 
+pytestmark = pytest.mark.slow
+
 FACES, SHARDS, IMAGES = "data/01_raw/faces", "data/03_primary/shards", "data/03_primary/images"
 FIRST, SECOND = 24, 30  # images
 SECRET = "secret-of-the-bucket"

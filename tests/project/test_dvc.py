@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 from projects import forked_kedro
 
-pytestmark = pytest.mark.usefixtures("no_tracking_uri")
+pytestmark = [pytest.mark.usefixtures("no_tracking_uri"), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import pytest
 from nbclient import NotebookClient
 from projects import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_runs_from_its_folder_and_is_kept_without_output(trained_project, notebook):

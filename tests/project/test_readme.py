@@ -9,6 +9,8 @@ from preloaded_kedro import preloaded_kedro
 from projects import ROOT, copy_project, forked_kedro
 from sklearn.datasets import load_sample_images
 
+pytestmark = pytest.mark.slow
+
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line.removeprefix("$ ") for block in BLOCKS for line in block.splitlines() if line.startswith("$ ")]

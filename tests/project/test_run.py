@@ -81,7 +81,7 @@ def test_an_evaluation_of_another_generator_is_not_exported(trained_project):
     evaluation = json.loads((trained_project.path / "data/08_reporting/evaluation.json").read_text())
     assert export_generator(trained, evaluation).facts["primary_metric"] == evaluation["primary_metric"]
     changed = {name: weights + 1 for name, weights in trained.weights.items()}
-    with pytest.raises(ModelError, match="another's"):
+    with pytest.raises(ModelError, match="must be of the current generator"):
         export_generator(replace(trained, weights=changed), evaluation)
 
 

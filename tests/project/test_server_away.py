@@ -9,6 +9,8 @@ from servers import MlflowServer
 
 from kedro_dcgan import settings
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a-secret-word"
 
 

@@ -19,6 +19,8 @@ from servers import free_port, wait_until
 from kedro_dcgan.datasets import TrainedGeneratorDataset
 from kedro_dcgan.model.sampling import generate_all, sample_latents
 
+pytestmark = pytest.mark.slow
+
 MODEL = "dcgan-generator-smoke@champion"
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 

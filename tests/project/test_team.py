@@ -19,7 +19,7 @@ from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds, new
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.settings import TrackingSettings
 
-pytestmark = required("PostgreSQL", bool(list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))))
+pytestmark = [required("PostgreSQL", bool(list(Path("/usr/lib/postgresql").glob("*/bin/initdb")))), pytest.mark.slow]
 
 TRAININGS = 4
 # Datasets that all trainings log at the same moment.

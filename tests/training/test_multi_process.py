@@ -20,6 +20,8 @@ from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder, Check
 from kedro_dcgan.training.distributed.multi_process import LOG, train_in_processes
 from kedro_dcgan.training.in_process import train_in_process
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 LONG = {"kimg": 800, "images_per_tick": 80, "images_per_checkpoint": 80}
 
