@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
@@ -20,6 +20,7 @@ from kedro_dcgan.training.fast.calibration import calibration_of
 from kedro_dcgan.training.fast.execution import Calibration, runner_of, set_up
 from kedro_dcgan.training.health import DIVERSITY_SAMPLES
 from kedro_dcgan.training.loop import Tick, Training, TrainingCallbacks
+from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import create_state
 from kedro_dcgan.training.threads import torch_threads
 from kedro_dcgan.training.validation import Validation
@@ -51,40 +52,43 @@ def train_in_process(
     Raises:
         TrainingError: if a loss is not finite, or memory runs out.
     """
-    plan, device, ranks = start.plan, start.plan.compute.device, start.plan.compute.ranks
+    plan, device, is_first = start.plan, start.plan.compute.device, start.plan.compute.ranks.is_first
     if device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
-        # Read the checkpoint, and choose precision, threads and execution for this machine, or keep the stored choice.
+        # Read the checkpoint. Choose precision, threads and execution for this machine, or keep the stored choice.
         stored_state = _stored_state(stored, training, start)
         calibration, kept = calibration_of(stored_state, plan, training)
-        validation = None
-        if ranks.is_first:
-            validation = Validation.of(images, training, plan, calibration.validation_threads)
+        validation = Validation.of(images, training, plan, calibration.validation_threads) if is_first else None
         if validation and not kept.validation_threads:
             kept = replace(kept, validation_threads=validation.threads)
         compute = replace(plan.compute, precision=calibration.precision)
 
         # Build the networks, and restore their state.
         state = create_state(plan.generator, plan.discriminator, training, compute)
-        spread_over_ranks(state, training, ranks)
+        spread_over_ranks(state, training, compute.ranks)
         if stored_state:
             state.load_state_dict(dict(stored_state))
         set_up(state, calibration, kept)
 
-        # Feed the remaining batches of this rank.
-        numbers = range(state.images_seen // training.batch_size, plan.total_batches)
-        indices = batch_indices(images.count("train"), training.batch_size, numbers, training.seed)
-        indices = follow(indices, state.images_seen)
-        own = (ranks.rows_of_batch(batch, training.gradient_accumulation) for batch in indices)
-        batches = batches_on(device, images, "train")(own)
-
-        # Train.
+        # Train on the remaining batches.
         shown = torch.from_numpy(images.take("train", np.arange(min(DIVERSITY_SAMPLES, images.count("train")))))
         callbacks = TrainingCallbacks(shown, validation.measure if validation else None, should_stop)
         loop = Training(state, training, compute, callbacks, runner_of(state, compute))
+        ticks = loop.ticks(_remaining_batches(images, training, plan, state.images_seen, follow), plan.total_images)
         with torch_threads(calibration.threads):
-            yield RunningTraining(state.images_seen, calibration, loop.ticks(batches, plan.total_images))
+            yield RunningTraining(state.images_seen, calibration, ticks)
+
+
+def _remaining_batches(
+    images: PreparedImages, training: TrainingParameters, plan: Plan, images_seen: int, follow: Follow
+) -> Iterator[Tensor]:
+    # Batches of this rank's rows, on the device.
+    numbers = range(images_seen // training.batch_size, plan.total_batches)
+    indices = follow(batch_indices(images.count("train"), training.batch_size, numbers, training.seed), images_seen)
+    ranks = plan.compute.ranks
+    own = (ranks.rows_of_batch(batch, training.gradient_accumulation) for batch in indices)
+    return batches_on(plan.compute.device, images, "train")(own)
 
 
 def _stored_state(

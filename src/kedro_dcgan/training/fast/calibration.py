@@ -46,16 +46,15 @@ _DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": t
 def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
     """Calibrate a new training; log the measurements in one line."""
     device, ranks = plan.compute.device, plan.compute.ranks
-    cores = plan.compute.threads or most_threads()
     asked: Precision = "float32" if training.precision == "auto" else training.precision
-    threads = cores if training.threads == "auto" else training.threads
-    explicit = None if training.threads == "auto" else threads
-    chosen = Calibration(device.type, hardware_of(device), asked, threads, explicit)
+    threads = (plan.compute.threads or most_threads()) if training.threads == "auto" else training.threads
+    chosen = Calibration(
+        device.type, hardware_of(device), asked, threads, None if training.threads == "auto" else threads
+    )
     is_emulated = asked == "bfloat16" and not has_bfloat16(device.type)
     if is_emulated:
         logger.warning("  bfloat16 is emulated on this %s, and slow: float32 is faster here", device.type.upper())
-    is_short = plan.total_batches < _LEAST_CYCLES * cycle_of(training)
-    if training.deterministic or is_short or is_emulated:
+    if training.deterministic or is_emulated or plan.total_batches < _LEAST_CYCLES * cycle_of(training):
         chosen = replace(chosen, validation_threads=threads)
         return _Measurement(plan, training, chosen).compiled() if training.compile is True else chosen
     if ranks.count > 1 or not _has_room(plan, training):
@@ -73,8 +72,7 @@ def calibrate_steps(
     generator: GeneratorConfig, discriminator: DiscriminatorConfig, training: TrainingParameters, compute: Compute
 ) -> Calibration:
     """Calibrate steps outside a training, for profiles and benchmarks."""
-    steps = _LEAST_CYCLES * cycle_of(training)
-    return calibrate(Plan(generator, discriminator, compute, steps, 0, {}), training)
+    return calibrate(Plan(generator, discriminator, compute, _LEAST_CYCLES * cycle_of(training), 0, {}), training)
 
 
 def calibration_of(
@@ -125,8 +123,7 @@ class _Measurement:
 
     def result(self) -> Calibration:
         """Choose threads, algorithms, precision and execution."""
-        before = torch.get_num_threads()
-        started = time.perf_counter()
+        before, started = torch.get_num_threads(), time.perf_counter()
         try:
             if self._is_cpu:
                 self._choose_threads()
