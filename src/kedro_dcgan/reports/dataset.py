@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, advise, count_near_duplicates, count_reasons
@@ -34,12 +35,15 @@ def draw_sizes(manifest: pd.DataFrame, least: int) -> Figure:
     if known.any():
         values = sides[known].to_numpy(dtype=float)
         # A logarithmic axis: sides range from icons to posters.
-        bins = np.geomspace(max(1, values.min() * 0.9), values.max() * 1.1, 41).tolist()
+        # Wide enough for labelled ticks, even if all images have one size.
+        bins = np.geomspace(min(values.min(), least) / 2, max(values.max(), least) * 2, 41).tolist()
         groups = [sides[known & chosen].to_numpy(dtype=float) for chosen in (is_accepted, ~is_accepted)]
         axes.hist(groups, bins=bins, stacked=True, color=["tab:green", "tab:red"], label=["accepted", "skipped"])
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "25" else "")
+        axes.set_xlim(bins[0], bins[-1])
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(least, color="black", linestyle="--", linewidth=1, label=f"minimum: {least}")
     axes.set(xlabel="shorter side, pixels", ylabel="images")
     axes.legend(frameon=False)
