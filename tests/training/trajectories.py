@@ -64,7 +64,9 @@ def main(is_written: bool) -> None:
 
     from kedro_dcgan.training.plan import TRAJECTORY_VERSION
 
+    # oneDNN and NNPACK choose their code by the processor.
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    torch.backends.nnpack.set_flags(False)
     found = {"trajectory_version": TRAJECTORY_VERSION, "torch": torch.__version__.partition("+")[0]}
     text = json.dumps({**found, "cases": {name: trained(name) for name in CASES}}, indent=2)
     if not is_written:
