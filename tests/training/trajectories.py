@@ -22,7 +22,7 @@ PORTABLE = {
 STORED = Path(__file__).with_suffix(".json")
 HERE = Path(__file__).parent
 
-# Between them, the cases use every option that changes the weights.
+# Together, the cases use all losses and networks, and the options of both updates, of augmentation and of the EMA.
 CASES = {
     "paper": {},
     "r1, average, augmentation": {
@@ -119,7 +119,10 @@ def portable(*arguments):
     path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, __file__, *arguments]
     environment = {**os.environ, **PORTABLE, "PYTHONPATH": path, "TRAJECTORIES": "portable"}
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    result = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(result.stderr)
+    return result.stdout
 
 
 if __name__ == "__main__":

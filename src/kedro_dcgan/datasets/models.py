@@ -49,7 +49,7 @@ class CheckpointsDataset(AbstractDataset["list[Checkpoint]", "CheckpointFolder"]
             except DiskFullError as error:
                 if checkpoint.must_be_saved:
                     raise
-                logger.warning("NOT SAVED: %s Training goes on.", error)
+                logger.warning("NOT SAVED: %s Training continues.", error)
 
     def _exists(self) -> bool:
         return self.path.is_dir()

@@ -1,4 +1,4 @@
-"""Convolutions whose gradients, too, run by the algorithm that is fastest for their shape on a CPU.
+"""Convolutions that run, forward and backward, by the fastest algorithm for their shape on a CPU.
 
 `sum(Y' * conv(X, K))` is linear in each of Y', X and K, so its derivative with respect to one is an operation on the
 two others: `small`, `large` and `kernel` of `convolution_algorithms.py` are each the derivative of the others.
@@ -104,7 +104,7 @@ def _biased(image: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _in_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
-    # Autocast knows torch's own operations alone.
+    # Autocast only handles torch's own operations.
     return tuple(tensor.to(_precision_of(tensor)) for tensor in tensors)
 
 

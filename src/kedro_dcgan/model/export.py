@@ -1,4 +1,4 @@
-"""A generator for other runtimes: as ONNX and as a program of torch.export. Neither holds a pickle.
+"""Export of a generator for other runtimes: ONNX and torch.export. Neither format contains a pickle.
 
 Both take latents float32 `(N, latent_dim)`, any N, and give images float32 `(N, C, H, W)` in [-1, 1]. Knows no
 framework, and imports what takes seconds when it is used.
@@ -32,11 +32,11 @@ def exported_program(generator: "Generator") -> "ExportedProgram":
 
 
 def to_pt2(program: "ExportedProgram") -> bytes:
-    """Return what `torch.export.load` reads."""
+    """Return the program as bytes for `torch.export.load`."""
     import torch
 
     file = io.BytesIO()
-    # Example inputs are the one part of the archive that torch pickles.
+    # Leave out the example inputs, the only part of the archive that torch pickles.
     examples, program.example_inputs = program.example_inputs, None
     torch.export.save(program, file)
     program.example_inputs = examples
@@ -44,11 +44,11 @@ def to_pt2(program: "ExportedProgram") -> bytes:
 
 
 def to_onnx(program: "ExportedProgram", trained: "TrainedGenerator") -> bytes:
-    """Return an ONNX model from `latents` to `images`; what they mean stands in its metadata."""
+    """Return an ONNX model from `latents` to `images`; its metadata describes both."""
     import onnx
     import torch
 
-    # torch tells of each pass that it makes.
+    # torch prints every pass of the exporter.
     with contextlib.redirect_stdout(io.StringIO()):
         exported = torch.onnx.export(program, (), input_names=[LATENTS], output_names=[IMAGES], verbose=False)
     assert exported is not None  # noqa: S101  (it is none only where a file is asked for)

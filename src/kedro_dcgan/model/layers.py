@@ -42,7 +42,7 @@ class SameConvTranspose2d(ConvTranspose2d):
         whole = super().forward(images)
         height, width = images.shape[2] * self.stride[0], images.shape[3] * self.stride[1]
         top, left = (whole.shape[2] - height) // 2, (whole.shape[3] - width) // 2
-        # In one piece of memory: batch norm is several times slower on a part of one.
+        # Make it contiguous: batch norm is several times slower on a view.
         cropped = whole[:, :, top : top + height, left : left + width]
         return cropped.contiguous(memory_format=torch.channels_last)
 
@@ -64,7 +64,7 @@ class Dropout(nn.Module):
             return inputs
         if inputs.device.type != "cpu" and self.ranks == 1:
             return dropout(inputs, self.rate)
-        # A mask is drawn in the order of the memory.
+        # Draw the mask in the memory format of the inputs.
         is_image = inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last)
         order = torch.channels_last if is_image else torch.contiguous_format
         shape = (self.ranks * len(inputs), *inputs.shape[1:])
@@ -75,7 +75,7 @@ class Dropout(nn.Module):
 
 
 def _draw(mask: Tensor, share: float) -> None:
-    """Set so large a share of the mask to 1, the rest to 0, from torch's own source."""
+    """Set this share of the mask to 1 and the rest to 0, with torch's own generator."""
     if mask.device.type != "cpu":
         mask.bernoulli_(share)
         return

@@ -40,7 +40,7 @@ class CheckpointHeader:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing was left to do."""
+        """Whether the training was finished at this checkpoint."""
         return self.images_seen >= self.total_images
 
 
@@ -73,15 +73,15 @@ class CheckpointFolder:
         self.root = root
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; of those before it in the same training, leave the best and the newest.
+        """Write a checkpoint. Of the earlier ones of the same training, keep the best and the newest.
 
         Raises:
-            DiskFullError: if there is no room; what was there is as it was.
+            DiskFullError: if the disk is full; earlier checkpoints stay.
         """
         header = checkpoint.header
         self._remove_leftovers(header.training_id)
         with atomic_folder(self._place(header)) as folder:
-            # Into a file of Python's: torch's own says nothing of a full disk.
+            # Write to a Python file, because torch's own writer does not report a full disk.
             with (folder / STATE).open("wb") as file:
                 torch.save(dict(checkpoint.state), file)
             content = {"format": FORMAT, "sha256": sha256_of(folder / STATE), **asdict(header)}
@@ -89,12 +89,12 @@ class CheckpointFolder:
         self._remove_old(header, checkpoint.keep)
 
     def newest(self, training_id: str, most_images: int) -> CheckpointHeader | None:
-        """Return the newest checkpoint of a training, of no more than so many images."""
+        """Return the newest checkpoint of a training with at most `most_images` images seen."""
         headers = (header for header in self._headers(training_id) if header.images_seen <= most_images)
         return max(headers, key=lambda header: header.images_seen, default=None)
 
     def last_saved(self) -> CheckpointHeader | None:
-        """Return the newest checkpoint of the training that was under way last."""
+        """Return the newest checkpoint of the training that saved last."""
         files = [*self.root.glob(f"*/[0-9]*/{HEADER}")]
         if not files:
             return None
@@ -102,7 +102,7 @@ class CheckpointFolder:
         return self.newest(newest.parents[1].name, 2**63)
 
     def read_state(self, header: CheckpointHeader) -> Mapping[str, Any] | None:
-        """Return a checkpoint's state, or nothing if it is damaged; it is then set aside.
+        """Return the state of a checkpoint. If it is damaged, rename it and return nothing.
 
         Raises:
             OSError, MemoryError, RuntimeError: if it cannot be read for another reason.
@@ -131,7 +131,7 @@ class CheckpointFolder:
             content.pop("facts", None)  # of versions before `run_key`
             header = CheckpointHeader(**content)
             if self._place(header) != place:
-                raise ValueError("it is of another place")
+                raise ValueError("its header belongs to another folder")
             return header
         except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
             self._set_aside(place, str(error))
@@ -144,12 +144,12 @@ class CheckpointFolder:
         logger.warning("The checkpoint %s is damaged (%s): set aside as %s.", place, why, aside.name)
 
     def _remove_old(self, saved: CheckpointHeader, keep: int) -> None:
-        # Later ones are of a longer run of the same training, and none of this one's business.
+        # Keep later checkpoints: they belong to a longer run of the same training.
         headers = [one for one in self._headers(saved.training_id) if one.images_seen <= saved.images_seen]
         best = next((header for header in headers[::-1] if header.is_best), None)
         for header in headers[:-keep]:
             if header is not best:
-                # Under a name that is no checkpoint's, in case it is not removed to the end.
+                # Rename it first, so that a half-removed folder is not taken for a checkpoint.
                 place = self._place(header)
                 shutil.rmtree(place.rename(place.with_name(f".{place.name}.removed")), ignore_errors=True)
 
@@ -188,7 +188,7 @@ def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> Chec
 
 
 def restore(stored: CheckpointFolder, start: TrainingStart, resume: str) -> Mapping[str, Any] | None:
-    """Return the state to resume from; where the chosen checkpoint is damaged, that of the one before it."""
+    """Return the state to resume from; if the chosen checkpoint is damaged, that of the one before."""
     header = start.resume_from
     while header:
         state = stored.read_state(header)

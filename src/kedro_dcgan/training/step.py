@@ -128,7 +128,7 @@ class Step:
     def _update_discriminator(
         self, variant: StepVariant, reals: Sequence[Tensor], fakes: Sequence[Tensor], draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # Returns the loss, and the logits (N,) on real and on fake images. Each update draws its augmentation anew.
+        # Returns the loss, and the logits (N,) on real and on fake images. Each update draws its own augmentation.
         losses, logits = list[Tensor](), {"real": list[Tensor](), "fake": list[Tensor]()}
         for update in _UPDATES[self._training.discriminator.update]:
             self._state.discriminator_optimiser.zero_grad(set_to_none=True)

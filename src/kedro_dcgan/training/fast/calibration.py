@@ -107,7 +107,7 @@ def calibration_of(
     )
     if training.compile is True and "compiled" not in used.execution:
         used = _Measurement(plan, training, used).compiled()
-    # A speed is expected of the same cores, threads and execution alone.
+    # The stored speed only holds for the same cores, threads and execution.
     is_same = replace(used, validation_threads=former.validation_threads) == former and plan.compute.ranks.count == 1
     return (used if is_same else replace(used, images_per_second=None)), former
 
@@ -236,7 +236,7 @@ def _named(candidate: Calibration) -> str:
 
 
 def _has_room(plan: Plan, training: TrainingParameters) -> bool:
-    # Two copies are timed by turns.
+    # Two copies are timed alternately.
     device = plan.compute.device
     return 2 * training_bytes(plan.generator, plan.discriminator, training.micro_batch_size, device) <= free_bytes(
         device
