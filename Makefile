@@ -1,10 +1,10 @@
-# The commands that developers and CI use. All but `make help` create the environment if it does not exist.
+# Commands for users, developers and CI. All except `make help` create the environment if it does not exist.
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all check bench ui lock
 
 PYTHON ?= python3
 VENV ?= .venv
-# A preset is a folder of conf/: `make run PRESET=smoke`. The shell's variables are ignored.
+# A preset is a folder of conf/: `make run PRESET=smoke`. An environment variable of this name is ignored.
 PRESET :=
 
 BIN := $(VENV)/bin
@@ -12,11 +12,11 @@ READY := $(VENV)/.ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
 help:
-	@echo "make run         train on the embedded digits, evaluate, export, register   (PRESET=smoke: in seconds)"
-	@echo "make test        run the tests, without the slow ones"
-	@echo "make test-all    run all tests, also those that start the real commands again and again"
+	@echo "make run         train on the embedded digits, evaluate, export, register   (PRESET=smoke: in half a minute)"
+	@echo "make test        run the tests, except the slow ones"
+	@echo "make test-all    run all tests, including those that start the real commands many times"
 	@echo "make check       check style, types and import contracts"
-	@echo "make bench       benchmark against named peers"
+	@echo "make bench       run the benchmarks"
 	@echo "make ui          compare runs in the browser"
 	@echo "make lock        update requirements.lock from pyproject.toml"
 
@@ -53,9 +53,9 @@ lock: $(READY)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --upgrade --universal --generate-hashes --extra dev --no-emit-index-url pyproject.toml -o requirements.lock
 	@echo uv | UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url - -o requirements-uv.lock
 
-# If you do not use the public package index, set UV_INDEX_URL to the index of pip.
+# Without access to the public package index, set UV_INDEX_URL to the index that pip uses.
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Error: Python must be 3.11 or newer (got %s). Name another one: make PYTHON=python3.12." % sys.version.split()[0])'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Error: Python must be 3.11 or newer (got %s). Choose another one: make PYTHON=python3.12." % sys.version.split()[0])'
 	@echo "environment   creating $(VENV) from requirements.lock: minutes and 6 GB, the first time only"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
