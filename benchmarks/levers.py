@@ -11,7 +11,7 @@ import torch
 from sides import Case, Side, calibrated, parameters
 from torch import Tensor
 
-from kedro_dcgan.model import convolutions
+from kedro_dcgan.model import layers
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.data import Draws, source_at
 from kedro_dcgan.training.fast.execution import execute, set_up, step_of
@@ -53,7 +53,7 @@ def channels_first(case: Case) -> StepFunction:
 
 def convolutions_of_torch(case: Case) -> StepFunction:
     """Run all convolutions by torch's algorithm."""
-    convolutions._runs_by_torch = lambda *_: True
+    layers._runs_by_torch = lambda *_: True
     return step_of(case.started(), case.training, case.compute)
 
 

@@ -11,7 +11,7 @@ import torch
 from networks import discriminator_config, generator_config
 from torch import nn
 
-from kedro_dcgan.model.describe import build_on_meta, describe
+from kedro_dcgan.model.describe import describe
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
 
@@ -86,7 +86,8 @@ def network_of(name):
         return build_generator(CONFIGS[name])
     if not name.endswith("trunk"):
         return build_discriminator(CONFIGS[name])
-    network = build_on_meta(CONFIGS[name])
+    with torch.device("meta"):
+        network = build_discriminator(CONFIGS[name])
     network.layers = network.layers[:TRUNK].to_empty(device="cpu")
     return network
 

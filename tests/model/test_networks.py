@@ -41,7 +41,7 @@ def test_discriminator_gives_one_logit_an_image():
         ("digits28", 30, "a multiple of 4 for `training.architecture` digits28 (got 30)"),
         ("notebook28", 32, "28 for `training.architecture` notebook28 (got 32)"),
         ("simpsons200", 100, "a multiple of 8 for `training.architecture` simpsons200 (got 100)"),
-        ("simpsons200_light", 100, "a multiple of 8 for `training.architecture` simpsons200 (got 100)"),
+        ("simpsons200_light", 100, "a multiple of 8 for `training.architecture` simpsons200_light (got 100)"),
     ],
 )
 def test_a_size_that_an_architecture_does_not_take_is_refused(name, size, rule):

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from kedro_dcgan.model.convolution_algorithms import OPERATIONS, key_of
-from kedro_dcgan.model.convolutions import Conv2d, ConvTranspose2d
-from kedro_dcgan.model.layers import SameConv2d
+from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d, SameConv2d
 from kedro_dcgan.training.fast import autotune
 from kedro_dcgan.training.fast.autotune import tune, use_algorithms
 

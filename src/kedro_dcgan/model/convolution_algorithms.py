@@ -10,11 +10,12 @@ product     im2col and one matrix product. Behind each pixel of Y lies a patch o
 subpixel    X as a 3x3 convolution of Y with `4 * C` channels, one set for each of the 2x2 pixels of X behind a pixel of
             Y (Shi et al. 2016, arXiv 1609.07009). For kernels of 4 with stride 2; pays off where X has few channels.
 
-`autotune.py` times them on the machine; `_default` applies where nothing was timed. Images are channels-last.
+`autotune.py` times them on the machine; `Geometry.algorithm` has a default where nothing was timed. Images are
+channels-last.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,7 +30,7 @@ OPERATIONS: tuple[Operation, ...] = ("small", "large", "kernel")
 # By operation and precision, as in `key_of`.
 Algorithms = Mapping[str, Algorithm]
 
-# Limits of `_default`: pixels of Y and channels of X. Up to 64 pixels for gradients of kernels in bfloat16.
+# The default is a product up to these pixels of Y, from these channels of X. The second is for gradients of kernels.
 _MOST_PIXELS, _LEAST_CHANNELS = 16, 128
 _MOST_PIXELS_BFLOAT16 = 64
 
@@ -71,19 +72,16 @@ class Geometry:
     def algorithm(self, operation: Operation, precision: torch.dtype) -> Algorithm:
         """Return the algorithm of an operation: the one that was chosen, if it is available, else the default."""
         chosen = self.algorithms.get(key_of(operation, precision))
-        return chosen if chosen in self.possible(operation) else _default(operation, precision, self)
-
-
-def _default(operation: Operation, precision: torch.dtype, geometry: Geometry) -> Algorithm:
-    is_bfloat16, is_wide = precision == torch.bfloat16, geometry.channels >= _LEAST_CHANNELS
-    if geometry.is_one_patch:
-        return "product"
-    # In bfloat16 without AMX, torch's convolutions are faster than its products; for gradients of kernels they are not.
-    pays = is_wide and geometry.pixels <= _MOST_PIXELS and (_has_amx() or not is_bfloat16)
-    if operation == "kernel" and is_bfloat16:
-        most = _MOST_PIXELS_BFLOAT16 if _has_amx() or is_wide else _MOST_PIXELS
-        pays = geometry.pixels <= most
-    return "product" if pays else "torch"
+        if chosen in self.possible(operation):
+            return chosen
+        if self.is_one_patch:
+            return "product"
+        is_bfloat16, is_wide = precision == torch.bfloat16, self.channels >= _LEAST_CHANNELS
+        # In bfloat16 without AMX, torch's convolutions are faster than its products; for gradients of kernels, not.
+        pays = is_wide and self.pixels <= _MOST_PIXELS and (_has_amx() or not is_bfloat16)
+        if operation == "kernel" and is_bfloat16:
+            pays = self.pixels <= (_MOST_PIXELS_BFLOAT16 if _has_amx() or is_wide else _MOST_PIXELS)
+        return "product" if pays else "torch"
 
 
 @functools.cache
@@ -93,58 +91,39 @@ def _has_amx() -> bool:
 
 def run(operation: Operation, one: Tensor, other: Tensor, geometry: Geometry) -> Tensor:
     """Return Y of X and K (`small`), X of Y and K (`large`), or K of X and Y (`kernel`), by the chosen algorithm."""
-    result = _RUN[operation, geometry.algorithm(operation, one.dtype)](one, other, geometry)
+    side, stride, padding = geometry.kernel, geometry.stride, geometry.padding
+    algorithm = geometry.algorithm(operation, one.dtype)
+    if operation == "small":
+        if algorithm == "torch":
+            result = conv2d(one, other, None, stride, padding)
+        else:
+            rows = _patches(one, geometry) @ _matrix(other).t()
+            result = rows.view(len(one), *geometry.small, -1).permute(0, 3, 1, 2)
+    elif operation == "large":
+        if algorithm == "torch":
+            least = (geometry.small[0] - 1) * stride - 2 * padding + side
+            result = conv_transpose2d(one, other, None, stride, padding, geometry.large[0] - least)
+        elif algorithm == "subpixel":
+            result = _large_by_subpixels(one, other)
+        else:
+            result = _sum_of_patches(_rows(one) @ _matrix(other), geometry)
+    elif algorithm == "torch":
+        result = conv2d_weight(one, (other.shape[1], one.shape[1], side, side), other, stride, padding)
+    else:
+        # Copying the smaller matrix in its transposed order is what makes the product fast.
+        matrix = _rows(other).t().contiguous() @ _patches(one, geometry)
+        result = matrix.view(-1, side, side, one.shape[1]).permute(0, 3, 1, 2)
     # Detach: autograd forbids in-place activations on views made by a custom function.
     return result.detach()
 
 
-def _small_by_torch(large: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
-    return conv2d(large, kernel, None, geometry.stride, geometry.padding)
-
-
-def _small_by_product(large: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
-    rows = _patches(large, geometry) @ _matrix(kernel).t()
-    return rows.view(len(large), *geometry.small, -1).permute(0, 3, 1, 2)
-
-
-def _large_by_torch(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
-    least = (geometry.small[0] - 1) * geometry.stride - 2 * geometry.padding + geometry.kernel
-    return conv_transpose2d(small, kernel, None, geometry.stride, geometry.padding, geometry.large[0] - least)
-
-
-def _large_by_product(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
-    return _sum_of_patches(_rows(small) @ _matrix(kernel), geometry)
-
-
-def _large_by_subpixels(small: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
+def _large_by_subpixels(small: Tensor, kernel: Tensor) -> Tensor:
     # Rows of K that link an even, then an odd row of X to the previous, same and next row of Y (4: zero).
     rows = torch.tensor([3, 1, 4, 4, 2, 0])
     padded = pad(kernel, (0, 1, 0, 1)).index_select(2, rows).index_select(3, rows)
     parts = padded.view(*kernel.shape[:2], 2, 3, 2, 3).permute(1, 2, 4, 0, 3, 5)  # (C, 2, 2, O, 3, 3)
     wide = parts.reshape(-1, len(kernel), 3, 3).contiguous(memory_format=torch.channels_last)
     return pixel_shuffle(conv2d(small, wide, None, 1, 1), 2)
-
-
-def _kernel_by_torch(large: Tensor, small: Tensor, geometry: Geometry) -> Tensor:
-    shape = (small.shape[1], large.shape[1], geometry.kernel, geometry.kernel)
-    return conv2d_weight(large, shape, small, geometry.stride, geometry.padding)
-
-
-def _kernel_by_product(large: Tensor, small: Tensor, geometry: Geometry) -> Tensor:
-    # Copying the smaller matrix in its transposed order is what makes the product fast.
-    matrix = _rows(small).t().contiguous() @ _patches(large, geometry)
-    return matrix.view(-1, geometry.kernel, geometry.kernel, large.shape[1]).permute(0, 3, 1, 2)
-
-
-_RUN: dict[tuple[Operation, Algorithm], Callable[[Tensor, Tensor, Geometry], Tensor]] = {
-    ("small", "torch"): _small_by_torch,
-    ("small", "product"): _small_by_product,
-    ("large", "torch"): _large_by_torch,
-    ("large", "product"): _large_by_product,
-    ("large", "subpixel"): _large_by_subpixels,
-    ("kernel", "torch"): _kernel_by_torch,
-    ("kernel", "product"): _kernel_by_product,
-}
 
 
 def _rows(image: Tensor) -> Tensor:

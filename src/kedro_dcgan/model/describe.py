@@ -1,7 +1,9 @@
 """The layers of a network with their shapes, parameters and FLOPs, from a forward pass without memory (meta device)."""
 
 from dataclasses import dataclass
+from functools import partial
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,67 +42,64 @@ class NetworkDescription:
     training_bytes: int
 
 
-_FLOAT32 = 4  # bytes
-# Weights, gradients and Adam's two moments.
-_COPIES_OF_A_WEIGHT = 4
-
-
-def build_on_meta(config: GeneratorConfig | DiscriminatorConfig) -> Generator | Discriminator:
-    """Build a network without memory for its weights.
+def describe(config: GeneratorConfig | DiscriminatorConfig, batch_size: int = 1) -> NetworkDescription:
+    """Run one forward pass on the meta device and record every layer.
 
     Raises:
         ParameterError: if the architecture does not support this image size.
     """
+    network: Generator | Discriminator
     with torch.device("meta"):
-        return build_generator(config) if isinstance(config, GeneratorConfig) else build_discriminator(config)
+        if isinstance(config, GeneratorConfig):
+            network, inputs = build_generator(config), torch.empty(1, config.latent_dim)
+        else:
+            size = config.image_size
+            network, inputs = build_discriminator(config), torch.empty(1, config.channels, size, size)
+    output, layers, flops = _run(network.eval(), inputs)
+    trainable, statistics = _parameters(network)
+    # In one step, D processes both real and fake images.
+    is_generator = isinstance(config, GeneratorConfig)
+    activations = (1 if is_generator else 2) * sum(prod(layer.output_shape) for layer in layers)
+    return NetworkDescription(
+        name="Generator" if is_generator else "Discriminator",
+        layers=layers,
+        parameters=trainable + statistics,
+        trainable_parameters=trainable,
+        output_shape=tuple(output.shape[1:]),
+        flops=flops,
+        batch_size=batch_size,
+        # Weights, gradients and Adam's two moments; 4 bytes in float32.
+        training_bytes=4 * (4 * trainable + batch_size * activations),
+    )
 
 
-def describe(config: GeneratorConfig | DiscriminatorConfig, batch_size: int = 1) -> NetworkDescription:
-    """Run one forward pass on the meta device and record every layer."""
-    network = build_on_meta(config).eval()
-    shape: tuple[int, ...] = (config.channels, config.image_size, config.image_size)
-    if isinstance(config, GeneratorConfig):
-        shape = (config.latent_dim,)
+def _run(network: Generator | Discriminator, inputs: Tensor) -> tuple[Tensor, tuple[LayerDescription, ...], int]:
+    # Returns the outputs, the layers and the FLOPs of a forward pass.
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def record(name: str, output: Tensor) -> None:
+    def record(name: str, layer: nn.Module, inputs: Any, output: Tensor) -> None:
         shapes[name] = tuple(output.shape[1:])
 
     for name, layer in network.layers.named_children():
-        layer.register_forward_hook(lambda layer, inputs, output, name=name: record(name, output))
+        layer.register_forward_hook(partial(record, name))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        output = network(torch.empty(1, *shape, device="meta"))
-    counts = counter.get_flop_counts()
+        output = network(inputs)
+    flops = counter.get_flop_counts()
     layers = tuple(
         LayerDescription(
             name,
             type(layer).__name__.removeprefix("Parametrized"),
             shapes[name],
-            _parameters(layer),
-            sum(counts.get(f"{type(network).__name__}.layers.{name}", {}).values()),
+            sum(_parameters(layer)),
+            sum(flops.get(f"{type(network).__name__}.layers.{name}", {}).values()),
         )
         for name, layer in network.layers.named_children()
     )
-    # In one step, D processes both real and fake images.
-    is_generator = isinstance(config, GeneratorConfig)
-    activations = (1 if is_generator else 2) * sum(prod(layer.output_shape) for layer in layers)
-    trainable = _trainable_parameters(network)
-    return NetworkDescription(
-        name="Generator" if is_generator else "Discriminator",
-        layers=layers,
-        parameters=_parameters(network),
-        trainable_parameters=trainable,
-        output_shape=tuple(output.shape[1:]),
-        flops=counter.get_total_flops(),
-        batch_size=batch_size,
-        training_bytes=_FLOAT32 * (_COPIES_OF_A_WEIGHT * trainable + batch_size * activations),
-    )
+    return output, layers, counter.get_total_flops()
 
 
-def _parameters(module: nn.Module) -> int:
-    statistics = (buffer for name, buffer in module.named_buffers() if name.rpartition(".")[2].startswith("running_"))
-    return _trainable_parameters(module) + sum(buffer.numel() for buffer in statistics)
-
-
-def _trainable_parameters(module: nn.Module) -> int:
-    return sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
+def _parameters(module: nn.Module) -> tuple[int, int]:
+    # The numbers of trainable weights and of batch norm's running statistics.
+    trainable = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
+    buffers = module.named_buffers()
+    return trainable, sum(buffer.numel() for name, buffer in buffers if name.split(".")[-1].startswith("running_"))

@@ -1,20 +1,18 @@
 """Export of a generator for other runtimes: ONNX and torch.export. Neither format contains a pickle.
 
-Both take latents float32 `(N, latent_dim)`, any N, and give images float32 `(N, C, H, W)` in [-1, 1]. Knows no
-framework, and imports what takes seconds when it is used.
+Both take latents float32 `(N, latent_dim)`, any N, and give images float32 `(N, C, H, W)` in [-1, 1].
 """
 
 import contextlib
 import io
-from typing import TYPE_CHECKING
+
+import torch
+from torch.export import ExportedProgram
 
 from kedro_dcgan.errors import ModelError
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
-
-    from kedro_dcgan.model.networks import Generator
-    from kedro_dcgan.model.saved import TrainedGenerator
+from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.model.sampling import sample_latents
+from kedro_dcgan.model.saved import TrainedGenerator
 
 # The largest difference between two runtimes of a value in [-1, 1].
 TOLERANCE = 1e-4
@@ -22,19 +20,15 @@ TOLERANCE = 1e-4
 LATENTS, IMAGES = "latents", "images"
 
 
-def exported_program(generator: "Generator") -> "ExportedProgram":
+def exported_program(generator: Generator) -> ExportedProgram:
     """Return the generator in eval mode as a graph of torch's own operations, for any number of latents."""
-    import torch
-
     latents = torch.zeros(2, generator.config.latent_dim)
     with torch.no_grad():
         return torch.export.export(generator.eval(), (latents,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
 
 
-def to_pt2(program: "ExportedProgram") -> bytes:
+def to_pt2(program: ExportedProgram) -> bytes:
     """Return the program as bytes for `torch.export.load`."""
-    import torch
-
     file = io.BytesIO()
     # Leave out the example inputs, the only part of the archive that torch pickles.
     examples, program.example_inputs = program.example_inputs, None
@@ -43,10 +37,9 @@ def to_pt2(program: "ExportedProgram") -> bytes:
     return file.getvalue()
 
 
-def to_onnx(program: "ExportedProgram", trained: "TrainedGenerator") -> bytes:
+def to_onnx(program: ExportedProgram, trained: TrainedGenerator) -> bytes:
     """Return an ONNX model from `latents` to `images`; its metadata describes both."""
     import onnx
-    import torch
 
     # torch prints every pass of the exporter.
     with contextlib.redirect_stdout(io.StringIO()):
@@ -63,16 +56,13 @@ def to_onnx(program: "ExportedProgram", trained: "TrainedGenerator") -> bytes:
     return bytes(model.SerializeToString())
 
 
-def require_same_images(generator: "Generator", onnx_model: bytes, latents_seed: int = 0) -> float:
+def require_same_images(generator: Generator, onnx_model: bytes, latents_seed: int = 0) -> float:
     """Check that ONNX Runtime draws what PyTorch draws, for batches of 1 and of 5; return the largest difference.
 
     Raises:
         ModelError: if they differ by more than `TOLERANCE`.
     """
     import onnxruntime
-    import torch
-
-    from kedro_dcgan.model.sampling import sample_latents
 
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
     largest = 0.0

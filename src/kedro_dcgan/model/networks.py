@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from kedro_dcgan.config import ArchitectureName
-from kedro_dcgan.model.convolutions import Conv2d, ConvTranspose2d
-from kedro_dcgan.model.layers import Dropout
+from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d, Dropout
 
 # The channels of the standard DCGAN double from stage to stage, up to this multiple of `width`.
 MAX_WIDTH_FACTOR = 16

@@ -5,7 +5,6 @@ not on the rest of the batch.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -18,8 +17,8 @@ from kedro_dcgan.model.networks import Generator, GeneratorConfig
 def sample_latents(count: int, config: GeneratorConfig, seed: int) -> Tensor:
     """Return `(count, latent_dim)` float32 latents of the distribution that a generator takes, on the CPU.
 
-    They are drawn one by one from `seed`: the first 16 of 100 are the 16 of 16. (One draw of all
-    would not do: torch fills small and large tensors in different orders.)
+    They are drawn one by one, so that the first 16 of 100 are the 16 of 16: torch fills small and large tensors in
+    different orders.
     """
     source = torch.Generator().manual_seed(seed)
     return torch.cat([draw_latents(1, config, source) for _ in range(count)])
@@ -35,31 +34,24 @@ def draw_latents(count: int, config: GeneratorConfig, source: torch.Generator) -
 def generate(generator: Generator, latents: Tensor, batch_size: int = 64) -> Iterator[Tensor]:
     """Yield uint8 images `(<= batch_size, C, H, W)` on the CPU, in the order of `latents`.
 
-    Batch norm uses its running statistics, so an image depends on its own latent alone; the
-    generator is left in the mode that it was found in.
+    The generator is in eval mode meanwhile: batch norm uses its running statistics.
 
     Raises:
         DataError: if the generator gives NaN.
     """
-    device = next(generator.parameters()).device
-    with _eval_mode(generator), torch.inference_mode():
-        for batch in latents.split(batch_size):
-            yield to_uint8(generator(batch.to(device))).cpu()
+    device, was_training = next(generator.parameters()).device, generator.training
+    generator.eval()
+    try:
+        with torch.inference_mode():
+            for batch in latents.split(batch_size):
+                yield to_uint8(generator(batch.to(device))).cpu()
+    finally:
+        generator.train(was_training)
 
 
 def generate_all(generator: Generator, latents: Tensor) -> Tensor:
     """Return the images of all `latents` at once, uint8 `(N, C, H, W)`."""
     return torch.cat(list(generate(generator, latents)))
-
-
-@contextmanager
-def _eval_mode(generator: Generator) -> Iterator[None]:
-    was_training = generator.training
-    generator.eval()
-    try:
-        yield
-    finally:
-        generator.train(was_training)
 
 
 def to_model_range(images: np.ndarray | Tensor) -> Tensor:

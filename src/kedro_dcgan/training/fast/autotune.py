@@ -18,7 +18,7 @@ from kedro_dcgan.model.convolution_algorithms import (
     key_of,
     run,
 )
-from kedro_dcgan.model.convolutions import Conv2d, ConvTranspose2d
+from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d
 from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
 from kedro_dcgan.model.sampling import sample_latents
