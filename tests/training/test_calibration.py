@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.costs import training_bytes
 from kedro_dcgan.training.devices import Compute
-from kedro_dcgan.training.fast import calibration, trial
+from kedro_dcgan.training.fast import calibration, execution
 from kedro_dcgan.training.fast.autotune import Tuning
 from kedro_dcgan.training.fast.calibration import calibrate, calibrate_steps, calibration_of
 from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
@@ -201,7 +201,7 @@ STORED = Calibration("cpu", "this machine", "bfloat16", 1, 1, "eager", {"generat
 
 def resumed(stored, compute=CPU, **changes):
     training = tiny_training(**{"kimg": 10, **AUTO, **changes})
-    return calibration_of({"calibration": stored.as_dict()}, plan_of(training, compute), training)
+    return calibration_of({"calibration": asdict(stored)}, plan_of(training, compute), training)
 
 
 def test_resume_reuses_the_calibration(speeds):
@@ -299,8 +299,8 @@ def test_timing_takes_whole_cycles_when_every_kind_of_step_is_warm(monkeypatch):
     monkeypatch.setattr("kedro_dcgan.training.fast.execution.Step", Watched)
     for way in ("eager", "graphed"):
         events.clear()
-        copy = trial.Trial(plan_of(training), training, replace(STORED, precision="float32", execution=way))
-        monkeypatch.setattr(trial, "_now", lambda device: events.append("clock") or float(len(events)))
+        copy = execution.Trial(plan_of(training), training, replace(STORED, precision="float32", execution=way))
+        monkeypatch.setattr(execution, "_now", lambda device: events.append("clock") or float(len(events)))
         copy.images_per_second()
         _, warm, begin, end = (place for place, event in enumerate(events) if event == "clock")
         kinds, before, timed = set(events) - {"clock"}, Counter(events[:warm]), Counter(events[begin + 1 : end])
@@ -312,7 +312,7 @@ def test_timing_takes_whole_cycles_when_every_kind_of_step_is_warm(monkeypatch):
 
 
 def test_a_gpu_is_timed_until_its_clock_has_risen(monkeypatch):
-    monkeypatch.setitem(trial._LEAST_SECONDS, "cpu", 8.0)
+    monkeypatch.setitem(execution._LEAST_SECONDS, "cpu", 8.0)
     steps = []
 
     class Counted(Step):
@@ -321,9 +321,9 @@ def test_a_gpu_is_timed_until_its_clock_has_risen(monkeypatch):
 
     # A second a step.
     monkeypatch.setattr("kedro_dcgan.training.fast.execution.Step", Counted)
-    monkeypatch.setattr(trial, "_now", lambda device: float(len(steps)))
+    monkeypatch.setattr(execution, "_now", lambda device: float(len(steps)))
     training = tiny_training()
-    assert trial.Trial(plan_of(training), training, STORED).images_per_second() == 8
+    assert execution.Trial(plan_of(training), training, STORED).images_per_second() == 8
     # To warm up, two and four that were too few, and eight.
     assert len(steps) == 2 + 2 + 4 + 8
 

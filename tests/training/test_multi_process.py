@@ -17,7 +17,8 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.pipelines.training.nodes import start_training
 from kedro_dcgan.storage import sha256_of
 from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder, CheckpointHeader
-from kedro_dcgan.training.distributed.multi_process import LOG, train_in_processes
+from kedro_dcgan.training.distributed.launcher import LOG
+from kedro_dcgan.training.distributed.multi_process import train_in_processes
 from kedro_dcgan.training.in_process import train_in_process
 
 pytestmark = pytest.mark.slow

@@ -154,14 +154,11 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(_kernel(module), 0.0, 0.02, generator=generator)
+            # Under spectral norm, `weight` is computed from another parameter.
+            kernel = dict(module.named_parameters()).get("parametrizations.weight.original", module.weight)
+            nn.init.normal_(kernel, 0.0, 0.02, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
             nn.init.normal_(module.weight, 1.0, 0.02, generator=generator)
             nn.init.zeros_(module.bias)
-
-
-def _kernel(module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> Tensor:
-    # Under spectral norm `weight` is computed from this.
-    return dict(module.named_parameters()).get("parametrizations.weight.original", module.weight)

@@ -1,18 +1,55 @@
 """Starts the ranks of a training on this machine with PyTorch's elastic launcher, and reports the one that died.
 
-Nothing listens beyond localhost: ranks and launcher rendezvous through files and communicate over the loopback
-interface.
+The launcher is a process of its own, and imports little, so that it starts quickly. Nothing listens beyond localhost:
+ranks and launcher rendezvous through files and communicate over the loopback interface.
 """
 
+import logging
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from kedro_dcgan.training.distributed.messages import Exchange
+
+logger = logging.getLogger(__name__)
+
+LOG = "log.txt"
+_WORKER = "kedro_dcgan.training.distributed.worker"
+_SECONDS_TO_END = 20
+
+
+@contextmanager
+def launched(file: Path, devices: int | str, threads: int) -> Iterator["subprocess.Popen[bytes] | None"]:
+    """Run the ranks of the training that a file describes, by a launcher process. Their output is in `LOG`.
+
+    Yields the process; nothing with `external` devices, which the user starts.
+    """
+    if isinstance(devices, str):
+        logger.info("  waits for: torchrun --nnodes=… --nproc-per-node=… -m %s %s", _WORKER, file)
+        yield None
+        return
+    command = [sys.executable, "-m", "kedro_dcgan.training.distributed.launcher", str(file), str(devices)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    with (file.parent / LOG).open("w") as log:
+        # A session of its own, because Ctrl-C goes to this process, which asks the ranks to stop.
+        launcher = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)  # noqa: S603  (our own module)
+    try:
+        yield launcher
+        with suppress(subprocess.TimeoutExpired):
+            launcher.wait(_SECONDS_TO_END)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if launcher.poll() is None:
+                os.killpg(launcher.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    launcher.wait(_SECONDS_TO_END)
 
 
 def main(file: Path, count: int) -> int:
@@ -34,16 +71,13 @@ def main(file: Path, count: int) -> int:
         monitor_interval=0.2,
     )
     try:
-        elastic_launch(config, sys.executable)("-m", "kedro_dcgan.training.distributed.worker", str(file))
+        elastic_launch(config, sys.executable)("-m", _WORKER, str(file))
     except ChildFailedError as error:
         number, failure = error.get_first_failure()
-        Exchange(folder).send({"died": number, "how": _how(failure.exitcode)})
+        code = failure.exitcode
+        Exchange(folder).send({"died": number, "how": signal.Signals(-code).name if code < 0 else f"exit code {code}"})
         return 1
     return 0
-
-
-def _how(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 if __name__ == "__main__":

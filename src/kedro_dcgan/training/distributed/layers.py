@@ -16,21 +16,15 @@ from kedro_dcgan.training.state import TrainingState
 
 
 def spread_over_ranks(state: TrainingState, training: TrainingParameters, ranks: Ranks) -> None:
-    """Prepare the layers of both networks for several ranks. Alone, do nothing."""
-    if ranks.count > 1:
-        for network in (state.generator, state.discriminator):
-            spread(network, ranks, training.sync_batch_norm)
-
-
-def spread(network: nn.Module, ranks: Ranks, common_statistics: bool) -> None:
     """Let dropout, and batch norm if configured, work in training as if one rank had the whole batch."""
-    for name, layer in network.named_children():
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and common_statistics:
-            setattr(network, name, _CommonBatchNorm(layer, ranks))
-        elif isinstance(layer, Dropout):
-            layer.rank, layer.ranks = ranks.number, ranks.count
-        else:
-            spread(layer, ranks, common_statistics)
+    if ranks.count == 1:
+        return
+    for network in (state.generator, state.discriminator):
+        for name, layer in list(network.named_modules()):
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and training.sync_batch_norm:
+                network.set_submodule(name, _CommonBatchNorm(layer, ranks))
+            elif isinstance(layer, Dropout):
+                layer.rank, layer.ranks = ranks.number, ranks.count
 
 
 class _CommonBatchNorm(nn.Module):
@@ -56,40 +50,34 @@ class _CommonBatchNorm(nn.Module):
         exact = inputs.float()
         over = [axis for axis in range(inputs.dim()) if axis != 1]
         own_variance, own_mean = torch.var_mean(exact, over, correction=0)
+
         # Ranks have equally many rows, so the common variance is the mean of theirs about the common mean.
-        mean = self._mean_over_ranks(own_mean)
-        variance = self._mean_over_ranks(own_variance + (own_mean - mean).square())
-        self._update_running(mean.detach(), variance.detach(), self._ranks.count * inputs.numel() // len(mean))
-        scale = torch.rsqrt(variance + self._epsilon)
+        mean = _SumOverRanks.apply(own_mean) / self._ranks.count
+        variance = _SumOverRanks.apply(own_variance + (own_mean - mean).square()) / self._ranks.count
+
+        # Update the running statistics like torch, with the unbiased variance.
+        with torch.no_grad():
+            count = self._ranks.count * inputs.numel() // len(mean)
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self._momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self._momentum)
+
         shape = (1, -1, *(1 for _ in over[1:]))
+        scale = torch.rsqrt(variance + self._epsilon)
         outputs = (exact - mean.view(shape)) * scale.view(shape)
         if self.weight is not None:
             outputs = outputs * self.weight.view(shape) + self.bias.view(shape)
         return outputs.to(inputs.dtype)
-
-    def _mean_over_ranks(self, statistic: Tensor) -> Tensor:
-        return _SumOverRanks.apply(statistic) / self._ranks.count
-
-    @torch.no_grad()
-    def _update_running(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        # Like torch, with the unbiased variance.
-        self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self._momentum)
-        self.running_var.lerp_(variance * count / (count - 1), self._momentum)
 
 
 class _SumOverRanks(torch.autograd.Function):
     # Each rank's summand enters the sums of all ranks, so its gradient is the sum of their gradients.
     @staticmethod
     def forward(context: Any, summand: Tensor) -> Tensor:
-        return _summed(summand)
+        total = summand.clone()
+        distributed.all_reduce(total)
+        return total
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Tensor:
-        return _summed(gradients[0])
-
-
-def _summed(summand: Tensor) -> Tensor:
-    total = summand.clone()
-    distributed.all_reduce(total)
-    return total
+        return _SumOverRanks.apply(gradients[0])

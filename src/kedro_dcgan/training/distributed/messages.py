@@ -1,7 +1,7 @@
 """Messages between the ranks and the process that started them: files in one folder, without an open port.
 
 training.json   the launch file: everything that the ranks need to start
-000001.pt ...   messages of the first rank, in order: dicts of tensors and plain values
+000001.pt ...   messages of the first rank, in order: dicts of tensors, plain values and named classes
 seen            the number of images seen
 alive           touched by the first rank every few seconds
 stop            exists once the ranks are asked to stop
@@ -10,7 +10,7 @@ stop            exists once the ranks are asked to stop
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -69,21 +69,22 @@ class LaunchSpec:
             time.sleep(0.2)
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
+            if content.pop("format", None) != FORMAT:
+                raise ValueError("it is of another version")
         except (OSError, ValueError) as error:
-            raise TrainingError(f"`{file}` must be what kedro run has written ({error}). {_REMEDY}") from None
-        if content.pop("format", None) != FORMAT:
-            raise TrainingError(f"`{file}` must be of this version of kedro-dcgan (it is of another). {_REMEDY}")
+            raise TrainingError(
+                f"`{file}` must be what kedro run of this version has written ({error}). "
+                "Run first: kedro run --pipelines=train --params training.devices=external."
+            ) from None
         return cls(**{**content, "images": tuple(content["images"])})
-
-
-_REMEDY = "Run first: kedro run --pipelines=train --params training.devices=external."
 
 
 class Exchange:
     """One end of the exchange; both ends use the same folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._sent, self._reported = folder, 0, 0.0
+        self._folder, self._stop, self._alive = folder, folder / "stop", folder / "alive"
+        self._sent, self._reported, self._heartbeat, self._heard = 0, 0.0, 0.0, 0.0
 
     def send(self, content: Mapping[str, Any]) -> None:
         """Send a message; wait while many are unread.
@@ -92,7 +93,7 @@ class Exchange:
             TrainingError: if none was read for ten minutes.
         """
         until = time.monotonic() + MOST_SECONDS_UNREAD
-        while len(self._unread()) >= _MOST_UNREAD:
+        while len(self.unread()) >= _MOST_UNREAD:
             if time.monotonic() > until:
                 raise TrainingError(
                     f"`{self._folder}` must be read by the kedro run that wrote it (it stopped reading). Start both "
@@ -103,28 +104,33 @@ class Exchange:
         with atomic_file(self._folder / f"{self._sent:06d}.pt") as file:
             torch.save(dict(content), file)
 
-    def messages(self, wait: Callable[[], None]) -> Iterator[dict[str, Any]]:
-        """Yield messages as they arrive; call `wait` meanwhile. A message is removed when the next one is requested."""
+    def unread(self) -> list[Path]:
+        """Return the files of unread messages, the oldest first."""
+        return sorted(self._folder.glob("[0-9]*.pt"))
+
+    def messages(self, wait: Callable[[], None], classes: Sequence[type] = ()) -> Iterator[dict[str, Any]]:
+        """Yield messages as they arrive; call `wait` meanwhile. A message is removed when the next one is requested.
+
+        `classes` are those of its values that are neither tensors nor plain.
+        """
         while True:
-            unread = self._unread()
+            unread = self.unread()
             if not unread:
                 wait()
                 time.sleep(_POLL_SECONDS)
                 continue
-            yield torch.load(unread[0], weights_only=True)
+            with torch.serialization.safe_globals(list(classes)):
+                message = torch.load(unread[0], weights_only=True)
+            yield message
             unread[0].unlink()
-
-    def has_messages(self) -> bool:
-        """Return whether there are unread messages."""
-        return bool(self._unread())
 
     def ask_to_stop(self) -> None:
         """Ask the ranks to stop."""
-        (self._folder / "stop").touch()
+        self._stop.touch()
 
     def is_asked_to_stop(self) -> bool:
         """Return whether the ranks are asked to stop."""
-        return (self._folder / "stop").exists()
+        return self._stop.exists()
 
     def report_progress(self, images_seen: int) -> None:
         """Report the progress, at most a few times a second."""
@@ -141,19 +147,19 @@ class Exchange:
             return 0
 
     def stay_alive(self) -> None:
-        """Send a heartbeat from now on."""
-        threading.Thread(target=self._touch, daemon=True).start()
+        """Send heartbeats from now on, until the folder is removed: then nobody reads any more."""
 
-    def last_alive(self) -> float:
-        """Return the time of the last heartbeat, by the clock of the disk; 0 if there was none."""
-        file = self._folder / "alive"
-        return file.stat().st_mtime if file.exists() else 0.0
+        def beat() -> None:
+            while self._folder.exists():
+                self._alive.touch()
+                time.sleep(ALIVE_SECONDS)
 
-    def _touch(self) -> None:
-        # Until the folder is removed: then nobody reads any more.
-        while self._folder.exists():
-            (self._folder / "alive").touch()
-            time.sleep(ALIVE_SECONDS)
+        threading.Thread(target=beat, daemon=True).start()
 
-    def _unread(self) -> list[Path]:
-        return sorted(self._folder.glob("[0-9]*.pt"))
+    def silence(self) -> float:
+        """Return the seconds since the last heartbeat was noticed; 0 before the first one."""
+        # The disk may be another machine's, with another clock.
+        heartbeat = self._alive.stat().st_mtime if self._alive.exists() else 0.0
+        if heartbeat != self._heartbeat:
+            self._heartbeat, self._heard = heartbeat, time.monotonic()
+        return time.monotonic() - self._heard if heartbeat else 0.0

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -82,12 +83,11 @@ def tune(network: nn.Module, inputs: Tensor, precisions: Iterable[torch.dtype]) 
 
 def _fastest(geometry: Geometry, operation: Operation, operands: tuple[Tensor, Tensor]) -> tuple[Algorithm, float]:
     """Return the algorithm to use for an operation, and its seconds."""
-    precision = operands[0].dtype
-    default, times = geometry.algorithm(operation, precision), {}
+    precision, times = operands[0].dtype, dict[Algorithm, float]()
     for algorithm in geometry.possible(operation):
         chosen = replace(geometry, algorithms={key_of(operation, precision): algorithm})
         times[algorithm] = seconds_of(partial(run, operation, *operands, chosen))
-    fastest = min(times, key=times.__getitem__)
+    default, fastest = geometry.algorithm(operation, precision), min(times, key=times.__getitem__)
     used = fastest if times[default] > _LEAST_GAIN * times[fastest] else default
     return used, times[used]
 
@@ -102,21 +102,17 @@ def use_algorithms(network: nn.Module, algorithms: Mapping[str, Algorithms]) -> 
 def geometries(network: nn.Module, inputs: Tensor) -> dict[str, Geometry]:
     """Return the shape of each convolution, by layer name, for a batch of `inputs`."""
     found: dict[str, Geometry] = {}
-    hooks = []
-    for name, layer in network.named_modules():
-        if isinstance(layer, Conv2d | ConvTranspose2d):
 
-            def note(layer: Conv2d | ConvTranspose2d, images: tuple[Tensor], name: str = name) -> None:
-                found[name] = replace(layer.geometry(*images[0].shape[2:]), algorithms={})
+    def note(name: str, layer: Conv2d | ConvTranspose2d, images: tuple[Tensor]) -> None:
+        found[name] = replace(layer.geometry(*images[0].shape[2:]), algorithms={})
 
-            hooks.append(layer.register_forward_pre_hook(note))
     was_training = network.training
-    network.eval()
-    with torch.no_grad():
-        network(inputs)
+    with ExitStack() as hooks, torch.no_grad():
+        for name, layer in network.named_modules():
+            if isinstance(layer, Conv2d | ConvTranspose2d):
+                hooks.enter_context(layer.register_forward_pre_hook(partial(note, name)))
+        network.eval()(inputs)
     network.train(was_training)
-    for hook in hooks:
-        hook.remove()
     return found
 
 

@@ -20,8 +20,7 @@ from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
 from kedro_dcgan.training.costs import free_bytes, is_lack_of_memory, training_bytes
 from kedro_dcgan.training.devices import Compute, hardware_of, has_bfloat16
 from kedro_dcgan.training.fast.autotune import Tuning, tune_networks
-from kedro_dcgan.training.fast.execution import Calibration, Precision
-from kedro_dcgan.training.fast.trial import Trial
+from kedro_dcgan.training.fast.execution import Calibration, Precision, Trial
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import Execution
 from kedro_dcgan.training.step import cycle_of

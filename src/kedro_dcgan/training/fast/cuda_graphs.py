@@ -42,7 +42,7 @@ class CapturedSteps:
         self._capture: Capture = CudaCapture()
         self._is_possible = True
         self._taken: dict[Hashable, int] = {}
-        self._buffers: dict[Hashable, _Buffers] = {}
+        self._buffers: dict[Hashable, tuple[Tensor, KeptDraws]] = {}
         self._replays: dict[Hashable, Replay] = {}
 
     def __call__(self, take: TakeStep, kind: Hashable, real_images: Tensor, source: torch.Generator) -> Tensor:
@@ -54,17 +54,19 @@ class CapturedSteps:
         if not self._is_possible or taken < STEPS_BEFORE:
             return take(real_images, Draws(source, self._compute))
         if taken == STEPS_BEFORE:
-            buffers = self._buffers[kind] = _Buffers(real_images.clone(), KeptDraws(source, self._compute))
-            return take(buffers.real_images, buffers.draws)
+            self._buffers[kind] = real_images.clone(), KeptDraws(source, self._compute)
+            return take(*self._buffers[kind])
         if kind not in self._replays and not self._try_to_capture(take, kind):
             return take(real_images, Draws(source, self._compute))
-        self._buffers[kind].fill(real_images, source)
+        images, draws = self._buffers[kind]
+        images.copy_(real_images)
+        draws.fill(source)
         return self._replays[kind]()
 
     def _try_to_capture(self, take: TakeStep, kind: Hashable) -> bool:
-        buffers = self._buffers[kind]
+        images, draws = self._buffers[kind]
         try:
-            self._replays[kind] = self._capture(lambda: take(buffers.real_images, buffers.draws.again()))
+            self._replays[kind] = self._capture(lambda: take(images, draws.again()))
         except RuntimeError as error:
             # Ending a failed capture raises another error, which says less.
             fault = in_short(error.__context__ or error)
@@ -130,13 +132,3 @@ class _Buffered(Draws):
 
     def _own(self, draw: Draw) -> Tensor:
         return next(self.buffers)
-
-
-@dataclass(frozen=True)
-class _Buffers:
-    real_images: Tensor
-    draws: KeptDraws
-
-    def fill(self, real_images: Tensor, source: torch.Generator) -> None:
-        self.real_images.copy_(real_images)
-        self.draws.fill(source)

@@ -1,22 +1,33 @@
-"""The calibration of a training, and how to apply it.
+"""The calibration of a training, how to apply it, and how to time it on a copy of the training.
 
 A calibration changes only the order of sums and, with bfloat16, the rounding. Checkpoints store it, so that a resumed
 training keeps its bits.
 """
 
+import math
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+import torch
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.convolution_algorithms import Algorithms
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.fast.autotune import use_algorithms
 from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE, CapturedSteps
-from kedro_dcgan.training.state import Execution, TrainingState
+from kedro_dcgan.training.plan import Plan
+from kedro_dcgan.training.ranks import ALONE
+from kedro_dcgan.training.state import Execution, TrainingState, create_state
 from kedro_dcgan.training.step import Runner, Step, cycle_of
 
 Precision = Literal["float32", "bfloat16"]
+
+# Minimum seconds per measurement: a GPU needs time to reach its boost clock.
+_LEAST_SECONDS = {"cuda": 1.0}
+_SECONDS = 0.1
+_LEAST_TIMED = 2
 
 
 @dataclass(frozen=True)
@@ -37,10 +48,6 @@ class Calibration:
     algorithms: Mapping[str, Mapping[str, Algorithms]] = field(default_factory=dict)
     images_per_second: float | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as plain values."""
-        return asdict(self)
-
     def __str__(self) -> str:
         where = self.hardware.partition(", ")[0] if self.device == "cuda" else self.device.upper()
         threads = f" ({self.threads} thread{'s' if self.threads > 1 else ''})" if self.device == "cpu" else ""
@@ -49,7 +56,7 @@ class Calibration:
 
 def set_up(state: TrainingState, calibration: Calibration, stored: Calibration | None = None) -> None:
     """Apply a calibration to a state. Checkpoints store it, or `stored` instead."""
-    state.calibration = (stored or calibration).as_dict()
+    state.calibration = asdict(stored or calibration)
     for name, algorithms in calibration.algorithms.items():
         use_algorithms(getattr(state, name), algorithms)
         if name == "generator" and state.ema_generator is not None:
@@ -81,3 +88,43 @@ def step_of(state: TrainingState, training: TrainingParameters, compute: Compute
 def steps_until_captured(training: TrainingParameters) -> int:
     """Return the number of steps after which every variant of a step is captured."""
     return cycle_of(training) * (STEPS_BEFORE + 1)
+
+
+class Trial:
+    """Steps of a copy of a training on one rank, under a candidate calibration. The training itself does not change."""
+
+    def __init__(self, plan: Plan, training: TrainingParameters, candidate: Calibration) -> None:
+        self._training, self._device, self._is_warm = training, plan.compute.device, False
+        compute = replace(plan.compute, precision=candidate.precision, ranks=ALONE)
+        state = create_state(plan.generator, plan.discriminator, training, compute)
+        set_up(state, candidate)
+        self._step = step_of(state, training, compute)
+        shape = (training.batch_size, plan.generator.channels, plan.generator.image_size, plan.generator.image_size)
+        self._images = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(self._device) * 2 - 1
+        # Whole cycles, because steps with a penalty take longer.
+        cycle = cycle_of(training)
+        self._steps = cycle * math.ceil(_LEAST_TIMED / cycle)
+        self._warm_up = steps_until_captured(training) if "graphed" in candidate.execution else self._steps
+
+    def images_per_second(self) -> float:
+        """Warm up on the first call, then measure the speed over the minimum time."""
+        if not self._is_warm:
+            self._take(self._warm_up)
+            self._is_warm = True
+        while True:
+            seconds = self._take(self._steps)
+            if seconds >= _LEAST_SECONDS.get(self._device.type, _SECONDS):
+                return self._steps * self._training.batch_size / seconds
+            self._steps *= 2
+
+    def _take(self, steps: int) -> float:
+        started = _now(self._device)
+        for _ in range(steps):
+            self._step(self._images)
+        return _now(self._device) - started
+
+
+def _now(device: torch.device) -> float:
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).synchronize()
+    return time.perf_counter()

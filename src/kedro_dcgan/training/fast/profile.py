@@ -1,13 +1,14 @@
 """Profile of a training step: time by part, and speed relative to the roofline of the device."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 from torch.profiler import ProfilerActivity, profile, record_function
+from torch.utils.benchmark import Timer
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.sampling import to_model_range
@@ -38,12 +39,26 @@ def profile_step(
     state: TrainingState, training: TrainingParameters, compute: Compute, batches: Iterable[Tensor], steps: int
 ) -> StepProfile:
     """Train on `2 * steps + 3` batches of uint8 images: to warm up, to time, and under torch's profiler."""
-    run = _Run(state, training, compute, batches)
-    run.take(_WARM_UP)
-    seconds = run.take(steps)
+    step, remaining = step_of(state, training, compute), iter(batches)
+
+    def take(count: int) -> float:
+        # Take steps as the loop does; return the seconds.
+        started = time.perf_counter()
+        for _ in range(count):
+            with record_function("data"):
+                images = to_model_range(next(remaining))
+            state.means.add(step(images))
+        with record_function("logging"):
+            state.means.read()
+        if compute.device.type == "cuda":
+            torch.cuda.synchronize(compute.device)
+        return time.perf_counter() - started
+
+    take(_WARM_UP)
+    seconds = take(steps)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if compute.device.type == "cuda" else [])]
     with profile(activities=activities) as trace:
-        watched = run.take(steps)
+        watched = take(steps)
     of_parts = _milliseconds(trace, compute, steps)
     images_per_second = steps * training.batch_size / seconds
     flops = flops_per_image(state.generator.config, state.discriminator.config, training)
@@ -69,40 +84,12 @@ def matrix_rate(compute: Compute, size: int | None = None, seconds: float = 1.0)
     matrix = torch.randn(size, size).to(compute.device, dtype)
     image = matrix.view(1, size, 1, size).permute(0, 3, 1, 2)
     kernel = matrix.view(size, size, 1, 1)
-    ways: tuple[Callable[[], Tensor], ...] = (lambda: matrix @ matrix, lambda: conv2d(image, kernel))
-    return max(2 * size**3 * _calls_per_second(way, compute, seconds / len(ways)) for way in ways)
-
-
-def _calls_per_second(function: Callable[[], Tensor], compute: Compute, seconds: float) -> float:
-    function()
-    _wait(compute)
-    started, calls = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        for _ in range(4):
-            function()
-        _wait(compute)
-        calls += 4
-    return calls / (time.perf_counter() - started)
-
-
-class _Run:
-    def __init__(
-        self, state: TrainingState, training: TrainingParameters, compute: Compute, batches: Iterable[Tensor]
-    ) -> None:
-        self._means, self._compute = state.means, compute
-        self._step, self._batches = step_of(state, training, compute), iter(batches)
-
-    def take(self, steps: int) -> float:
-        """Take steps as the loop does; return the seconds."""
-        started = time.perf_counter()
-        for _ in range(steps):
-            with record_function("data"):
-                images = to_model_range(next(self._batches))
-            self._means.add(self._step(images))
-        with record_function("logging"):
-            self._means.read()
-        _wait(self._compute)
-        return time.perf_counter() - started
+    rates = []
+    for statement in ("matrix @ matrix", "conv2d(image, kernel)"):
+        operands = {"matrix": matrix, "image": image, "kernel": kernel, "conv2d": conv2d}
+        timer = Timer(statement, globals=operands, num_threads=torch.get_num_threads())
+        rates.append(2 * size**3 / timer.blocked_autorange(min_run_time=seconds / 2).mean)
+    return max(rates)
 
 
 def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, float]:
@@ -112,8 +99,3 @@ def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, flo
     events = [event for event in trace.key_averages() if event.device_type.name == kind]
     totals = {event.key: getattr(event, attribute) / 1000 / steps for event in events}
     return {part: totals[part] for part in ("data", *PARTS, "logging") if totals.get(part)}
-
-
-def _wait(compute: Compute) -> None:
-    if compute.device.type == "cuda":
-        torch.cuda.synchronize(compute.device)
