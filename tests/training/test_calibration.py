@@ -43,7 +43,9 @@ def speeds(monkeypatch):
             return found[way.precision, torch.get_num_threads() if way.device == "cpu" else 0, way.execution]
 
     monkeypatch.setattr(calibration, "Trial", Trial)
-    monkeypatch.setattr(calibration, "_tune", lambda *_: {"generator": Tuning({}, {}), "discriminator": Tuning({}, {})})
+    monkeypatch.setattr(
+        calibration, "tune_networks", lambda *_: {"generator": Tuning({}, {}), "discriminator": Tuning({}, {})}
+    )
     monkeypatch.setattr(calibration, "has_bfloat16", lambda device: True)
     monkeypatch.setattr(calibration, "hardware_of", lambda device: "this machine")
     with torch_threads(2):
@@ -105,7 +107,7 @@ def test_explicit_parameters_win_however_slow(speeds, precision, threads):
 
 def test_a_precision_whose_convolutions_are_hopeless_is_not_tried(speeds, monkeypatch):
     of_network = Tuning({}, {torch.float32: 1.0, torch.bfloat16: math.inf})
-    monkeypatch.setattr(calibration, "_tune", lambda *_: {"generator": of_network, "discriminator": of_network})
+    monkeypatch.setattr(calibration, "tune_networks", lambda *_: {"generator": of_network, "discriminator": of_network})
     speeds |= {("float32", 1, "eager"): 1.0, ("float32", 2, "eager"): 2.0}
     assert calibrated().precision == "float32"
 
@@ -130,7 +132,7 @@ def test_where_memory_does_not_hold_a_copy_convolutions_alone_are_timed(speeds, 
     free = 2 * training_bytes(plan.generator, plan.discriminator, 4, CPU.device)
     monkeypatch.setattr(calibration, "free_bytes", lambda device: free)
     of_network = Tuning({}, {torch.float32: 1.0, torch.bfloat16: faster})
-    monkeypatch.setattr(calibration, "_tune", lambda *_: {"generator": of_network, "discriminator": of_network})
+    monkeypatch.setattr(calibration, "tune_networks", lambda *_: {"generator": of_network, "discriminator": of_network})
     assert calibrated().precision == precision
     speeds |= on_cpu({("float32", 2, "eager"): 150.0})
     assert calibrated(gradient_accumulation=2).images_per_second == 150.0
@@ -180,7 +182,7 @@ def test_a_lack_of_memory_while_timing_is_survived(speeds, monkeypatch):
 
     monkeypatch.setattr(calibration.Trial, "images_per_second", fail)
     of_network = Tuning({}, {torch.float32: 1.0, torch.bfloat16: 0.5})
-    monkeypatch.setattr(calibration, "_tune", lambda *_: {"generator": of_network, "discriminator": of_network})
+    monkeypatch.setattr(calibration, "tune_networks", lambda *_: {"generator": of_network, "discriminator": of_network})
     chosen = calibrated(threads=1)
     assert (chosen.precision, chosen.threads, chosen.images_per_second) == ("bfloat16", 1, None)
 

@@ -6,13 +6,14 @@ import time
 
 import pytest
 import torch
+from recipes import tiny_training
 
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.training.distributed import messages as exchange
 from kedro_dcgan.training.distributed import messages as spec_module
 from kedro_dcgan.training.distributed.messages import Exchange, LaunchSpec
 
-SPEC = LaunchSpec(("images", "shards"), "checkpoints", None, {"seed": 1}, parent=None, threads=0)
+SPEC = LaunchSpec(("images", "shards"), "checkpoints", None, tiny_training(seed=1), parent=None, threads=0)
 
 
 def test_messages_come_in_order_and_are_gone_when_they_were_read(tmp_path):
@@ -62,13 +63,13 @@ def test_a_receiver_waits_until_there_is_something(tmp_path):
 
 def test_progress_and_the_wish_to_stop_are_seen_by_the_other_side(tmp_path):
     rank, node = Exchange(tmp_path), Exchange(tmp_path)
-    assert (node.progress(), rank.is_asked_to_stop(), node.silence()) == (0, False, 0.0)
+    assert (node.progress(), rank.stop.exists(), node.silence()) == (0, False, 0.0)
     rank.report_progress(1234)
     rank.report_progress(1235)  # Not so often.
-    node.ask_to_stop()
+    node.stop.touch()
     rank.stay_alive()
     time.sleep(0.2)
-    assert (node.progress(), rank.is_asked_to_stop()) == (1234, True)
+    assert (node.progress(), rank.stop.exists()) == (1234, True)
     node.silence()
     time.sleep(0.1)
     assert 0.1 <= node.silence() < exchange.ALIVE_SECONDS

@@ -97,7 +97,8 @@ def run(operation: Operation, one: Tensor, other: Tensor, geometry: Geometry) ->
         if algorithm == "torch":
             result = conv2d(one, other, None, stride, padding)
         else:
-            rows = _patches(one, geometry) @ _matrix(other).t()
+            kernel = other.permute(0, 2, 3, 1).flatten(1)  # (O, k * k * C)
+            rows = _patches(one, geometry) @ kernel.t()
             result = rows.view(len(one), *geometry.small, -1).permute(0, 3, 1, 2)
     elif operation == "large":
         if algorithm == "torch":
@@ -106,12 +107,14 @@ def run(operation: Operation, one: Tensor, other: Tensor, geometry: Geometry) ->
         elif algorithm == "subpixel":
             result = _large_by_subpixels(one, other)
         else:
-            result = _sum_of_patches(_rows(one) @ _matrix(other), geometry)
+            rows, kernel = one.permute(0, 2, 3, 1).flatten(0, 2), other.permute(0, 2, 3, 1).flatten(1)
+            result = _sum_of_patches(rows @ kernel, geometry)
     elif algorithm == "torch":
         result = conv2d_weight(one, (other.shape[1], one.shape[1], side, side), other, stride, padding)
     else:
         # Copying the smaller matrix in its transposed order is what makes the product fast.
-        matrix = _rows(other).t().contiguous() @ _patches(one, geometry)
+        rows = other.permute(0, 2, 3, 1).flatten(0, 2)  # (N * h * w, O)
+        matrix = rows.t().contiguous() @ _patches(one, geometry)
         result = matrix.view(-1, side, side, one.shape[1]).permute(0, 3, 1, 2)
     # Detach: autograd forbids in-place activations on views made by a custom function.
     return result.detach()
@@ -124,16 +127,6 @@ def _large_by_subpixels(small: Tensor, kernel: Tensor) -> Tensor:
     parts = padded.view(*kernel.shape[:2], 2, 3, 2, 3).permute(1, 2, 4, 0, 3, 5)  # (C, 2, 2, O, 3, 3)
     wide = parts.reshape(-1, len(kernel), 3, 3).contiguous(memory_format=torch.channels_last)
     return pixel_shuffle(conv2d(small, wide, None, 1, 1), 2)
-
-
-def _rows(image: Tensor) -> Tensor:
-    # (N * h * w, channels)
-    return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
-
-
-def _matrix(kernel: Tensor) -> Tensor:
-    # (O, k * k * C)
-    return kernel.permute(0, 2, 3, 1).reshape(len(kernel), -1)
 
 
 def _patches(image: Tensor, geometry: Geometry) -> Tensor:

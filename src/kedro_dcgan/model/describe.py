@@ -1,12 +1,10 @@
 """The layers of a network with their shapes, parameters and FLOPs, from a forward pass without memory (meta device)."""
 
 from dataclasses import dataclass
-from functools import partial
 from math import prod
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kedro_dcgan.model.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
@@ -43,59 +41,42 @@ class NetworkDescription:
 
 
 def describe(config: GeneratorConfig | DiscriminatorConfig, batch_size: int = 1) -> NetworkDescription:
-    """Run one forward pass on the meta device and record every layer.
+    """Run one forward pass on the meta device and describe every layer.
 
     Raises:
         ParameterError: if the architecture does not support this image size.
     """
     network: Generator | Discriminator
+    is_generator = isinstance(config, GeneratorConfig)
     with torch.device("meta"):
         if isinstance(config, GeneratorConfig):
-            network, inputs = build_generator(config), torch.empty(1, config.latent_dim)
+            network, values = build_generator(config), torch.empty(1, config.latent_dim)
         else:
             size = config.image_size
-            network, inputs = build_discriminator(config), torch.empty(1, config.channels, size, size)
-    output, layers, flops = _run(network.eval(), inputs)
+            network, values = build_discriminator(config), torch.empty(1, config.channels, size, size)
+
+    # Run layer by layer.
+    layers = list[LayerDescription]()
+    for name, layer in network.eval().layers.named_children():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            values = layer(values)
+        kind, shape = type(layer).__name__.removeprefix("Parametrized"), tuple(values.shape[1:])
+        layers.append(LayerDescription(name, kind, shape, sum(_parameters(layer)), counter.get_total_flops()))
+
     trainable, statistics = _parameters(network)
     # In one step, D processes both real and fake images.
-    is_generator = isinstance(config, GeneratorConfig)
     activations = (1 if is_generator else 2) * sum(prod(layer.output_shape) for layer in layers)
     return NetworkDescription(
         name="Generator" if is_generator else "Discriminator",
-        layers=layers,
+        layers=tuple(layers),
         parameters=trainable + statistics,
         trainable_parameters=trainable,
-        output_shape=tuple(output.shape[1:]),
-        flops=flops,
+        output_shape=layers[-1].output_shape if is_generator else (),
+        flops=sum(layer.flops for layer in layers),
         batch_size=batch_size,
         # Weights, gradients and Adam's two moments; 4 bytes in float32.
         training_bytes=4 * (4 * trainable + batch_size * activations),
     )
-
-
-def _run(network: Generator | Discriminator, inputs: Tensor) -> tuple[Tensor, tuple[LayerDescription, ...], int]:
-    # Returns the outputs, the layers and the FLOPs of a forward pass.
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def record(name: str, layer: nn.Module, inputs: Any, output: Tensor) -> None:
-        shapes[name] = tuple(output.shape[1:])
-
-    for name, layer in network.layers.named_children():
-        layer.register_forward_hook(partial(record, name))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        output = network(inputs)
-    flops = counter.get_flop_counts()
-    layers = tuple(
-        LayerDescription(
-            name,
-            type(layer).__name__.removeprefix("Parametrized"),
-            shapes[name],
-            sum(_parameters(layer)),
-            sum(flops.get(f"{type(network).__name__}.layers.{name}", {}).values()),
-        )
-        for name, layer in network.layers.named_children()
-    )
-    return output, layers, counter.get_total_flops()
 
 
 def _parameters(module: nn.Module) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +42,15 @@ class LaunchSpec:
     images: tuple[str, str]
     checkpoints: str
     resume_from: dict[str, Any] | None
-    training: dict[str, Any]
+    training: TrainingParameters
     parent: int | None
     threads: int
 
-    @property
-    def parameters(self) -> TrainingParameters:
-        """The parameters of the training."""
-        return TrainingParameters.model_validate(self.training)
-
     def write(self, folder: Path) -> Path:
         """Write the launch file into a folder; return its path."""
+        content = {"format": FORMAT, **vars(self), "training": self.training.model_dump(mode="json")}
         with atomic_file(folder / FILE) as file:
-            file.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n", encoding="utf-8")
+            file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         return folder / FILE
 
     @classmethod
@@ -76,14 +72,15 @@ class LaunchSpec:
                 f"`{file}` must be what kedro run of this version has written ({error}). "
                 "Run first: kedro run --pipelines=train --params training.devices=external."
             ) from None
-        return cls(**{**content, "images": tuple(content["images"])})
+        training = TrainingParameters.model_validate(content["training"])
+        return cls(**{**content, "images": tuple(content["images"]), "training": training})
 
 
 class Exchange:
-    """One end of the exchange; both ends use the same folder."""
+    """One end of the exchange; both ends use the same folder. `stop` is the file that asks the ranks to stop."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._stop, self._alive = folder, folder / "stop", folder / "alive"
+        self._folder, self.stop, self._alive = folder, folder / "stop", folder / "alive"
         self._sent, self._reported, self._heartbeat, self._heard = 0, 0.0, 0.0, 0.0
 
     def send(self, content: Mapping[str, Any]) -> None:
@@ -123,14 +120,6 @@ class Exchange:
                 message = torch.load(unread[0], weights_only=True)
             yield message
             unread[0].unlink()
-
-    def ask_to_stop(self) -> None:
-        """Ask the ranks to stop."""
-        self._stop.touch()
-
-    def is_asked_to_stop(self) -> bool:
-        """Return whether the ranks are asked to stop."""
-        return self._stop.exists()
 
     def report_progress(self, images_seen: int) -> None:
         """Report the progress, at most a few times a second."""

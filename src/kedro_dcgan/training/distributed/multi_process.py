@@ -46,7 +46,7 @@ def train_in_processes(
 
             def wait() -> None:
                 if is_asked_to_stop():
-                    exchange.ask_to_stop()
+                    exchange.stop.touch()
                 show_progress(exchange.progress())
                 _require_alive(exchange, launcher, folder)
 
@@ -78,7 +78,7 @@ def _spec(
         share = max(1, usable_cores() // training.devices)
         parent, threads = os.getpid(), training.threads if isinstance(training.threads, int) else share
     resume_from = asdict(start.resume_from) if start.resume_from else None
-    return LaunchSpec(images.place, str(stored.root), resume_from, training.model_dump(mode="json"), parent, threads)
+    return LaunchSpec(images.place, str(stored.root), resume_from, training, parent, threads)
 
 
 def _require_alive(exchange: Exchange, launcher: "subprocess.Popen[bytes] | None", folder: Path) -> None:

@@ -38,7 +38,7 @@ def main(file: Path) -> None:
     if spec.threads:
         torch.set_num_threads(spec.threads)
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    is_cuda = spec.parameters.device in ("auto", "cuda") and torch.cuda.is_available()
+    is_cuda = spec.training.device in ("auto", "cuda") and torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if is_cuda else torch.device("cpu")
     if is_cuda:
         torch.cuda.set_device(device)
@@ -62,16 +62,15 @@ def main(file: Path) -> None:
 
 
 def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.device) -> None:
-    images, training = read_prepared_images(*map(Path, spec.images)), spec.parameters
+    images, training = read_prepared_images(*map(Path, spec.images)), spec.training
     require_shares(training, ranks.count)
     plan = plan_training(images, training)
     plan = replace(plan, compute=Compute(device, plan.compute.precision, ranks, spec.threads))
     start = TrainingStart(plan, CheckpointHeader(**spec.resume_from) if spec.resume_from else None)
     stored = CheckpointFolder(Path(spec.checkpoints))
 
-    # Only the first rank reports its progress, and looks whether to stop.
     def should_stop() -> bool:
-        return ranks.is_first and exchange.is_asked_to_stop()
+        return ranks.is_first and exchange.stop.exists()
 
     def follow(indices: Iterator[np.ndarray], done: int) -> Iterator[np.ndarray]:
         for batch in indices:

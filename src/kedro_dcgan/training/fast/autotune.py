@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.convolution_algorithms import (
     OPERATIONS,
     Algorithm,
@@ -20,9 +21,9 @@ from kedro_dcgan.model.convolution_algorithms import (
     run,
 )
 from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d
-from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
 from kedro_dcgan.model.sampling import sample_latents
+from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.step import images_in_a_pass
 
 # An operation is run this often, or for this long: the fastest run counts.
@@ -43,17 +44,15 @@ class Tuning:
     seconds: Mapping[torch.dtype, float]
 
 
-def tune_networks(
-    generator: GeneratorConfig, discriminator: DiscriminatorConfig, images: int, precisions: Iterable[torch.dtype]
-) -> dict[str, Tuning]:
-    """Tune both networks, by name, for a micro-batch of this many images."""
-    count = min(images, _MOST_IMAGES)
-    d = build_discriminator(discriminator)
-    shape = (images_in_a_pass(d, count), discriminator.channels, discriminator.image_size, discriminator.image_size)
-    latents, precisions = sample_latents(count, generator, 0), dict.fromkeys(precisions)
+def tune_networks(plan: Plan, training: TrainingParameters, precisions: Iterable[torch.dtype]) -> dict[str, Tuning]:
+    """Tune both networks, by name, for a micro-batch; also in float32, in which penalties are always computed."""
+    count, size = min(training.micro_batch_size, _MOST_IMAGES), plan.discriminator.image_size
+    generator, discriminator = build_generator(plan.generator), build_discriminator(plan.discriminator)
+    images = torch.zeros(images_in_a_pass(discriminator, count), plan.discriminator.channels, size, size)
+    precisions = [torch.float32, *precisions]
     return {
-        "generator": tune(build_generator(generator), latents, precisions),
-        "discriminator": tune(d, torch.zeros(shape), precisions),
+        "generator": tune(generator, sample_latents(count, plan.generator, 0), precisions),
+        "discriminator": tune(discriminator, images, precisions),
     }
 
 

@@ -19,7 +19,7 @@ from kedro_dcgan.errors import in_short
 from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
 from kedro_dcgan.training.costs import free_bytes, is_lack_of_memory, training_bytes
 from kedro_dcgan.training.devices import Compute, hardware_of, has_bfloat16
-from kedro_dcgan.training.fast.autotune import Tuning, tune_networks
+from kedro_dcgan.training.fast.autotune import tune_networks
 from kedro_dcgan.training.fast.execution import Calibration, Precision, Trial
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import Execution
@@ -56,14 +56,13 @@ def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
     if training.deterministic or is_emulated or plan.total_batches < _LEAST_CYCLES * cycle_of(training):
         chosen = replace(chosen, validation_threads=threads)
         return _Measurement(plan, training, chosen).compiled() if training.compile is True else chosen
-    if ranks.count > 1 or not _has_room(plan, training):
-        return _without_copies(plan, training, chosen)
-    try:
-        return _Measurement(plan, training, chosen).result()
-    except (MemoryError, RuntimeError) as error:
-        if not is_lack_of_memory(error):
-            raise
-    _free_memory(device)
+    if ranks.count == 1 and _has_room(plan, training):
+        try:
+            return _Measurement(plan, training, chosen).result()
+        except (MemoryError, RuntimeError) as error:
+            if not is_lack_of_memory(error):
+                raise
+        _free_memory(device)
     return _without_copies(plan, training, chosen)
 
 
@@ -159,7 +158,7 @@ class _Measurement:
         precisions = candidates if asked == "auto" else [asked]
         algorithms: dict[str, dict[str, Any]] = {}
         if self._is_cpu:
-            tunings = _tune(self._plan, self._training, precisions)
+            tunings = tune_networks(self._plan, self._training, [_DTYPES[one] for one in precisions])
             algorithms = {network: dict(tuning.algorithms) for network, tuning in tunings.items()}
             if asked == "auto":
                 seconds = [item for tuning in tunings.values() for item in tuning.seconds.items()]
@@ -186,24 +185,19 @@ class _Measurement:
         precisions = self._precisions if not self._is_cpu else [self._chosen]
         for execution in executions:
             # On a GPU, eager steps wait for kernels to be launched: captured ones decide on the precision, too.
-            for candidate in precisions:
-                speed = self._speed(replace(candidate, execution=execution))
-                if speed:
-                    self._consider(replace(candidate, execution=execution), speed, _LEAST_GAIN)
+            for candidate in (replace(one, execution=execution) for one in precisions):
+                try:
+                    speed = Trial(self._plan, self._training, candidate).images_per_second()
+                    self._consider(candidate, speed, _LEAST_GAIN)
+                except Exception as error:  # torch.compile fails in many ways: fall back to eager.
+                    logger.warning("  %s execution fails here and is not used (%s)", execution, in_short(error))
+                finally:
+                    _free_memory(self._plan.compute.device)
 
     def _consider(self, candidate: Calibration, speed: float, least_gain: float) -> None:
         self._found[_named(candidate)] = speed
         if not self._chosen.images_per_second or speed > least_gain * self._chosen.images_per_second:
             self._chosen = replace(candidate, images_per_second=speed)
-
-    def _speed(self, candidate: Calibration) -> float | None:
-        try:
-            return Trial(self._plan, self._training, candidate).images_per_second()
-        except Exception as error:  # torch.compile fails in many ways: fall back to eager.
-            logger.warning("  %s execution fails here and is not used (%s)", candidate.execution, in_short(error))
-            return None
-        finally:
-            _free_memory(self._plan.compute.device)
 
 
 def _without_copies(plan: Plan, training: TrainingParameters, chosen: Calibration) -> Calibration:
@@ -217,16 +211,10 @@ def _without_copies(plan: Plan, training: TrainingParameters, chosen: Calibratio
         return replace(chosen, precision="bfloat16")
     is_faster = False
     if ranks.is_first:
-        tunings = _tune(plan, training, ["float32", "bfloat16"]).values()
+        tunings = tune_networks(plan, training, _DTYPES.values()).values()
         float32, bfloat16 = (sum(tuning.seconds[dtype] for tuning in tunings) for dtype in _DTYPES.values())
         is_faster = float32 > _LEAST_GAIN_OF_BFLOAT16 * bfloat16
     return replace(chosen, precision="bfloat16" if ranks.any(is_faster, device) else "float32")
-
-
-def _tune(plan: Plan, training: TrainingParameters, precisions: list[Precision]) -> dict[str, Tuning]:
-    # Also in float32, in which penalties are always computed.
-    dtypes = [torch.float32, *(_DTYPES[one] for one in precisions)]
-    return tune_networks(plan.generator, plan.discriminator, training.micro_batch_size, dtypes)
 
 
 def _named(candidate: Calibration) -> str:
@@ -237,9 +225,8 @@ def _named(candidate: Calibration) -> str:
 def _has_room(plan: Plan, training: TrainingParameters) -> bool:
     # Two copies are timed alternately.
     device = plan.compute.device
-    return 2 * training_bytes(plan.generator, plan.discriminator, training.micro_batch_size, device) <= free_bytes(
-        device
-    )
+    needed = training_bytes(plan.generator, plan.discriminator, training.micro_batch_size, device)
+    return 2 * needed <= free_bytes(device)
 
 
 def _free_memory(device: torch.device) -> None:

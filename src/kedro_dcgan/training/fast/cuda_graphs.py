@@ -26,8 +26,6 @@ STEPS_BEFORE = 3
 
 TakeStep = Callable[[Tensor, Draws], Tensor]
 Replay = Callable[[], Tensor]
-# Captures a function without running it, and returns its replay.
-Capture = Callable[[Callable[[], Tensor]], Replay]
 
 
 class CapturedSteps:
@@ -39,7 +37,7 @@ class CapturedSteps:
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
-        self._capture: Capture = CudaCapture()
+        self._capture = CudaCapture()
         self._is_possible = True
         self._taken: dict[Hashable, int] = {}
         self._buffers: dict[Hashable, tuple[Tensor, KeptDraws]] = {}
@@ -50,30 +48,31 @@ class CapturedSteps:
 
         `take` is not kept: it refers to the training, and so to the memory of the GPU.
         """
+        # Run the first steps eagerly. The last of them creates the buffers.
         taken = self._taken[kind] = self._taken.get(kind, 0) + 1
-        if not self._is_possible or taken < STEPS_BEFORE:
-            return take(real_images, Draws(source, self._compute))
-        if taken == STEPS_BEFORE:
+        if taken == STEPS_BEFORE and self._is_possible:
             self._buffers[kind] = real_images.clone(), KeptDraws(source, self._compute)
             return take(*self._buffers[kind])
-        if kind not in self._replays and not self._try_to_capture(take, kind):
+
+        # Capture the next one, without running it.
+        if taken > STEPS_BEFORE and self._is_possible and kind not in self._replays:
+            images, draws = self._buffers[kind]
+            try:
+                self._replays[kind] = self._capture(lambda: take(images, draws.again()))
+            except RuntimeError as error:
+                # Ending a failed capture raises another error, which says less.
+                fault = in_short(error.__context__ or error)
+                logger.warning("  steps cannot be captured as CUDA graphs here and run eagerly (%s)", fault)
+                self._is_possible = False
+                self._replays.clear()
+        if kind not in self._replays:
             return take(real_images, Draws(source, self._compute))
+
+        # Fill the buffers, and replay.
         images, draws = self._buffers[kind]
         images.copy_(real_images)
         draws.fill(source)
         return self._replays[kind]()
-
-    def _try_to_capture(self, take: TakeStep, kind: Hashable) -> bool:
-        images, draws = self._buffers[kind]
-        try:
-            self._replays[kind] = self._capture(lambda: take(images, draws.again()))
-        except RuntimeError as error:
-            # Ending a failed capture raises another error, which says less.
-            fault = in_short(error.__context__ or error)
-            logger.warning("  steps cannot be captured as CUDA graphs here and run eagerly (%s)", fault)
-            self._is_possible = False
-            self._replays.clear()
-        return kind in self._replays
 
 
 class CudaCapture:
