@@ -14,7 +14,7 @@ import torch
 from sides import CONF, parameters
 from yaml import safe_load
 
-from kedro_dcgan.model.convolution_algorithms import OPERATIONS, key_of, run
+from kedro_dcgan.model.convolution_algorithms import key_of, run
 from kedro_dcgan.model.recipes import build_discriminator, build_generator, network_configs
 from kedro_dcgan.progress import operations
 from kedro_dcgan.training.devices import Compute, keep_freed_memory
@@ -53,7 +53,7 @@ def print_layers(network: torch.nn.Module, inputs: torch.Tensor, dtype: torch.dt
     for name, geometry in geometries(network, inputs).items():
         flops = 2 * len(inputs) * geometry.pixels * geometry.features * geometry.channels * geometry.kernel**2
         shape = f"{geometry.channels}x{geometry.large[0]}² - {geometry.features}x{geometry.small[0]}²"
-        for operation, pair in zip(OPERATIONS, operands_of(geometry, len(inputs), dtype), strict=True):
+        for operation, pair in operands_of(geometry, len(inputs), dtype).items():
             seconds = {}
             for algorithm in geometry.possible(operation):
                 chosen = replace(geometry, algorithms={key_of(operation, dtype): algorithm})

@@ -1,8 +1,7 @@
 """The two networks of a GAN, and the standard DCGAN (Radford et al. 2015, arXiv 1511.06434, figure 1).
 
-Images are float32 `(N, C, H, W)` in [-1, 1]. A discriminator returns logits, not probabilities.
-The networks of other recipes are in `recipes/`. Each network is built from one frozen config, which is all that is
-stored beside its weights.
+Images are float32 `(N, C, H, W)` in [-1, 1]. A discriminator returns logits, not probabilities. Each network is built
+from one frozen config, which is stored beside its weights. The networks of other recipes are in `recipes.py`.
 """
 
 from dataclasses import dataclass

@@ -130,10 +130,8 @@ class Exchange:
 
     def progress(self) -> int:
         """Return the number of images seen, 0 if none was reported."""
-        try:
-            return int((self._folder / "seen").read_text(encoding="ascii"))
-        except FileNotFoundError:
-            return 0
+        file = self._folder / "seen"
+        return int(file.read_text(encoding="ascii")) if file.exists() else 0
 
     def stay_alive(self) -> None:
         """Send heartbeats from now on, until the folder is removed: then nobody reads any more."""

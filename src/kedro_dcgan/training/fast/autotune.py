@@ -11,15 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.model.convolution_algorithms import (
-    OPERATIONS,
-    Algorithm,
-    Algorithms,
-    Geometry,
-    Operation,
-    key_of,
-    run,
-)
+from kedro_dcgan.model.convolution_algorithms import Algorithm, Algorithms, Geometry, Operation, key_of, run
 from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
 from kedro_dcgan.model.sampling import sample_latents
@@ -70,9 +62,8 @@ def tune(network: nn.Module, inputs: Tensor, precisions: Iterable[torch.dtype]) 
         for precision in seconds:
             if math.isinf(seconds[precision]):
                 continue
-            operands = operands_of(geometry, len(inputs), precision)
-            for operation, pair in zip(OPERATIONS, operands, strict=True):
-                algorithm, taken = _fastest(geometry, operation, pair)
+            for operation, operands in operands_of(geometry, len(inputs), precision).items():
+                algorithm, taken = _fastest(geometry, operation, operands)
                 algorithms[name][key_of(operation, precision)] = algorithm
                 seconds[precision] += taken
             if seconds[precision] > _HOPELESS * seconds[first]:
@@ -115,8 +106,8 @@ def geometries(network: nn.Module, inputs: Tensor) -> dict[str, Geometry]:
     return found
 
 
-def operands_of(geometry: Geometry, batch: int, precision: torch.dtype) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Return random operands of the operations, in the order of OPERATIONS; zeros would run faster."""
+def operands_of(geometry: Geometry, batch: int, precision: torch.dtype) -> dict[Operation, tuple[Tensor, Tensor]]:
+    """Return random operands of each operation; zeros would run faster."""
     source = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
@@ -126,7 +117,7 @@ def operands_of(geometry: Geometry, batch: int, precision: torch.dtype) -> tuple
     large = draw(batch, geometry.channels, *geometry.large)
     small = draw(batch, geometry.features, *geometry.small)
     kernel = draw(geometry.features, geometry.channels, geometry.kernel, geometry.kernel)
-    return (large, kernel), (small, kernel), (large, small)
+    return {"small": (large, kernel), "large": (small, kernel), "kernel": (large, small)}
 
 
 def seconds_of(function: Callable[[], object]) -> float:
