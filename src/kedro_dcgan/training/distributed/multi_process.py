@@ -110,4 +110,4 @@ def _without_faults(
 
 
 def _see(folder: Path) -> str:
-    return f"The same command resumes from the last checkpoint; their output is in {folder / LOG}."
+    return f"The same command resumes from the last checkpoint; the output of the ranks is in {folder / LOG}."

@@ -1,14 +1,13 @@
 """Profile of a training step: time by part, and speed relative to the roofline of the device."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 from torch.profiler import ProfilerActivity, profile, record_function
-from torch.utils.benchmark import Timer
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.sampling import to_model_range
@@ -50,8 +49,7 @@ def profile_step(
             state.means.add(step(images))
         with record_function("logging"):
             state.means.read()
-        if compute.device.type == "cuda":
-            torch.cuda.synchronize(compute.device)
+        _wait(compute)
         return time.perf_counter() - started
 
     take(_WARM_UP)
@@ -84,12 +82,20 @@ def matrix_rate(compute: Compute, size: int | None = None, seconds: float = 1.0)
     matrix = torch.randn(size, size).to(compute.device, dtype)
     image = matrix.view(1, size, 1, size).permute(0, 3, 1, 2)
     kernel = matrix.view(size, size, 1, 1)
-    rates = []
-    for statement in ("matrix @ matrix", "conv2d(image, kernel)"):
-        operands = {"matrix": matrix, "image": image, "kernel": kernel, "conv2d": conv2d}
-        timer = Timer(statement, globals=operands, num_threads=torch.get_num_threads())
-        rates.append(2 * size**3 / timer.blocked_autorange(min_run_time=seconds / 2).mean)
-    return max(rates)
+    ways: tuple[Callable[[], Tensor], ...] = (lambda: matrix @ matrix, lambda: conv2d(image, kernel))
+    return max(2 * size**3 * _calls_per_second(way, compute, seconds / len(ways)) for way in ways)
+
+
+def _calls_per_second(function: Callable[[], Tensor], compute: Compute, seconds: float) -> float:
+    function()
+    _wait(compute)
+    started, calls = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        for _ in range(4):
+            function()
+        _wait(compute)
+        calls += 4
+    return calls / (time.perf_counter() - started)
 
 
 def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, float]:
@@ -99,3 +105,8 @@ def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, flo
     events = [event for event in trace.key_averages() if event.device_type.name == kind]
     totals = {event.key: getattr(event, attribute) / 1000 / steps for event in events}
     return {part: totals[part] for part in ("data", *PARTS, "logging") if totals.get(part)}
+
+
+def _wait(compute: Compute) -> None:
+    if compute.device.type == "cuda":
+        torch.cuda.synchronize(compute.device)
