@@ -11,9 +11,8 @@ from kedro_dcgan.training.devices import (
     choose_compute,
     deterministic_algorithms,
     has_bfloat16,
-    require_cores,
-    require_devices,
 )
+from kedro_dcgan.training.plan import require_hardware
 
 CPU = Compute(torch.device("cpu"), "float32")
 
@@ -59,18 +58,18 @@ def test_deterministic_algorithms_are_those_of_a_training_and_then_as_before(wan
 
 
 def test_there_must_be_a_core_for_each_thread():
-    require_cores(tiny_training(threads="auto"), 1)
-    require_cores(tiny_training(threads=2), 2)
+    require_hardware(tiny_training(threads="auto"), CPU.device, 1)
+    require_hardware(tiny_training(threads=2), CPU.device, 2)
     with pytest.raises(ParameterError, match=r"`training.threads` .* at most 2, .* \(got 2 x 2\)"):
-        require_cores(tiny_training(threads=2, devices=2), 2)
+        require_hardware(tiny_training(threads=2, devices=2), CPU.device, 2)
 
 
 @pytest.mark.parametrize(("kind", "there"), [("cpu", 4), ("cuda", 2), ("mps", 1)])
 def test_there_must_be_as_many_devices_as_are_asked_for(monkeypatch, kind, there):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    require_devices(there, torch.device(kind), cores=4)
+    require_hardware(tiny_training(devices=there), torch.device(kind), cores=4)
     with pytest.raises(ParameterError, match=rf"`training.devices` must be at most {there}, .* \(got {there + 1}\)"):
-        require_devices(there + 1, torch.device(kind), cores=4)
+        require_hardware(tiny_training(devices=there + 1), torch.device(kind), cores=4)
 
 
 FAULTS = """

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from kedro_dcgan.training.health import (
+    ADVICE,
     COLLAPSE,
     HEALTHY,
     OSCILLATION,
     WINS,
-    advice_for,
     diagnose,
     diversity,
     verdict,
 )
-from kedro_dcgan.training.records import TickRecord
+from kedro_dcgan.training.state import TickRecord
 
 GOOD = TickRecord(0, 0.7, 2.0, 0.9, 0.9, 0.8, 0.2, 0.9, None, 100.0, 1.0, HEALTHY)
 
@@ -71,7 +71,7 @@ def test_a_loss_that_swings_is_told():
 
 @pytest.mark.parametrize("name", [WINS, COLLAPSE, OSCILLATION])
 def test_there_is_advice_for_each(name):
-    assert "`training." in advice_for(name)
+    assert "`training." in ADVICE[name]
 
 
 def test_the_verdict_says_since_when_or_what_has_passed():

@@ -84,7 +84,7 @@ def test_training_stops_after_the_step_when_asked_and_offers_a_checkpoint():
     seen = list(running.ticks(batches(100), 800))
     assert [(tick.images_seen, tick.checkpoint is not None) for tick in seen] == [(0, False), (24, True)]
     assert seen[-1].record is None
-    assert state.means.state_dict()["steps"] == 3
+    assert state.means.steps == 3
 
 
 def test_training_asked_to_stop_at_a_tick_shows_it_and_offers_a_checkpoint():

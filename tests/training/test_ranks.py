@@ -7,9 +7,8 @@ from recipes import tiny_training
 from torch import distributed, multiprocessing
 
 from kedro_dcgan.model.sampling import to_model_range
-from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.devices import Compute, Ranks
 from kedro_dcgan.training.distributed.layers import spread_over_ranks
-from kedro_dcgan.training.ranks import Ranks
 from kedro_dcgan.training.step import Step
 
 STEPS = 4

@@ -40,8 +40,9 @@ def colour(images: Tensor, draws: Draws) -> Tensor:
 def translation(images: Tensor, draws: Draws) -> Tensor:
     """Shift each image by up to an eighth of its side length; fill with 0 (mid-grey)."""
     height, width = images.shape[2:]
-    rows = _positions(images, height, 2) + _offsets(images, height, draws)
-    columns = _positions(images, width, 3) + _offsets(images, width, draws)
+    most_rows, most_columns = int(height * _SHIFT + 0.5), int(width * _SHIFT + 0.5)
+    rows = _positions(images, axis=2) + draws.integers(len(images), -most_rows, most_rows)
+    columns = _positions(images, axis=3) + draws.integers(len(images), -most_columns, most_columns)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     # The flat index (row * width + column) of the source of each pixel, the same in all channels.
     flat = (rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)).flatten(1)
@@ -56,17 +57,14 @@ def cutout(images: Tensor, draws: Draws) -> Tensor:
         size = images.shape[axis]
         side = int(size * _CUTOUT + 0.5)
         first = (draws.uniform(len(images)) * (size + 1 - side % 2)).floor() - side // 2
-        positions = _positions(images, size, axis)
+        positions = _positions(images, axis)
         is_cut = is_cut & (positions >= first) & (positions < first + side)
     return images * ~is_cut
 
 
-def _offsets(images: Tensor, size: int, draws: Draws) -> Tensor:
-    most = int(size * _SHIFT + 0.5)
-    return draws.integers(len(images), -most, most)
-
-
-def _positions(images: Tensor, size: int, axis: int) -> Tensor:
+def _positions(images: Tensor, axis: int) -> Tensor:
+    # The rows or columns, to be broadcast to (n, C, H, W).
+    size = images.shape[axis]
     return torch.arange(size, device=images.device).view([size if dim == axis else 1 for dim in range(4)])
 
 

@@ -11,41 +11,43 @@ from kedro_dcgan.limits import available_memory
 from kedro_dcgan.model.describe import describe
 from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
 
+# Messages of allocators. torch has an error class for CUDA, but CUDA libraries raise plain RuntimeErrors.
+_MESSAGES = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+
 
 def require_memory(
     generator: GeneratorConfig, discriminator: DiscriminatorConfig, batch_size: int, device: torch.device
 ) -> None:
-    """Refuse networks whose training needs more memory than the device has free.
-
-    The estimate is a lower bound (see `NetworkDescription.training_bytes`). On a CPU it includes the copy that a
-    checkpoint is written from.
+    """Refuse networks whose training needs more memory than the device has free (see `training_bytes`).
 
     Raises:
         ParameterError: with the estimate, the free memory, and a remedy.
     """
-    needs = {config: describe(config, batch_size).training_bytes for config in (generator, discriminator)}
-    copied = checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0
     total, free = training_bytes(generator, discriminator, batch_size, device), free_bytes(device)
     if total > free:
-        network = "generator" if needs[generator] > needs[discriminator] else "discriminator"
+        copied = checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0
+        of_discriminator = describe(discriminator, batch_size).training_bytes
+        remedy = "generator.width`"
+        if 2 * of_discriminator >= total - copied:
+            # The dense layer of simpsons200 is the one network that does not fit on common machines.
+            remedy = "discriminator.width`, or choose a lighter architecture, as simpsons200_light is to simpsons200"
         raise ParameterError(
             f"`training.architecture` must fit into the memory of {device.type}: training needs at least "
-            f"{total / 1e9:.1f} GB, {needs[discriminator] / 1e9:.1f} of it for the discriminator"
+            f"{total / 1e9:.1f} GB, {of_discriminator / 1e9:.1f} of it for the discriminator"
             f"{f' and {copied / 1e9:.1f} to copy a checkpoint from' if copied else ''} (got {free / 1e9:.1f} GB free). "
-            f"Lower `training.batch_size` or `training.{network}.width`{_LIGHT if network == 'discriminator' else ''}."
+            f"Lower `training.batch_size` or `training.{remedy}."
         )
 
 
 def training_bytes(
     generator: GeneratorConfig, discriminator: DiscriminatorConfig, batch_size: int, device: torch.device
 ) -> int:
-    """Return the memory that a training needs at least, as `require_memory` estimates it."""
+    """Return a lower bound of the memory that a training needs (see `NetworkDescription.training_bytes`).
+
+    On a CPU it includes the copy that a checkpoint is written from.
+    """
     needs = (describe(config, batch_size).training_bytes for config in (generator, discriminator))
     return sum(needs) + (checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0)
-
-
-# The dense layer of simpsons200 is the one network that does not fit on common machines.
-_LIGHT = ", or choose a lighter architecture, as simpsons200_light is to simpsons200"
 
 
 def checkpoint_bytes(generator: GeneratorConfig, discriminator: DiscriminatorConfig) -> int:
@@ -56,13 +58,7 @@ def checkpoint_bytes(generator: GeneratorConfig, discriminator: DiscriminatorCon
 
 def free_bytes(device: torch.device) -> int:
     """Return the free memory of a device."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return available_memory()
-
-
-# Messages of allocators. torch has an error class for CUDA, but CUDA libraries raise plain RuntimeErrors.
-_MESSAGES = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else available_memory()
 
 
 def is_lack_of_memory(error: Exception) -> bool:
@@ -102,18 +98,14 @@ def flops_per_image(
     A penalty on D's gradients costs about six forward passes: one, its gradient, and the gradients of both with respect
     to weights and inputs.
     """
-    g, g_first = _forward(generator)
-    d, d_first = _forward(discriminator)
-    of_discriminator = g + 2 * (3 * d - d_first)
+    g_layers, d_layers = (
+        [layer.flops for layer in describe(config).layers if layer.flops] for config in (generator, discriminator)
+    )
+    g, d = sum(g_layers), sum(d_layers)
+    of_discriminator = g + 2 * (3 * d - d_layers[0])
     # With micro-batches, the fakes are generated again, because their graphs would take too much memory.
     again = g if training.gradient_accumulation > 1 else 0
-    of_generator = again + 2 * d + 2 * g - g_first
+    of_generator = again + 2 * d + 2 * g - g_layers[0]
     penalties = training.penalties
     penalised = (1 / penalties.r1_every if penalties.r1 else 0) + (1 if training.loss == "wgan_gp" else 0)
     return of_discriminator + penalised * 6 * d + of_generator / training.discriminator.steps
-
-
-def _forward(config: GeneratorConfig | DiscriminatorConfig) -> tuple[int, int]:
-    # FLOPs of the network, and of its first layer.
-    flops = [layer.flops for layer in describe(config).layers if layer.flops]
-    return sum(flops), flops[0]

@@ -20,12 +20,10 @@ from kedro_dcgan.model.networks import GeneratorConfig
 from kedro_dcgan.model.sampling import draw_latents
 from kedro_dcgan.training.devices import Compute, staged, to_device
 
-# The networks, their gradients and activations need the rest.
+# Images may take this share of a GPU's free memory. The networks, their gradients and activations need the rest.
 _SHARE_OF_MEMORY = 0.4
 _CHUNK = 8192
 _AHEAD = 2
-
-Batches = Callable[[Iterable[np.ndarray]], Iterator[Tensor]]
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -43,52 +41,47 @@ def batch_indices(count: int, batch_size: int, batches: range, seed: int) -> Ite
         yield order[position * batch_size : (position + 1) * batch_size]
 
 
-def batches_on(device: torch.device, images: PreparedImages, split: str) -> Batches:
-    """Return a function from batches of indices to batches of images, uint8 `(N, C, H, W)` on `device`.
+def batches_on(
+    device: torch.device, images: PreparedImages, split: str, indices: Iterable[np.ndarray]
+) -> Iterator[Tensor]:
+    """Return batches of the images at these indices, uint8 `(N, C, H, W)` on `device`.
 
-    If all images of the split take less than 40 % of the free memory of a GPU, they are moved there
-    once and a batch is an index. Else a thread gathers the next batches while the device works.
+    If all images of the split take less than 40 % of the free memory of a GPU, they are moved there once and a batch is
+    an index. Else a thread gathers the next batches while the device works.
     """
     nbytes = images.count(split) * images.channels * images.image_size**2
-    if device.type == "cuda" and nbytes < _SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]:
-        return resident(device, images, split)
-    return streamed(device, images, split)
+    fits = device.type == "cuda" and nbytes < _SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]
+    return (resident if fits else streamed)(device, images, split, indices)
 
 
-def resident(device: torch.device, images: PreparedImages, split: str) -> Batches:
-    """Move all images of a split to the device; a batch is gathered there."""
-    count = images.count(split)
-    everything = torch.empty(
-        (count, images.channels, images.image_size, images.image_size), dtype=torch.uint8, device=device
-    )
+def resident(
+    device: torch.device, images: PreparedImages, split: str, indices: Iterable[np.ndarray]
+) -> Iterator[Tensor]:
+    """Move all images of a split to the device; batches are gathered there."""
+    count, size = images.count(split), images.image_size
+    everything = torch.empty((count, images.channels, size, size), dtype=torch.uint8, device=device)
     for start in range(0, count, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, count))
         everything[start : start + len(rows)] = torch.from_numpy(images.take(split, rows)).to(device)
-
-    def batches(indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
-        for batch in indices:
-            yield everything.index_select(0, to_device(torch.from_numpy(batch), device))
-
-    return batches
+    return (everything.index_select(0, to_device(torch.from_numpy(batch), device)) for batch in indices)
 
 
-def streamed(device: torch.device, images: PreparedImages, split: str) -> Batches:
+def streamed(
+    device: torch.device, images: PreparedImages, split: str, indices: Iterable[np.ndarray]
+) -> Iterator[Tensor]:
     """Gather batches from the shards in a thread, two ahead, and move them to the device."""
 
     def gather(batch: np.ndarray) -> Tensor:
         return staged(torch.from_numpy(images.take(split, batch)), device)
 
-    def batches(indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
-        pending: deque[Future[Tensor]] = deque()
-        with ThreadPoolExecutor(1) as thread:
-            for batch in indices:
-                pending.append(thread.submit(gather, batch))
-                if len(pending) > _AHEAD:
-                    yield to_device(pending.popleft().result(), device)
-            while pending:
+    pending: deque[Future[Tensor]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for batch in indices:
+            pending.append(thread.submit(gather, batch))
+            if len(pending) > _AHEAD:
                 yield to_device(pending.popleft().result(), device)
-
-    return batches
+        while pending:
+            yield to_device(pending.popleft().result(), device)
 
 
 def source_at(seed: int, images_seen: int) -> torch.Generator:
@@ -133,18 +126,14 @@ def seeded(source: torch.Generator, device: torch.device) -> Iterator[None]:
     """Seed torch's own generator of a device (dropout draws from it) like `source`; restore its state afterwards."""
     # Only this device's: torch.manual_seed goes through all kinds of devices, at 0.2 ms a step.
     if device.type == "mps":
-        before = torch.mps.get_rng_state()
-        torch.mps.manual_seed(source.initial_seed())
-        try:
-            yield
-        finally:
-            torch.mps.set_rng_state(before)
-        return
-    is_cuda = device.type == "cuda"
-    own = torch.cuda.default_generators[torch.cuda.current_device()] if is_cuda else torch.default_generator
-    before = own.get_state()
-    own.manual_seed(source.initial_seed())
+        get_state, set_state, seed = torch.mps.get_rng_state, torch.mps.set_rng_state, torch.mps.manual_seed
+    else:
+        is_cuda = device.type == "cuda"
+        own = torch.cuda.default_generators[torch.cuda.current_device()] if is_cuda else torch.default_generator
+        get_state, set_state, seed = own.get_state, own.set_state, own.manual_seed
+    before = get_state()
+    seed(source.initial_seed())
     try:
         yield
     finally:
-        own.set_state(before)
+        set_state(before)

@@ -1,24 +1,74 @@
-"""Devices: their choice and precision, memory and copies, deterministic algorithms, hardware."""
+"""Devices: one rank's device and precision, communication between ranks, copies, settings and hardware."""
 
 import ctypes
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
-from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.limits import total_memory, usable_cores
-from kedro_dcgan.training.ranks import ALONE, Ranks
 
-# From malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+Rows = TypeVar("Rows", Tensor, np.ndarray)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process, rank `number`, among the `count` that train one model together, each on its rows of every batch.
+
+    Alone, a rank communicates with nobody. With several, `torch.distributed` must have been started, and all of them
+    must call the same methods in the same order: each waits for the others. (`distributed/layers.py` also does.)
+    """
+
+    number: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this rank samples, validates and saves."""
+        return self.number == 0
+
+    def rows_of(self, whole: Rows) -> Rows:
+        """Return this rank's rows, one of `count` equal shares."""
+        size = len(whole) // self.count
+        return whole[self.number * size : (self.number + 1) * size]
+
+    def rows_of_batch(self, batch: Rows, parts: int) -> Rows:
+        """Return this rank's rows of each of the `parts` micro-batches of a batch."""
+        shares = batch.reshape(parts, self.count, -1, *batch.shape[1:])[:, self.number]
+        return shares.reshape(-1, *batch.shape[1:])
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Set each tensor to its mean over all ranks, in one message."""
+        if self.count == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        distributed.all_reduce(flat)
+        flat /= self.count
+        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(mean.view(tensor.shape))
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Return the values `(n,)` of all ranks, `(count, n)`."""
+        if self.count == 1:
+            return values[None]
+        of_all = values.new_empty(self.count * len(values))
+        distributed.all_gather_into_tensor(of_all, values)
+        return of_all.view(self.count, -1)
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Return whether the flag is set in any rank. Waits for the device."""
+        return bool(self.gather(torch.tensor([float(flag)], device=device)).any()) if self.count > 1 else flag
+
+
+ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -33,16 +83,12 @@ class Compute:
     ranks: Ranks = ALONE
     threads: int = 0
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context in which the networks run."""
-        return self._context(enabled=True)
+    def autocast(self, enabled: bool = True) -> AbstractContextManager[Any]:
+        """Return the context in which the networks run.
 
-    def weights_cast_once(self) -> AbstractContextManager[Any]:
-        """Return a context around several uses of `autocast` between which no weight changes."""
-        # Cast weights are cached until the outermost context ends.
-        return self._context(enabled=False)
-
-    def _context(self, enabled: bool) -> AbstractContextManager[Any]:
+        Around several such contexts, between which no weight changes, one that is not enabled makes them share their
+        cast weights: these are cached until the outermost context ends.
+        """
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
@@ -51,10 +97,8 @@ class Compute:
 def choose_compute(device: str, precision: str, parameter: str = "training.device") -> Compute:
     """Resolve `auto` to the fastest available device; the precision stays float32 until calibration.
 
-    `parameter` is named in the error.
-
     Raises:
-        ParameterError: if the named device is missing.
+        ParameterError: if the device that `parameter` names is missing.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
@@ -67,32 +111,6 @@ def choose_compute(device: str, precision: str, parameter: str = "training.devic
     return Compute(torch.device(device), "float32" if precision == "auto" else precision)
 
 
-def require_devices(count: int, device: torch.device, cores: int) -> None:
-    """Check that the machine has `count` devices of a kind, or on a CPU `count` cores.
-
-    Raises:
-        ParameterError: if it has fewer.
-    """
-    there = {"cuda": torch.cuda.device_count(), "cpu": cores}.get(device.type, 1)
-    if count > there:
-        what = "usable cores" if device.type == "cpu" else f"{device.type.upper()} devices of this machine"
-        raise ParameterError(f"`training.devices` must be at most {there}, the {what} (got {count}). Lower it.")
-
-
-def require_cores(training: TrainingParameters, cores: int) -> None:
-    """Check that all ranks together have at most one thread per usable core.
-
-    Raises:
-        ParameterError: if they have more.
-    """
-    devices = training.devices if isinstance(training.devices, int) else 1
-    if isinstance(training.threads, int) and training.threads * devices > cores:
-        raise ParameterError(
-            f"`training.threads` times `training.devices` must be at most {cores}, the usable cores (got "
-            f"{training.threads} x {devices}). Use auto."
-        )
-
-
 def keep_freed_memory() -> None:
     """Make the C library of this process keep freed memory for later allocations.
 
@@ -100,9 +118,10 @@ def keep_freed_memory() -> None:
     has this setting.
     """
     if platform.libc_ver()[0] == "glibc":
+        trim_threshold, mmap_max = -1, -4  # from malloc.h
         library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_MAX, 0)
-        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(mmap_max, 0)
+        library.mallopt(trim_threshold, 2**31 - 1)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -145,9 +164,16 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
 def hardware_of(device: torch.device) -> str:
     """Return the GPU, if any, the processor, and the cores and memory that this process may use."""
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+
+    # platform.processor() is empty on Linux.
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    processor = next(names, platform.processor() or platform.machine())
+
     usable, all_cores, gigabytes = usable_cores(), os.cpu_count() or 1, total_memory() / 1e9
     cores = f"{usable} of {all_cores}" if usable < all_cores else f"{all_cores}"
-    return f"{gpu}{_processor()}, {cores} cores, {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
+    return f"{gpu}{processor}, {cores} cores, {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
 
 
 def has_bfloat16(device: str) -> bool:
@@ -156,11 +182,3 @@ def has_bfloat16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities() if device == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _processor() -> str:
-    # platform.processor() is empty on Linux.
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text().splitlines() if listed.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from kedro_dcgan.training.records import TickRecord
+from kedro_dcgan.training.state import TickRecord
 
 HEALTHY, WINS, COLLAPSE, OSCILLATION = "healthy", "discriminator wins", "mode collapse", "oscillation"
 
@@ -27,18 +27,14 @@ _SWING, _TURNS, _SWING_TICKS = 0.5, 5, 8
 # Number of samples, and of real images, whose diversity is compared.
 DIVERSITY_SAMPLES = 64
 
-_ADVICE = {
+# What to change.
+ADVICE = {
     WINS: "lower `training.discriminator.learning_rate`, or set `training.discriminator.spectral_norm` or "
     "`training.augmentation.differentiable`",
     COLLAPSE: "lower both learning rates, or raise `training.batch_size`; with few images, set "
     "`training.augmentation.differentiable`",
     OSCILLATION: "lower both learning rates, or set `training.ema.half_life`",
 }
-
-
-def advice_for(health: str) -> str:
-    """Return what to change."""
-    return _ADVICE[health]
 
 
 def diversity(samples: Tensor, real_images: Tensor) -> float:
@@ -58,11 +54,25 @@ def are_alike(spread: float) -> bool:
 
 def diagnose(history: Sequence[TickRecord], is_critic: bool) -> str:
     """Return the health after these records; their own `health` is ignored."""
-    if not is_critic and _discriminator_wins(history):
+    # The discriminator wins, unless it is a critic.
+    last = _last(history, _WIN_IMAGES, _WIN_TICKS)
+    is_sure = [min(record.real_accuracy, record.fake_accuracy) > _WIN_ACCURACY for record in last]
+    if last and all(is_sure) and not is_critic:
         return WINS
-    if _collapses(history):
+
+    # Modes collapse: the diversity has fallen, or never rose.
+    least = _FALL * max(record.diversity for record in history)
+    has_fallen = len(history) > 1 and all(record.diversity < least for record in history[-2:])
+    last = _last(history, _LOW_IMAGES, 2)
+    if has_fallen or (last and all(are_alike(record.diversity) for record in last)):
         return COLLAPSE
-    return OSCILLATION if _oscillates([record.generator_loss for record in history]) else HEALTHY
+
+    # The generator's loss oscillates: count changes of direction between two moves that are both large enough.
+    losses = [record.generator_loss for record in history[-_SWING_TICKS:]]
+    least = _SWING * abs(sum(losses) / len(losses))
+    moves = [after - before for before, after in pairwise(losses)]
+    turns = sum(a * b < 0 and min(abs(a), abs(b)) > least for a, b in pairwise(moves))
+    return OSCILLATION if len(losses) == _SWING_TICKS and turns >= _TURNS else HEALTHY
 
 
 def verdict(records: Sequence[TickRecord]) -> str:
@@ -74,20 +84,8 @@ def verdict(records: Sequence[TickRecord]) -> str:
         healths = [record.health for record in records]
         begin = max((i + 1 for i, health in enumerate(healths) if health != last), default=0)
         return f"{last} since {records[begin].images_seen / 1000:.1f} kimg"
-    past = [health for health in _ADVICE if any(record.health == health for record in records)]
+    past = [health for health in ADVICE if any(record.health == health for record in records)]
     return f"{HEALTHY} again after {' and '.join(past)}" if past else HEALTHY
-
-
-def _discriminator_wins(history: Sequence[TickRecord]) -> bool:
-    last = _last(history, _WIN_IMAGES, _WIN_TICKS)
-    return bool(last) and all(min(record.real_accuracy, record.fake_accuracy) > _WIN_ACCURACY for record in last)
-
-
-def _collapses(history: Sequence[TickRecord]) -> bool:
-    least = _FALL * max(record.diversity for record in history)
-    has_fallen = len(history) > 1 and all(record.diversity < least for record in history[-2:])
-    last = _last(history, _LOW_IMAGES, 2)
-    return has_fallen or (bool(last) and all(are_alike(record.diversity) for record in last))
 
 
 def _last(history: Sequence[TickRecord], images: int, ticks: int) -> Sequence[TickRecord]:
@@ -95,16 +93,6 @@ def _last(history: Sequence[TickRecord], images: int, ticks: int) -> Sequence[Ti
     begin = history[-1].images_seen - images
     wanted = max(ticks, sum(record.images_seen > begin for record in history))
     return history[-wanted:] if begin >= 0 and wanted <= len(history) else []
-
-
-def _oscillates(losses: Sequence[float]) -> bool:
-    if len(losses) < _SWING_TICKS:
-        return False
-    last = losses[-_SWING_TICKS:]
-    least = _SWING * abs(sum(last) / len(last))
-    # Changes of direction between two moves that are both large enough.
-    moves = [after - before for before, after in pairwise(last)]
-    return sum(a * b < 0 and min(abs(a), abs(b)) > least for a, b in pairwise(moves)) >= _TURNS
 
 
 def _nearest_distance(images: Tensor) -> float:

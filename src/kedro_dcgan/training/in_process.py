@@ -1,8 +1,9 @@
-"""A training in this process: from a plan and a checkpoint to an iterator of ticks."""
+"""A training in this process: from a plan and a checkpoint to an iterator of ticks, and its validation."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,11 @@ from torch import Tensor, distributed
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
+from kedro_dcgan.evaluation.frechet import Gaussian, frechet_distance
+from kedro_dcgan.evaluation.protocol import short_count
+from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.model.sampling import generate, sample_latents
 from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart, restore
 from kedro_dcgan.training.costs import name_lack_of_memory
 from kedro_dcgan.training.data import batch_indices, batches_on
@@ -22,11 +28,13 @@ from kedro_dcgan.training.health import DIVERSITY_SAMPLES
 from kedro_dcgan.training.loop import Tick, Training, TrainingCallbacks
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import create_state
-from kedro_dcgan.training.threads import torch_threads
-from kedro_dcgan.training.validation import Validation
+from kedro_dcgan.training.threads import fast_threads, most_threads, torch_threads
 
 # Wraps the iterator of batch indices; the second argument is the number of images trained before.
 Follow = Callable[[Iterator[np.ndarray], int], Iterator[np.ndarray]]
+
+# More validation images cost time and hardly change which generator is best.
+_MOST_VALIDATION_IMAGES, _VALIDATION_BATCH, _VALIDATION_SIZE = 2000, 50, 64
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,10 @@ def train_in_process(
         # Read the checkpoint. Choose precision, threads and execution for this machine, or keep the stored choice.
         stored_state = _stored_state(stored, training, start)
         calibration, kept = calibration_of(stored_state, plan, training)
-        validation = Validation.of(images, training, plan, calibration.validation_threads) if is_first else None
-        if validation and not kept.validation_threads:
-            kept = replace(kept, validation_threads=validation.threads)
+        validation = None
+        if is_first and distance_name(images, training):
+            validation = _Validation(images, training, plan, calibration.validation_threads)
+            kept = replace(kept, validation_threads=kept.validation_threads or validation.threads)
         compute = replace(plan.compute, precision=calibration.precision)
 
         # Build the networks, and restore their state.
@@ -86,9 +95,8 @@ def _remaining_batches(
     # Batches of this rank's rows, on the device.
     numbers = range(images_seen // training.batch_size, plan.total_batches)
     indices = follow(batch_indices(images.count("train"), training.batch_size, numbers, training.seed), images_seen)
-    ranks = plan.compute.ranks
-    own = (ranks.rows_of_batch(batch, training.gradient_accumulation) for batch in indices)
-    return batches_on(plan.compute.device, images, "train")(own)
+    own = (plan.compute.ranks.rows_of_batch(batch, training.gradient_accumulation) for batch in indices)
+    return batches_on(plan.compute.device, images, "train", own)
 
 
 def _stored_state(
@@ -102,3 +110,37 @@ def _stored_state(
     if ranks.count > 1 and ranks.is_first:
         distributed.barrier()
     return state
+
+
+def distance_name(images: PreparedImages, training: TrainingParameters) -> str | None:
+    """Return the name of the validation distance; nothing if it is off, or with fewer than two images."""
+    if training.images_per_validation is None or images.count("validation") < 2:
+        return None
+    return f"fd_efflite0_{_VALIDATION_SIZE}_{short_count(training.validation_samples)}_validation"
+
+
+class _Validation:
+    """Measures generators with the same latents against the same real images, on `threads` CPU threads.
+
+    The distance selects the best generator. Without `threads`, the fastest number is chosen by timing.
+    """
+
+    def __init__(self, images: PreparedImages, training: TrainingParameters, plan: Plan, threads: int | None) -> None:
+        device, count = plan.compute.device, min(images.count("validation"), _MOST_VALIDATION_IMAGES)
+        self._extract = EfficientNetLite0Features(_VALIDATION_SIZE, device)
+        self._latents = sample_latents(training.validation_samples, plan.generator, training.seed)
+        batches = torch.from_numpy(images.take("validation", np.arange(count))).split(_VALIDATION_BATCH)
+        if device.type != "cpu":
+            threads = threads or most_threads()
+        with torch_threads(threads) if threads else fast_threads(partial(self._extract, batches[0])) as chosen:
+            self.threads, self._reference = chosen, self._gaussian(batches)
+
+    def measure(self, generator: Generator) -> float:
+        """Return the Fréchet distance of the generator's images to the validation split."""
+        with torch_threads(self.threads):
+            return frechet_distance(
+                self._gaussian(generate(generator, self._latents, _VALIDATION_BATCH)), self._reference
+            )
+
+    def _gaussian(self, batches: Iterable[Tensor]) -> Gaussian:
+        return Gaussian.of_features(torch.cat([self._extract(batch) for batch in batches]))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
@@ -21,12 +22,16 @@ from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import recalibrate
 from kedro_dcgan.training.health import DIVERSITY_SAMPLES, are_alike, diagnose, diversity
 from kedro_dcgan.training.losses import LOSSES
-from kedro_dcgan.training.records import KeptGenerator, TickRecord
-from kedro_dcgan.training.state import TrainingState
+from kedro_dcgan.training.state import KeptGenerator, TickRecord, TrainingState
 from kedro_dcgan.training.step import Runner, Step
 
-# Reading the losses makes the host wait for a GPU. On a CPU it costs nothing.
-_STEPS_BETWEEN_READS = 64
+# Reading the losses makes the host wait for a GPU. On a CPU it costs nothing: they are read after each step.
+_GPU_STEPS_BETWEEN_READS = 64
+
+_REMEDY = (
+    "Lower `training.generator.learning_rate` and `training.discriminator.learning_rate`. "
+    "The last checkpoint is intact."
+)
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,8 @@ class Training:
     ) -> None:
         self._state, self._training, self._compute, self._callbacks = state, training, compute, callbacks
         self._step = Step(state, training, compute, run)
-        config = state.generator.config
-        count = training.ema.recalibration if training.ema.half_life else 0
+        self._steps_between_reads = 1 if compute.device.type == "cpu" else _GPU_STEPS_BETWEEN_READS
+        config, count = state.generator.config, training.ema.recalibration if training.ema.half_life else 0
         self._fixed_latents = sample_latents(max(training.grid_images, DIVERSITY_SAMPLES), config, training.seed)
         self._recalibration_latents = sample_latents(count, config, training.seed + 1) if count else None
         self._flops = flops_per_image(config, state.discriminator.config, training)
@@ -89,47 +94,52 @@ class Training:
     def ticks(self, batches: Iterable[Tensor], total_images: int) -> Iterator[Tick]:
         """Train on `batches` of uint8 images `(N, C, H, W)` on the device, which must end at `total_images`.
 
-        A new training yields a first tick before its first step. Then there is a tick at each multiple of
-        `images_per_tick` and at the end. A training that was already finished yields one tick.
+        A new training yields a tick before its first step, one that was already finished yields only one. There is
+        a tick whenever the clock reaches or passes a multiple of `images_per_tick`, and at the end.
 
         Raises:
             TrainingError: after a step whose loss is not finite.
         """
-        state, is_first_rank = self._state, self._compute.ranks.is_first
+        state, training, ranks = self._state, self._training, self._compute.ranks
         is_new, is_finished = state.images_seen == 0, state.images_seen >= total_images
-        if is_first_rank and (is_new or is_finished):
-            yield self._make_tick(self._samples() if is_new else None, with_checkpoint=False)
-        speed = _Speed(state)
+        if ranks.is_first and (is_new or is_finished):
+            yield self._make_tick(self._sample() if is_new else None, with_checkpoint=False)
+        begin, started = state.images_seen, time.perf_counter()
         for batch in batches:
             # Take one step: update D and, every `discriminator.steps` steps, G and its EMA.
             state.means.add(self._step(to_model_range(batch)))
-
-            # Read the losses (every 64 steps on a GPU), and fail if one is not finite.
             is_last = state.images_seen >= total_images
-            is_tick = is_last or self._passes_multiple(self._training.images_per_tick)
-            reads = is_tick or self._is_time_to_read()
-            is_stopped = self._is_stopped(reads)
+            is_tick = is_last or state.images_seen % training.images_per_tick < training.batch_size
+
+            # Read the losses (every 64 steps on a GPU), and fail if one is not finite. If any rank stops, all do.
+            reads = is_tick or len(state.means.unread) >= self._steps_between_reads
+            should_stop = self._callbacks.should_stop()
+            is_stopped = (reads or ranks.count == 1) and ranks.any(should_stop, self._compute.device)
             if reads or is_stopped:
                 self._require_finite_losses()
 
-            # At a tick: sample, validate, record, and checkpoint if one is due.
+            # At a tick: sample, validate, record, and checkpoint if one is due. At a stop: checkpoint.
             if is_tick:
-                if is_first_rank:
-                    yield self._measure(speed.images_per_second(), is_last, is_stopped)
+                if ranks.is_first:
+                    speed = (state.images_seen - begin) / (time.perf_counter() - started)
+                    yield self._measure(speed, is_last, is_stopped)
                 else:
                     state.means.take()
-                speed = _Speed(state)
-            elif is_stopped and is_first_rank:
+                begin, started = state.images_seen, time.perf_counter()
+            elif is_stopped and ranks.is_first:
                 self._prepare_snapshot()
                 yield self._make_tick(None, with_checkpoint=True)
             if is_stopped:
                 return
 
     def _measure(self, images_per_second: float, is_last: bool, is_stopped: bool) -> Tick:
+        # Sample the generator, and compare the diversity of its samples with that of real images.
         state, training = self._state, self._training
         self._prepare_snapshot()
-        samples = self._samples()
+        samples = self._sample()
         spread = diversity(samples, self._callbacks.real_images)
+
+        # Validate, and record the tick with the health of the training.
         distance, is_best = self._validate(is_last, are_alike(spread))
         is_due = is_last or is_stopped or is_best or self._is_due(training.images_per_checkpoint)
         record = TickRecord(
@@ -145,17 +155,6 @@ class Training:
         state.records.append(replace(record, health=health))
         return self._make_tick(samples, with_checkpoint=is_due)
 
-    def _make_tick(self, samples: Tensor | None, with_checkpoint: bool) -> Tick:
-        state = self._state
-        return Tick(
-            images_seen=state.images_seen,
-            records=tuple(state.records),
-            samples=None if samples is None else samples[: self._training.grid_images],
-            kept=state.best or KeptGenerator(snapshot_weights(state.shown_generator), state.images_seen),
-            checkpoint=state.state_dict() if with_checkpoint else None,
-            validation_seconds=self._validation_seconds,
-        )
-
     def _validate(self, is_last: bool, is_collapsed: bool) -> tuple[float | None, bool]:
         # Returns the distance, if validation is due, and whether this generator is the best so far.
         state, every = self._state, self._training.images_per_validation
@@ -170,32 +169,39 @@ class Training:
             state.best = KeptGenerator(weights, state.images_seen, distance, is_collapsed)
         return distance, is_best
 
-    def _prepare_snapshot(self) -> None:
-        # Check that the weights are finite, and recalibrate the batch norm of the EMA.
-        self._require_finite_weights()
-        latents, parts = self._recalibration_latents, self._training.gradient_accumulation
-        if self._state.ema_generator and latents is not None:
-            recalibrate(self._state.ema_generator, latents, self._training.batch_size // parts)
-
-    def _samples(self) -> Tensor:
-        return generate_all(self._state.shown_generator, self._fixed_latents)
-
-    def _passes_multiple(self, every: int) -> bool:
-        # Whether the last batch reached or passed a multiple, which does not depend on where the training resumed.
-        return self._state.images_seen // every > (self._state.images_seen - self._training.batch_size) // every
-
     def _is_due(self, every: int) -> bool:
         # Whether a multiple was reached since the last tick. (The record of this tick is appended later.)
         last = self._state.records[-1].images_seen if self._state.records else 0
         return self._state.images_seen // every > last // every
 
-    def _is_time_to_read(self) -> bool:
-        return self._compute.device.type == "cpu" or self._state.means.unread >= _STEPS_BETWEEN_READS
+    def _make_tick(self, samples: Tensor | None, with_checkpoint: bool) -> Tick:
+        state = self._state
+        return Tick(
+            images_seen=state.images_seen,
+            records=tuple(state.records),
+            samples=None if samples is None else samples[: self._training.grid_images],
+            kept=state.best or KeptGenerator(snapshot_weights(state.shown_generator), state.images_seen),
+            checkpoint=state.state_dict() if with_checkpoint else None,
+            validation_seconds=self._validation_seconds,
+        )
 
-    def _is_stopped(self, reads: bool) -> bool:
-        # If any rank wants to stop, all do. They wait for each other to find out.
-        ranks, should_stop = self._compute.ranks, self._callbacks.should_stop()
-        return (reads or ranks.count == 1) and ranks.any(should_stop, self._compute.device)
+    def _sample(self) -> Tensor:
+        return generate_all(self._state.shown_generator, self._fixed_latents)
+
+    def _prepare_snapshot(self) -> None:
+        # Check that the weights are finite, which waits for the device.
+        for network in ("discriminator", "generator"):
+            weights = getattr(self._state, network).parameters()
+            if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
+                kimg = self._state.images_seen / 1000
+                raise TrainingError(
+                    f"the {network}'s weights must stay finite (they do not at {kimg:.1f} kimg). {_REMEDY}"
+                )
+
+        # Recalibrate the batch norm of the EMA.
+        latents, parts = self._recalibration_latents, self._training.gradient_accumulation
+        if self._state.ema_generator and latents is not None:
+            recalibrate(self._state.ema_generator, latents, self._training.batch_size // parts)
 
     def _require_finite_losses(self) -> None:
         not_finite = self._state.means.read()
@@ -206,23 +212,3 @@ class Training:
                 f"the {network}'s loss must stay finite (got {value} in step {number:,}, at "
                 f"{number * self._training.batch_size / 1000:.1f} kimg). {_REMEDY}"
             )
-
-    def _require_finite_weights(self) -> None:
-        network = self._state.find_not_finite()
-        if network:
-            kimg = self._state.images_seen / 1000
-            raise TrainingError(f"the {network}'s weights must stay finite (they do not at {kimg:.1f} kimg). {_REMEDY}")
-
-
-_REMEDY = (
-    "Lower `training.generator.learning_rate` and `training.discriminator.learning_rate`. "
-    "The last checkpoint is intact."
-)
-
-
-class _Speed:
-    def __init__(self, state: TrainingState) -> None:
-        self._state, self._since, self._started = state, state.images_seen, time.perf_counter()
-
-    def images_per_second(self) -> float:
-        return (self._state.images_seen - self._since) / (time.perf_counter() - self._started)

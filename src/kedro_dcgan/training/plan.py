@@ -18,7 +18,7 @@ from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
 from kedro_dcgan.model.recipes import build_discriminator, build_generator, network_configs
-from kedro_dcgan.training.devices import Compute, choose_compute, require_cores, require_devices
+from kedro_dcgan.training.devices import Compute, choose_compute
 from kedro_dcgan.training.regularisation import require_no_batch_norm
 
 # Raise this by 1 whenever the code changes the weights of a training, or which generator it keeps: a training cannot
@@ -61,9 +61,8 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     compute = compute_of(training)
     batches = training.total_batches(images.count("train"))
     outside = _OUTSIDE | {"devices"} if training.sync_batch_norm else _OUTSIDE
-    parameters = {key: value for key, value in flatten(training).items() if key not in outside}
     fingerprint = {
-        **{f"training.{key}": value for key, value in parameters.items()},
+        **{f"training.{key}": value for key, value in flatten(training).items() if key not in outside},
         "images": images.digest,
         "generator": _digest(asdict(generator)),
         "discriminator": _digest(asdict(discriminator)),
@@ -95,11 +94,29 @@ def compute_of(training: TrainingParameters) -> Compute:
         ParameterError: if devices are missing or cannot share a batch, or if there are fewer cores than threads.
     """
     compute = choose_compute(training.device, training.precision)
-    require_cores(training, usable_cores())
+    require_hardware(training, compute.device, usable_cores())
     if isinstance(training.devices, int):
-        require_devices(training.devices, compute.device, usable_cores())
         require_shares(training, training.devices)
     return compute
+
+
+def require_hardware(training: TrainingParameters, device: torch.device, cores: int) -> None:
+    """Check that there is a core for each thread of all ranks, and a device for each rank (on a CPU, a core).
+
+    Raises:
+        ParameterError: if there are fewer.
+    """
+    # The user starts `external` ranks, also on other machines.
+    devices = training.devices if isinstance(training.devices, int) else 1
+    if isinstance(training.threads, int) and training.threads * devices > cores:
+        raise ParameterError(
+            f"`training.threads` times `training.devices` must be at most {cores}, the usable cores (got "
+            f"{training.threads} x {devices}). Use auto."
+        )
+    there = {"cuda": torch.cuda.device_count(), "cpu": cores}.get(device.type, 1)
+    if devices > there:
+        what = "usable cores" if device.type == "cpu" else f"{device.type.upper()} devices of this machine"
+        raise ParameterError(f"`training.devices` must be at most {there}, the {what} (got {devices}). Lower it.")
 
 
 def require_shares(training: TrainingParameters, ranks: int) -> None:
@@ -120,12 +137,12 @@ def require_shares(training: TrainingParameters, ranks: int) -> None:
 
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Return the differences of two fingerprints, as `key was old, is new`."""
+
+    def plain(value: Any) -> str:
+        return value if isinstance(value, str) else json.dumps(value)
+
     changed = (key for key in {**stored, **asked} if stored.get(key) != asked.get(key))
-    return [f"{key} was {_plain(stored.get(key))}, is {_plain(asked.get(key))}" for key in changed]
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return [f"{key} was {plain(stored.get(key))}, is {plain(asked.get(key))}" for key in changed]
 
 
 def _digest(value: Any) -> str:

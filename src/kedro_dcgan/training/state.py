@@ -1,7 +1,11 @@
-"""The state of a training: everything that it changes, and how that is stored and restored."""
+"""The state of a training: everything that it changes, and how that is stored and restored.
+
+Besides networks and optimisers, these are the metrics of the current tick, the history, and the best generator.
+"""
 
 import copy
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 import torch
@@ -12,9 +16,95 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, initialise
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
 from kedro_dcgan.training.devices import Compute
-from kedro_dcgan.training.records import KeptGenerator, StepMeans, TickRecord
 
 Execution = Literal["eager", "graphed", "compiled", "compiled and graphed"]
+
+
+@dataclass(frozen=True)
+class TickRecord:
+    """One line of the history: means over the steps of a tick, and properties of the samples at its end.
+
+    Accuracies and mean probabilities are the discriminator's, on real and on fake images. `diversity` is 1 if the
+    samples differ from each other as much as real images do. `validation` is the distance to the validation split, if
+    measured. `gigaflops_per_second` counts the networks' arithmetic (`costs.flops_per_image`) in 10^9 operations.
+    """
+
+    images_seen: int
+    discriminator_loss: float
+    generator_loss: float
+    real_accuracy: float
+    fake_accuracy: float
+    real_probability: float
+    fake_probability: float
+    diversity: float
+    validation: float | None
+    images_per_second: float
+    gigaflops_per_second: float
+    health: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+# The metrics that a step returns, in this order.
+STEP_VALUES = tuple(field.name for field in fields(TickRecord))[1:7]
+
+
+@dataclass
+class StepMeans:
+    """Running means of the metrics of a tick's steps, each `(6,)` float32 on the device.
+
+    `total` is the sum over `steps` steps; the metrics of later steps are `unread`.
+    """
+
+    total: Tensor | None = None
+    steps: int = 0
+    unread: list[Tensor] = field(default_factory=list)
+
+    def add(self, values: Tensor) -> None:
+        """Add the metrics of a step."""
+        self.unread.append(values)
+
+    def read(self) -> tuple[int, str, float] | None:
+        """Read the new steps. Return the first loss that is not finite: how many steps ago, the network, the value.
+
+        Waits for the device.
+        """
+        steps = torch.stack(self.unread).tolist() if self.unread else []
+        for values in self.unread:
+            self.total = values if self.total is None else self.total.to(values.device) + values
+        self.steps, self.unread = self.steps + len(steps), []
+        for number, (d_loss, g_loss, _, _, real_probability, _) in enumerate(steps, start=1):
+            if not (math.isfinite(d_loss) and math.isfinite(g_loss)):
+                # If D still judges real images, the fakes were not finite: G is at fault.
+                network = "generator" if math.isfinite(real_probability) else "discriminator"
+                return len(steps) - number, network, d_loss if math.isfinite(g_loss) else g_loss
+        return None
+
+    def take(self) -> dict[str, float]:
+        """Return the means over the steps that were read, by name, and start the next tick."""
+        means = [] if self.total is None else (self.total / self.steps).tolist()
+        self.total, self.steps = None, 0
+        return dict(zip(STEP_VALUES, means, strict=True))
+
+
+@dataclass(frozen=True)
+class KeptGenerator:
+    """The best generator so far: the one with the smallest validation distance, or the last one without validation.
+
+    A generator that has not collapsed beats any that has: by features of photos, a black picture may be closer to white
+    digits than poor digits are.
+    """
+
+    weights: dict[str, Tensor]
+    images_seen: int
+    validation: float | None = None
+    is_collapsed: bool = False
+
+    def is_worse_than(self, validation: float, is_collapsed: bool) -> bool:
+        """Return whether another generator, with this validation distance, is better."""
+        return (is_collapsed, validation) < (self.is_collapsed, self.validation)
 
 
 @dataclass
@@ -43,12 +133,13 @@ class TrainingState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as CPU tensors and plain values."""
+        total = self.means.total
         return {
             **{name: _on_cpu(part.state_dict()) for name, part in self._parts().items()},
             "images_seen": self.images_seen,
-            "means": self.means.state_dict(),
+            "means": {"total": None if total is None else total.cpu(), "steps": self.means.steps},
             "records": [record.as_dict() for record in self.records],
-            "best": self.best and self.best.state_dict(),
+            "best": dict(vars(self.best)) if self.best else None,
             "calibration": self.calibration,
         }
 
@@ -62,8 +153,14 @@ class TrainingState:
             for name, part in self._parts().items():
                 # A new average starts as a copy of the generator.
                 stored = state.get(name, state["generator"])
-                is_optimiser = isinstance(part, torch.optim.Optimizer)
-                part.load_state_dict(_with_own_options(stored, part) if is_optimiser else stored)
+                if isinstance(part, torch.optim.Optimizer):
+                    # The parameters may have changed, and so may the device.
+                    groups = [
+                        {**group, **{option: own[option] for option in ("lr", "betas", "fused", "capturable")}}
+                        for group, own in zip(stored["param_groups"], part.param_groups, strict=True)
+                    ]
+                    stored = {**stored, "param_groups": groups}
+                part.load_state_dict(stored)
         except (RuntimeError, ValueError) as error:
             fault = str(error).splitlines()[-1].strip()
             raise TrainingError(
@@ -71,33 +168,17 @@ class TrainingState:
                 "Train from scratch: --params training.resume=never."
             ) from None
         self.images_seen = state["images_seen"]
-        self.means = StepMeans.from_state(state["means"])
+        self.means = StepMeans(**state["means"])
         self.records = [TickRecord(**record) for record in state["records"]]
         self.best = KeptGenerator(**state["best"]) if state["best"] else None
 
-    def find_not_finite(self) -> str | None:
-        """Return the name of a network that has NaN or infinite weights, if any. Waits for the device."""
-        for name in ("discriminator", "generator"):
-            weights = getattr(self, name).parameters()
-            if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
-                return name
-        return None
-
     def _parts(self) -> dict[str, Any]:
-        parts = {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "generator_optimiser": self.generator_optimiser,
-            "discriminator_optimiser": self.discriminator_optimiser,
-        }
-        return {**parts, "ema_generator": self.ema_generator} if self.ema_generator else parts
+        names = ("generator", "discriminator", "generator_optimiser", "discriminator_optimiser", "ema_generator")
+        return {name: part for name in names if (part := getattr(self, name)) is not None}
 
 
 def create_state(
-    generator: GeneratorConfig,
-    discriminator: DiscriminatorConfig,
-    training: TrainingParameters,
-    compute: Compute,
+    generator: GeneratorConfig, discriminator: DiscriminatorConfig, training: TrainingParameters, compute: Compute
 ) -> TrainingState:
     """Build and initialise both networks and their optimisers; every random draw follows from `training.seed`."""
     source = torch.Generator().manual_seed(training.seed)
@@ -106,25 +187,14 @@ def create_state(
         initialise(network, source)
         network.to(compute.device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(g).requires_grad_(False) if training.ema.half_life else None
-    of_generator, of_discriminator = _adam(g, training.generator), _adam(d, training.discriminator)
-    return TrainingState(g, d, of_generator, of_discriminator, average)
+    return TrainingState(g, d, _adam(g, training.generator), _adam(d, training.discriminator), average)
 
 
 def _adam(network: torch.nn.Module, parameters: NetworkParameters) -> torch.optim.Adam:
     weights = list(network.parameters())
-    device = weights[0].device.type
-    # One kernel for all weights. (Those of CUDA and CPUs; on MPS torch's own choice.)
-    fused = device in ("cpu", "cuda") or None
+    # One kernel for all weights. (On CUDA and CPUs; on MPS torch's own choice.)
+    fused = weights[0].device.type in ("cpu", "cuda") or None
     return torch.optim.Adam(weights, lr=parameters.learning_rate, betas=parameters.betas, fused=fused)
-
-
-def _with_own_options(stored: dict[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    # The parameters may have changed, and so may the device.
-    groups = [
-        {**group, **{name: own[name] for name in ("lr", "betas", "fused", "capturable")}}
-        for group, own in zip(stored["param_groups"], optimiser.param_groups, strict=True)
-    ]
-    return {**stored, "param_groups": groups}
 
 
 def _on_cpu(value: Any) -> Any:

@@ -12,10 +12,8 @@ import torch
 
 from kedro_dcgan.limits import usable_cores
 
-# Minimum rounds, and minimum gain, before fewer threads win.
-_LEAST_ROUNDS, _LEAST_GAIN = 4, 1.03
-# One round is enough where more threads win by this much.
-_CLEAR_GAIN = 1.2
+# Minimum rounds, and minimum gain, before fewer threads win. One round is enough where more threads win clearly.
+_LEAST_ROUNDS, _LEAST_GAIN, _CLEAR_GAIN = 4, 1.03, 1.2
 # Other threads of this process (imports, uploads) disturb timings too. Keep measuring while they use more than this
 # share of a core, for at most this many seconds.
 _OWN_LOAD, _PATIENCE = 0.2, 10.0
@@ -63,8 +61,7 @@ def fewest_fast_threads(speed: Callable[[], float], most: int) -> tuple[int, dic
 
     `speed` is called with torch's threads set. The first call with each number does not count.
     """
-    speeds: dict[int, float] = {}
-    threads = most
+    threads, speeds = most, dict[int, float]()
     try:
         while threads > 1 and _are_fewer_faster(speed, threads, speeds):
             threads //= 2

@@ -10,11 +10,11 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.progress import operations
 from kedro_dcgan.training.fast.execution import Calibration
-from kedro_dcgan.training.health import HEALTHY, advice_for, verdict
+from kedro_dcgan.training.health import ADVICE, HEALTHY, verdict
 from kedro_dcgan.training.in_process import RunningTraining
 from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import Plan
-from kedro_dcgan.training.records import TickRecord
+from kedro_dcgan.training.state import TickRecord
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Console:
         health = tick.record.health
         logger.info("  %s  %s left  %s", _numbers(tick.record), self._time_left(tick.images_seen), health)
         if health not in (HEALTHY, self._health):
-            logger.warning("  %s: %s. The best generator so far is kept.", health, advice_for(health))
+            logger.warning("  %s: %s. The best generator so far is kept.", health, ADVICE[health])
         self._health = health
         slow = self._speed.advice(tick.record.images_per_second)
         if slow:

@@ -11,7 +11,7 @@ from torch.nn.functional import batch_norm
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.layers import Dropout
-from kedro_dcgan.training.ranks import Ranks
+from kedro_dcgan.training.devices import Ranks
 from kedro_dcgan.training.state import TrainingState
 
 

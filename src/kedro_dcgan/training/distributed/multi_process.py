@@ -19,7 +19,7 @@ from kedro_dcgan.training.distributed.messages import ALIVE_SECONDS, FILE, Excha
 from kedro_dcgan.training.fast.execution import Calibration
 from kedro_dcgan.training.in_process import RunningTraining
 from kedro_dcgan.training.loop import Tick
-from kedro_dcgan.training.records import KeptGenerator, TickRecord
+from kedro_dcgan.training.state import KeptGenerator, TickRecord
 
 # The first rank sends these, and a heartbeat every few seconds.
 _CLASSES = (Calibration, Tick, TickRecord, KeptGenerator)

@@ -20,11 +20,10 @@ from torch import distributed
 from kedro_dcgan.data.shards import read_prepared_images
 from kedro_dcgan.errors import DcganError
 from kedro_dcgan.training.checkpoints import CheckpointFolder, CheckpointHeader, TrainingStart
-from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.devices import Compute, Ranks
 from kedro_dcgan.training.distributed.messages import MOST_SECONDS_UNREAD, Exchange, LaunchSpec
 from kedro_dcgan.training.in_process import train_in_process
 from kedro_dcgan.training.plan import plan_training, require_shares
-from kedro_dcgan.training.ranks import Ranks
 
 # How long ranks wait for the first one, which may be validating, or waiting until its messages are read.
 _PATIENCE = timedelta(seconds=3 * MOST_SECONDS_UNREAD)

@@ -14,11 +14,10 @@ import torch
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.convolution_algorithms import Algorithms
-from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.devices import ALONE, Compute
 from kedro_dcgan.training.fast.autotune import use_algorithms
 from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE, CapturedSteps
 from kedro_dcgan.training.plan import Plan
-from kedro_dcgan.training.ranks import ALONE
 from kedro_dcgan.training.state import Execution, TrainingState, create_state
 from kedro_dcgan.training.step import Runner, Step, cycle_of
 
