@@ -38,7 +38,7 @@ def main() -> None:
         step = step_of(state, training, compute)
         warm_up, epoch = steps_until_captured(training), asked.images // asked.batch_size
         order = batch_indices(asked.images, asked.batch_size, range(warm_up + epoch), 0)
-        batches = iter(batches_on(compute.device, images, "train", order))
+        batches = iter(batches_on(compute.device, images, order))
         seconds = []
         for count in (warm_up, epoch):
             started = time.perf_counter()

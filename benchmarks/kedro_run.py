@@ -52,7 +52,7 @@ def bare(project: Path) -> float:
     count = 1000 * (LONG - SHORT) // training.batch_size
     indices = batch_indices(images.count("train"), training.batch_size, range(count), 0)
     started = time.perf_counter()
-    for batch in batches_on(compute.device, images, "train", indices):
+    for batch in batches_on(compute.device, images, indices):
         step(to_model_range(batch))
     return count * training.batch_size / (time.perf_counter() - started)
 

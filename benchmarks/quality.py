@@ -104,7 +104,7 @@ def peer(images: PreparedImages, training: TrainingParameters, total: int, judge
 def batches_of(images: PreparedImages, size: int, total: int, seed: int, device: torch.device) -> Iterator[Tensor]:
     """Yield the batches that both sides train on."""
     indices = batch_indices(images.count("train"), size, range(total // size), seed)
-    return batches_on(device, images, "train", indices)
+    return batches_on(device, images, indices)
 
 
 def report(rows: list[list[dict]], peers: list[list[dict]]) -> None:

@@ -16,7 +16,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 @pytest.mark.parametrize("device", DEVICES)
 def test_batches_are_the_images_at_the_indices_in_their_order_as_uint8(how, device):
     indices = list(batch_indices(200, 32, range(17), seed=3))
-    batches = list(how(torch.device(device), IMAGES, "train", indices))
+    batches = list(how(torch.device(device), IMAGES, indices))
     assert len(batches) == 17
     for batch, wanted in zip(batches, indices, strict=True):
         assert batch.dtype == torch.uint8
@@ -27,7 +27,7 @@ def test_batches_are_the_images_at_the_indices_in_their_order_as_uint8(how, devi
 def test_streamed_batches_are_gathered_only_a_little_ahead():
     taken = []
     indices = (taken.append(1) or np.array([0]) for _ in range(100))
-    batches = streamed(torch.device("cpu"), IMAGES, "train", indices)
+    batches = streamed(torch.device("cpu"), IMAGES, indices)
     next(batches)
     assert len(taken) <= 3
     batches.close()
@@ -35,4 +35,4 @@ def test_streamed_batches_are_gathered_only_a_little_ahead():
 
 def test_an_error_while_gathering_reaches_the_caller():
     with pytest.raises(IndexError):
-        list(streamed(torch.device("cpu"), IMAGES, "train", [np.array([5]), np.array([999])]))
+        list(streamed(torch.device("cpu"), IMAGES, [np.array([5]), np.array([999])]))

@@ -30,7 +30,7 @@ def train(training, compute):
     state = new_state(training, compute)
     spread_over_ranks(state, training, compute.ranks)
     step, parts = Step(state, training, compute), training.gradient_accumulation
-    values = [step(compute.ranks.rows_of_batch(to_model_range(REAL[8 * n : 8 * n + 8]), parts)) for n in range(STEPS)]
+    values = [step(compute.ranks.rows_of(to_model_range(REAL[8 * n : 8 * n + 8]), parts)) for n in range(STEPS)]
     return state, torch.stack(values)
 
 

@@ -5,9 +5,10 @@ from recipes import tiny_training
 from torch import nn
 
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.model.recipes import build_discriminator, network_configs
+from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.data import Draws
-from kedro_dcgan.training.regularisation import gradient_penalty, r1_penalty, require_no_batch_norm
+from kedro_dcgan.training.plan import require_networks
+from kedro_dcgan.training.regularisation import gradient_penalty, r1_penalty
 
 IMAGES = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -66,6 +67,6 @@ def test_the_gradient_penalty_is_taken_between_real_and_fake_images():
 def test_a_penalty_on_a_discriminator_with_batch_norm_is_refused(changes):
     training = tiny_training(**changes)
     with pytest.raises(ParameterError, match=r"`training\.discriminator\.batch_norm` must be false"):
-        require_no_batch_norm(build_discriminator(network_configs(16, 1, training)[1]), training)
+        require_networks(*network_configs(16, 1, training), training)
     without = tiny_training(**changes, discriminator__batch_norm=False)
-    require_no_batch_norm(build_discriminator(network_configs(16, 1, without)[1]), without)
+    require_networks(*network_configs(16, 1, without), without)

@@ -79,14 +79,23 @@ class CheckpointFolder:
             DiskFullError: if the disk is full; earlier checkpoints stay.
         """
         header = checkpoint.header
-        self._remove_leftovers(header.training_id)
+        for leftover in (self.root / header.training_id).glob(".*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         with atomic_folder(self._place(header)) as folder:
             # Write to a Python file, because torch's own writer does not report a full disk.
             with (folder / STATE).open("wb") as file:
                 torch.save(dict(checkpoint.state), file)
             content = {"format": FORMAT, "sha256": sha256_of(folder / STATE), **asdict(header)}
             (folder / HEADER).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        self._remove_old(header, checkpoint.keep)
+
+        # Keep later checkpoints, too: they belong to a longer run of the same training.
+        headers = [one for one in self._headers(header.training_id) if one.images_seen <= header.images_seen]
+        best = next((one for one in headers[::-1] if one.is_best), None)
+        for old in headers[: -checkpoint.keep]:
+            if old is not best:
+                # Rename it first, so that a half-removed folder is not taken for a checkpoint.
+                place = self._place(old)
+                shutil.rmtree(place.rename(place.with_name(f".{place.name}.removed")), ignore_errors=True)
 
     def newest(self, training_id: str, most_images: int) -> CheckpointHeader | None:
         """Return the newest checkpoint of a training with at most `most_images` images seen."""
@@ -95,11 +104,9 @@ class CheckpointFolder:
 
     def last_saved(self) -> CheckpointHeader | None:
         """Return the newest checkpoint of the training that saved last."""
-        files = [*self.root.glob(f"*/[0-9]*/{HEADER}")]
-        if not files:
-            return None
-        newest = max(files, key=lambda file: file.stat().st_mtime_ns)
-        return self.newest(newest.parents[1].name, 2**63)
+        files = self.root.glob(f"*/[0-9]*/{HEADER}")
+        newest = max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
+        return self.newest(newest.parents[1].name, 2**63) if newest else None
 
     def read_state(self, header: CheckpointHeader) -> Mapping[str, Any] | None:
         """Return the state of a checkpoint. If it is damaged, rename it and return nothing.
@@ -142,20 +149,6 @@ class CheckpointFolder:
         shutil.rmtree(aside, ignore_errors=True)
         place.rename(aside)
         logger.warning("The checkpoint %s is damaged (%s): set aside as %s.", place, why, aside.name)
-
-    def _remove_old(self, saved: CheckpointHeader, keep: int) -> None:
-        # Keep later checkpoints: they belong to a longer run of the same training.
-        headers = [one for one in self._headers(saved.training_id) if one.images_seen <= saved.images_seen]
-        best = next((header for header in headers[::-1] if header.is_best), None)
-        for header in headers[:-keep]:
-            if header is not best:
-                # Rename it first, so that a half-removed folder is not taken for a checkpoint.
-                place = self._place(header)
-                shutil.rmtree(place.rename(place.with_name(f".{place.name}.removed")), ignore_errors=True)
-
-    def _remove_leftovers(self, training_id: str) -> None:
-        for left in (self.root / training_id).glob(".*"):
-            shutil.rmtree(left, ignore_errors=True)
 
     def _place(self, header: CheckpointHeader) -> Path:
         return self.root / header.training_id / f"{header.images_seen:012d}"

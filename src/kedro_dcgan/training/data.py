@@ -22,8 +22,8 @@ from kedro_dcgan.training.devices import Compute, staged, to_device
 
 # Images may take this share of a GPU's free memory. The networks, their gradients and activations need the rest.
 _SHARE_OF_MEMORY = 0.4
-_CHUNK = 8192
-_AHEAD = 2
+# Images that are moved to a GPU at once, and batches that are gathered ahead.
+_CHUNK, _AHEAD = 8192, 2
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -41,38 +41,32 @@ def batch_indices(count: int, batch_size: int, batches: range, seed: int) -> Ite
         yield order[position * batch_size : (position + 1) * batch_size]
 
 
-def batches_on(
-    device: torch.device, images: PreparedImages, split: str, indices: Iterable[np.ndarray]
-) -> Iterator[Tensor]:
-    """Return batches of the images at these indices, uint8 `(N, C, H, W)` on `device`.
+def batches_on(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
+    """Return batches of the train images at these indices, uint8 `(N, C, H, W)` on `device`.
 
-    If all images of the split take less than 40 % of the free memory of a GPU, they are moved there once and a batch is
-    an index. Else a thread gathers the next batches while the device works.
+    If all train images take less than 40 % of the free memory of a GPU, they are moved there once and a batch is an
+    index. Else a thread gathers the next batches while the device works.
     """
-    nbytes = images.count(split) * images.channels * images.image_size**2
+    nbytes = images.count("train") * images.channels * images.image_size**2
     fits = device.type == "cuda" and nbytes < _SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]
-    return (resident if fits else streamed)(device, images, split, indices)
+    return (resident if fits else streamed)(device, images, indices)
 
 
-def resident(
-    device: torch.device, images: PreparedImages, split: str, indices: Iterable[np.ndarray]
-) -> Iterator[Tensor]:
-    """Move all images of a split to the device; batches are gathered there."""
-    count, size = images.count(split), images.image_size
+def resident(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
+    """Move all train images to the device; batches are gathered there."""
+    count, size = images.count("train"), images.image_size
     everything = torch.empty((count, images.channels, size, size), dtype=torch.uint8, device=device)
     for start in range(0, count, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, count))
-        everything[start : start + len(rows)] = torch.from_numpy(images.take(split, rows)).to(device)
+        everything[start : start + len(rows)] = torch.from_numpy(images.take("train", rows)).to(device)
     return (everything.index_select(0, to_device(torch.from_numpy(batch), device)) for batch in indices)
 
 
-def streamed(
-    device: torch.device, images: PreparedImages, split: str, indices: Iterable[np.ndarray]
-) -> Iterator[Tensor]:
+def streamed(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
     """Gather batches from the shards in a thread, two ahead, and move them to the device."""
 
     def gather(batch: np.ndarray) -> Tensor:
-        return staged(torch.from_numpy(images.take(split, batch)), device)
+        return staged(torch.from_numpy(images.take("train", batch)), device)
 
     pending: deque[Future[Tensor]] = deque()
     with ThreadPoolExecutor(1) as thread:

@@ -35,13 +35,8 @@ class Ranks:
         """Whether this rank samples, validates and saves."""
         return self.number == 0
 
-    def rows_of(self, whole: Rows) -> Rows:
-        """Return this rank's rows, one of `count` equal shares."""
-        size = len(whole) // self.count
-        return whole[self.number * size : (self.number + 1) * size]
-
-    def rows_of_batch(self, batch: Rows, parts: int) -> Rows:
-        """Return this rank's rows of each of the `parts` micro-batches of a batch."""
+    def rows_of(self, batch: Rows, parts: int = 1) -> Rows:
+        """Return this rank's rows of each of the `parts` micro-batches of a batch: one of `count` equal shares."""
         shares = batch.reshape(parts, self.count, -1, *batch.shape[1:])[:, self.number]
         return shares.reshape(-1, *batch.shape[1:])
 
@@ -84,14 +79,15 @@ class Compute:
     threads: int = 0
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager[Any]:
-        """Return the context in which the networks run.
-
-        Around several such contexts, between which no weight changes, one that is not enabled makes them share their
-        cast weights: these are cached until the outermost context ends.
-        """
+        """Return the context in which the networks run."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
+
+    def weights_cast_once(self) -> AbstractContextManager[Any]:
+        """Return a context around several uses of `autocast` between which no weight changes."""
+        # Cast weights are cached until the outermost context ends.
+        return self.autocast(enabled=False)
 
 
 def choose_compute(device: str, precision: str, parameter: str = "training.device") -> Compute:

@@ -6,8 +6,8 @@ over latents before a snapshot (Brock et al. 2018, arXiv 1809.11096, "standing s
 """
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.training.devices import to_device
@@ -31,20 +31,8 @@ def update_average(average: Generator, generator: Generator, decay: float) -> No
         of_average.copy_(of_generator)
 
 
-@torch.no_grad()
 def recalibrate(generator: Generator, latents: Tensor, batch_size: int) -> None:
     """Set batch norm's running statistics to their means over the full batches of `latents`, at least one batch."""
-    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
-    if not norms:
-        return
-    momenta, was_training = [norm.momentum for norm in norms], generator.training
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
-    generator.train()
     device = next(generator.parameters()).device
-    for start in range(0, max(1, len(latents) // batch_size) * batch_size, batch_size):
-        generator(to_device(latents[start : start + batch_size], device))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    generator.train(was_training)
+    full = latents[: max(1, len(latents) // batch_size) * batch_size]
+    update_bn((to_device(batch, device) for batch in full.split(batch_size)), generator)

@@ -95,8 +95,8 @@ def _remaining_batches(
     # Batches of this rank's rows, on the device.
     numbers = range(images_seen // training.batch_size, plan.total_batches)
     indices = follow(batch_indices(images.count("train"), training.batch_size, numbers, training.seed), images_seen)
-    own = (plan.compute.ranks.rows_of_batch(batch, training.gradient_accumulation) for batch in indices)
-    return batches_on(plan.compute.device, images, "train", own)
+    own = (plan.compute.ranks.rows_of(batch, training.gradient_accumulation) for batch in indices)
+    return batches_on(plan.compute.device, images, own)
 
 
 def _stored_state(

@@ -163,7 +163,8 @@ class Training:
         started = time.perf_counter()
         distance = self._callbacks.validate(state.shown_generator)
         self._validation_seconds += time.perf_counter() - started
-        is_best = state.best is None or state.best.is_worse_than(distance, is_collapsed)
+        best = state.best
+        is_best = best is None or (is_collapsed, distance) < (best.is_collapsed, best.validation)
         if is_best:
             weights = snapshot_weights(state.shown_generator)
             state.best = KeptGenerator(weights, state.images_seen, distance, is_collapsed)

@@ -19,7 +19,6 @@ from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
 from kedro_dcgan.model.recipes import build_discriminator, build_generator, network_configs
 from kedro_dcgan.training.devices import Compute, choose_compute
-from kedro_dcgan.training.regularisation import require_no_batch_norm
 
 # Raise this by 1 whenever the code changes the weights of a training, or which generator it keeps: a training cannot
 # resume under another version. `tests/training/test_trajectory.py` fails when the weights change.
@@ -84,7 +83,15 @@ def require_networks(
     """
     with torch.device("meta"):
         build_generator(generator)
-        require_no_batch_norm(build_discriminator(discriminator), training)
+        has_batch_norm = build_discriminator(discriminator).has_batch_norm
+    if has_batch_norm and (training.penalties.r1 > 0 or training.loss == "wgan_gp"):
+        which, other = f"penalties.r1` {training.penalties.r1:g}", "penalties.r1=0"
+        if training.loss == "wgan_gp":
+            which, other = "loss` wgan_gp", "loss=non_saturating"
+        raise ParameterError(
+            "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with "
+            f"`training.{which}). Pass --params training.discriminator.batch_norm=false, or training.{other}."
+        )
 
 
 def compute_of(training: TrainingParameters) -> Compute:

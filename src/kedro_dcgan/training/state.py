@@ -102,10 +102,6 @@ class KeptGenerator:
     validation: float | None = None
     is_collapsed: bool = False
 
-    def is_worse_than(self, validation: float, is_collapsed: bool) -> bool:
-        """Return whether another generator, with this validation distance, is better."""
-        return (is_collapsed, validation) < (self.is_collapsed, self.validation)
-
 
 @dataclass
 class TrainingState:

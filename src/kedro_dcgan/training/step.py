@@ -129,22 +129,26 @@ class Step:
         self, variant: StepVariant, reals: Sequence[Tensor], fakes: Sequence[Tensor], draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor]:
         # Returns the loss, and the logits (N,) on real and on fake images.
-        network, names = self._state.discriminator, self._training.augmentation.differentiable
+        network, label = self._state.discriminator, self._training.real_label
+        augmentations = self._training.augmentation.differentiable
         losses, logits = list[Tensor](), {"real": list[Tensor](), "fake": list[Tensor]()}
         for update in _UPDATES[self._training.discriminator.update]:
             self._state.discriminator_optimiser.zero_grad(set_to_none=True)
-            with record_function("discriminator"), self._compute.autocast(enabled=False):
+            with record_function("discriminator"), self._compute.weights_cast_once():
                 for real, fake in zip(reals, fakes, strict=True):
                     # Each update draws its own augmentation.
-                    images = {"real": augment(real, names, draws), "fake": augment(fake.detach(), names, draws)}
+                    images = {
+                        "real": augment(real, augmentations, draws),
+                        "fake": augment(fake.detach(), augmentations, draws),
+                    }
                     # For few images, one pass over real and fake images is faster than two.
                     is_joint = images_in_a_pass(network, len(real)) > len(real)
                     for kinds in [update] if is_joint else [(kind,) for kind in update]:
                         found = self._logits(torch.cat([images[kind] for kind in kinds])).split(len(real))
                         terms = []
                         for kind, of_kind in zip(kinds, found, strict=True):
-                            loss = self._discriminator_loss(variant, kind, of_kind, images, draws)
-                            terms.append(loss / len(reals))
+                            loss = self._loss.fake(of_kind) if kind == "fake" else self._loss.real(of_kind, label)
+                            terms.append((loss + self._penalty(variant, kind, images, draws)) / len(reals))
                             logits[kind].append(of_kind.detach())
                         torch.stack(terms).sum().backward()
                         losses += [term.detach() for term in terms]
@@ -152,11 +156,11 @@ class Step:
         return torch.stack(losses).sum(), torch.cat(logits["real"]), torch.cat(logits["fake"])
 
     def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:
-        losses, names = [], self._training.augmentation.differentiable
+        losses, augmentations = [], self._training.augmentation.differentiable
         self._state.generator_optimiser.zero_grad(set_to_none=True)
-        with _frozen(self._state.discriminator), record_function("generator"), self._compute.autocast(enabled=False):
+        with _frozen(self._state.discriminator), record_function("generator"), self._compute.weights_cast_once():
             for fake in fakes:
-                loss = self._loss.generator(self._logits(augment(fake, names, draws)))
+                loss = self._loss.generator(self._logits(augment(fake, augmentations, draws)))
                 (loss / self._training.gradient_accumulation).backward()
                 losses.append(loss.detach() / self._training.gradient_accumulation)
         self._optimise(self._state.generator, self._state.generator_optimiser)
@@ -178,22 +182,15 @@ class Step:
         with self._compute.autocast():
             return self._state.discriminator(images).float()
 
-    def _discriminator_loss(
-        self, variant: StepVariant, kind: str, logits: Tensor, images: dict[str, Tensor], draws: Draws
-    ) -> Tensor:
-        # D's loss on images of a kind, with its penalties.
+    def _penalty(self, variant: StepVariant, kind: str, images: dict[str, Tensor], draws: Draws) -> Tensor | float:
         penalties, network = self._training.penalties, self._state.discriminator
-        if kind == "real":
-            loss = self._loss.real(logits, self._training.real_label)
-            if variant.applies_r1:
-                # Lazy regularisation: scaled by `r1_every` (Karras et al. 2020, arXiv 1912.04958).
-                loss = loss + penalties.r1_every * r1_penalty(network, images["real"], penalties.r1)
-            return loss
-        loss = self._loss.fake(logits)
-        if self._training.loss == "wgan_gp":
-            # Once per update of D on fakes, at points between real and fake images.
-            loss = loss + gradient_penalty(network, images["real"], images["fake"], penalties.gradient, draws)
-        return loss
+        # Once per update of D on fakes, for which it needs real and fake images.
+        if kind == "fake" and self._training.loss == "wgan_gp":
+            return gradient_penalty(network, images["real"], images["fake"], penalties.gradient, draws)
+        if kind == "real" and variant.applies_r1:
+            # Lazy regularisation: scaled by `r1_every` (Karras et al. 2020, arXiv 1912.04958).
+            return penalties.r1_every * r1_penalty(network, images["real"], penalties.r1)
+        return 0.0
 
     def _metrics_of_all_ranks(self, losses: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         of_all = self._compute.ranks.gather(torch.cat([losses, real_logits, fake_logits]))
