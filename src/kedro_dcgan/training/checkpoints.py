@@ -1,8 +1,7 @@
 """Checkpoints: as values, on disk, and the choice of the one that a training resumes from.
 
 On disk, a checkpoint is a folder `<training>/<images seen>/` with `state.pt` (tensors) and `checkpoint.json` (header
-and SHA-256). A folder appears whole or not at all. States are checked against their hash, which torch does not do, and
-read with `weights_only`, which rejects pickled code.
+and SHA-256). A folder appears whole or not at all.
 """
 
 import json
@@ -24,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 STATE, HEADER = "state.pt", "checkpoint.json"
 FORMAT = 2
-_DAMAGED = "damaged-"
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,11 @@ class TrainingStart:
     run_key: str | None = None
 
 
+@dataclass(frozen=True)
 class CheckpointFolder:
     """All checkpoints below one folder."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: Path
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint. Of the earlier ones of the same training, keep the best and the newest.
@@ -118,36 +116,35 @@ class CheckpointFolder:
         try:
             expected = json.loads((place / HEADER).read_text(encoding="utf-8"))["sha256"]
             if sha256_of(place / STATE) != expected:
-                self._set_aside(place, "its SHA-256 is another")
-                return None
+                raise ValueError("its SHA-256 is another")
+            # torch itself checks no hash, and without `weights_only` it runs pickled code.
             return torch.load(place / STATE, weights_only=True, map_location="cpu")
         except (FileNotFoundError, KeyError, TypeError, ValueError, UnpicklingError) as error:
-            self._set_aside(place, str(error).partition("\n")[0])
+            self._set_aside(place, error)
             return None
 
     def _headers(self, training_id: str) -> list[CheckpointHeader]:
-        places = self.root.glob(f"{training_id}/[0-9]*")
-        return [header for place in sorted(places) if (header := self._read_header(place))]
+        # By images seen. Damaged checkpoints are set aside; those of another format are skipped.
+        headers = []
+        for place in sorted(self.root.glob(f"{training_id}/[0-9]*")):
+            try:
+                content = json.loads((place / HEADER).read_text(encoding="utf-8"))
+                if content.pop("format") == FORMAT:
+                    del content["sha256"]
+                    content.pop("facts", None)  # of versions before `run_key`
+                    header = CheckpointHeader(**content)
+                    if self._place(header) != place:
+                        raise ValueError("its header belongs to another folder")
+                    headers.append(header)
+            except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+                self._set_aside(place, error)
+        return headers
 
-    def _read_header(self, place: Path) -> CheckpointHeader | None:
-        try:
-            content = json.loads((place / HEADER).read_text(encoding="utf-8"))
-            if content.pop("format") != FORMAT:
-                return None
-            del content["sha256"]
-            content.pop("facts", None)  # of versions before `run_key`
-            header = CheckpointHeader(**content)
-            if self._place(header) != place:
-                raise ValueError("its header belongs to another folder")
-            return header
-        except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
-            self._set_aside(place, str(error))
-            return None
-
-    def _set_aside(self, place: Path, why: str) -> None:
-        aside = place.with_name(f"{_DAMAGED}{place.name}")
+    def _set_aside(self, place: Path, error: Exception) -> None:
+        aside = place.with_name(f"damaged-{place.name}")
         shutil.rmtree(aside, ignore_errors=True)
         place.rename(aside)
+        why = str(error).partition("\n")[0]
         logger.warning("The checkpoint %s is damaged (%s): set aside as %s.", place, why, aside.name)
 
     def _place(self, header: CheckpointHeader) -> Path:

@@ -85,8 +85,7 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16, enabled)
 
     def weights_cast_once(self) -> AbstractContextManager[Any]:
-        """Return a context around several uses of `autocast` between which no weight changes."""
-        # Cast weights are cached until the outermost context ends.
+        """Return a context in which several uses of `autocast` share their cast weights; no weight may change."""
         return self.autocast(enabled=False)
 
 
@@ -108,10 +107,9 @@ def choose_compute(device: str, precision: str, parameter: str = "training.devic
 
 
 def keep_freed_memory() -> None:
-    """Make the C library of this process keep freed memory for later allocations.
+    """Make the C library keep freed memory, if it is glibc (mallopt(3)).
 
-    Otherwise each step returns its activations to the system and gets them again, page by page (mallopt(3)). Only glibc
-    has this setting.
+    Otherwise each step returns its activations to the system and gets them again, page by page.
     """
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_max = -1, -4  # from malloc.h
@@ -141,8 +139,7 @@ def staged(tensor: Tensor, device: torch.device) -> Tensor:
 def deterministic_algorithms(wanted: bool) -> Iterator[None]:
     """Use only deterministic algorithms, some of which are slower; otherwise the fastest ones.
 
-    On a CPU, all algorithms are deterministic for a given number of threads.
-    https://docs.pytorch.org/docs/stable/notes/randomness.html
+    On a CPU, all are deterministic for a given number of threads (docs.pytorch.org/docs/stable/notes/randomness.html).
     """
     if wanted:
         # cuBLAS reads this when it is first used.

@@ -133,15 +133,30 @@ class Training:
                 return
 
     def _measure(self, images_per_second: float, is_last: bool, is_stopped: bool) -> Tick:
-        # Sample the generator, and compare the diversity of its samples with that of real images.
-        state, training = self._state, self._training
+        state, training, callbacks = self._state, self._training, self._callbacks
+        last_tick = state.records[-1].images_seen if state.records else 0
+
+        def is_due(every: int) -> bool:
+            return is_last or state.images_seen // every > last_tick // every
+
+        # Sample the generator. Its images have collapsed if they differ much less than real ones.
         self._prepare_snapshot()
         samples = self._sample()
-        spread = diversity(samples, self._callbacks.real_images)
+        spread = diversity(samples, callbacks.real_images)
 
-        # Validate, and record the tick with the health of the training.
-        distance, is_best = self._validate(is_last, are_alike(spread))
-        is_due = is_last or is_stopped or is_best or self._is_due(training.images_per_checkpoint)
+        # Validate the generator if that is due, and keep it if it is the best so far.
+        distance, is_best = None, False
+        if callbacks.validate and training.images_per_validation and is_due(training.images_per_validation):
+            started = time.perf_counter()
+            distance = callbacks.validate(state.shown_generator)
+            self._validation_seconds += time.perf_counter() - started
+            best, is_collapsed = state.best, are_alike(spread)
+            is_best = best is None or (is_collapsed, distance) < (best.is_collapsed, best.validation)
+            if is_best:
+                weights = snapshot_weights(state.shown_generator)
+                state.best = KeptGenerator(weights, state.images_seen, distance, is_collapsed)
+
+        # Record the metrics and the health of the training.
         record = TickRecord(
             images_seen=state.images_seen,
             **state.means.take(),
@@ -153,27 +168,7 @@ class Training:
         )
         health = diagnose([*state.records, record], is_critic=LOSSES[training.loss].boundary is None)
         state.records.append(replace(record, health=health))
-        return self._make_tick(samples, with_checkpoint=is_due)
-
-    def _validate(self, is_last: bool, is_collapsed: bool) -> tuple[float | None, bool]:
-        # Returns the distance, if validation is due, and whether this generator is the best so far.
-        state, every = self._state, self._training.images_per_validation
-        if self._callbacks.validate is None or every is None or not (is_last or self._is_due(every)):
-            return None, False
-        started = time.perf_counter()
-        distance = self._callbacks.validate(state.shown_generator)
-        self._validation_seconds += time.perf_counter() - started
-        best = state.best
-        is_best = best is None or (is_collapsed, distance) < (best.is_collapsed, best.validation)
-        if is_best:
-            weights = snapshot_weights(state.shown_generator)
-            state.best = KeptGenerator(weights, state.images_seen, distance, is_collapsed)
-        return distance, is_best
-
-    def _is_due(self, every: int) -> bool:
-        # Whether a multiple was reached since the last tick. (The record of this tick is appended later.)
-        last = self._state.records[-1].images_seen if self._state.records else 0
-        return self._state.images_seen // every > last // every
+        return self._make_tick(samples, is_stopped or is_best or is_due(training.images_per_checkpoint))
 
     def _make_tick(self, samples: Tensor | None, with_checkpoint: bool) -> Tick:
         state = self._state

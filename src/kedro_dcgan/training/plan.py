@@ -49,8 +49,7 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     """Resolve the parameters for these images.
 
     Raises:
-        ParameterError: if the networks do not support the image size, D has batch norm and its gradients are penalised,
-            a device is missing, or the devices cannot share a batch.
+        ParameterError: as `require_networks` and `compute_of` do.
         DataError: if the train split holds fewer images than a batch.
     """
     size = training.batch_size
@@ -76,10 +75,11 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
 def require_networks(
     generator: GeneratorConfig, discriminator: DiscriminatorConfig, training: TrainingParameters
 ) -> None:
-    """Check that both networks exist for this image size, and that D has no batch norm if its gradients are penalised.
+    """Build both networks without memory.
 
     Raises:
-        ParameterError: with what to change.
+        ParameterError: if a network does not exist for this image size, or if D has batch norm although its gradients
+            are penalised.
     """
     with torch.device("meta"):
         build_generator(generator)

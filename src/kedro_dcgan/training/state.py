@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from kedro_dcgan.config import NetworkParameters, TrainingParameters
+from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, initialise
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
@@ -183,14 +183,13 @@ def create_state(
         initialise(network, source)
         network.to(compute.device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(g).requires_grad_(False) if training.ema.half_life else None
-    return TrainingState(g, d, _adam(g, training.generator), _adam(d, training.discriminator), average)
-
-
-def _adam(network: torch.nn.Module, parameters: NetworkParameters) -> torch.optim.Adam:
-    weights = list(network.parameters())
     # One kernel for all weights. (On CUDA and CPUs; on MPS torch's own choice.)
-    fused = weights[0].device.type in ("cpu", "cuda") or None
-    return torch.optim.Adam(weights, lr=parameters.learning_rate, betas=parameters.betas, fused=fused)
+    fused = compute.device.type in ("cpu", "cuda") or None
+    of_generator, of_discriminator = (
+        torch.optim.Adam(network.parameters(), lr=own.learning_rate, betas=own.betas, fused=fused)
+        for network, own in ((g, training.generator), (d, training.discriminator))
+    )
+    return TrainingState(g, d, of_generator, of_discriminator, average)
 
 
 def _on_cpu(value: Any) -> Any:

@@ -1,13 +1,11 @@
 """One training step: algorithm 1 of Goodfellow et al. 2014 (arXiv 1406.2661) with the options of the parameters.
 
 `Step.train` is the algorithm. `training.batch_size` counts the images of all ranks; N is the number of this rank's
-images in a batch, n in a micro-batch. Images are `(n, C, H, W)` in [-1, 1], logits `(n,)`. The clock of a training is
-`images_seen`, the number of real images that all ranks have trained on.
+images in a batch, n in a micro-batch. Images are `(n, C, H, W)` in [-1, 1], logits `(n,)`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -68,7 +66,7 @@ class Step:
         self, state: TrainingState, training: TrainingParameters, compute: Compute, run: Runner | None = None
     ) -> None:
         self._state, self._training, self._compute, self._run = state, training, compute, run
-        self._loss = LOSSES[training.loss]
+        self._loss, self._augmentations = LOSSES[training.loss], training.augmentation.differentiable
 
     def __call__(self, real_images: Tensor) -> Tensor:
         """Update D and G on this rank's real images `(N, C, H, W)`, then the EMA and the clock; return the metrics."""
@@ -76,7 +74,7 @@ class Step:
         variant = variant_at(state.images_seen, training)
         real_images = real_images.contiguous(memory_format=torch.channels_last)
 
-        # Seed all random draws of the step from the seed of the training and the clock, and torch's own for dropout.
+        # Seed all random draws of the step from the training's seed and clock, and torch's own generator for dropout.
         source = source_at(training.seed, state.images_seen)
         with seeded(source, self._compute.device):
             if self._run:
@@ -123,32 +121,37 @@ class Step:
             g_loss = self._update_generator(with_graph, draws)
         else:
             g_loss = self._loss.generator(fake_logits)
-        return self._metrics_of_all_ranks(torch.stack([d_loss, g_loss]), real_logits, fake_logits)
+
+        # Gather the metrics of all ranks.
+        of_all = self._compute.ranks.gather(torch.cat([torch.stack([d_loss, g_loss]), real_logits, fake_logits]))
+        real_logits, fake_logits = (logits.flatten() for logits in of_all[:, 2:].chunk(2, dim=1))
+        right = accuracies(self._loss, real_logits, fake_logits)
+        probabilities = sigmoid(real_logits).mean(), sigmoid(fake_logits).mean()
+        return torch.cat([of_all[:, :2].mean(dim=0), torch.stack([*right, *probabilities])])
 
     def _update_discriminator(
         self, variant: StepVariant, reals: Sequence[Tensor], fakes: Sequence[Tensor], draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor]:
         # Returns the loss, and the logits (N,) on real and on fake images.
         network, label = self._state.discriminator, self._training.real_label
-        augmentations = self._training.augmentation.differentiable
+        loss_on = {"real": lambda logits: self._loss.real(logits, label), "fake": self._loss.fake}
         losses, logits = list[Tensor](), {"real": list[Tensor](), "fake": list[Tensor]()}
         for update in _UPDATES[self._training.discriminator.update]:
             self._state.discriminator_optimiser.zero_grad(set_to_none=True)
             with record_function("discriminator"), self._compute.weights_cast_once():
                 for real, fake in zip(reals, fakes, strict=True):
                     # Each update draws its own augmentation.
-                    images = {
-                        "real": augment(real, augmentations, draws),
-                        "fake": augment(fake.detach(), augmentations, draws),
-                    }
+                    both = {"real": real, "fake": fake.detach()}
+                    images = {kind: augment(of_kind, self._augmentations, draws) for kind, of_kind in both.items()}
                     # For few images, one pass over real and fake images is faster than two.
                     is_joint = images_in_a_pass(network, len(real)) > len(real)
                     for kinds in [update] if is_joint else [(kind,) for kind in update]:
                         found = self._logits(torch.cat([images[kind] for kind in kinds])).split(len(real))
+                        # Add the penalties, and accumulate the gradients.
                         terms = []
                         for kind, of_kind in zip(kinds, found, strict=True):
-                            loss = self._loss.fake(of_kind) if kind == "fake" else self._loss.real(of_kind, label)
-                            terms.append((loss + self._penalty(variant, kind, images, draws)) / len(reals))
+                            loss = loss_on[kind](of_kind) + self._penalty(variant, kind, images, draws)
+                            terms.append(loss / len(reals))
                             logits[kind].append(of_kind.detach())
                         torch.stack(terms).sum().backward()
                         losses += [term.detach() for term in terms]
@@ -156,13 +159,18 @@ class Step:
         return torch.stack(losses).sum(), torch.cat(logits["real"]), torch.cat(logits["fake"])
 
     def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:
-        losses, augmentations = [], self._training.augmentation.differentiable
+        losses = []
         self._state.generator_optimiser.zero_grad(set_to_none=True)
-        with _frozen(self._state.discriminator), record_function("generator"), self._compute.weights_cast_once():
-            for fake in fakes:
-                loss = self._loss.generator(self._logits(augment(fake, augmentations, draws)))
-                (loss / self._training.gradient_accumulation).backward()
-                losses.append(loss.detach() / self._training.gradient_accumulation)
+        # G needs the gradients of D with respect to its images, not to its weights.
+        self._state.discriminator.requires_grad_(False)
+        try:
+            with record_function("generator"), self._compute.weights_cast_once():
+                for fake in fakes:
+                    loss = self._loss.generator(self._logits(augment(fake, self._augmentations, draws)))
+                    (loss / self._training.gradient_accumulation).backward()
+                    losses.append(loss.detach() / self._training.gradient_accumulation)
+        finally:
+            self._state.discriminator.requires_grad_(True)
         self._optimise(self._state.generator, self._state.generator_optimiser)
         return torch.stack(losses).sum()
 
@@ -192,13 +200,6 @@ class Step:
             return penalties.r1_every * r1_penalty(network, images["real"], penalties.r1)
         return 0.0
 
-    def _metrics_of_all_ranks(self, losses: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        of_all = self._compute.ranks.gather(torch.cat([losses, real_logits, fake_logits]))
-        real_logits, fake_logits = (logits.flatten() for logits in of_all[:, 2:].chunk(2, dim=1))
-        right = accuracies(self._loss, real_logits, fake_logits)
-        probabilities = sigmoid(real_logits).mean(), sigmoid(fake_logits).mean()
-        return torch.cat([of_all[:, :2].mean(dim=0), torch.stack([*right, *probabilities])])
-
 
 def images_in_a_pass(discriminator: Discriminator, images: int) -> int:
     """Return the largest number of images in a forward pass of D, for a micro-batch of this many real images.
@@ -207,13 +208,3 @@ def images_in_a_pass(discriminator: Discriminator, images: int) -> int:
     the statistics of batch norm would mix real and fake images, and random masks and power iterations would change.
     """
     return 2 * images if images <= _MAX_JOINT_MICRO_BATCH and discriminator.judges_each_image_alone else images
-
-
-@contextmanager
-def _frozen(network: nn.Module) -> Iterator[None]:
-    # G's update needs the gradients of D with respect to its images, not to its weights.
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)
