@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from kedro_dcgan.training.data import batch_indices, epoch_order, seeded, source_at
+from kedro_dcgan.training.data import batch_indices, seeded, source_at
 
 CPU = torch.device("cpu")
 
@@ -24,10 +24,13 @@ def test_torch_itself_draws_from_the_source_and_is_then_as_before():
         assert torch.equal(torch.rand(4), inside)
 
 
-def test_epoch_order_is_a_permutation_by_seed_and_epoch():
-    assert sorted(epoch_order(10, 0, 0)) == list(range(10))
-    assert epoch_order(50, 0, 1).tolist() == epoch_order(50, 0, 1).tolist()
-    assert epoch_order(50, 0, 1).tolist() != epoch_order(50, 0, 2).tolist()
+def test_the_order_of_an_epoch_is_a_permutation_by_seed_and_epoch():
+    first, second = (order.tolist() for order in batch_indices(50, 50, range(2), seed=0))
+    (other,) = (order.tolist() for order in batch_indices(50, 50, range(1), seed=1))
+    assert sorted(first) == sorted(second) == sorted(other) == list(range(50))
+    assert first == next(batch_indices(50, 50, range(1), seed=0)).tolist()
+    assert first != second
+    assert first != other
 
 
 def test_batch_indices_show_each_image_once_a_pass():

@@ -14,6 +14,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from torch import distributed
 
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.storage import atomic_folder, sha256_of
@@ -179,11 +180,16 @@ def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> Chec
 
 def restore(stored: CheckpointFolder, start: TrainingStart, resume: str) -> Mapping[str, Any] | None:
     """Return the state to resume from; if the chosen checkpoint is damaged, that of the one before."""
-    header = start.resume_from
-    while header:
-        state = stored.read_state(header)
-        if state is not None:
-            # Validation distances of another training may not be comparable.
-            return state if header.training_id == start.plan.training_id else {**state, "best": None}
+    # The first rank goes first: it sets damaged checkpoints aside.
+    ranks = start.plan.compute.ranks
+    if not ranks.is_first:
+        distributed.barrier()
+    header, state = start.resume_from, None
+    while header and (state := stored.read_state(header)) is None:
         header = choose_checkpoint(stored, start.plan, resume)
-    return None
+    if ranks.is_first and ranks.count > 1:
+        distributed.barrier()
+
+    # Validation distances of another training may not be comparable.
+    is_same = header is None or header.training_id == start.plan.training_id
+    return state if is_same or state is None else {**state, "best": None}

@@ -18,11 +18,7 @@ _MESSAGES = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAI
 def require_memory(
     generator: GeneratorConfig, discriminator: DiscriminatorConfig, batch_size: int, device: torch.device
 ) -> None:
-    """Refuse networks whose training needs more memory than the device has free (see `training_bytes`).
-
-    Raises:
-        ParameterError: with the estimate, the free memory, and a remedy.
-    """
+    """Raise ParameterError if training needs more memory (`training_bytes`) than the device has free."""
     total, free = training_bytes(generator, discriminator, batch_size, device), free_bytes(device)
     if total > free:
         copied = checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0
@@ -68,10 +64,9 @@ def is_lack_of_memory(error: Exception) -> bool:
 
 @contextmanager
 def name_lack_of_memory(device: torch.device, training: TrainingParameters) -> Iterator[None]:
-    """Turn any out-of-memory error into one line.
+    """Turn any out-of-memory error into a TrainingError of one line, with a remedy.
 
-    Raises:
-        TrainingError: with a remedy. The batch is not split silently, because that would be another training.
+    The batch is not split silently, because that would be another training.
     """
     try:
         yield

@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,18 +28,16 @@ _SHARE_OF_MEMORY = 0.4
 _CHUNK, _AHEAD = 8192, 2
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return a permutation of `range(count)` that depends on seed and epoch alone."""
-    return np.random.default_rng((seed, epoch)).permutation(count)
-
-
 def batch_indices(count: int, batch_size: int, batches: range, seed: int) -> Iterator[np.ndarray]:
-    """Yield the batches of these numbers as `(batch_size,)` indices: epoch after epoch, each in its own order."""
+    """Yield the batches of these numbers as `(batch_size,)` indices: epoch after epoch, each in an order of its own.
+
+    The order depends on seed and epoch alone.
+    """
     in_epoch = count // batch_size
     for number in batches:
         epoch, position = divmod(number, in_epoch)
         if position == 0 or number == batches.start:
-            order = epoch_order(count, seed, epoch)
+            order = np.random.default_rng((seed, epoch)).permutation(count)
         yield order[position * batch_size : (position + 1) * batch_size]
 
 
@@ -119,15 +119,15 @@ class Draws:
 def seeded(source: torch.Generator, device: torch.device) -> Iterator[None]:
     """Seed torch's own generator of a device (dropout draws from it) like `source`; restore its state afterwards."""
     # Only this device's: torch.manual_seed goes through all kinds of devices, at 0.2 ms a step.
-    if device.type == "mps":
-        get_state, set_state, seed = torch.mps.get_rng_state, torch.mps.set_rng_state, torch.mps.manual_seed
-    else:
-        is_cuda = device.type == "cuda"
-        own = torch.cuda.default_generators[torch.cuda.current_device()] if is_cuda else torch.default_generator
-        get_state, set_state, seed = own.get_state, own.set_state, own.manual_seed
-    before = get_state()
-    seed(source.initial_seed())
+    own: Any = torch.default_generator
+    if device.type == "cuda":
+        own = torch.cuda.default_generators[torch.cuda.current_device()]
+    elif device.type == "mps":
+        mps = torch.mps
+        own = SimpleNamespace(get_state=mps.get_rng_state, set_state=mps.set_rng_state, manual_seed=mps.manual_seed)
+    before = own.get_state()
+    own.manual_seed(source.initial_seed())
     try:
         yield
     finally:
-        set_state(before)
+        own.set_state(before)

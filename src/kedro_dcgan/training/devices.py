@@ -23,8 +23,8 @@ Rows = TypeVar("Rows", Tensor, np.ndarray)
 class Ranks:
     """One process, rank `number`, among the `count` that train one model together, each on its rows of every batch.
 
-    Alone, a rank communicates with nobody. With several, `torch.distributed` must have been started, and all of them
-    must call the same methods in the same order: each waits for the others. (`distributed/layers.py` also does.)
+    With several, `torch.distributed` must have been started. All of them must call the same methods in the same order:
+    each waits for the others. Only these methods, `distributed/layers.py` and `checkpoints.restore` communicate.
     """
 
     number: int = 0

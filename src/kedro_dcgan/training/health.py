@@ -21,11 +21,11 @@ from kedro_dcgan.training.state import TickRecord
 HEALTHY, WINS, COLLAPSE, OSCILLATION = "healthy", "discriminator wins", "mode collapse", "oscillation"
 
 _WIN_ACCURACY, _WIN_IMAGES, _WIN_TICKS = 0.99, 20_000, 4
-_FALL, _LOW, _LOW_IMAGES = 0.5, 0.2, 50_000
+_FALL, _LOW_IMAGES = 0.5, 50_000
 _SWING, _TURNS, _SWING_TICKS = 0.5, 5, 8
 
-# Number of samples, and of real images, whose diversity is compared.
-DIVERSITY_SAMPLES = 64
+# Number of samples, and of real images, whose diversity is compared. Samples of less diversity have collapsed.
+DIVERSITY_SAMPLES, COLLAPSED = 64, 0.2
 
 # What to change.
 ADVICE = {
@@ -47,11 +47,6 @@ def diversity(samples: Tensor, real_images: Tensor) -> float:
     return _nearest_distance(samples[:count]) / _nearest_distance(real_images[:count]) if count > 1 else math.nan
 
 
-def are_alike(spread: float) -> bool:
-    """Return whether samples of this diversity have collapsed to one image."""
-    return spread < _LOW
-
-
 def diagnose(history: Sequence[TickRecord], is_critic: bool) -> str:
     """Return the health after these records; their own `health` is ignored."""
     # The discriminator wins, unless it is a critic.
@@ -64,7 +59,7 @@ def diagnose(history: Sequence[TickRecord], is_critic: bool) -> str:
     least = _FALL * max(record.diversity for record in history)
     has_fallen = len(history) > 1 and all(record.diversity < least for record in history[-2:])
     last = _last(history, _LOW_IMAGES, 2)
-    if has_fallen or (last and all(are_alike(record.diversity) for record in last)):
+    if has_fallen or (last and all(record.diversity < COLLAPSED for record in last)):
         return COLLAPSE
 
     # The generator's loss oscillates: count changes of direction between two moves that are both large enough.

@@ -1,14 +1,13 @@
 """A training in this process: from a plan and a checkpoint to an iterator of ticks, and its validation."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
@@ -65,7 +64,7 @@ def train_in_process(
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
         # Read the checkpoint. Choose precision, threads and execution for this machine, or keep the stored choice.
-        stored_state = _stored_state(stored, training, start)
+        stored_state = restore(stored, start, training.resume)
         calibration, kept = calibration_of(stored_state, plan, training)
         validation = None
         if is_first and distance_name(images, training):
@@ -99,19 +98,6 @@ def _remaining_batches(
     return batches_on(plan.compute.device, images, own)
 
 
-def _stored_state(
-    stored: CheckpointFolder, training: TrainingParameters, start: TrainingStart
-) -> Mapping[str, Any] | None:
-    ranks = start.plan.compute.ranks
-    # The first rank goes first: it sets damaged checkpoints aside.
-    if not ranks.is_first:
-        distributed.barrier()
-    state = restore(stored, start, training.resume)
-    if ranks.count > 1 and ranks.is_first:
-        distributed.barrier()
-    return state
-
-
 def distance_name(images: PreparedImages, training: TrainingParameters) -> str | None:
     """Return the name of the validation distance; nothing if it is off, or with fewer than two images."""
     if training.images_per_validation is None or images.count("validation") < 2:
@@ -138,9 +124,8 @@ class _Validation:
     def measure(self, generator: Generator) -> float:
         """Return the Fréchet distance of the generator's images to the validation split."""
         with torch_threads(self.threads):
-            return frechet_distance(
-                self._gaussian(generate(generator, self._latents, _VALIDATION_BATCH)), self._reference
-            )
+            samples = generate(generator, self._latents, _VALIDATION_BATCH)
+            return frechet_distance(self._gaussian(samples), self._reference)
 
     def _gaussian(self, batches: Iterable[Tensor]) -> Gaussian:
         return Gaussian.of_features(torch.cat([self._extract(batch) for batch in batches]))

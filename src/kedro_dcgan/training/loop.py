@@ -1,7 +1,6 @@
-"""The training loop: an iterator of ticks. It does no I/O and no logging.
+"""The training loop: an iterator of ticks, whose snapshots the caller saves and shows. It does no I/O and no logging.
 
-The clock is `images_seen`, the number of real images that all ranks have trained on. At each tick the loop yields a
-snapshot, and the caller saves and shows it.
+The clock is `images_seen`, the number of real images that all ranks have trained on.
 """
 
 import time
@@ -20,7 +19,7 @@ from kedro_dcgan.model.saved import snapshot_weights
 from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import recalibrate
-from kedro_dcgan.training.health import DIVERSITY_SAMPLES, are_alike, diagnose, diversity
+from kedro_dcgan.training.health import COLLAPSED, DIVERSITY_SAMPLES, diagnose, diversity
 from kedro_dcgan.training.losses import LOSSES
 from kedro_dcgan.training.state import KeptGenerator, TickRecord, TrainingState
 from kedro_dcgan.training.step import Runner, Step
@@ -85,7 +84,8 @@ class Training:
         self._state, self._training, self._compute, self._callbacks = state, training, compute, callbacks
         self._step = Step(state, training, compute, run)
         self._steps_between_reads = 1 if compute.device.type == "cpu" else _GPU_STEPS_BETWEEN_READS
-        config, count = state.generator.config, training.ema.recalibration if training.ema.half_life else 0
+        config = state.generator.config
+        count = training.ema.recalibration if training.ema.half_life else 0
         self._fixed_latents = sample_latents(max(training.grid_images, DIVERSITY_SAMPLES), config, training.seed)
         self._recalibration_latents = sample_latents(count, config, training.seed + 1) if count else None
         self._flops = flops_per_image(config, state.discriminator.config, training)
@@ -94,8 +94,8 @@ class Training:
     def ticks(self, batches: Iterable[Tensor], total_images: int) -> Iterator[Tick]:
         """Train on `batches` of uint8 images `(N, C, H, W)` on the device, which must end at `total_images`.
 
-        A new training yields a tick before its first step, one that was already finished yields only one. There is
-        a tick whenever the clock reaches or passes a multiple of `images_per_tick`, and at the end.
+        A new training yields a first tick before its first step. Then there is a tick at each multiple of
+        `images_per_tick` and at the end. A training that was already finished yields one tick.
 
         Raises:
             TrainingError: after a step whose loss is not finite.
@@ -139,7 +139,7 @@ class Training:
         def is_due(every: int) -> bool:
             return is_last or state.images_seen // every > last_tick // every
 
-        # Sample the generator. Its images have collapsed if they differ much less than real ones.
+        # Sample the generator, and compare the diversity of its samples with that of real images.
         self._prepare_snapshot()
         samples = self._sample()
         spread = diversity(samples, callbacks.real_images)
@@ -150,7 +150,7 @@ class Training:
             started = time.perf_counter()
             distance = callbacks.validate(state.shown_generator)
             self._validation_seconds += time.perf_counter() - started
-            best, is_collapsed = state.best, are_alike(spread)
+            best, is_collapsed = state.best, spread < COLLAPSED
             is_best = best is None or (is_collapsed, distance) < (best.is_collapsed, best.validation)
             if is_best:
                 weights = snapshot_weights(state.shown_generator)

@@ -75,12 +75,7 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
 def require_networks(
     generator: GeneratorConfig, discriminator: DiscriminatorConfig, training: TrainingParameters
 ) -> None:
-    """Build both networks without memory.
-
-    Raises:
-        ParameterError: if a network does not exist for this image size, or if D has batch norm although its gradients
-            are penalised.
-    """
+    """Raise ParameterError if a network does not exist for this image size, or if D has batch norm and a penalty."""
     with torch.device("meta"):
         build_generator(generator)
         has_batch_norm = build_discriminator(discriminator).has_batch_norm
@@ -108,11 +103,7 @@ def compute_of(training: TrainingParameters) -> Compute:
 
 
 def require_hardware(training: TrainingParameters, device: torch.device, cores: int) -> None:
-    """Check that there is a core for each thread of all ranks, and a device for each rank (on a CPU, a core).
-
-    Raises:
-        ParameterError: if there are fewer.
-    """
+    """Raise ParameterError unless each thread of all ranks has a core, and each rank a device (on a CPU, a core)."""
     # The user starts `external` ranks, also on other machines.
     devices = training.devices if isinstance(training.devices, int) else 1
     if isinstance(training.threads, int) and training.threads * devices > cores:
@@ -127,11 +118,7 @@ def require_hardware(training: TrainingParameters, device: torch.device, cores: 
 
 
 def require_shares(training: TrainingParameters, ranks: int) -> None:
-    """Check that each rank gets micro-batches of equal size, of at least two images.
-
-    Raises:
-        ParameterError: with a batch size that works.
-    """
+    """Raise ParameterError unless each rank gets micro-batches of equal size, of at least two images."""
     parts = ranks * training.gradient_accumulation
     share, rest = divmod(training.batch_size, parts)
     if rest or share < 2:
