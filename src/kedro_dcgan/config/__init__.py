@@ -4,15 +4,17 @@
 Kedro passes them typed. `python -m kedro_dcgan.config` writes their documentation.
 """
 
-from kedro_dcgan.config.data import CropParameters, IngestionParameters, PreprocessingParameters
-from kedro_dcgan.config.evaluation import EvaluationParameters, ExportParameters
 from kedro_dcgan.config.group import ParameterGroup, flatten
 from kedro_dcgan.config.loading import Parameters, read_parameters
+from kedro_dcgan.config.stages import (
+    EvaluationParameters,
+    ExportParameters,
+    IngestionParameters,
+    PreprocessingParameters,
+)
 from kedro_dcgan.config.training import (
     ArchitectureName,
     AugmentationName,
-    DiscriminatorParameters,
-    EmaParameters,
     LossName,
     NetworkParameters,
     TrainingParameters,
@@ -21,9 +23,6 @@ from kedro_dcgan.config.training import (
 __all__ = [
     "ArchitectureName",
     "AugmentationName",
-    "CropParameters",
-    "DiscriminatorParameters",
-    "EmaParameters",
     "EvaluationParameters",
     "ExportParameters",
     "IngestionParameters",

@@ -5,9 +5,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kedro_dcgan.config.data import IngestionParameters, PreprocessingParameters
-from kedro_dcgan.config.evaluation import EvaluationParameters, ExportParameters
 from kedro_dcgan.config.group import ParameterGroup, dotted_keys
+from kedro_dcgan.config.stages import (
+    EvaluationParameters,
+    ExportParameters,
+    IngestionParameters,
+    PreprocessingParameters,
+)
 from kedro_dcgan.config.training import TrainingParameters
 from kedro_dcgan.errors import ParameterError
 

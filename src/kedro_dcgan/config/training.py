@@ -18,181 +18,129 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class NetworkParameters(ParameterGroup):
     """A network and its Adam optimiser."""
 
-    width: Annotated[
-        int,
-        Field(ge=1, description="Channels of the layer next to the image; deeper layers have 2, 4, ... times as many."),
-    ]
-    learning_rate: Annotated[float, Field(gt=0, lt=1, description="Learning rate of Adam.")]
-    betas: Annotated[tuple[Beta, Beta], Field(description="Adam's beta1 and beta2.")]
+    width: int = Field(
+        ge=1, description="Channels of the layer next to the image; deeper layers have 2, 4, ... times as many."
+    )
+    learning_rate: float = Field(gt=0, lt=1, description="Learning rate of Adam.")
+    betas: tuple[Beta, Beta] = Field(description="Adam's beta1 and beta2.")
 
 
 class DiscriminatorParameters(NetworkParameters):
     """The discriminator, its Adam optimiser and its updates."""
 
-    batch_norm: Annotated[bool, Field(description="Batch norm; true requires penalties.r1 = 0. false: biases instead.")]
-    spectral_norm: Annotated[bool, Field(description="Spectral norm of each convolution and dense layer.")]
-    dropout: Annotated[
-        float | None,
-        Field(ge=0, lt=1, description="Dropout rate after each activation. null: the rate of the architecture."),
-    ]
-    update: Annotated[
-        Literal["together", "separately"],
-        Field(
-            description="together: one update on real and fake images; separately: one update on real images, then "
-            "one on fake images."
-        ),
-    ]
-    steps: Annotated[int, Field(ge=1, description="Updates per generator update, each on a new batch of real images.")]
+    batch_norm: bool = Field(description="Batch norm; true requires penalties.r1 = 0. false: biases instead.")
+    spectral_norm: bool = Field(description="Spectral norm of each convolution and dense layer.")
+    dropout: float | None = Field(
+        ge=0, lt=1, description="Dropout rate after each activation. null: the rate of the architecture."
+    )
+    update: Literal["together", "separately"] = Field(
+        description="together: one update on real and fake images; separately: one update on real images, then "
+        "one on fake images."
+    )
+    steps: int = Field(ge=1, description="Updates per generator update, each on a new batch of real images.")
 
 
 class PenaltyParameters(ParameterGroup):
     """Gradient penalties in the discriminator's loss."""
 
-    r1: Annotated[Weight, Field(description="Gamma of the R1 penalty (Mescheder et al. 2018). 0: no penalty.")]
-    r1_every: Annotated[
-        int,
-        Field(
-            ge=1,
-            description="Steps between two R1 penalties (lazy regularisation); the penalty is scaled by this number.",
-        ),
-    ]
-    gradient: Annotated[Weight, Field(description="Weight of the gradient penalty of wgan_gp; other losses ignore it.")]
+    r1: Weight = Field(description="Gamma of the R1 penalty (Mescheder et al. 2018). 0: no penalty.")
+    r1_every: int = Field(
+        ge=1, description="Steps between two R1 penalties (lazy regularisation); the penalty is scaled by this number."
+    )
+    gradient: Weight = Field(description="Weight of the gradient penalty of wgan_gp; other losses ignore it.")
 
 
 class AugmentationParameters(ParameterGroup):
     """Augmentation of the images that the discriminator sees."""
 
-    flip: Annotated[bool, Field(description="Mirror half of the real images, left to right.")]
-    differentiable: Annotated[
-        tuple[AugmentationName, ...],
-        Field(description="Differentiable augmentations (DiffAugment) of real and fake images."),
-    ]
+    flip: bool = Field(description="Mirror half of the real images, left to right.")
+    differentiable: tuple[AugmentationName, ...] = Field(
+        description="Differentiable augmentations (DiffAugment) of real and fake images."
+    )
 
 
 class EmaParameters(ParameterGroup):
     """The exponential moving average (EMA) of the generator's weights, used for samples, metrics and export."""
 
-    half_life: Annotated[
-        int | None, Field(ge=1, description="Half-life of the EMA, in real images. null: use the raw weights.")
-    ]
-    recalibration: Annotated[
-        int,
-        Field(ge=0, description="Latents used to recompute the batch norm statistics of the EMA. 0: do not recompute."),
-    ]
+    half_life: int | None = Field(ge=1, description="Half-life of the EMA, in real images. null: use the raw weights.")
+    recalibration: int = Field(
+        ge=0, description="Latents used to recompute the batch norm statistics of the EMA. 0: do not recompute."
+    )
 
 
 class TrainingParameters(ParameterGroup):
     """How the two networks are trained."""
 
-    epochs: Annotated[float, Field(gt=0, description="Passes over the train split.")]
-    kimg: Annotated[
-        float | None, Field(gt=0, description="Length of the training, in thousands of real images. null: use epochs.")
-    ]
-    batch_size: Annotated[int, Field(ge=2, description="Real images per step, over all devices.")]
-    gradient_accumulation: Annotated[
-        int, Field(ge=1, description="Micro-batches per batch; more of them need less memory.")
-    ]
-    architecture: Annotated[
-        ArchitectureName,
-        Field(description="Architecture of both networks. dcgan takes any image size, the others only their own."),
-    ]
-    latent_dim: Annotated[int, Field(ge=1, description="Dimension of the latents.")]
-    latents: Annotated[
-        Literal["normal", "uniform"],
-        Field(description="Distribution of the latents. normal: standard normal; uniform: from -1 to 1."),
-    ]
-    loss: Annotated[LossName, Field(description="Adversarial loss.")]
-    real_label: Annotated[
-        float, Field(gt=0.5, le=1, description="Label of real images; below 1: one-sided label smoothing.")
-    ]
-    generator: Annotated[NetworkParameters, Field(description="The generator and its Adam optimiser.")]
+    epochs: float = Field(gt=0, description="Passes over the train split.")
+    kimg: float | None = Field(
+        gt=0, description="Length of the training, in thousands of real images. null: use epochs."
+    )
+    batch_size: int = Field(ge=2, description="Real images per step, over all devices.")
+    gradient_accumulation: int = Field(ge=1, description="Micro-batches per batch; more of them need less memory.")
+    architecture: ArchitectureName = Field(
+        description="Architecture of both networks. dcgan takes any image size, the others only their own."
+    )
+    latent_dim: int = Field(ge=1, description="Dimension of the latents.")
+    latents: Literal["normal", "uniform"] = Field(
+        description="Distribution of the latents. normal: standard normal; uniform: from -1 to 1."
+    )
+    loss: LossName = Field(description="Adversarial loss.")
+    real_label: float = Field(gt=0.5, le=1, description="Label of real images; below 1: one-sided label smoothing.")
+    generator: NetworkParameters = Field(description="The generator and its Adam optimiser.")
     discriminator: DiscriminatorParameters
     penalties: PenaltyParameters
     augmentation: AugmentationParameters
     ema: EmaParameters
-    images_per_tick: Annotated[ImageCount, Field(description="Real images between two ticks (log lines and samples).")]
-    images_per_validation: Annotated[
-        ImageCount | None,
-        Field(
-            description="Real images between two validations. The generator with the smallest distance to the "
-            "validation split is kept. null: no validation; the last generator is kept."
-        ),
-    ]
-    validation_samples: Annotated[int, Field(ge=2, description="Generated images per validation.")]
-    images_per_checkpoint: Annotated[ImageCount, Field(description="Real images between two checkpoints.")]
-    checkpoints_kept: Annotated[
-        int, Field(ge=1, description="Number of latest checkpoints to keep, beside the best one.")
-    ]
-    resume: Annotated[
-        Literal["auto", "never", "force"],
-        Field(
-            description="auto: resume the training with these parameters, if there is one; never: train from scratch; "
-            "force: resume although parameters changed."
-        ),
-    ]
-    grid_images: Annotated[
-        int, Field(ge=1, le=1024, description="Samples in the grid of a tick, always from the same latents.")
-    ]
-    seed: Annotated[Seed, Field(description="Seed of weights, latents, batches and augmentation.")]
-    device: Annotated[DeviceName, Field(description="Device of the training. auto: the fastest one available.")]
-    devices: Annotated[
-        Annotated[int, Field(ge=1)] | Literal["external"],
-        Field(
-            description="Number of ranks that share each batch: GPUs, or processes on a CPU. external: the ranks of "
-            "your own torchrun."
-        ),
-    ]
-    sync_batch_norm: Annotated[
-        bool,
-        Field(
-            description="Compute batch norm statistics over all ranks, so that their number does not change the "
-            "training."
-        ),
-    ]
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        Field(description="Precision of both networks. auto: the faster one, by a benchmark at the start."),
-    ]
-    threads: Annotated[
-        Annotated[int, Field(ge=1)] | Literal["auto"],
-        Field(description="CPU threads per process. auto: one per usable core, or fewer if a benchmark is faster."),
-    ]
-    compile: Annotated[
-        bool | Literal["auto"],
-        Field(
-            description="torch.compile. auto: on long trainings, whichever a benchmark finds fastest of eager "
-            "execution, compiled networks and (on a GPU) CUDA graphs."
-        ),
-    ]
-    deterministic: Annotated[
-        bool,
-        Field(
-            description="Make runs on one machine repeatable bit by bit, on a GPU as well. Disables all benchmarks: "
-            "auto is then float32, all cores, eager execution."
-        ),
-    ]
+    images_per_tick: ImageCount = Field(description="Real images between two ticks (log lines and samples).")
+    images_per_validation: ImageCount | None = Field(
+        description="Real images between two validations. The generator with the smallest distance to the "
+        "validation split is kept. null: no validation; the last generator is kept."
+    )
+    validation_samples: int = Field(ge=2, description="Generated images per validation.")
+    images_per_checkpoint: ImageCount = Field(description="Real images between two checkpoints.")
+    checkpoints_kept: int = Field(ge=1, description="Number of latest checkpoints to keep, beside the best one.")
+    resume: Literal["auto", "never", "force"] = Field(
+        description="auto: resume the training with these parameters, if there is one; never: train from scratch; "
+        "force: resume although parameters changed."
+    )
+    grid_images: int = Field(ge=1, le=1024, description="Samples in the grid of a tick, always from the same latents.")
+    seed: Seed = Field(description="Seed of weights, latents, batches and augmentation.")
+    device: DeviceName = Field(description="Device of the training. auto: the fastest one available.")
+    devices: Annotated[int, Field(ge=1)] | Literal["external"] = Field(
+        description="Number of ranks that share each batch: GPUs, or processes on a CPU. external: the ranks of "
+        "your own torchrun."
+    )
+    sync_batch_norm: bool = Field(
+        description="Compute batch norm statistics over all ranks, so that their number does not change the training."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        description="Precision of both networks. auto: the faster one, by a benchmark at the start."
+    )
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        description="CPU threads per process. auto: one per usable core, or fewer if a benchmark is faster."
+    )
+    compile: bool | Literal["auto"] = Field(
+        description="torch.compile. auto: on long trainings, whichever a benchmark finds fastest of eager "
+        "execution, compiled networks and (on a GPU) CUDA graphs."
+    )
+    deterministic: bool = Field(
+        description="Make runs on one machine repeatable bit by bit, on a GPU as well. Disables all benchmarks: "
+        "auto is then float32, all cores, eager execution."
+    )
 
     @model_validator(mode="after")
-    def _require_equal_micro_batches(self) -> Self:
+    def _require_compatible_values(self) -> Self:
         size, rest = divmod(self.batch_size, self.gradient_accumulation)
         if rest or size < 2:
             raise ValueError(
                 "must have a `batch_size` that `gradient_accumulation` divides into micro-batches of at least 2 images "
                 f"(got {self.batch_size} and {self.gradient_accumulation})"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _require_labels_for_smoothing(self) -> Self:
         if self.real_label < 1 and self.loss not in ("non_saturating", "least_squares"):
             raise ValueError(
                 f"must have a `real_label` of 1 with the loss {self.loss}, which uses no labels "
                 f"(got {self.real_label:g})"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _require_one_penalty(self) -> Self:
         if self.loss == "wgan_gp" and self.penalties.r1:
             raise ValueError(
                 "must have a `penalties.r1` of 0 with the loss wgan_gp, which has its own gradient penalty "

@@ -1,0 +1,151 @@
+"""The parameters of all stages except training: ingestion, preprocessing, evaluation and export."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from kedro_dcgan.config.group import DeviceName, Fraction, ParameterGroup, Seed
+
+Level = Annotated[int, Field(ge=0, le=255)]
+
+
+class SplitFractions(ParameterGroup):
+    """Fractions of the images in each split; they add up to 1. The content of an image decides its split."""
+
+    train: Fraction = Field(description="Fraction of the images used for training.")
+    validation: Fraction = Field(description="Fraction used to select the best generator.")
+    test: Fraction = Field(description="Fraction held out for the evaluation.")
+
+    @model_validator(mode="after")
+    def _require_sum_of_one(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"must add up to 1 (they add up to {total:g})")
+        return self
+
+
+class NearDuplicateParameters(ParameterGroup):
+    """How to treat images with similar perceptual hashes."""
+
+    action: Literal["keep", "group", "skip"] = Field(
+        description="What happens to near-duplicates. group: they share a split, so that no copy of a training "
+        "image is in the test split; skip: only one of them is used; keep: they are treated like other images."
+    )
+    # A larger value groups unrelated images: with 16, half of 20,000 random hashes end up in groups.
+    most_bits: int = Field(
+        ge=0,
+        le=8,
+        description="Maximum number of differing bits (of 64) between the perceptual hashes of near-duplicates. 0 "
+        "finds most rescaled and recompressed copies; 4 finds more among photos, but groups unrelated drawings "
+        "and digits.",
+    )
+
+
+class IngestionParameters(ParameterGroup):
+    """Which images are read, and which of them are usable."""
+
+    source: str = Field(
+        min_length=1,
+        description="Images to read: a folder, a zip or tar archive, an IDX file or torchvision:NAME. Paths are "
+        "relative to the project, or absolute.",
+    )
+    min_size: int | None = Field(
+        ge=1,
+        description="Minimum length of the shorter side of the cropped image, in pixels; smaller images are "
+        "skipped. null: preprocessing.image_size, so that no image is enlarged.",
+    )
+    # Pillow itself refuses larger images.
+    max_pixels: int = Field(
+        ge=1, le=178_956_970, description="Maximum width x height, in pixels; larger images are skipped."
+    )
+    max_file_megabytes: int = Field(
+        ge=1, le=4000, description="Maximum size of a file, in MB; larger files are skipped."
+    )
+    max_files: int = Field(ge=1, description="Maximum number of files; a larger source is refused.")
+    max_skipped_fraction: Fraction = Field(
+        description="Maximum fraction of skipped files. Above it, the run stops after it has written the report. "
+        "Hidden files, links and special files do not count."
+    )
+    near_duplicates: NearDuplicateParameters
+    splits: SplitFractions
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        description="Number of worker processes. auto: one per usable core."
+    )
+    engine: Literal["processes", "ray"] = Field(
+        description="Where the workers run. processes: on this machine; ray: on a running Ray cluster."
+    )
+
+
+class CropParameters(ParameterGroup):
+    """Which region of an image is used."""
+
+    mode: Literal["centre", "letterbox", "none"] = Field(
+        description="centre: crop the centred square; letterbox: use the whole image and pad it to a square; none: "
+        "stretch the whole image to a square."
+    )
+    side: int | None = Field(
+        ge=1, description="Side of the centred square, in pixels, for mode centre. null: the largest that fits."
+    )
+    boxes: str | None = Field(
+        min_length=1,
+        description="CSV file with a bounding box per image: path, left, top, width, height. null: no boxes.",
+    )
+
+    @model_validator(mode="after")
+    def _require_centre_for_side(self) -> Self:
+        if self.side and self.mode != "centre":
+            raise ValueError("must have the mode centre to have a side")
+        return self
+
+
+class PreprocessingParameters(ParameterGroup):
+    """How images are cropped and resized for the networks."""
+
+    image_size: int = Field(ge=16, le=512, description="Width and height of a prepared image, in pixels.")
+    channels: Literal[1, 3] = Field(description="1: greyscale; 3: RGB.")
+    crop: CropParameters
+    resample: Literal["lanczos", "bicubic", "box"] = Field(description="Resampling filter, antialiased.")
+    background: tuple[Level, Level, Level] = Field(
+        description="Red, green and blue behind transparent pixels and padding."
+    )
+    shard_megabytes: int = Field(ge=1, description="Maximum size of a shard of prepared images, in MB.")
+
+
+class EvaluationParameters(ParameterGroup):
+    """How generated images are compared with the test split and with the training images."""
+
+    samples: int = Field(
+        ge=2,
+        description="Number of generated images. Metrics depend on it, so their names contain it. More samples "
+        "than training images leave no floor; use 10000 if the train split is that large.",
+    )
+    seed: Seed = Field(description="Seed of the latents.")
+    input_size: int = Field(
+        ge=32,
+        le=512,
+        description="Size that images are resized to for EfficientNet-Lite0, in pixels; part of the metrics' names.",
+    )
+    real_images: Annotated[int, Field(ge=2)] | None = Field(
+        description="Maximum number of real images used per split. null: all."
+    )
+    device: DeviceName = Field(description="Device of the evaluation. auto: the fastest one available.")
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        description="Precision of the feature extractors. bfloat16 changes the metrics, and their names say so; "
+        "auto: the faster one, by a benchmark."
+    )
+    inception_weights: Annotated[str, Field(min_length=1)] | None = Field(
+        description="File of the Inception-v3 weights, for FID. auto: torch hub's cache, if the weights are there; "
+        "null: no FID."
+    )
+    inception_companions: bool = Field(
+        description="Also compute KID, the Inception Score and the other metrics on Inception-v3 features."
+    )
+
+
+class ExportParameters(ParameterGroup):
+    """Samples, animations and the entry in the model registry."""
+
+    samples: int = Field(ge=1, description="Number of sample images (PNG) to write.")
+    seed: Seed = Field(description="Seed of the samples' latents.")
+    frames_per_second: float = Field(gt=0, le=50, description="Frame rate of the progress GIF and MP4.")
+    registered_model: str = Field(pattern=r"^[\w.-]+$", description="Name in MLflow's model registry.")
