@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from kedro_dcgan.interrupts import Interrupted, interrupted_by_signal, stop_on_signal
+from kedro_dcgan.errors import Interrupted, interrupted_by_signal, stop_on_signal
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 

@@ -34,21 +34,19 @@ from kedro_dcgan.hooks import CheckHooks, LockHooks, SummaryHooks, TrackingHooks
 _PROJECT = find_kedro_project(Path(__file__).resolve().parent) or find_kedro_project(Path.cwd()) or Path.cwd()
 
 
+def _home() -> str:
+    # DVC runs queued experiments in a temporary copy of the project; their runs must outlive it.
+    return _PROJECT.as_posix().partition("/.dvc/tmp/exps/")[0]
+
+
 def _tracking_uri() -> str:
     # A path relative to the working directory would create another database in each folder.
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_home().as_posix()}/mlflow.db"
-
-
-def _home() -> Path:
-    # DVC runs queued experiments in a temporary copy of the project; their runs must outlive it.
-    parts = _PROJECT.parts
-    inside = next((i for i in range(len(parts) - 2) if parts[i : i + 3] == (".dvc", "tmp", "exps")), None)
-    return _PROJECT if inside is None else Path(*parts[:inside])
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_home()}/mlflow.db"
 
 
 def _artifact_location() -> str | None:
     # A server chooses its own artifact store.
-    return f"{_home().as_posix()}/mlartifacts" if _tracking_uri().startswith("sqlite:") else None
+    return f"{_home()}/mlartifacts" if _tracking_uri().startswith("sqlite:") else None
 
 
 # Kedro calls the last hook first, so a run is checked and locked before it is tracked.
@@ -62,6 +60,6 @@ CONFIG_LOADER_ARGS = {
     "custom_resolvers": {
         "tracking_uri": _tracking_uri,
         "artifact_location": _artifact_location,
-        "journals": lambda: f"{_home().as_posix()}/data/09_tracking",
+        "journals": lambda: f"{_home()}/data/09_tracking",
     },
 }

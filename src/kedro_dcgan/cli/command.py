@@ -16,9 +16,8 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from kedro_dcgan.config import Parameters, read_parameters
-from kedro_dcgan.errors import DcganError, ParameterError
+from kedro_dcgan.errors import DcganError, Interrupted, ParameterError, interrupted_by_signal
 from kedro_dcgan.hooks import TrackingHooks
-from kedro_dcgan.interrupts import Interrupted, interrupted_by_signal
 
 preset_option = click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
 

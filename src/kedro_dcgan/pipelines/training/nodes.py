@@ -11,7 +11,7 @@ import pandas as pd
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.interrupts import Interrupted, StopRequest, stop_on_signal
+from kedro_dcgan.errors import Interrupted, StopRequest, stop_on_signal
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.training.console import Console
 from kedro_dcgan.progress import progress_bar, track
