@@ -1,4 +1,4 @@
-"""What every command uses: the project and its parameters for a preset, and one-line errors.
+"""What all commands share: their group, the project and its parameters for a preset, and one-line errors.
 
 A command ends with its results, with one line that says what to fix (exit code 1), or interrupted by a signal.
 """
@@ -20,6 +20,11 @@ from kedro_dcgan.errors import DcganError, Interrupted, ParameterError, interrup
 from kedro_dcgan.hooks import TrackingHooks
 
 preset_option = click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+
+
+@click.group()
+def dcgan() -> None:
+    """Inspect networks, evaluate and compare generators, sample and serve them, and use the tracking server."""
 
 
 def project_folder() -> Path:
@@ -53,12 +58,26 @@ def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
             _require_preset(kwargs.get("env"))
             return command(*args, **kwargs)
         except Exception as error:
-            message = _message_for_user(error)
-            if message is None:
-                raise
-            raise click.ClickException(message) from error
+            # Kedro wraps the errors of datasets, so look at the causes, too.
+            cause: BaseException | None = error
+            while cause is not None:
+                if isinstance(cause, (DcganError, ParameterValidationError)):
+                    raise click.ClickException(str(cause)) from error
+                # Kedro reports a misspelt pipeline or node as a ValueError that suggests close matches.
+                unknown_name = "Failed to find the pipeline", "Pipeline does not"
+                if isinstance(cause, ValueError) and str(cause).startswith(unknown_name):
+                    raise click.ClickException(" ".join(str(cause).split())) from error
+                cause = cause.__cause__
+            raise
 
     return wrapped
+
+
+def _require_preset(env: str | None) -> None:
+    conf = project_folder() / "conf"
+    if env and not (conf / env).is_dir():
+        presets = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "local")
+        raise ParameterError(f"`--env` must be a folder of conf/ (got {env}). Presets: {', '.join(presets)}.")
 
 
 def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,24 +96,3 @@ def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(interruption.exit_code)
 
     return wrapped
-
-
-def _message_for_user(error: BaseException | None) -> str | None:
-    # Kedro wraps the errors of datasets, so look at the causes, too.
-    while error is not None:
-        if isinstance(error, (DcganError, ParameterValidationError)):
-            return str(error)
-        # Kedro reports a misspelt pipeline or node as a ValueError that suggests close matches.
-        if isinstance(error, ValueError) and str(error).startswith(
-            ("Failed to find the pipeline", "Pipeline does not")
-        ):
-            return " ".join(str(error).split())
-        error = error.__cause__
-    return None
-
-
-def _require_preset(env: str | None) -> None:
-    conf = project_folder() / "conf"
-    if env and not (conf / env).is_dir():
-        presets = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "local")
-        raise ParameterError(f"`--env` must be a folder of conf/ (got {env}). Presets: {', '.join(presets)}.")

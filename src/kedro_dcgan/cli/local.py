@@ -1,4 +1,4 @@
-"""Commands to use before a training: write the digits, describe the networks, profile a step.
+"""Commands that need no tracking server: write the digits, describe and profile the networks, compare images.
 
 torch takes seconds to import, so each command imports it itself.
 """
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kedro_dcgan.cli.command import errors_in_one_line, parameters_of, preset_option, project_folder
+from kedro_dcgan.cli.command import dcgan, errors_in_one_line, parameters_of, preset_option, project_folder
 
 if TYPE_CHECKING:  # It imports torch.
     from kedro_dcgan.training.fast.profile import StepProfile
 
 
-@click.command()
+@dcgan.command()
 @errors_in_one_line
 def digits() -> None:
     """Write the embedded digits to data/01_raw/digits, as `kedro run` does if they are missing."""
@@ -26,7 +26,7 @@ def digits() -> None:
     click.echo(f"{write_digits(project_folder() / DIGITS):,} digits -> {DIGITS}")
 
 
-@click.command()
+@dcgan.command()
 @preset_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @errors_in_one_line
@@ -60,7 +60,7 @@ def _table(description: dict[str, Any]) -> str:
     return "\n".join([description["name"], *lines])
 
 
-@click.command()
+@dcgan.command()
 @preset_option
 @click.option("--batch-size", type=click.IntRange(min=2), default=None, help="Default: training.batch_size.")
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to profile.")
@@ -116,3 +116,44 @@ def _profile_lines(found: "StepProfile") -> list[str]:
         f"{found.images_per_second:,.0f} images/s · {operations(found.flops_per_second)}, {share:.0%} of the roofline "
         f"(matrix products: {operations(found.matrix_flops_per_second)})",
     ]
+
+
+@dcgan.command("evaluate-images")
+@click.option("--real", required=True, help="Real images: folder, zip, tar or torchvision:NAME.")
+@click.option("--generated", required=True, help="Generated images, in the same forms.")
+@click.option(
+    "--input-size", type=click.IntRange(32, 512), default=128, show_default=True, help="EfficientNet's input, pixels."
+)
+@click.option(
+    "--inception-weights", default="auto", show_default=True, help="File, auto (torch hub's cache) or none (no FID)."
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@click.option("--precision", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@errors_in_one_line
+def evaluate_images(
+    real: str, generated: str, input_size: int, inception_weights: str, device: str, precision: str, as_json: bool
+) -> None:
+    """Compare generated images with real ones, from any source: metrics with intervals and protocol."""
+    from kedro_dcgan.pipelines.evaluation.extractors import choose_extractors, fast_extraction
+    from kedro_dcgan.pipelines.evaluation.folders import compare_sources
+    from kedro_dcgan.reports.evaluation import write_table
+    from kedro_dcgan.training.devices import choose_compute
+
+    chosen = choose_compute(device, "float32", "--device").device
+    weights = None if inception_weights == "none" else inception_weights
+    extractors = choose_extractors(input_size, weights, chosen, precision)
+    with fast_extraction(extractors[0], chosen):
+        # Relative paths are relative to the working directory, as in any command.
+        result = compare_sources(real, generated, Path.cwd(), extractors)
+    click.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else write_table(result))
+
+
+@dcgan.command("fetch-weights")
+@click.option("--url", default=None, help="Default: the release of torch-fidelity.")
+@errors_in_one_line
+def fetch_weights(url: str | None) -> None:
+    """Download the Inception-v3 weights for FID (91 MB) into torch hub's cache."""
+    from kedro_dcgan.evaluation.inception import fetch_weights as fetch
+
+    click.echo(f"Inception-v3 weights -> {fetch(url)}. Evaluations now report FID.")

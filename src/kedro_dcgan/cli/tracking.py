@@ -1,0 +1,205 @@
+"""Commands that use the tracking server: its UI and its pending records, runs, and the generators in its registry.
+
+torch and MLflow take seconds to import, so each command imports them itself.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from kedro_dcgan.cli.command import config_loader, dcgan, errors_in_one_line, preset_option, project_folder
+from kedro_dcgan.errors import ComparisonError, ParameterError, TrackingError
+from kedro_dcgan.progress import track
+from kedro_dcgan.tracking.journal import Journal
+from kedro_dcgan.tracking.run import mark_killed_runs
+from kedro_dcgan.tracking.settings import TrackingSettings, connect, in_one_line, ping, reachable, read_settings
+from kedro_dcgan.tracking.uploader import pending_journals, upload_journal
+
+_HOST = "127.0.0.1"
+_model_option = click.option("--model", default="dcgan-generator", show_default=True, help="Name in the registry.")
+
+
+@contextmanager
+def connected(env: str | None = None) -> Iterator[TrackingSettings]:
+    """Connect MLflow to the server of the project and yield the tracking settings.
+
+    Raises:
+        TrackingError: if the server does not answer.
+    """
+    tracking = read_settings(config_loader(env)["tracking"])
+    connect(tracking)
+    with reachable(tracking):
+        yield tracking
+
+
+@dcgan.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=None, help="Default: ui_port of tracking.yml.")
+@preset_option
+@errors_in_one_line
+def ui(port: int | None, env: str | None) -> None:
+    """Start the MLflow UI with the runs of this project, on this machine only."""
+    from kedro_dcgan.tracking.ui import write_view
+
+    with connected(env) as tracking:
+        page = write_view(tracking.experiment)
+    if tracking.server.startswith("http"):
+        click.echo(f"The UI is served by the tracking server: {tracking.shown_server}{page}")
+        return
+    # Other users of this machine can see arguments, but not environment variables.
+    variables = {"MLFLOW_BACKEND_STORE_URI": tracking.server}
+    if tracking.artifact_location:
+        variables["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = tracking.artifact_location
+    port = port or tracking.ui_port
+    command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port)]
+    click.echo(f"http://{_HOST}:{port}{page}   (press Ctrl-C to stop)")
+    sys.exit(subprocess.call(command, env={**os.environ, **variables}))  # noqa: S603
+
+
+@dcgan.command()
+@click.option("--all", "with_all", is_flag=True, help="Include runs that were uploaded to another server before.")
+@preset_option
+@errors_in_one_line
+def sync(env: str | None, with_all: bool) -> None:
+    """Upload pending records, for example of runs during which the tracking server was down."""
+    with connected(env) as tracking:
+        mark_killed_runs(tracking.journals)
+        pending = pending_journals(tracking, with_all)
+        if not pending:
+            click.echo(f"No pending records: {tracking.shown_server} is up to date.")
+            return
+        ping()
+    failed = [journal for journal in pending if not _upload(journal, tracking)]
+    if failed:
+        raise TrackingError(
+            f"all {len(pending)} journals must be uploaded ({len(failed)} failed; their records are kept). "
+            "Fix the errors above and run kedro dcgan sync again."
+        )
+
+
+def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
+    count = len(list(journal.records(journal.upload_state(tracking.shown_server).offset)))
+    messages: list[str] = []
+    try:
+        for uploaded in track(upload_journal(journal, tracking), "sync", count, size=lambda step: step.count):
+            messages += uploaded.messages
+    except Exception as error:
+        # A journal that fails must not block the others.
+        click.echo(f"{journal}: {in_one_line(error)} ({journal.folder})", err=True)
+        return False
+    for message in messages:
+        click.echo(message)
+    note = "" if journal.is_uploaded(tracking.shown_server) else " (another process is uploading them)"
+    click.echo(f"{journal}: {count} records -> {tracking.shown_server}{note}")
+    return True
+
+
+@dcgan.command()
+@click.argument("runs", nargs=-1)
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=None, help="HTML page to write.")
+@preset_option
+@errors_in_one_line
+def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
+    """Compare trained generators in a table, and write one HTML page with their samples and curves.
+
+    RUNS are names of MLflow runs, or prefixes of their ids. Default: the latest ten runs that were evaluated by the
+    same protocol as the latest one. RUNS can also be evaluation.json files; these give a table without a page.
+    """
+    if len(set(runs)) == 1:
+        raise ComparisonError("there must be at least two different runs or files to compare (got one). Name another.")
+    if runs and all(Path(run).is_file() for run in runs):
+        from kedro_dcgan.reports.comparison import compare as compare_evaluations
+        from kedro_dcgan.reports.comparison import read_evaluation
+
+        click.echo(compare_evaluations({str(file): read_evaluation(file) for file in map(Path, runs)}))
+        return
+    from kedro_dcgan.reports.runs import write_runs_page, write_runs_table
+    from kedro_dcgan.storage import atomic_file
+    from kedro_dcgan.tracking.reading import read_runs
+
+    with connected(env) as tracked:
+        found = read_runs(tracked.experiment, runs)
+    click.echo(write_runs_table(found))
+    page = report or project_folder() / "data/08_reporting/comparison.html"
+    with atomic_file(page) as temporary:
+        temporary.write_text(write_runs_page(found), encoding="utf-8")
+    click.echo(f"\nsamples and curves -> {page}")
+
+
+@dcgan.command()
+@click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="Number of images.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the latents.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="New or empty folder.")
+@click.option("--model", default="dcgan-generator@candidate", show_default=True, help="NAME@ALIAS in the registry.")
+@preset_option
+@errors_in_one_line
+def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> None:
+    """Generate images with a registered generator and write them as PNG files."""
+    import torch
+
+    from kedro_dcgan.datasets import ImageFolderDataset
+    from kedro_dcgan.model.sampling import generate, sample_latents
+    from kedro_dcgan.model.saved import read_generator
+    from kedro_dcgan.progress import track
+    from kedro_dcgan.tracking.registry import fetch_generator
+
+    if output.exists() and any(output.iterdir()):
+        raise ParameterError(f"`--output` must be a new or an empty folder (got {output}, with files). Name another.")
+    with connected(env):
+        folder = fetch_generator(model)
+    trained = read_generator(folder)
+    latents = sample_latents(count, trained.config, seed)
+    batches = track(generate(trained.build(), latents), "samples", count)
+    ImageFolderDataset(output).save(torch.cat(list(batches)).numpy())
+    click.echo(f"{count} images of {model}, seed {seed} -> {output}")
+
+
+@dcgan.command()
+@click.option("--model", default="dcgan-generator@champion", show_default=True, help="NAME@ALIAS in the registry.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
+@preset_option
+@errors_in_one_line
+def serve(model: str, port: int, env: str | None) -> None:
+    """Serve a registered generator over HTTP on this machine (docs/operations.md has a sample request)."""
+    from kedro_dcgan.tracking.registry import find_version
+
+    name, _, alias = model.partition("@")
+    with connected(env) as tracked:
+        version = find_version(name, alias or "champion").version
+    click.echo(f"http://{_HOST}:{port}/invocations   (Ctrl-C stops it)")
+    arguments = ["models", "serve", "--model-uri", f"models:/{name}/{version}", "--env-manager", "local"]
+    address = ["--host", _HOST, "--port", str(port)]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracked.server}
+    sys.exit(subprocess.call([sys.executable, "-m", "mlflow", *arguments, *address], env=environment))  # noqa: S603
+
+
+@dcgan.command()
+@click.option("--version", "chosen", required=True, help="Version number, or the alias candidate.")
+@_model_option
+@preset_option
+@errors_in_one_line
+def promote(chosen: str, model: str, env: str | None) -> None:
+    """Move the alias `champion` to a version, whatever its metrics."""
+    from kedro_dcgan.tracking.registry import promote as move
+
+    with connected(env):
+        version, former = move(model, chosen)
+    before = f"was v{former}; undo: kedro dcgan rollback" if former else "the first champion"
+    click.echo(f"champion of {model} is v{version.version} ({before})")
+
+
+@dcgan.command()
+@_model_option
+@preset_option
+@errors_in_one_line
+def rollback(model: str, env: str | None) -> None:
+    """Move the alias `champion` back to the previous champion."""
+    from kedro_dcgan.tracking.registry import roll_back
+
+    with connected(env):
+        version, left = roll_back(model)
+    click.echo(f"champion of {model} is v{version.version} again (was v{left})")
