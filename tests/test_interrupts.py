@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from kedro_dcgan.errors import Interrupted, interrupted_by_signal, stop_on_signal
+from kedro_dcgan.errors import Interrupted, stop_on_signal
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
@@ -28,7 +28,7 @@ def test_first_signal_requests_a_stop_and_second_one_interrupts(number, code):
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_signal_interrupts_and_handlers_are_restored(number, code):
     before = handlers()
-    with pytest.raises(KeyboardInterrupt) as caught, interrupted_by_signal():
+    with pytest.raises(KeyboardInterrupt) as caught, stop_on_signal(immediately=True):
         os.kill(os.getpid(), number)
     assert caught.value.exit_code == code
     assert handlers() == before

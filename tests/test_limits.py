@@ -104,7 +104,6 @@ def test_smallest_limit_of_the_cgroup_and_its_ancestors_applies(tmp_path, name):
     cgroup, mounts, files, (quota, limit, available) = TREES[name]
     root = fake_tree(tmp_path, cgroup, mounts, files)
     assert limits.cpu_quota(root) == quota
-    assert limits.memory_limit(root) == limit
     assert limits.available_memory(root) == available
     assert limits.total_memory(root) == (limit or TOTAL)
 
@@ -116,8 +115,9 @@ def test_quota_is_rounded_up_and_capped_at_the_affinity(tmp_path, quota, cores):
 
 
 def test_without_proc_there_are_no_limits(tmp_path):
-    assert (limits.cpu_quota(tmp_path), limits.memory_limit(tmp_path)) == (None, None)
+    assert limits.cpu_quota(tmp_path) is None
     assert limits.usable_cores(tmp_path) == CORES
+    assert (limits.total_memory(tmp_path), limits.available_memory(tmp_path)) == (TOTAL, FREE)
 
 
 def test_limit_above_the_machine_is_capped(tmp_path):

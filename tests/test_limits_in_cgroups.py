@@ -14,7 +14,7 @@ from kedro_dcgan import limits
 pytestmark = pytest.mark.slow
 
 READ = "import os; from kedro_dcgan.limits import *\n"
-NAMES = ("usable_cores", "cpu_quota", "memory_limit", "total_memory", "available_memory")
+NAMES = ("usable_cores", "cpu_quota", "total_memory", "available_memory")
 SHOW = f"{READ}print(json.dumps([{', '.join(f'{name}()' for name in NAMES)}, len(os.sched_getaffinity(0))]))"
 MEGABYTE = 1_000_000
 
@@ -22,16 +22,16 @@ MEGABYTE = 1_000_000
 @pytest.mark.parametrize("inside", [None, "a"], ids=["own", "of an ancestor"])
 def test_quota_and_memory_limit(inside):
     with limited_cgroups("cpu", "memory", inside=inside) as folders:
-        cores, quota, limit, total, available, affinity = run_inside(folders, SHOW)
-    assert (cores, quota, limit, total) == (1, 1.0, LIMIT, LIMIT)
+        cores, quota, total, available, affinity = run_inside(folders, SHOW)
+    assert (cores, quota, total) == (1, 1.0, LIMIT)
     assert LIMIT - 100 * MEGABYTE < available < LIMIT
     assert affinity == len(os.sched_getaffinity(0))
 
 
 def test_cpuset_restricts_the_affinity():
     with limited_cgroups("cpuset") as folders:
-        cores, quota, limit, *_ = run_inside(folders, SHOW)
-    assert (cores, quota, limit) == (1, limits.cpu_quota(), limits.memory_limit())
+        cores, quota, total, *_ = run_inside(folders, SHOW)
+    assert (cores, quota, total) == (1, limits.cpu_quota(), limits.total_memory())
 
 
 USE = f"""{READ}
@@ -41,7 +41,7 @@ print(json.dumps(before - available_memory()))
 """
 CACHE = f"""{READ}
 def usage():
-    return memory_limit() - available_memory()
+    return total_memory() - available_memory()
 before = usage()
 with open(sys.argv[2], "wb") as file:
     for _ in range(20):
@@ -90,8 +90,8 @@ def test_container_without_a_cgroup_namespace():
     with limited_cgroups("memory", inside="a") as [folder]:
         (folder / "memory.limit_in_bytes").write_text(str(LIMIT // 2))
         show = [sys.executable, f"import json\n{SHOW}"]
-        _, _, limit, *_ = run_inside([folder], BIND, folder.parent, CGROUPS / "memory", *show)
-    assert limit == LIMIT // 2
+        _, _, total, *_ = run_inside([folder], BIND, folder.parent, CGROUPS / "memory", *show)
+    assert total == LIMIT // 2
 
 
 def can_unshare():

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_SIGNALS = signal.SIGINT, signal.SIGTERM
+
 
 class DcganError(Exception):
     """Base class of all errors that this package raises on purpose."""
@@ -84,41 +86,22 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Request a stop at the first SIGINT or SIGTERM; raise `Interrupted` at the second.
+def stop_on_signal(immediately: bool = False) -> Iterator[StopRequest]:
+    """Request a stop at the first SIGINT or SIGTERM and raise `Interrupted` at the second, or `immediately`.
 
     Outside the main thread this does nothing, because Python allows signal handlers only there.
     """
     request = StopRequest()
 
-    def request_stop(number: int, frame: FrameType | None) -> None:
-        if request.is_set():
+    def handle(number: int, frame: FrameType | None) -> None:
+        if immediately or request.is_set():
             raise Interrupted(number)
         request.signal_number = number
 
-    with _handled_by(request_stop):
-        yield request
-
-
-@contextmanager
-def interrupted_by_signal() -> Iterator[None]:
-    """Raise `Interrupted` at SIGINT or SIGTERM, so that context managers can clean up."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    with _handled_by(interrupt):
-        yield
-
-
-@contextmanager
-def _handled_by(handler: "signal._HANDLER") -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    previous = {number: signal.signal(number, handle) for number in _SIGNALS} if in_main_thread else {}
     try:
-        yield
+        yield request
     finally:
         for number, former in previous.items():
             signal.signal(number, former)

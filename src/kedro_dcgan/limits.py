@@ -41,11 +41,6 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
     return min(quotas, default=None)
 
 
-def memory_limit(root: Path = _ROOT) -> int | None:
-    """Return the memory limit in bytes, or None without one."""
-    return min((limit for limit, _ in _limited_memory(root)), default=None)
-
-
 def total_memory(root: Path = _ROOT) -> int:
     """Return the memory of the machine or the memory limit in bytes, whichever is smaller."""
     import psutil  # Not installed where a generator is served, which only needs usable_cores().

@@ -16,7 +16,7 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from kedro_dcgan.config import Parameters, read_parameters
-from kedro_dcgan.errors import DcganError, Interrupted, ParameterError, interrupted_by_signal
+from kedro_dcgan.errors import DcganError, Interrupted, ParameterError, stop_on_signal
 from kedro_dcgan.hooks import TrackingHooks
 
 preset_option = click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
@@ -86,7 +86,7 @@ def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            with interrupted_by_signal():
+            with stop_on_signal(immediately=True):
                 return command(*args, **kwargs)
         except Interrupted as interruption:
             for hook in settings.HOOKS:
