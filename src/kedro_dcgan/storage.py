@@ -148,15 +148,14 @@ def read_index(file: Path, index_format: int, remedy: str) -> dict[str, Any]:
         DataError: if it is missing, damaged or has another format.
     """
     try:
-        index = json.loads(file.read_text(encoding="utf-8"))
+        index: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found = index.get("format")
     except FileNotFoundError:
         raise DataError(f"`{file.parent}` must hold prepared images (it does not). {remedy}") from None
-    except ValueError:
+    except (ValueError, AttributeError):  # Not JSON, or not an object.
         raise damaged(file, remedy) from None
-    if not isinstance(index, dict):
-        raise damaged(file, remedy)
-    if index.get("format") != index_format:
-        raise DataError(f"`{file.parent}` must be of format {index_format} (got {index.get('format')}). {remedy}")
+    if found != index_format:
+        raise DataError(f"`{file.parent}` must be of format {index_format} (got {found}). {remedy}")
     return index
 
 

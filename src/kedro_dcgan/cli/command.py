@@ -3,9 +3,8 @@
 A command ends with its results, with one line that says what to fix (exit code 1), or interrupted by a signal.
 """
 
-import functools
-import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,35 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from kedro_dcgan.config import Parameters, read_parameters
-from kedro_dcgan.errors import DcganError, Interrupted, ParameterError, stop_on_signal
-from kedro_dcgan.hooks import TrackingHooks
-
-preset_option = click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+from kedro_dcgan.errors import DcganError, ParameterError
 
 
-@click.group()
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Print an error that the user can fix as `Error: <one line>` and exit with code 1."""
+    try:
+        yield
+    except Exception as error:
+        # Kedro wraps the errors of datasets, so look at the causes, too.
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, (DcganError, ParameterValidationError)):
+                raise click.ClickException(str(cause)) from error
+            # Kedro reports a misspelt pipeline or node as a ValueError that suggests close matches.
+            unknown_name = "Failed to find the pipeline", "Pipeline does not"
+            if isinstance(cause, ValueError) and str(cause).startswith(unknown_name):
+                raise click.ClickException(" ".join(str(cause).split())) from error
+            cause = cause.__cause__
+        raise
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        with errors_in_one_line():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Group)
 def dcgan() -> None:
     """Inspect networks, evaluate and compare generators, sample and serve them, and use the tracking server."""
 
@@ -49,50 +70,19 @@ def parameters_of(env: str | None) -> Parameters:
     return read_parameters(config_loader(env)["parameters"], {})
 
 
-def errors_in_one_line(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Print an error that the user can fix as `Error: <one line>` and exit with code 1."""
+def existing_preset(env: str | None) -> str | None:
+    """Return the name of a preset, if it is a folder of `conf/` or not given.
 
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            _require_preset(kwargs.get("env"))
-            return command(*args, **kwargs)
-        except Exception as error:
-            # Kedro wraps the errors of datasets, so look at the causes, too.
-            cause: BaseException | None = error
-            while cause is not None:
-                if isinstance(cause, (DcganError, ParameterValidationError)):
-                    raise click.ClickException(str(cause)) from error
-                # Kedro reports a misspelt pipeline or node as a ValueError that suggests close matches.
-                unknown_name = "Failed to find the pipeline", "Pipeline does not"
-                if isinstance(cause, ValueError) and str(cause).startswith(unknown_name):
-                    raise click.ClickException(" ".join(str(cause).split())) from error
-                cause = cause.__cause__
-            raise
-
-    return wrapped
-
-
-def _require_preset(env: str | None) -> None:
+    Raises:
+        ParameterError: if there is no such folder.
+    """
     conf = project_folder() / "conf"
     if env and not (conf / env).is_dir():
         presets = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "local")
         raise ParameterError(f"`--env` must be a folder of conf/ (got {env}). Presets: {', '.join(presets)}.")
+    return env
 
 
-def interruptible(command: Callable[..., Any]) -> Callable[..., Any]:
-    """On Ctrl-C or SIGTERM, end the MLflow run as KILLED, print one line and exit with 128 + the signal's number."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            with stop_on_signal(immediately=True):
-                return command(*args, **kwargs)
-        except Interrupted as interruption:
-            for hook in settings.HOOKS:
-                if isinstance(hook, TrackingHooks):
-                    hook.interrupt()
-            click.echo(str(interruption) or "stopped", err=True)
-            sys.exit(interruption.exit_code)
-
-    return wrapped
+preset_option = click.option(
+    "--env", "-e", default=None, help="Preset: a folder of conf/.", callback=lambda _, __, env: existing_preset(env)
+)

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kedro_dcgan.cli.command import dcgan, errors_in_one_line, parameters_of, preset_option, project_folder
+from kedro_dcgan.cli.command import dcgan, parameters_of, preset_option, project_folder
 
 if TYPE_CHECKING:  # It imports torch.
     from kedro_dcgan.training.fast.profile import StepProfile
 
 
 @dcgan.command()
-@errors_in_one_line
 def digits() -> None:
     """Write the embedded digits to data/01_raw/digits, as `kedro run` does if they are missing."""
     from kedro_dcgan.data.sources.builtin import DIGITS, write_digits
@@ -29,7 +28,6 @@ def digits() -> None:
 @dcgan.command()
 @preset_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@errors_in_one_line
 def describe(env: str | None, as_json: bool) -> None:
     """Print both networks: layers, output shapes, parameters, FLOPs and memory."""
     from kedro_dcgan.model.describe import describe as describe_network
@@ -65,7 +63,6 @@ def _table(description: dict[str, Any]) -> str:
 @click.option("--batch-size", type=click.IntRange(min=2), default=None, help="Default: training.batch_size.")
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to profile.")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), default=None, help="JSON trace to write.")
-@errors_in_one_line
 def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | None) -> None:
     """Profile training steps on random images: the time of each part of a step, and a trace of all operations."""
     # Silence the log of torch's profiler, which reads this when it is imported.
@@ -130,7 +127,6 @@ def _profile_lines(found: "StepProfile") -> list[str]:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@errors_in_one_line
 def evaluate_images(
     real: str, generated: str, input_size: int, inception_weights: str, device: str, precision: str, as_json: bool
 ) -> None:
@@ -151,7 +147,6 @@ def evaluate_images(
 
 @dcgan.command("fetch-weights")
 @click.option("--url", default=None, help="Default: the release of torch-fidelity.")
-@errors_in_one_line
 def fetch_weights(url: str | None) -> None:
     """Download the Inception-v3 weights for FID (91 MB) into torch hub's cache."""
     from kedro_dcgan.evaluation.inception import fetch_weights as fetch

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from kedro_dcgan.cli.command import config_loader, dcgan, errors_in_one_line, preset_option, project_folder
+from kedro_dcgan.cli.command import config_loader, dcgan, preset_option, project_folder
 from kedro_dcgan.errors import ComparisonError, ParameterError, TrackingError
 from kedro_dcgan.progress import track
 from kedro_dcgan.tracking.journal import Journal
@@ -40,7 +40,6 @@ def connected(env: str | None = None) -> Iterator[TrackingSettings]:
 @dcgan.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Default: ui_port of tracking.yml.")
 @preset_option
-@errors_in_one_line
 def ui(port: int | None, env: str | None) -> None:
     """Start the MLflow UI with the runs of this project, on this machine only."""
     from kedro_dcgan.tracking.ui import write_view
@@ -63,7 +62,6 @@ def ui(port: int | None, env: str | None) -> None:
 @dcgan.command()
 @click.option("--all", "with_all", is_flag=True, help="Include runs that were uploaded to another server before.")
 @preset_option
-@errors_in_one_line
 def sync(env: str | None, with_all: bool) -> None:
     """Upload pending records, for example of runs during which the tracking server was down."""
     with connected(env) as tracking:
@@ -102,7 +100,6 @@ def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
 @click.argument("runs", nargs=-1)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=None, help="HTML page to write.")
 @preset_option
-@errors_in_one_line
 def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
     """Compare trained generators in a table, and write one HTML page with their samples and curves.
 
@@ -136,7 +133,6 @@ def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="New or empty folder.")
 @click.option("--model", default="dcgan-generator@candidate", show_default=True, help="NAME@ALIAS in the registry.")
 @preset_option
-@errors_in_one_line
 def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> None:
     """Generate images with a registered generator and write them as PNG files."""
     import torch
@@ -162,7 +158,6 @@ def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> 
 @click.option("--model", default="dcgan-generator@champion", show_default=True, help="NAME@ALIAS in the registry.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
 @preset_option
-@errors_in_one_line
 def serve(model: str, port: int, env: str | None) -> None:
     """Serve a registered generator over HTTP on this machine (docs/operations.md has a sample request)."""
     from kedro_dcgan.tracking.registry import find_version
@@ -181,7 +176,6 @@ def serve(model: str, port: int, env: str | None) -> None:
 @click.option("--version", "chosen", required=True, help="Version number, or the alias candidate.")
 @_model_option
 @preset_option
-@errors_in_one_line
 def promote(chosen: str, model: str, env: str | None) -> None:
     """Move the alias `champion` to a version, whatever its metrics."""
     from kedro_dcgan.tracking.registry import promote as move
@@ -195,7 +189,6 @@ def promote(chosen: str, model: str, env: str | None) -> None:
 @dcgan.command()
 @_model_option
 @preset_option
-@errors_in_one_line
 def rollback(model: str, env: str | None) -> None:
     """Move the alias `champion` back to the previous champion."""
     from kedro_dcgan.tracking.registry import roll_back
