@@ -92,8 +92,9 @@ TREES = {
 
 
 @pytest.fixture(autouse=True)
-def machine(monkeypatch):
-    """A machine of 8 cores and 25 GB."""
+def machine(monkeypatch, tmp_path):
+    """A machine of 8 cores and 25 GB, whose file system has its root in `tmp_path`."""
+    monkeypatch.setattr(limits, "_ROOT", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(CORES)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: CORES)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=TOTAL, available=FREE))
@@ -102,35 +103,33 @@ def machine(monkeypatch):
 @pytest.mark.parametrize("name", TREES)
 def test_smallest_limit_of_the_cgroup_and_its_ancestors_applies(tmp_path, name):
     cgroup, mounts, files, (quota, limit, available) = TREES[name]
-    root = fake_tree(tmp_path, cgroup, mounts, files)
-    assert limits.cpu_quota(root) == quota
-    assert limits.available_memory(root) == available
-    assert limits.total_memory(root) == (limit or TOTAL)
+    fake_tree(tmp_path, cgroup, mounts, files)
+    assert limits.cpu_quota() == quota
+    assert limits.available_memory() == available
+    assert limits.total_memory() == (limit or TOTAL)
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("10000", 1), ("100000", 1), ("100001", 2), ("300000", 3), ("900000", 8)])
 def test_quota_is_rounded_up_and_capped_at_the_affinity(tmp_path, quota, cores):
-    root = fake_tree(tmp_path, "0::/\n", V2, {"cpu.max": f"{quota} 100000\n"})
-    assert limits.usable_cores(root) == cores
+    fake_tree(tmp_path, "0::/\n", V2, {"cpu.max": f"{quota} 100000\n"})
+    assert limits.usable_cores() == cores
 
 
-def test_without_proc_there_are_no_limits(tmp_path):
-    assert limits.cpu_quota(tmp_path) is None
-    assert limits.usable_cores(tmp_path) == CORES
-    assert (limits.total_memory(tmp_path), limits.available_memory(tmp_path)) == (TOTAL, FREE)
+def test_without_proc_there_are_no_limits():
+    assert limits.cpu_quota() is None
+    assert limits.usable_cores() == CORES
+    assert (limits.total_memory(), limits.available_memory()) == (TOTAL, FREE)
 
 
 def test_limit_above_the_machine_is_capped(tmp_path):
-    root = fake_tree(tmp_path, "0::/\n", V2, {"memory.max": str(2 * TOTAL), "memory.current": "0"})
-    assert (limits.total_memory(root), limits.available_memory(root)) == (TOTAL, FREE)
+    fake_tree(tmp_path, "0::/\n", V2, {"memory.max": str(2 * TOTAL), "memory.current": "0"})
+    assert (limits.total_memory(), limits.available_memory()) == (TOTAL, FREE)
 
 
 @pytest.fixture
-def container(tmp_path, monkeypatch):
+def container(tmp_path):
     """A container with one CPU and 0.4 GB, for all users of the limits."""
-    root = fake_tree(tmp_path / "container", "0::/\n", V2, v2_files("", "100000 100000"))
-    cgroups = limits._cgroups
-    monkeypatch.setattr(limits, "_cgroups", lambda controller, _: cgroups(controller, root))
+    fake_tree(tmp_path, "0::/\n", V2, v2_files("", "100000 100000"))
 
 
 @pytest.fixture

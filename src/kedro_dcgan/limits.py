@@ -5,7 +5,7 @@ counts. A missing or unreadable file sets no limit; outside Linux there are no l
 https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/memory.html,
 https://docs.kernel.org/scheduler/sched-bwc.html (v1 CPU quota), cgroups(7), proc_pid_mountinfo(5).
 
-psutil reads no limit, and loky only the CPU quota of the root cgroup. Tests set `root`, the root of the file system.
+psutil reads no limit, and loky only the CPU quota of the root cgroup.
 """
 
 import math
@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+# Tests replace the root of the file system.
 _ROOT = Path("/")
 # In v1, "no limit" is the largest number of whole pages, just under 2^63 bytes.
 _UNLIMITED = 2**60
@@ -21,18 +22,18 @@ _UNLIMITED = 2**60
 _MOUNT = re.compile(r"^\S+ \S+ \S+ (\S+) (\S+) .* - (\S+) \S+ (\S+)$", re.MULTILINE)
 
 
-def usable_cores(root: Path = _ROOT) -> int:
+def usable_cores() -> int:
     """Return the number of usable cores: the affinity or the CPU quota rounded up, whichever is smaller."""
     # The kernel restricts the affinity to the cpuset of the cgroup.
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cpu_quota(root)
+    quota = cpu_quota()
     return affinity if quota is None else min(affinity, math.ceil(quota))
 
 
-def cpu_quota(root: Path = _ROOT) -> float | None:
+def cpu_quota() -> float | None:
     """Return the CPU quota in cores (CPU seconds per second, more than 0), or None without one."""
     quotas = []
-    for cgroup in _cgroups("cpu", root):
+    for cgroup in _cgroups("cpu"):
         # "max 100000" or "50000 100000" in v2; "-1" and "100000" in two files in v1: microseconds of each period.
         v1 = " ".join(_read(cgroup / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
         match [_number(text) for text in (_read(cgroup / "cpu.max") or v1).split()]:
@@ -41,23 +42,23 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
     return min(quotas, default=None)
 
 
-def total_memory(root: Path = _ROOT) -> int:
+def total_memory() -> int:
     """Return the memory of the machine or the memory limit in bytes, whichever is smaller."""
     import psutil  # Not installed where a generator is served, which only needs usable_cores().
 
-    return min([psutil.virtual_memory().total, *(limit for limit, _ in _limited_memory(root))])
+    return min([psutil.virtual_memory().total, *(limit for limit, _ in _limited_memory())])
 
 
-def available_memory(root: Path = _ROOT) -> int:
+def available_memory() -> int:
     """Return the bytes that this process can still allocate: limit - usage + page cache, at most the machine's."""
     import psutil
 
-    return min([psutil.virtual_memory().available, *(available for _, available in _limited_memory(root))])
+    return min([psutil.virtual_memory().available, *(available for _, available in _limited_memory())])
 
 
-def _limited_memory(root: Path) -> Iterator[tuple[int, int]]:
+def _limited_memory() -> Iterator[tuple[int, int]]:
     """Yield the limit and the available memory, in bytes, of each cgroup with a limit."""
-    for cgroup in _cgroups("memory", root):
+    for cgroup in _cgroups("memory"):
         # Above memory.high, the kernel throttles a process almost to a halt, so it is a limit, too.
         numbers = [_number(_read(cgroup / name)) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
         limits = [number for number in numbers if number is not None and number < _UNLIMITED]
@@ -73,19 +74,19 @@ def _limited_memory(root: Path) -> Iterator[tuple[int, int]]:
         yield min(limits), max(0, min(limits) - usage + min(usage, cache))
 
 
-def _cgroups(controller: str, root: Path) -> Iterator[Path]:
+def _cgroups(controller: str) -> Iterator[Path]:
     """Yield the folders of this process's cgroup and its ancestors for a controller, in v1 and v2.
 
     A hybrid host has both versions; only one of them has files for the controller.
     """
-    lines = re.findall(r"^\d+:([^:]*):(.+)$", _read(root / "proc/self/cgroup"), re.MULTILINE)
+    lines = re.findall(r"^\d+:([^:]*):(.+)$", _read(_ROOT / "proc/self/cgroup"), re.MULTILINE)
     cgroup_of = {name: PurePosixPath(path) for names, path in lines for name in names.split(",")}
     # The line without a controller name is v2.
     for kind, name in (("cgroup", controller), ("cgroup2", "")):
         if name not in cgroup_of:
             continue
         # Of several mounts at one point, the last one is visible.
-        own, mounts = cgroup_of[name], dict(_mounts(kind, name, root))
+        own, mounts = cgroup_of[name], dict(_mounts(kind, name))
         # The path of a process outside the cgroup namespace contains "..".
         inside = [
             (point, own.relative_to(mounted))
@@ -99,14 +100,14 @@ def _cgroups(controller: str, root: Path) -> Iterator[Path]:
             yield from (point / folder for folder in (below, *below.parents))
 
 
-def _mounts(kind: str, controller: str, root: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+def _mounts(kind: str, controller: str) -> Iterator[tuple[Path, PurePosixPath]]:
     """Yield the mount points of a hierarchy, each with the cgroup mounted there."""
-    for *paths, mount_kind, options in _MOUNT.findall(_read(root / "proc/self/mountinfo")):
+    for *paths, mount_kind, options in _MOUNT.findall(_read(_ROOT / "proc/self/mountinfo")):
         # The super options of a v1 mount name its controllers.
         if mount_kind == kind and (kind == "cgroup2" or controller in options.split(",")):
             # The kernel writes a space as \040.
             mounted, point = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), path) for path in paths)
-            yield root / point.lstrip("/"), PurePosixPath(mounted)
+            yield _ROOT / point.lstrip("/"), PurePosixPath(mounted)
 
 
 def _number(text: str) -> int | None:
