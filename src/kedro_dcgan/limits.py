@@ -69,8 +69,8 @@ def _limited_memory() -> Iterator[tuple[int, int]]:
         # /proc/meminfo also counts both; neither includes tmpfs and shared memory.) In v1, names without `total_`
         # exclude the descendants; v2 has only names without it, which include them.
         usage = _number(_read(cgroup / "memory.current") or _read(cgroup / "memory.usage_in_bytes")) or 0
-        stat = dict(re.findall(r"^(\w+) (\d+)$", _read(cgroup / "memory.stat"), re.MULTILINE))
-        cache = sum(int(stat.get(f"total_{name}", stat.get(name, 0))) for name in ("inactive_file", "active_file"))
+        stat: dict[str, str] = dict(re.findall(r"^(\w+) (\d+)$", _read(cgroup / "memory.stat"), re.MULTILINE))
+        cache = sum(int(stat.get(f"total_{name}", stat.get(name, "0"))) for name in ("inactive_file", "active_file"))
         yield min(limits), max(0, min(limits) - usage + min(usage, cache))
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kedro_dcgan.cli.command import dcgan, parameters_of, preset_option, project_folder
+from kedro_dcgan.progress import operations
+from kedro_dcgan.storage import atomic_file
 
 if TYPE_CHECKING:  # It imports torch.
     from kedro_dcgan.training.fast.profile import StepProfile
@@ -70,7 +72,6 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     import torch
 
     from kedro_dcgan.model.recipes import network_configs
-    from kedro_dcgan.storage import atomic_file
     from kedro_dcgan.training.devices import keep_freed_memory
     from kedro_dcgan.training.fast.calibration import calibrate_steps
     from kedro_dcgan.training.fast.execution import set_up
@@ -78,6 +79,7 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     from kedro_dcgan.training.plan import compute_of
     from kedro_dcgan.training.state import create_state
 
+    # Choose precision, threads and execution as a training does.
     parameters = parameters_of(env)
     size, channels = parameters.preprocessing.image_size, parameters.preprocessing.channels
     training = parameters.training.model_copy(update={"batch_size": batch_size} if batch_size else {})
@@ -90,29 +92,29 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     torch.set_num_threads(calibration.threads)
     state = create_state(*configs, training, compute)
     set_up(state, calibration)
+
+    # Profile steps on random images.
     shape = (training.batch_size, channels, size, size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8).to(compute.device)
     found = profile_step(state, training, compute, iter(lambda: images, None), steps)
     click.echo(f"{size}x{size}x{channels} · batch size {training.batch_size} · {calibration} · {steps} steps")
-    click.echo("\n".join(_profile_lines(found)))
+    _print_profile(found)
     if trace:
         with atomic_file(trace) as file:
             found.trace.export_chrome_trace(str(file))
         click.echo(f"trace -> {trace}   (open it in ui.perfetto.dev or chrome://tracing)")
 
 
-def _profile_lines(found: "StepProfile") -> list[str]:
-    from kedro_dcgan.progress import operations
-
+def _print_profile(found: "StepProfile") -> None:
     total = sum(found.milliseconds.values())
-    lines = [f"  {part:<16} {value:9.2f} ms {value / total:6.1%}" for part, value in found.milliseconds.items()]
+    for part, value in found.milliseconds.items():
+        click.echo(f"  {part:<16} {value:9.2f} ms {value / total:6.1%}")
+    click.echo(f"  {'profiled step':<16} {total:9.2f} ms")
     share = found.flops_per_second / found.matrix_flops_per_second
-    return [
-        *lines,
-        f"  {'profiled step':<16} {total:9.2f} ms",
+    click.echo(
         f"{found.images_per_second:,.0f} images/s · {operations(found.flops_per_second)}, {share:.0%} of the roofline "
-        f"(matrix products: {operations(found.matrix_flops_per_second)})",
-    ]
+        f"(matrix products: {operations(found.matrix_flops_per_second)})"
+    )
 
 
 @dcgan.command("evaluate-images")

@@ -15,6 +15,7 @@ import click
 from kedro_dcgan.cli.command import config_loader, dcgan, preset_option, project_folder
 from kedro_dcgan.errors import ComparisonError, ParameterError, TrackingError
 from kedro_dcgan.progress import track
+from kedro_dcgan.storage import atomic_file
 from kedro_dcgan.tracking.journal import Journal
 from kedro_dcgan.tracking.run import mark_killed_runs
 from kedro_dcgan.tracking.settings import TrackingSettings, connect, in_one_line, ping, reachable, read_settings
@@ -115,7 +116,6 @@ def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None
         click.echo(compare_evaluations({str(file): read_evaluation(file) for file in map(Path, runs)}))
         return
     from kedro_dcgan.reports.runs import write_runs_page, write_runs_table
-    from kedro_dcgan.storage import atomic_file
     from kedro_dcgan.tracking.reading import read_runs
 
     with connected(env) as tracked:
@@ -140,7 +140,6 @@ def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> 
     from kedro_dcgan.datasets import ImageFolderDataset
     from kedro_dcgan.model.sampling import generate, sample_latents
     from kedro_dcgan.model.saved import read_generator
-    from kedro_dcgan.progress import track
     from kedro_dcgan.tracking.registry import fetch_generator
 
     if output.exists() and any(output.iterdir()):

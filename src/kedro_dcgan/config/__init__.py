@@ -1,11 +1,16 @@
 """The typed parameters: one frozen pydantic model for each top-level key of `conf/*/parameters_*.yml`.
 
-`read_parameters` validates all of them at the start of a run. Nodes annotate their parameters with these models, so
-Kedro passes them typed. `python -m kedro_dcgan.config` writes their documentation.
+`read_parameters` validates all of them at the start of a run; an error names the key as the user wrote it. Nodes
+annotate their parameters with these models, so Kedro passes them typed. `python -m kedro_dcgan.config` writes their
+documentation.
 """
 
-from kedro_dcgan.config.group import ParameterGroup, flatten
-from kedro_dcgan.config.loading import Parameters, read_parameters
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from kedro_dcgan.config.group import ParameterGroup, dotted_keys, flatten
 from kedro_dcgan.config.stages import (
     EvaluationParameters,
     ExportParameters,
@@ -19,6 +24,7 @@ from kedro_dcgan.config.training import (
     NetworkParameters,
     TrainingParameters,
 )
+from kedro_dcgan.errors import ParameterError
 
 __all__ = [
     "ArchitectureName",
@@ -35,3 +41,66 @@ __all__ = [
     "flatten",
     "read_parameters",
 ]
+
+
+class Parameters(ParameterGroup):
+    """All parameters, by top-level key."""
+
+    ingestion: IngestionParameters
+    preprocessing: PreprocessingParameters
+    training: TrainingParameters
+    evaluation: EvaluationParameters
+    export: ExportParameters
+
+
+def read_parameters(raw: dict[str, Any], overridden: dict[str, Any]) -> Parameters:
+    """Validate all parameters of a run.
+
+    `raw` holds the values of the parameter files and of `--params`, `overridden` those of `--params` alone. Other
+    top-level keys in files are ignored, unless they look like a misspelling of ours.
+
+    Raises:
+        ParameterError: for the first error, in one line.
+    """
+    known = Parameters.model_fields
+    for key in raw:
+        if key not in known and (key in overridden or get_close_matches(key, known)):
+            raise ParameterError(_unknown_key(key))
+    try:
+        return Parameters.model_validate({key: value for key, value in raw.items() if key in known})
+    except ValidationError as error:
+        # A misspelt key gives two errors: an unknown key and a missing one. The first is more useful.
+        errors = sorted(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
+        raise ParameterError(_message_of(dict(errors[0]))) from None
+
+
+def _message_of(error: dict[str, Any]) -> str:
+    keys = [str(part) for part in error["loc"]]
+    name = ".".join(keys)
+    if error["type"] == "extra_forbidden":
+        return _unknown_key(name)
+    if error["type"] == "missing":
+        return f"`{name}` must be given (it is missing). Add it to conf/base/parameters_{keys[0]}.yml."
+    is_group = "instance of" in error["msg"]
+    rule = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("must ")
+    rule = "be a group of keys" if is_group else rule
+    rule = rule if rule.startswith(("be ", "add ", "have ")) else f"be {rule}"
+    # A rule about several keys names their values itself.
+    spans_keys = isinstance(error["input"], dict)
+    got = "" if error["type"] == "value_error" and spans_keys else f" (got {error['input']!r})"
+    # `--params` can set neither a whole group nor one item of a list.
+    without_index = [key for key in keys if not key.isdigit()]
+    is_file_only = is_group or spans_keys or len(without_index) < len(keys)
+    remedy = "." if is_file_only else f" or with --params {name}=VALUE."
+    return f"`{'.'.join(without_index)}` must {rule}{got}. Change it in conf/*/parameters_{keys[0]}.yml{remedy}"
+
+
+def _unknown_key(name: str) -> str:
+    known = list(dotted_keys(Parameters))
+    parent, _, leaf = name.rpartition(".")
+    siblings = [key for key in known if key.rpartition(".")[0] == parent]
+    same_leaf = [key for key in known if key.rpartition(".")[2] == leaf]
+    close = same_leaf or [key for key in siblings if get_close_matches(leaf, [key.rpartition(".")[2]], cutoff=0.7)]
+    if close:
+        return f"`{name}` must be a known parameter (it is not). Did you mean `{'` or `'.join(close)}`?"
+    return f"`{name}` must be a known parameter (it is not). Known here: {', '.join(siblings or known)}."

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
-from kedro_dcgan.config.loading import Parameters
+from kedro_dcgan.config import Parameters
 
 SCHEMA_FILE, PAGE_FILE = "conf/parameters.schema.json", "docs/parameters.md"
 
