@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic.json_schema import GenerateJsonSchema
 
 from kedro_dcgan.config import Parameters
 
@@ -30,13 +29,6 @@ Generated from `src/kedro_dcgan/config` by `python -m kedro_dcgan.config`: chang
 the values of `conf/base`; a preset overrides some of them, and `kedro run --params training.epochs=10` overrides both.
 Editors with a YAML language server complete and validate the parameter files with `conf/parameters.schema.json`.
 """
-
-
-class _WithoutTitles(GenerateJsonSchema):
-    """Leaves out the title of each field, which only repeats its name."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
 
 
 def generated_files(project: Path) -> dict[Path, str]:
@@ -58,9 +50,12 @@ def generated_files(project: Path) -> dict[Path, str]:
 
 def editor_schema() -> dict[str, Any]:
     """Return the JSON schema of a parameter file. No key is required, because presets hold only what they change."""
-    schema = Parameters.model_json_schema(schema_generator=_WithoutTitles)
+    schema = Parameters.model_json_schema()
     for group in (schema, *schema["$defs"].values()):
         group.pop("required", None)
+        # The title of a field only repeats its name.
+        for field in group["properties"].values():
+            field.pop("title", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
