@@ -26,7 +26,7 @@ class SourceError(DcganError):
 
 
 class UnusableImageError(DcganError):
-    """One image cannot be used. `reason` is one of `data.verdicts.Reason`."""
+    """One image cannot be used. `reason` is one of `data.Reason`."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)

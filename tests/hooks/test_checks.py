@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from recipes import tiny_training
 
-from kedro_dcgan.data.verdicts import Reason
+from kedro_dcgan.data import Reason
 from kedro_dcgan.errors import DataError, ParameterError, SourceError
 from kedro_dcgan.hooks.checks import CheckHooks
 from kedro_dcgan.model.describe import describe

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from kedro_dcgan.data import Reason
 from kedro_dcgan.data.manifest import complete_manifest
 from kedro_dcgan.data.scan import ImageRecord
-from kedro_dcgan.data.verdicts import Reason, meaning_of
 from kedro_dcgan.reports.dataset import draw_sizes, write_page
 from kedro_dcgan.reports.pictures import SkippedTile, draw_accepted, draw_skipped
 
@@ -37,7 +37,7 @@ def test_the_page_counts_by_reason_label_and_split():
     assert "1,500 of 1,503 files are usable at 64×64" in page
     assert page.index("<code>empty</code>") < page.index("<code>truncated</code>")
     assert '<td class="label">cats</td><td class="number">1,000</td>' in page
-    assert meaning_of("truncated").partition(":")[0] in page
+    assert Reason.TRUNCATED.meaning.partition(":")[0] in page
 
 
 def test_files_outside_folders_are_counted_without_label():
@@ -83,7 +83,7 @@ def test_the_page_explains_when_the_split_of_an_image_changes(action, rule):
 
 
 def test_every_reason_has_a_meaning():
-    assert all(meaning_of(reason) for reason in Reason)
+    assert all(reason.meaning for reason in Reason)
 
 
 def test_accepted_images_are_drawn_in_order():

@@ -6,6 +6,11 @@ import numpy as np
 from PIL import Image
 
 _SIDE, _FREQUENCIES = 32, 8
+# The cosines of the lowest frequencies `(8, 32)`, as integers: their sums, which stay below 2^53, are exact, so equal
+# images have equal hashes on every processor. In a symmetric image half of the frequencies are 0, and rounding errors
+# would decide whether they are above the median.
+_PHASES = np.arange(_FREQUENCIES)[:, None] * (2 * np.arange(_SIDE) + 1) / (2 * _SIDE)
+_COSINES = np.rint(np.cos(np.pi * _PHASES) * 2**17)
 
 
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:
@@ -36,17 +41,6 @@ def shrink(images: np.ndarray) -> np.ndarray:
         for column in range(parts):
             total += grey[:, row::parts, column::parts]
     return (total // parts**2).astype(np.uint8)
-
-
-def _cosines() -> np.ndarray:
-    frequencies, places = np.arange(_FREQUENCIES)[:, None], np.arange(_SIDE)
-    cosines = np.cos(np.pi * frequencies * (2 * places + 1) / (2 * _SIDE))
-    # Integers, whose sums stay below 2^53, are exact: equal images have equal hashes on every processor. In a symmetric
-    # image half of the frequencies are 0, and rounding errors would decide whether they are above the median.
-    return np.rint(cosines * 2**17)
-
-
-_COSINES = _cosines()
 
 
 def group_near_duplicates(hashes: np.ndarray, max_bits: int) -> np.ndarray:

@@ -9,26 +9,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason
 from kedro_dcgan.data.duplicates import group_near_duplicates
-from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED, Reason
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = (
-    "path",
-    "sha256",
-    "bytes",
-    "format",
-    "width",
-    "height",
-    "mode",
-    "label",
-    "box",
-    "verdict",
-    "reason",
-    "detail",
-    "split",
-    "row",
-)
+    "path", "sha256", "bytes", "format", "width", "height", "mode", "label", "box", "verdict", "reason", "detail",
+    "split", "row",
+)  # fmt: skip
 _LOOKS_LIKE = "looks like"
 # A group with a larger share of the images makes the splits deviate from the requested sizes.
 _LARGE_GROUP = 0.05
@@ -41,9 +29,11 @@ def split_of(sha256: pd.Series, train: float, validation: float, groups: np.ndar
     With group numbers `groups`, `(N,)`, one member decides for its group.
     """
     bits = _bits(sha256, 0)
-    if groups is not None:
-        # Other bits choose that member: the smallest of several first 64 bits would too often mean the first split.
-        bits = bits[_smallest_of_group(groups, _bits(sha256, 32))]
+    if groups is not None and len(groups):
+        # The member with the smallest value of other bits: that of the first would too often mean the first split.
+        order = np.lexsort((_bits(sha256, 32), groups))
+        _, begins, group = np.unique(groups[order], return_index=True, return_inverse=True)
+        bits[order] = bits[order[begins]][group]
     places = np.searchsorted([train, train + validation], bits.astype(np.float64) / 2**64, side="right")
     return np.array(SPLITS, dtype=object)[places]
 
@@ -106,50 +96,38 @@ def count_near_duplicates(manifest: pd.DataFrame) -> int:
 
 def advise(manifest: pd.DataFrame, image_size: int) -> list[str]:
     """Return one sentence for each setting that the user may want to change."""
-    all_advice = (
-        _advise_on_sizes(manifest, image_size),
-        _advise_on_upscaling(manifest, image_size),
-        _advise_on_groups(manifest),
-    )
-    return [advice for advice in all_advice if advice]
+    accepted, advice, size = manifest[manifest["verdict"] == ACCEPTED], [], f"{image_size}x{image_size}"
 
-
-def _advise_on_sizes(manifest: pd.DataFrame, image_size: int) -> str | None:
+    # Images that are too small: suggest the largest usual size for which most of them are large enough.
     small = manifest[manifest["reason"] == Reason.TOO_SMALL]
-    accepted = int((manifest["verdict"] == ACCEPTED).sum())
-    if len(small) < 0.05 * max(1, accepted + len(small)):
-        return None
-    sides = small[["width", "height"]].min(axis=1).to_numpy(dtype=float)
-    # Suggest the largest usual size for which most of them are large enough.
-    sizes = [size for size in (16, 24, 32, 48, 64, 96, 128, 192, 256) if size < image_size]
-    usable = [size for size in sizes if (sides >= size).mean() >= 0.5]
-    start = f"{accepted:,} of {accepted + len(small):,} images are large enough for {image_size}x{image_size}"
-    other = f", or choose {usable[-1]}x{usable[-1]}" if usable else ""
-    return f"{start}; set a smaller `ingestion.min_size` to upscale the others{other}."
+    judged = len(accepted) + len(small)
+    if len(small) >= 0.05 * max(1, judged):
+        sides = small[["width", "height"]].min(axis=1).to_numpy(dtype=float)
+        smaller = [side for side in (16, 24, 32, 48, 64, 96, 128, 192, 256) if side < image_size]
+        usable = [side for side in smaller if (sides >= side).mean() >= 0.5]
+        other = f", or choose {usable[-1]}x{usable[-1]}" if usable else ""
+        advice.append(
+            f"{len(accepted):,} of {judged:,} images are large enough for {size}; "
+            f"set a smaller `ingestion.min_size` to upscale the others{other}."
+        )
 
+    # Enlarged images. If all of them are enlarged, it is intended.
+    whole = accepted[accepted["box"].isna()]
+    enlarged = int(((whole["width"] < image_size) | (whole["height"] < image_size)).sum())
+    if enlarged not in (0, len(whole)):
+        advice.append(
+            f"{enlarged:,} of {len(whole):,} images are smaller than {size} and were enlarged or padded: "
+            "set `ingestion.min_size` to null to skip such images."
+        )
 
-def _advise_on_upscaling(manifest: pd.DataFrame, image_size: int) -> str | None:
-    accepted = manifest.loc[(manifest["verdict"] == ACCEPTED) & manifest["box"].isna(), ["width", "height"]]
-    enlarged = int(((accepted["width"] < image_size) | (accepted["height"] < image_size)).sum())
-    # If all of them are enlarged, it is intended.
-    if enlarged in (0, len(accepted)):
-        return None
-    return (
-        f"{enlarged:,} of {len(accepted):,} images are smaller than {image_size}x{image_size} and were enlarged or "
-        "padded: set `ingestion.min_size` to null to skip such images."
-    )
-
-
-def _advise_on_groups(manifest: pd.DataFrame) -> str | None:
-    accepted = manifest.loc[manifest["verdict"] == ACCEPTED, "detail"]
-    groups = accepted.value_counts()
-    largest = int(groups.iloc[0]) + 1 if len(groups) else 0
-    if largest <= _LARGE_GROUP * len(accepted):
-        return None
-    return (
-        f"{largest:,} of {len(accepted):,} images are near-duplicates of each other and are in one split: "
-        "lower `ingestion.near_duplicates.most_bits`, or set `ingestion.near_duplicates.action` to keep."
-    )
+    # Large groups of near-duplicates.
+    largest = int(accepted["detail"].value_counts().max()) + 1 if accepted["detail"].notna().any() else 0
+    if largest > _LARGE_GROUP * len(accepted):
+        advice.append(
+            f"{largest:,} of {len(accepted):,} images are near-duplicates of each other and are in one split: "
+            "lower `ingestion.near_duplicates.most_bits`, or set `ingestion.near_duplicates.action` to keep."
+        )
+    return advice
 
 
 def _skip_repeats(manifest: pd.DataFrame, same: str, reason: Reason, what: str) -> None:
@@ -174,12 +152,3 @@ def _repeats(manifest: pd.DataFrame, same: str) -> tuple[pd.Index, pd.Series]:
 def _bits(sha256: pd.Series, start: int) -> np.ndarray:
     """Return 64 bits of each content hash, starting at hexadecimal digit `start`, as `(N,)` uint64."""
     return np.fromiter((int(digits[start : start + 16], 16) for digits in sha256), np.uint64, len(sha256))
-
-
-def _smallest_of_group(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return, for each member, the index of the member of its group with the smallest value."""
-    order = np.lexsort((values, groups))
-    begins = np.diff(groups[order], prepend=np.nan) != 0
-    smallest = np.empty(len(groups), dtype=int)
-    smallest[order] = order[begins][np.cumsum(begins) - 1]
-    return smallest

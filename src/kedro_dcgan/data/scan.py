@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason
 from kedro_dcgan.data.decode import Header, open_image, open_with_pillow, read_pixels, strict_pillow
 from kedro_dcgan.data.duplicates import perceptual_hashes
 from kedro_dcgan.data.sources.source import Block, Input
@@ -29,7 +30,6 @@ from kedro_dcgan.data.transforms import (
     set_upright,
     upright_size,
 )
-from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED, Reason
 from kedro_dcgan.errors import UnusableImageError
 
 # A JPEG may be decoded at a fraction of its size if that leaves this many times the pixels asked for: at 2 the result
@@ -43,6 +43,7 @@ _MAX_THUMBNAILS_PER_BLOCK = 4
 _THUMBNAIL_SIDE = 96
 _SHOWABLE = (Reason.TOO_SMALL, Reason.BLANK, Reason.TRUNCATED, Reason.CORRUPT, Reason.NO_BOX)
 
+# A name of its own: `ImageRecord` has a field `bytes`.
 Jpeg = bytes
 
 
@@ -223,11 +224,10 @@ def drop_surplus(
     thumbnails: Sequence[bytes | None], reasons: Sequence[str | None], pictured: Counter[str]
 ) -> list[bytes | None]:
     """Keep the first thumbnails of each reason; `pictured`, the number kept so far by reason, is updated."""
-    kept: list[bytes | None] = []
-    for thumbnail, reason in zip(thumbnails, reasons, strict=True):
-        if thumbnail is None or reason is None or pictured[reason] == MAX_THUMBNAILS:
-            kept.append(None)
-        else:
+    kept = list(thumbnails)
+    for place, reason in enumerate(reasons):
+        if reason is not None and kept[place] is not None:
             pictured[reason] += 1
-            kept.append(thumbnail)
+            if pictured[reason] > MAX_THUMBNAILS:
+                pictured[reason], kept[place] = MAX_THUMBNAILS, None
     return kept

@@ -24,10 +24,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kedro_dcgan.data import ACCEPTED
 from kedro_dcgan.data.manifest import SPLITS
 from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.data.transforms import Crop
-from kedro_dcgan.data.verdicts import ACCEPTED
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.storage import atomic_folder, damaged, read_index, require_sha256
 

@@ -1,4 +1,4 @@
-"""From the pixels of a file to a uint8 image of the model's size: orientation, crop, resize, padding.
+"""From the pixels of a file to a uint8 image of the model's size: background, orientation, crop, resize, padding.
 
 Regions are `(left, top, right, bottom)` in pixels of the upright image, right and bottom exclusive.
 
@@ -34,6 +34,8 @@ _ORIENTATIONS = {
     8: (True, False, True),
 }
 _NORMAL = _ORIENTATIONS[1]
+# Pixels that are blended at once, so that the intermediate results stay in the cache of the processor.
+_STRIP_PIXELS = 65_536
 
 
 def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
@@ -94,6 +96,32 @@ class Crop:
         width, height = region[2] - region[0], region[3] - region[1]
         scale = image_size / max(width, height)
         return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def blend(pixels: np.ndarray, background: Colour) -> np.ndarray:
+    """Blend uint8 RGBA pixels `(H, W, 4)` with the background; return RGB `(H, W, 3)`.
+
+    A transparent pixel may hide any colour, which must not show, nor bleed into its neighbours by resizing.
+    """
+    height, width, _ = pixels.shape
+    opaque = np.empty((3, height, width), dtype=np.uint8)
+    under = np.array(background, dtype=np.uint8)[:, None, None]
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = np.ascontiguousarray(pixels[top : top + rows].transpose(2, 0, 1))
+        colours, alpha = strip[:3], strip[3]
+        # 255 + 1 wraps to 0. In drawings every pixel is opaque or transparent: no arithmetic is needed.
+        if (alpha + np.uint8(1) <= 1).all():
+            opaque[:, top : top + rows] = (colours & alpha) | (under & ~alpha)
+            continue
+        wide = alpha.astype(np.uint16)
+        mixed = colours * wide
+        mixed += under * (255 - wide)
+        # The nearest whole number to mixed / 255, without a division.
+        mixed += 128
+        mixed += mixed >> 8
+        opaque[:, top : top + rows] = mixed >> 8
+    return opaque.transpose(1, 2, 0)
 
 
 def resize(

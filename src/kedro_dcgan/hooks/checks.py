@@ -14,8 +14,8 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from kedro_dcgan.config import Parameters, read_parameters
+from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason
 from kedro_dcgan.data.manifest import count_reasons, summarise
-from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED, Reason, meaning_of
 from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, SourceError
 from kedro_dcgan.hooks.locks import path_of
@@ -125,8 +125,8 @@ def _require_accepted_image(manifest: pd.DataFrame) -> None:
         reason = next(iter(count_reasons(manifest)))
         raise SourceError(
             f"the source must hold at least one usable image (got none of {len(manifest):,}; most frequent reason: "
-            f"{reason}, {meaning_of(reason)}). See data/08_reporting/dataset.html, then fix the files or pass another "
-            "source."
+            f"{reason}, {Reason(reason).meaning}). See data/08_reporting/dataset.html, then fix the files or pass "
+            "another source."
         )
 
 

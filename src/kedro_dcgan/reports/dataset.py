@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
+from kedro_dcgan.data import ACCEPTED, Reason
 from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, advise, count_near_duplicates, count_reasons
-from kedro_dcgan.data.verdicts import ACCEPTED, meaning_of
 from kedro_dcgan.reports.pages import picture_url, render_page
 
 _MOST_LABELS, _EXAMPLES = 30, 3
@@ -81,7 +81,7 @@ def _reasons(manifest: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for reason, count in count_reasons(manifest).items():
         examples = manifest.loc[manifest["reason"] == reason, ["path", "detail"]].head(_EXAMPLES).fillna("")
-        meaning = meaning_of(reason)
+        meaning = Reason(reason).meaning
         rows.append({"reason": reason, "count": count, "meaning": meaning, "examples": examples.to_dict("records")})
     return rows
 

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Self, cast
 
+from kedro_dcgan.data import Reason
 from kedro_dcgan.data.sources.compressed import ForwardStream
 from kedro_dcgan.data.sources.source import (
     Input,
@@ -28,7 +29,6 @@ from kedro_dcgan.data.sources.source import (
     require_unchanged,
     stamp_files,
 )
-from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
 _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError)

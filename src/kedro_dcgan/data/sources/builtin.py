@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from kedro_dcgan.data import Reason
 from kedro_dcgan.data.sources.source import Input, Limits, as_ppm
-from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import SourceError, UnusableImageError
 from kedro_dcgan.storage import atomic_folder
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kedro_dcgan.data import Reason
 from kedro_dcgan.data.sources.source import Input, Limits, label_of
-from kedro_dcgan.data.verdicts import Reason
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
 # O_NONBLOCK: opening a pipe that took the place of a file would block.

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
+from kedro_dcgan.data import ACCEPTED, SKIPPED
 from kedro_dcgan.data.manifest import COLUMNS, advise, complete_manifest, count_near_duplicates, summarise
 from kedro_dcgan.data.scan import (
     Preparation,
@@ -23,7 +24,6 @@ from kedro_dcgan.data.shard_writer import Scan
 from kedro_dcgan.data.shards import ImageShards
 from kedro_dcgan.data.sources import Block, ImageSources, Limits
 from kedro_dcgan.data.transforms import Crop
-from kedro_dcgan.data.verdicts import ACCEPTED, SKIPPED
 from kedro_dcgan.data.workers import map_in_order
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.limits import usable_cores
