@@ -1,18 +1,25 @@
 import json
 
+import av
 import numpy as np
 import pytest
 import torch
 from faults import fault
 from networks import generator_config
+from PIL import Image
 
 from kedro_dcgan.datasets import (
+    AnimationDataset,
+    BytesDataset,
     ImageFolderDataset,
+    SampleFramesDataset,
     TrainedGeneratorDataset,
+    VideoDataset,
 )
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
+from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid
 
 
 @pytest.fixture
@@ -56,8 +63,50 @@ def test_weights_of_another_network_are_refused(trained):
         other.build()
 
 
-def test_image_folder_keeps_colour_and_order(tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 8), dtype=np.uint8)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_folder_keeps_colour_and_order(tmp_path, channels):
+    images = np.random.default_rng(0).integers(0, 256, (12, channels, 8, 8), dtype=np.uint8)
     dataset = ImageFolderDataset(tmp_path / "samples")
     dataset.save(images)
     assert (dataset.load() == images).all()
+
+
+def test_bytes_are_stored_as_they_are(tmp_path):
+    dataset = BytesDataset(tmp_path / "model.onnx")
+    dataset.save(b"some")
+    assert dataset.load() == (tmp_path / "model.onnx").read_bytes() == b"some"
+
+
+def test_frames_are_those_of_the_current_training_up_to_its_images_seen(tmp_path):
+    dataset = SampleFramesDataset(tmp_path)
+    assert not dataset.exists()
+    for training_id, images_seen in (("a", 0), ("a", 640), ("a", 1280), ("b", 0), ("a", 640)):
+        grid = SampleGrid(images_seen, np.zeros((4, 4), dtype=np.uint8))
+        dataset.save(SampleFrames(training_id, images_seen, [grid]))
+    assert [frame.images_seen for frame in dataset.load()] == [0, 640]
+    assert dataset.exists()
+
+
+def pictures(*shape):
+    return [np.full(shape, level, dtype=np.uint8) for level in (0, 99, 200)]
+
+
+def test_animation_has_all_pictures_and_is_not_loaded(tmp_path):
+    dataset = AnimationDataset(tmp_path / "progress.gif")
+    dataset.save(Animation(pictures(4, 4), frames_per_second=10))
+    assert Image.open(dataset.path).n_frames == 3
+    with pytest.raises(Exception, match="must not be loaded"):
+        dataset.load()
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (6, 8)])
+def test_video_shows_the_last_picture_for_longer_and_has_even_sides(tmp_path, shape):
+    dataset = VideoDataset(tmp_path / "progress.mp4")
+    dataset.save(Animation(pictures(*shape), frames_per_second=2))
+    with av.open(str(dataset.path)) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    # 1.5 seconds are 3 pictures more.
+    assert len(frames) == 3 + 3
+    assert {frame.shape for frame in frames} == {(6, 8, 3)}
+    for frame, level in zip(frames, (0, 99, 200, 200, 200, 200), strict=True):
+        assert np.abs(frame[1:4, 1:6].mean() - level) < 20

@@ -5,7 +5,6 @@ Shards are written into `.NAME.incomplete` beside the final folder, which they r
 """
 
 import hashlib
-import io
 import json
 import logging
 import shutil
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -39,13 +38,12 @@ _SCHEMA = pa.schema(
 )
 # Pixels depend on these packages: a killed scan does not resume with other versions.
 _DECODERS = {name: version(name) for name in ("imagecodecs", "numpy", "pillow")}
-# numpy pads a header up to this length, so that the number of rows can grow.
-_HEADER_BYTES = 128
 # Only needed to resume, so not in the index: the fingerprint has modification times, and `pictured` counts the
 # thumbnails by reason up to the end of the shard.
 _FOR_RESUMING = ("fingerprint", "pictured")
 
 Entry = dict[str, Any]
+AnyBlock = TypeVar("AnyBlock")
 
 logger = logging.getLogger(__name__)
 
@@ -64,29 +62,6 @@ class Scan:
     count: int | None
     blocks: Callable[[], Iterator[Block]]
     run: Callable[[Iterable[Block], int], Iterator[ScannedBlock]]
-
-    def resume_after(self, finished: Sequence[str]) -> tuple[int, Iterator[ScannedBlock]]:
-        """Return the number of finished shards that are still valid, and the remaining scanned blocks.
-
-        `finished` are the fingerprints of shards 0, 1, 2, ...: a shard is valid if none of its inputs has changed.
-        """
-        valid = 0
-        if finished:
-            for fingerprint, stored in zip(self._fingerprints(), finished, strict=False):
-                if fingerprint != stored:
-                    break
-                valid += 1
-        done = valid * self.inputs_per_shard
-        blocks, skipped = self.blocks(), 0
-        # The last shard may have fewer inputs than the others.
-        while skipped < done and (block := next(blocks, None)):
-            skipped += len(block.paths)
-        return valid, self.run(blocks, done)
-
-    def _fingerprints(self) -> Iterator[str]:
-        shard_of = _shard_counter(0, self.inputs_per_shard)
-        for _, blocks in groupby(self.blocks(), lambda block: shard_of(len(block.paths))):
-            yield _join_fingerprints(block.fingerprint() for block in blocks)
 
 
 def write_scan(scan: Scan, path: Path) -> None:
@@ -116,28 +91,46 @@ def write_scan(scan: Scan, path: Path) -> None:
 
 
 def _write_shards(scan: Scan, folder: Path) -> None:
+    """Write the shards that a killed scan has not finished, and the index of all."""
     writer = ShardWriter(folder, scan.source, scan.preparation, scan.inputs_per_shard)
     entries = writer.finished()
-    valid, blocks = scan.resume_after([entry["fingerprint"] for entry in entries])
-    del entries[valid:]
+
+    # A finished shard is valid if none of its inputs has changed.
+    valid = 0
+    if entries:
+        shards = _group_by_shard(scan.blocks(), lambda block: len(block.paths), scan.inputs_per_shard)
+        for entry, (_, blocks) in zip(entries, shards, strict=False):
+            if _join_fingerprints(block.fingerprint() for block in blocks) != entry["fingerprint"]:
+                break
+            valid += 1
     if valid:
         logger.info("ingestion     resuming after %d finished shards", valid)
-    shard_of = _shard_counter(valid, scan.inputs_per_shard)
-    for number, of_shard in groupby(blocks, lambda block: shard_of(len(block.records))):
+
+    # Skip their inputs; the last shard may have fewer inputs than the others.
+    done, skipped = valid * scan.inputs_per_shard, 0
+    remaining = scan.blocks()
+    while skipped < done and (block := next(remaining, None)):
+        skipped += len(block.paths)
+
+    scanned = scan.run(remaining, done)
+    del entries[valid:]
+    for number, of_shard in _group_by_shard(scanned, lambda block: len(block.records), scan.inputs_per_shard, done):
         entries.append(writer.write(number, of_shard))
     writer.write_index(entries)
 
 
-def _shard_counter(first: int, inputs_per_shard: int) -> Callable[[int], int]:
-    """Return a function that gets the number of inputs of each block in turn and returns the number of its shard."""
-    seen = first * inputs_per_shard
+def _group_by_shard(
+    blocks: Iterable[AnyBlock], count: Callable[[AnyBlock], int], inputs_per_shard: int, done: int = 0
+) -> Iterator[tuple[int, Iterator[AnyBlock]]]:
+    """Group blocks by the number of their shard; `count` returns the inputs of a block, `done` are before the first."""
+    seen = done
 
-    def number(inputs: int) -> int:
+    def shard_of(block: AnyBlock) -> int:
         nonlocal seen
-        seen += inputs
+        seen += count(block)
         return (seen - 1) // inputs_per_shard
 
-    return number
+    return groupby(blocks, shard_of)
 
 
 class ShardWriter:
@@ -161,38 +154,36 @@ class ShardWriter:
 
     def write(self, number: int, blocks: Iterable[ScannedBlock]) -> Entry:
         """Write one shard and return its entry for the index."""
-        name = f"{number:05d}"
-        batches: list[pa.RecordBatch] = []
-        fingerprints: list[str] = []
+        file = self._folder / f"{number:05d}"
         former = self._read_entry(number - 1) if number else None
         pictured: Counter[str] = Counter((former or {}).get("pictured", {}))
-
-        def pixels() -> Iterator[np.ndarray]:
-            rows = 0
-            for block in blocks:
-                # Record batches take a tenth of the memory of the records.
-                batches.append(_record_batch(block.records, rows, pictured))
-                fingerprints.append(block.fingerprint)
-                rows += len(block.pixels)
-                yield block.pixels
-
-        with atomic_file(self._folder / f"{name}.npy") as temporary:
+        batches, fingerprints, count = [], [], 0
+        with atomic_file(file.with_suffix(".npy")) as temporary:
             with temporary.open("wb") as stream:
-                count = self._write_pixels(stream, pixels())
+                # numpy pads the header so that the number of rows, known only at the end, can be written into it.
+                self._write_header(stream, count)
+                for block in blocks:
+                    # Record batches take a tenth of the memory of the records.
+                    batches.append(_record_batch(block.records, count, pictured))
+                    fingerprints.append(block.fingerprint)
+                    stream.write(block.pixels.tobytes())
+                    count += len(block.pixels)
+                stream.seek(0)
+                self._write_header(stream, count)
             sha256 = sha256_of(temporary)
-        with atomic_file(self._folder / f"{name}.parquet") as temporary:
+        with atomic_file(file.with_suffix(".parquet")) as temporary:
             pq.write_table(pa.Table.from_batches(batches, _SCHEMA), temporary)
             records_sha256 = sha256_of(temporary)
         entry = {
-            "file": f"{name}.npy",
+            "file": f"{file.name}.npy",
             "count": count,
             "sha256": sha256,
-            "records": f"{name}.parquet",
+            "records": f"{file.name}.parquet",
             "records_sha256": records_sha256,
             "fingerprint": _join_fingerprints(fingerprints),
             "pictured": pictured,
         }
-        with atomic_file(self._folder / f"{name}.json") as temporary:
+        with atomic_file(file.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps({**entry, "made_for": self._made_for}), encoding="utf-8")
         return entry
 
@@ -210,29 +201,19 @@ class ShardWriter:
             if file.stem not in kept:
                 file.unlink()
 
-    def _write_pixels(self, stream: BinaryIO, parts: Iterable[np.ndarray]) -> int:
-        # The number of rows is known only at the end: reserve room for the header.
-        stream.write(bytes(_HEADER_BYTES))
-        count, (channels, size) = 0, self._shape
-        for part in parts:
-            if len(part):
-                stream.write(part.data)
-            count += len(part)
-        header = io.BytesIO()
+    def _write_header(self, stream: BinaryIO, count: int) -> None:
+        channels, size = self._shape
         shape = (count, channels, size, size)
-        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        stream.seek(0)
-        stream.write(header.getvalue())
-        return count
+        np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
     def _read_entry(self, number: int) -> Entry | None:
         """Return the entry of a shard, or None if the shard is not finished."""
-        name = f"{number:05d}"
+        file = self._folder / f"{number:05d}"
         try:
-            entry: Entry = json.loads((self._folder / f"{name}.json").read_text(encoding="utf-8"))
+            entry: Entry = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return entry if all((self._folder / f"{name}{suffix}").is_file() for suffix in (".npy", ".parquet")) else None
+        return entry if all(file.with_suffix(suffix).is_file() for suffix in (".npy", ".parquet")) else None
 
 
 def _record_batch(records: list[ImageRecord], first_row: int, pictured: Counter[str]) -> pa.RecordBatch:

@@ -15,7 +15,6 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ class ImageShards:
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """Return images by row number, uint8 `(len(numbers), C, H, W)`."""
-        return gather([shard.images for shard in self.shards], numbers)
+        return _gather(self.shards, numbers)
 
     def read_records(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the records of all inputs (the columns of `ImageRecord`); `row` counts over all shards.
@@ -102,11 +101,7 @@ class PreparedImages:
 
     def take(self, split: str, indices: np.ndarray) -> np.ndarray:
         """Return the images at `indices` (any order, repeats allowed), uint8 `(len(indices), C, H, W)`."""
-        return gather(self._arrays, self.rows[split][indices])
-
-    @cached_property
-    def _arrays(self) -> list[np.ndarray]:
-        return [shard.images for shard in self.shards]
+        return _gather(self.shards, self.rows[split][indices])
 
     def require_digest(self, digest: str) -> None:
         """Check that a generator was trained on these images.
@@ -133,14 +128,14 @@ class PreparedImages:
             )
 
 
-def gather(shards: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Return rows by number, counted over all arrays."""
-    starts = np.cumsum([0, *(len(shard) for shard in shards)])
-    taken = np.empty((len(rows), *shards[0].shape[1:]), dtype=np.uint8)
+def _gather(shards: Sequence[StoredShard], rows: np.ndarray) -> np.ndarray:
+    """Return images by row number, counted over all shards."""
+    starts = np.cumsum([0, *(len(shard.images) for shard in shards)])
+    taken = np.empty((len(rows), *shards[0].images.shape[1:]), dtype=np.uint8)
     owners = np.searchsorted(starts, rows, side="right") - 1
     for owner in np.unique(owners):
         mine = owners == owner
-        taken[mine] = shards[owner][rows[mine] - starts[owner]]
+        taken[mine] = shards[owner].images[rows[mine] - starts[owner]]
     return taken
 
 
@@ -195,15 +190,8 @@ def read_prepared_images(folder: Path, shards_folder: Path) -> PreparedImages:
         require_sha256(shards_folder / Path(file).name, sha256, remedy)
     shards = [_open_shard(shards_folder, file, sha256, remedy) for file, sha256 in hashes.items()]
     rows = {split: np.load(folder / Path(file).name) for split, file in index["splits"].items()}
-    return PreparedImages(
-        index["image_size"],
-        index["channels"],
-        index["digest"],
-        shards,
-        rows,
-        stored["source"],
-        (str(folder), str(shards_folder)),
-    )
+    facts = (index["image_size"], index["channels"], index["digest"])
+    return PreparedImages(*facts, shards, rows, stored["source"], (str(folder), str(shards_folder)))
 
 
 def write_prepared_images(images: PreparedImages, path: Path) -> None:

@@ -73,36 +73,31 @@ def _with_processes(function: Callable[[Task], Result], tasks: Iterable[Task], w
 
 
 def _next_result(function: Callable[[Task], Result], pending: "deque[tuple[Task, Future[Result]]]") -> Result:
+    """Return the first pending result; until it is there, run the first task that no worker has started."""
     while not pending[0][1].done():
-        # Run the first task that no worker has started.
         place = next((place for place, (_, future) in enumerate(pending) if future.cancel()), None)
         if place is None:
             break
-        task = pending[place][0]
-        pending[place] = (task, _run(function, task))
+        task, future = pending[place][0], Future[Result]()
+        try:
+            future.set_result(function(task))
+        except Exception as error:  # Raised when this result is next in order.
+            future.set_exception(error)
+        pending[place] = (task, future)
     return pending.popleft()[1].result()
-
-
-def _run(function: Callable[[Task], Result], task: Task) -> "Future[Result]":
-    future: Future[Result] = Future()
-    try:
-        future.set_result(function(task))
-    except Exception as error:  # Raised when this result is next in order.
-        future.set_exception(error)
-    return future
 
 
 def _start_worker(parent: int) -> None:
     # Ctrl-C reaches all processes of a terminal: the parent stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 
+    def exit_with_parent() -> None:
+        # A killed process cannot stop its workers: they watch their parent.
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
 
-def _exit_with(parent: int) -> None:
-    # A killed process cannot stop its workers: they watch their parent.
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
 def _with_ray(function: Callable[[Task], Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:

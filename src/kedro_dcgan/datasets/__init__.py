@@ -3,15 +3,25 @@
 Whatever they write appears whole or not at all: a temporary name, fsync, then a rename.
 """
 
-from kedro_dcgan.datasets.atomic import AtomicDataset, BytesDataset, PageDataset, PictureDataset, TableDataset
-from kedro_dcgan.datasets.images import (
-    ImageFolderDataset,
+from kedro_dcgan.datasets.files import (
+    AtomicDataset,
+    BytesDataset,
     ImageShardsDataset,
     ImageSourceDataset,
+    PageDataset,
+    PictureDataset,
     PreparedImagesDataset,
+    TableDataset,
 )
-from kedro_dcgan.datasets.media import AnimationDataset, SampleFramesDataset, VideoDataset
-from kedro_dcgan.datasets.models import CheckpointsDataset, ReferenceFeaturesDataset, TrainedGeneratorDataset
+from kedro_dcgan.datasets.results import (
+    AnimationDataset,
+    CheckpointsDataset,
+    ImageFolderDataset,
+    ReferenceFeaturesDataset,
+    SampleFramesDataset,
+    TrainedGeneratorDataset,
+    VideoDataset,
+)
 
 __all__ = [
     "AnimationDataset",

@@ -1,17 +1,22 @@
-"""Sources of images: one module for each kind.
+"""Sources of images, one module for each kind; and bounding boxes, the part of each image to crop around.
 
 A source lists its inputs in blocks, in an order that depends on nothing but its content; workers read the blocks.
 Nothing from a source is written to disk, and no name in it is used as a path to write to.
 """
 
+import csv
+import functools
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kedro_dcgan.data.sources.archive import TarSource, ZipSource
-from kedro_dcgan.data.sources.boxes import Boxes, read_boxes
 from kedro_dcgan.data.sources.builtin import DIGITS, TorchvisionSource, write_digits
 from kedro_dcgan.data.sources.folder import FolderSource
 from kedro_dcgan.data.sources.idx import IdxSource
 from kedro_dcgan.data.sources.source import Block, Input, Limits, Source, empty_source_error
+from kedro_dcgan.data.transforms import Region
 from kedro_dcgan.errors import SourceError
 
 __all__ = ["Block", "Boxes", "ImageSources", "Input", "Limits", "Source", "open_source"]
@@ -19,6 +24,10 @@ __all__ = ["Block", "Boxes", "ImageSources", "Input", "Limits", "Source", "open_
 # The first kind that recognises a path opens it. Tar comes before zip: a zip is recognised by its end, and the last
 # member of a tar archive may be a zip.
 _KINDS = (IdxSource, TarSource, ZipSource, FolderSource)
+# The columns of a file of boxes: a path as in the manifest, and pixels of the upright image. The table of CelebA has
+# other names, and bare file names, which stand for the files of one folder.
+_COLUMNS = ("path", "left", "top", "width", "height")
+_CELEBA = {"image_id": "path", "x_1": "left", "y_1": "top"}
 
 
 class ImageSources:
@@ -26,26 +35,15 @@ class ImageSources:
 
     def __init__(self, project: Path) -> None:
         self._project = project
-        self._sources: dict[tuple[str, Limits], Source] = {}
+        # Cached, since listing a large folder takes long: the checks before a run and the run share one source.
+        self._open = functools.cache(open_source)
 
     def open(self, source: str, limits: Limits) -> Source:
-        """Return the source that `ingestion.source` names.
+        """Return the source that `ingestion.source` names, as `open_source`."""
+        return self._open(source, self._project, limits)
 
-        Raises:
-            SourceError: if there is no such source, or it is empty or too large.
-        """
-        # Cached, since listing a large folder takes long: the checks before a run and the run share one source.
-        key = (source, limits)
-        if key not in self._sources:
-            self._sources[key] = open_source(source, self._project, limits)
-        return self._sources[key]
-
-    def boxes(self, file: str) -> Boxes:
-        """Return the boxes that `preprocessing.crop.boxes` names.
-
-        Raises:
-            SourceError: if the file cannot be read as a table of boxes.
-        """
+    def boxes(self, file: str) -> "Boxes":
+        """Return the boxes that `preprocessing.crop.boxes` names, as `read_boxes`."""
         return read_boxes(file, self._project)
 
 
@@ -61,14 +59,14 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
         path = project / Path(name).expanduser()
         exists = path.exists()
     except (OSError, RuntimeError) as error:  # A folder without permission, an unknown user.
-        raise _invalid_source("be a folder, an archive or an IDX file", f"{name}: {error}") from None
+        raise _invalid_source("a folder, an archive or an IDX file", f"{name}: {error}") from None
     if not exists:
         if path != project / DIGITS:
-            raise _invalid_source("be a folder, an archive or an IDX file", f"{path}, nothing there")
+            raise _invalid_source("a folder, an archive or an IDX file", f"{path}, nothing there")
         write_digits(path)
     kind = next((kind for kind in _KINDS if kind.recognises(path)), None)
     if kind is None:
-        raise _invalid_source("be a folder, a zip or tar archive or an IDX file", f"{path}, another kind of file")
+        raise _invalid_source("a folder, a zip or tar archive or an IDX file", f"{path}, another kind of file")
     source: Source = kind(path, limits)
     if source.count == 0:
         raise empty_source_error(path)
@@ -76,4 +74,68 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
 
 
 def _invalid_source(rule: str, value: str) -> SourceError:
-    return SourceError(f"`ingestion.source` must {rule} (got {value}). Pass another: --params ingestion.source=PATH.")
+    return SourceError(
+        f"`ingestion.source` must be {rule} (got {value}). Pass another: --params ingestion.source=PATH."
+    )
+
+
+class Boxes:
+    """Boxes by path, or by file name if all images are in `one_folder`; `sha256` is the hash of the CSV file."""
+
+    def __init__(self, by_path: Mapping[str, Region], sha256: str, one_folder: bool = False) -> None:
+        self.sha256 = sha256
+        self._by_path, self._one_folder = by_path, one_folder
+        self._folder: str | None = None
+
+    def find(self, paths: Iterable[str]) -> dict[str, Region]:
+        """Return the boxes of those `paths` that have one.
+
+        Raises:
+            SourceError: if bare names match files in two folders, which is ambiguous.
+        """
+        found = {}
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            if self._one_folder and name in self._by_path:
+                self._folder = folder if self._folder is None else self._folder
+                if folder != self._folder:
+                    raise SourceError(
+                        "`preprocessing.crop.boxes` must have the column `path` if images are in several folders "
+                        f"(got `image_id` {name}, for the folders `{self._folder}` and `{folder}`). "
+                        "Write relative paths, or point ingestion.source at one of the folders."
+                    )
+                found[path] = self._by_path[name]
+            elif path in self._by_path:
+                found[path] = self._by_path[path]
+        return found
+
+
+def read_boxes(name: str, project: Path) -> Boxes:
+    """Read the CSV file that `preprocessing.crop.boxes` names; a relative path starts at the project folder.
+
+    Raises:
+        SourceError: if it is missing, lacks a column, has two boxes for an image or a value that is not a number.
+    """
+    path: Path | str = name
+    try:
+        path = project / Path(name).expanduser()
+        data = path.read_bytes()
+        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        columns = [column.strip() for column in rows.fieldnames or ()]
+        rows.fieldnames = [_CELEBA.get(column, column) for column in columns]
+        missing = [column for column in _COLUMNS if column not in rows.fieldnames]
+        if missing:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        boxes: dict[str, Region] = {}
+        for row in rows:
+            if row["path"] in boxes:
+                raise ValueError(f"line {rows.line_num} is a second box for {row['path']}")
+            left, top, width, height = (round(float(row[column])) for column in _COLUMNS[1:])
+            boxes[row["path"]] = (left, top, left + width, top + height)
+    except (OSError, RuntimeError, ValueError, TypeError, OverflowError, csv.Error) as error:
+        problem = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+        raise SourceError(
+            f"`preprocessing.crop.boxes` must be a CSV file with the columns {', '.join(_COLUMNS)} "
+            f"(got {path}: {problem}). Correct it, or set the parameter to null."
+        ) from None
+    return Boxes(boxes, hashlib.sha256(data).hexdigest(), one_folder="image_id" in columns)

@@ -9,8 +9,9 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import IO, Self, cast
 
@@ -23,7 +24,6 @@ from kedro_dcgan.data.sources.source import (
     SafeNames,
     empty_source_error,
     gather_blocks,
-    is_hidden,
     label_of,
     permission_error,
     require_unchanged,
@@ -38,6 +38,16 @@ _TAR_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, 
 _ENCRYPTED_FLAGS = 1 | 1 << 5 | 1 << 6
 # More than the headers of any real tar member; a hostile header claims terabytes.
 _MAX_HEADER_BYTES = 1_000_000
+
+
+def _input_of(path: str, read: Callable[[], bytes]) -> Input:
+    """Return a member with its bytes, or with the problem that `read` raises; hidden members are not read."""
+    try:
+        if path.startswith(".") or "/." in path:
+            raise UnusableImageError(Reason.HIDDEN)
+        return Input(path, read(), label_of(path))
+    except UnusableImageError as error:
+        return Input(path, label=label_of(path), problem=error)
 
 
 class ZipSource:
@@ -87,36 +97,29 @@ class ZipSource:
             SourceError: if the archive changes.
         """
         require_unchanged(self._stamps)
-        return gather_blocks((self._read(path, member) for path, member in self._members), size, self._stamps)
+        inputs = (_input_of(path, partial(self._read, member)) for path, member in self._members)
+        return gather_blocks(inputs, size, self._stamps)
 
-    def _read(self, path: str, member: zipfile.ZipInfo) -> Input:
+    def _read(self, member: zipfile.ZipInfo) -> bytes:
+        max_bytes = self._limits.file_bytes
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise UnusableImageError(Reason.LINK)
+        if member.flag_bits & _ENCRYPTED_FLAGS:
+            raise UnusableImageError(Reason.UNREADABLE, "encrypted")
+        # zipfile limits the memory of no other method.
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UnusableImageError(Reason.UNREADABLE, "compressed by another method than deflate: zip it again")
+        if member.file_size > max_bytes:
+            raise UnusableImageError(Reason.TOO_LARGE, f"{member.file_size:,} bytes, limit {max_bytes:,}")
         try:
-            if is_hidden(path):
-                raise UnusableImageError(Reason.HIDDEN)
-            return Input(path, _read_zip_member(self._archive, member, self._limits.file_bytes), label_of(path))
-        except UnusableImageError as error:
-            return Input(path, label=label_of(path), problem=error)
-
-
-def _read_zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int) -> bytes:
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise UnusableImageError(Reason.LINK)
-    if member.flag_bits & _ENCRYPTED_FLAGS:
-        raise UnusableImageError(Reason.UNREADABLE, "encrypted")
-    # zipfile limits the memory of no other method.
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise UnusableImageError(Reason.UNREADABLE, "compressed by another method than deflate: zip it again")
-    if member.file_size > max_bytes:
-        raise UnusableImageError(Reason.TOO_LARGE, f"{member.file_size:,} bytes, limit {max_bytes:,}")
-    try:
-        with archive.open(member) as stream:
-            # Without a size, zipfile would decompress all, whatever size the member claims.
-            data = stream.read(member.file_size + 1)
-        if len(data) != member.file_size:
-            raise zipfile.BadZipFile(f"{len(data):,} bytes in place of {member.file_size:,}")
-    except _ZIP_DAMAGE as error:
-        raise UnusableImageError(Reason.CORRUPT, f"{type(error).__name__}: {error}"[:200]) from None
-    return data
+            with self._archive.open(member) as stream:
+                # Without a size, zipfile would decompress all, whatever size the member claims.
+                data = stream.read(member.file_size + 1)
+            if len(data) != member.file_size:
+                raise zipfile.BadZipFile(f"{len(data):,} bytes in place of {member.file_size:,}")
+        except _ZIP_DAMAGE as error:
+            raise UnusableImageError(Reason.CORRUPT, f"{type(error).__name__}: {error}"[:200]) from None
+        return data
 
 
 class TarSource:
@@ -163,7 +166,7 @@ class TarSource:
                         count += 1
                         self._limits.require_count(count)
                         stream.budget = self._limits.file_bytes
-                        yield _read_tar_member(archive, member, names.make(member.name), self._limits.file_bytes)
+                        yield _input_of(names.make(member.name), partial(self._read, archive, member))
                     stream.budget = _MAX_HEADER_BYTES
                 # The checksum of gzip comes after the last member.
                 stream.read(stream.budget)
@@ -174,6 +177,17 @@ class TarSource:
             ) from None
         if count == 0:
             raise empty_source_error(self._path)
+
+    def _read(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+        max_bytes = self._limits.file_bytes
+        if member.issym() or member.islnk():
+            raise UnusableImageError(Reason.LINK, f"points to {member.linkname[:200]!a}")
+        if not member.isfile() or member.issparse():
+            raise UnusableImageError(Reason.NOT_A_FILE, "a device, a pipe or a sparse file")
+        if member.size > max_bytes:
+            raise UnusableImageError(Reason.TOO_LARGE, f"{member.size:,} bytes, limit {max_bytes:,}")
+        stream = archive.extractfile(member)
+        return stream.read() if stream else b""
 
 
 class _StrictMember(tarfile.TarInfo):
@@ -195,23 +209,3 @@ class _StrictMember(tarfile.TarInfo):
 
 def _open_tar(stream: ForwardStream) -> tarfile.TarFile:
     return tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r:", tarinfo=_StrictMember)
-
-
-def _read_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, max_bytes: int) -> Input:
-    problem, data = _tar_member_problem(member, path, max_bytes), b""
-    if problem is None:
-        stream = archive.extractfile(member)
-        data = stream.read() if stream else b""
-    return Input(path, data, label_of(path), problem)
-
-
-def _tar_member_problem(member: tarfile.TarInfo, path: str, max_bytes: int) -> UnusableImageError | None:
-    if is_hidden(path):
-        return UnusableImageError(Reason.HIDDEN)
-    if member.issym() or member.islnk():
-        return UnusableImageError(Reason.LINK, f"points to {member.linkname[:200]!a}")
-    if not member.isfile() or member.issparse():
-        return UnusableImageError(Reason.NOT_A_FILE, "a device, a pipe or a sparse file")
-    if member.size > max_bytes:
-        return UnusableImageError(Reason.TOO_LARGE, f"{member.size:,} bytes, limit {max_bytes:,}")
-    return None

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from kedro_dcgan.storage import atomic_folder
 DIGITS = "data/01_raw/digits"
 FOLDER = "data/01_raw/torchvision"
 
-_TRAIN_AND_TEST: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
-_SPLITS: tuple[dict[str, Any], ...] = ({"split": "train"}, {"split": "test"})
+_TRAIN_AND_TEST = ({"train": True}, {"train": False})
+_SPLITS = ({"split": "train"}, {"split": "test"})
 # All parts of each dataset are read: our splits depend on the content of the images alone.
-PARTS: dict[str, tuple[dict[str, Any], ...]] = {
+PARTS: dict[str, tuple[Mapping[str, str | bool], ...]] = {
     "MNIST": _TRAIN_AND_TEST,
     "FashionMNIST": _TRAIN_AND_TEST,
     "KMNIST": _TRAIN_AND_TEST,
@@ -46,15 +46,14 @@ PARTS: dict[str, tuple[dict[str, Any], ...]] = {
 
 def write_digits(folder: Path) -> int:
     """Write the digits as PNG files into `folder` and return their number."""
+    digits = dict(embedded_digits())
     with atomic_folder(folder) as temporary:
-        count = 0
-        for path, image in embedded_digits():
+        for path, image in digits.items():
             target = temporary / path
             target.parent.mkdir(exist_ok=True)
             # Uncompressed: the bytes, and with them hashes and splits, are then the same on every machine.
             Image.fromarray(image).save(target, compress_level=0)
-            count += 1
-    return count
+    return len(digits)
 
 
 def embedded_digits() -> Iterator[tuple[str, np.ndarray]]:
@@ -115,8 +114,10 @@ class TorchvisionBlock:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Artificial paths: the part and the number in it."""
-        return tuple(f"{_part_name(self.name, part)}/{number:08d}" for part, number in self.numbers)
+        """Artificial paths: the name of the part and the number in it, such as `train/00000042`."""
+        values = [next(iter(part.values())) for part in PARTS[self.name]]
+        names = [value if isinstance(value, str) else "train" if value else "test" for value in values]
+        return tuple(f"{names[part]}/{number:08d}" for part, number in self.numbers)
 
     def fingerprint(self) -> str:
         """Hash the paths: torchvision's datasets do not change."""
@@ -137,21 +138,14 @@ class TorchvisionBlock:
             yield Input(path, data, _label(dataset, target))
 
 
-@functools.lru_cache(maxsize=3)
-def _part(name: str, root: str, part: int) -> Any:
-    # Cached, since some datasets are read into memory as a whole.
-    return _open(name, root, part, download=False)
-
-
-def _open(name: str, root: str, part: int, download: bool) -> Any:
+def _open(name: str, root: str, part: int, download: bool = False) -> Any:
     from torchvision import datasets
 
     return getattr(datasets, name)(root=root, download=download, **PARTS[name][part])
 
 
-def _part_name(name: str, part: int) -> str:
-    (value,) = PARTS[name][part].values()
-    return str(value) if isinstance(value, str) else "train" if value else "test"
+# Workers cache it, since some datasets are read into memory as a whole.
+_part = functools.lru_cache(maxsize=3)(_open)
 
 
 def _label(dataset: Any, target: Any) -> str | None:

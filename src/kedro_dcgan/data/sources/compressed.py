@@ -6,6 +6,7 @@ A few compressed bytes can expand to terabytes, and a header can claim gigabytes
 import bz2
 import gzip
 import lzma
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -16,6 +17,7 @@ _MAX_RATIO, _ALLOWANCE = 100, 1_000_000_000
 # Twice the dictionary of `xz -9`.
 _MAX_XZ_MEMORY = 128 << 20
 _CHUNK = 1 << 16
+_new_decompressor = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY)
 
 
 class ForwardStream:
@@ -77,7 +79,7 @@ class _XzFile:
 
     def __init__(self, path: Path) -> None:
         self._path, self._file = path, path.open("rb")
-        self._decompressor = self._new_decompressor()
+        self._decompressor = _new_decompressor()
 
     def read(self, size: int) -> bytes:
         data = b""
@@ -111,12 +113,8 @@ class _XzFile:
             if not read:
                 return None
             chunk = read.lstrip(b"\0")
-        self._decompressor = self._new_decompressor()
+        self._decompressor = _new_decompressor()
         return chunk
-
-    @staticmethod
-    def _new_decompressor() -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY)
 
 
 def _open(path: Path) -> tuple[IO[bytes], bool]:

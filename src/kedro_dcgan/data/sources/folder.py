@@ -3,6 +3,7 @@ r"""A folder with any depth of subfolders. Regular files are read; everything el
 Paths are bytes on disk, and text in the manifest: `\xff` is a byte that is not UTF-8, `\\` a backslash.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -20,9 +21,6 @@ _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0
 # What the system says of a disk that was removed.
 _DISK_ERRORS = (errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN)
 _IMAGE_SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
-
-# A path relative to the folder, and the reason why it cannot be read, if that is known from listing it.
-ListedPath = tuple[bytes, UnusableImageError | None]
 
 
 class FolderSource:
@@ -78,12 +76,11 @@ class FolderBlock:
         """Hash names, sizes, and the times when content and inode changed: a copy may keep the former."""
         hasher = hashlib.sha256()
         for name in self.names:
-            try:
+            state = b"gone"
+            with contextlib.suppress(OSError):
                 status = os.lstat(os.path.join(self.root, name))  # noqa: PTH118  (bytes)
-                times = status.st_mtime_ns, status.st_ctime_ns
-                hasher.update(b"%s\0%d\0%d\0%d\0" % (name, status.st_size, *times))
-            except OSError:
-                hasher.update(b"%s\0gone\0" % name)
+                state = b"%d\0%d\0%d" % (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            hasher.update(b"%s\0%s\0" % (name, state))
         return hasher.hexdigest()
 
     def read(self) -> Iterator[Input]:
@@ -124,8 +121,8 @@ def _read_file(path: bytes, max_bytes: int) -> bytes:
     return data
 
 
-def _walk(root: bytes) -> Iterator[ListedPath]:
-    """Yield each path below a folder, in any order.
+def _walk(root: bytes) -> Iterator[tuple[bytes, UnusableImageError | None]]:
+    """Yield each path below a folder, in any order, and its problem, if that is known from listing it.
 
     Raises:
         SourceError: if the folder itself cannot be listed, or is gone.
@@ -137,7 +134,16 @@ def _walk(root: bytes) -> Iterator[ListedPath]:
         try:
             with os.scandir(root + b"/" + prefix) as entries:
                 for entry in entries:
-                    yield from _list_entry(entry, prefix, pending)
+                    path = prefix + entry.name
+                    try:
+                        is_folder = entry.is_dir(follow_symlinks=False)
+                        problem = _problem(entry, is_folder)
+                    except OSError as error:
+                        is_folder, problem = False, _unreadable(error)
+                    if problem or not is_folder:
+                        yield path, problem
+                    if is_folder and not entry.name.startswith(b"."):
+                        pending.append(path + b"/")
         except OSError as error:
             if not prefix:
                 raise SourceError(
@@ -146,20 +152,6 @@ def _walk(root: bytes) -> Iterator[ListedPath]:
                 ) from None
             _require_folder(root, error)
             yield prefix[:-1], _unreadable(error)
-
-
-def _list_entry(entry: os.DirEntry[bytes], prefix: bytes, pending: list[bytes]) -> Iterator[ListedPath]:
-    path = prefix + entry.name
-    try:
-        is_folder = entry.is_dir(follow_symlinks=False)
-        problem = _problem(entry, is_folder)
-    except OSError as error:
-        yield path, _unreadable(error)
-        return
-    if problem or not is_folder:
-        yield path, problem
-    if is_folder and not entry.name.startswith(b"."):
-        pending.append(path + b"/")
 
 
 def _problem(entry: os.DirEntry[bytes], is_folder: bool) -> UnusableImageError | None:

@@ -60,26 +60,23 @@ class IdxSource:
 
 
 def _image_files(path: Path) -> list[Path]:
-    files = _list_folder(path) if path.is_dir() else [path] if path.is_file() else []
-    kinds = {file: _magic(file) for file in files}
+    """Return the image files at a path, or nothing if a file there is not an IDX file."""
+    files = [path] if path.is_file() else []
+    if path.is_dir():
+        with contextlib.suppress(OSError), os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.is_symlink():
+                    continue
+                # By the name, so that the files of a folder of photos are not opened.
+                if "-ubyte" not in entry.name or not entry.is_file():
+                    return []
+                files.append(Path(entry.path))
+    kinds = {file: _magic(file) for file in sorted(files)}
     if not all(kind in (_IMAGES, _LABELS) for kind in kinds.values()):
         return []
     images = [file for file, kind in kinds.items() if kind == _IMAGES]
     # torchvision keeps the gzipped files beside the plain ones.
     return [file for file in images if file.suffix != ".gz" or file.with_suffix("") not in images]
-
-
-def _list_folder(folder: Path) -> list[Path]:
-    """Return the files of a folder, or nothing if one of them is not an IDX file by its name."""
-    files = []
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or entry.is_symlink():
-                continue
-            if "-ubyte" not in entry.name or not entry.is_file():
-                return []
-            files.append(Path(entry.path))
-    return sorted(files)
 
 
 def _images(file: Path) -> Iterator[Input]:
@@ -105,13 +102,13 @@ def _labels(file: Path, count: int) -> list[str] | None:
         claimed = int.from_bytes(stream.read(8)[4:], "big")
         values = stream.read(count + 1)
     if claimed != count or len(values) != count:
-        raise _damaged(
-            beside, f"it has {min(claimed, len(values)):,} labels and claims {claimed:,}, for {count:,} images"
-        )
+        found = min(claimed, len(values))
+        raise _damaged(beside, f"it has {found:,} labels and claims {claimed:,}, for {count:,} images")
     return [str(value) for value in values]
 
 
 def _header(file: Path) -> tuple[int, int, int]:
+    """Return the count, the height and the width that a file claims, and its size allows."""
     with _reading(file) as stream:
         start, is_gzip = stream.read(_HEADER_BYTES), isinstance(stream, gzip.GzipFile)
     if len(start) < _HEADER_BYTES:

@@ -4,6 +4,7 @@ A source lists its inputs in blocks, in an order that depends on nothing but its
 so this module and its imports must load fast.
 """
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -106,29 +107,25 @@ def gather_blocks(inputs: Iterable[Input], size: int, stamps: Mapping[Path, str]
         SourceError: if one of the files changes before the last block.
     """
     stamp = " ".join(stamps.values())
-    gathered: list[Input] = []
-    total = 0
-    for number, item in enumerate(inputs, start=1):
-        gathered.append(item)
-        total += len(item.data)
-        if number % size == 0 or total >= _MAX_BLOCK_BYTES:
-            require_unchanged(stamps)
-            yield MemoryBlock(tuple(gathered), stamp)
-            gathered, total = [], 0
-    if gathered:
+    remaining, taken = iter(inputs), 0
+    while first := next(remaining, None):
+        gathered, total = [first], len(first.data)
+        # A block begins after every `size` inputs, and after one that has grown large.
+        while (taken + len(gathered)) % size and total < _MAX_BLOCK_BYTES and (item := next(remaining, None)):
+            gathered.append(item)
+            total += len(item.data)
+        taken += len(gathered)
         require_unchanged(stamps)
         yield MemoryBlock(tuple(gathered), stamp)
 
 
 def stamp_files(files: Iterable[Path]) -> dict[Path, str]:
     """Return size and modification time of each file as text, or `gone` for a missing file."""
-    stamps = {}
-    for file in files:
-        try:
+    stamps = dict.fromkeys(files, "gone")
+    for file in stamps:
+        with contextlib.suppress(OSError):
             status = file.stat()
             stamps[file] = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError:
-            stamps[file] = "gone"
     return stamps
 
 
@@ -183,11 +180,6 @@ class SafeNames:
 def label_of(path: str) -> str | None:
     """Return the folder of a path, which is the label of its files, or None at the top level."""
     return path.rpartition("/")[0] or None
-
-
-def is_hidden(path: str) -> bool:
-    """Return whether the name of a file, or of one of its folders, begins with a dot."""
-    return path.startswith(".") or "/." in path
 
 
 def as_ppm(pixels: bytes, width: int, height: int, channels: int = 1) -> bytes:

@@ -1,0 +1,187 @@
+"""Datasets of single files, written atomically, and of the images that a training reads.
+
+The datasets of images only name a place: `kedro_dcgan.data` defines what is stored there, and reads and writes it.
+"""
+
+import base64
+import os
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
+
+from kedro_dcgan.data.shard_writer import Scan, write_scan
+from kedro_dcgan.data.shards import (
+    ImageShards,
+    PreparedImages,
+    read_image_shards,
+    read_prepared_images,
+    write_prepared_images,
+)
+from kedro_dcgan.data.sources import ImageSources
+from kedro_dcgan.errors import DataError, SourceError
+from kedro_dcgan.storage import atomic_file
+
+Saved = TypeVar("Saved")
+Loaded = TypeVar("Loaded")
+
+
+class FolderDataset(AbstractDataset[Saved, Loaded]):
+    """Data in a folder; they exist if the folder does, or the file `INDEX` in it."""
+
+    INDEX: ClassVar[str] = ""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def _exists(self) -> bool:
+        return (self.path / self.INDEX).exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self.path)}
+
+
+class FileDataset(FolderDataset[Saved, Loaded]):
+    """Data in a file."""
+
+    def __init__(self, filepath: str | Path) -> None:
+        super().__init__(filepath)
+
+
+class AtomicDataset(FileDataset[Any, Any]):
+    """Wraps any dataset of one local file: a reader sees the old file or the new one, never half of it.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "numbers.json"
+        >>> dataset = AtomicDataset(filepath=path, dataset={"type": "json.JSONDataset"})
+        >>> dataset.save({"one": 1})
+        >>> dataset.load()
+        {'one': 1}
+    """
+
+    def __init__(self, filepath: str | Path, dataset: str | dict[str, Any]) -> None:
+        super().__init__(filepath)
+        self._config = {"type": dataset} if isinstance(dataset, str) else dict(dataset)
+
+    def load(self) -> Any:
+        """Load with the wrapped dataset.
+
+        Raises:
+            DataError: if the file does not exist.
+        """
+        if not self._exists():
+            raise DataError(f"`{self.path}` must exist (it does not). Run the pipelines that make it: kedro run.")
+        return self._wrapped(self.path).load()
+
+    def save(self, data: Any) -> None:
+        """Save with the wrapped dataset to a temporary file, then rename it."""
+        with atomic_file(self.path) as temporary:
+            self._wrapped(temporary).save(data)
+
+    def _wrapped(self, path: Path) -> AbstractDataset[Any, Any]:
+        return AbstractDataset.from_config(self.path.stem, {**self._config, "filepath": path.as_posix()})
+
+
+class PictureDataset(AtomicDataset):
+    """A PNG file, which Kedro-Viz shows."""
+
+    def preview(self) -> ImagePreview:
+        """Return the picture in base64."""
+        return ImagePreview(base64.b64encode(self.path.read_bytes()).decode())
+
+
+class TableDataset(AtomicDataset):
+    """A pandas DataFrame, which Kedro-Viz shows."""
+
+    def preview(self, rows: int = 20) -> TablePreview:
+        """Return the first rows."""
+        first: dict[str, Any] = self.load().head(rows).astype(object).to_dict(orient="split")
+        return TablePreview(first)
+
+
+class PageDataset(AtomicDataset):
+    """An HTML page, which Kedro-Viz shows."""
+
+    def preview(self) -> HTMLPreview:
+        """Return the page."""
+        return HTMLPreview(self.path.read_text(encoding="utf-8"))
+
+
+class BytesDataset(FileDataset[bytes, bytes]):
+    """Bytes in a file."""
+
+    def save(self, data: bytes) -> None:
+        """Write the bytes."""
+        with atomic_file(self.path) as temporary:
+            temporary.write_bytes(data)
+
+    def load(self) -> bytes:
+        """Read the bytes."""
+        return self.path.read_bytes()
+
+
+class ImageSourceDataset(FolderDataset[None, ImageSources]):
+    """Loads as an opener of sources; relative paths start at `path`.
+
+    Example:
+        >>> import tempfile
+        >>> from kedro_dcgan.data.sources import Limits
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "a.png").write_bytes(b"not really an image")
+        >>> ImageSourceDataset(path=folder).load().open(".", Limits(1000, 10)).count
+        1
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._sources = ImageSources(Path(os.path.normpath(self.path)))
+
+    def load(self) -> ImageSources:
+        """Return the opener."""
+        return self._sources
+
+    def save(self, data: None) -> NoReturn:
+        """Refuse to write: sources are read-only."""
+        raise SourceError("image sources are read-only. Remove this dataset from the outputs of the node.")
+
+
+class ImageShardsDataset(FolderDataset[Scan, ImageShards]):
+    """Stores a scan as shards; a scan that was killed resumes after its last finished shard."""
+
+    INDEX = "index.json"
+
+    def save(self, data: Scan) -> None:
+        """Run the scan and write its shards."""
+        write_scan(data, self.path)
+
+    def load(self) -> ImageShards:
+        """Map the shards."""
+        return read_image_shards(self.path)
+
+
+class PreparedImagesDataset(FolderDataset[PreparedImages, PreparedImages]):
+    """Stores the row numbers of each split in `path`; the pixels stay in the folder `shards` beside it.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> dataset = PreparedImagesDataset(path=Path(tempfile.mkdtemp()) / "images", shards="shards")
+        >>> dataset.save(PreparedImages(16, 1, "0123", [], {"train": np.arange(3)}))
+        >>> np.load(dataset.path / "train.npy").tolist()
+        [0, 1, 2]
+    """
+
+    INDEX = "index.json"
+
+    def __init__(self, path: str | Path, shards: str) -> None:
+        super().__init__(path)
+        self.shards = self.path.with_name(shards)
+
+    def save(self, data: PreparedImages) -> None:
+        """Write the row numbers."""
+        write_prepared_images(data, self.path)
+
+    def load(self) -> PreparedImages:
+        """Check the shards and map them."""
+        return read_prepared_images(self.path, self.shards)
