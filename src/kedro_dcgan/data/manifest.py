@@ -17,7 +17,6 @@ COLUMNS = (
     "path", "sha256", "bytes", "format", "width", "height", "mode", "label", "box", "verdict", "reason", "detail",
     "split", "row",
 )  # fmt: skip
-_LOOKS_LIKE = "looks like"
 # A group with a larger share of the images makes the splits deviate from the requested sizes.
 _LARGE_GROUP = 0.05
 NearDuplicates = Literal["keep", "group", "skip"]
@@ -53,16 +52,12 @@ def complete_manifest(
     """
     manifest = records.sort_values("path", ignore_index=True, key=lambda path: path.astype("string[pyarrow]"))
     manifest["split"] = pd.Series(pd.NA, index=manifest.index, dtype="string")
-    _skip_repeats(manifest, "sha256", Reason.DUPLICATE, "the same bytes as")
+    _mark_repeats(manifest, "sha256", "the same bytes as", Reason.DUPLICATE)
     if near_duplicates != "keep":
         accepted = manifest["verdict"] == ACCEPTED
         hashes = manifest.loc[accepted, "perceptual_hash"].to_numpy(dtype=np.uint64)
         manifest.loc[accepted, "alike"] = group_near_duplicates(hashes, most_bits)
-        if near_duplicates == "skip":
-            _skip_repeats(manifest, "alike", Reason.NEAR_DUPLICATE, _LOOKS_LIKE)
-        else:
-            rows, originals = _repeats(manifest, "alike")
-            manifest.loc[rows, "detail"] = _LOOKS_LIKE + " " + originals
+        _mark_repeats(manifest, "alike", "looks like", Reason.NEAR_DUPLICATE if near_duplicates == "skip" else None)
     accepted = manifest["verdict"] == ACCEPTED
     groups = manifest.loc[accepted, "alike"].to_numpy() if near_duplicates == "group" else None
     manifest.loc[accepted, "split"] = split_of(manifest.loc[accepted, "sha256"], train, validation, groups)
@@ -130,15 +125,11 @@ def advise(manifest: pd.DataFrame, image_size: int) -> list[str]:
     return advice
 
 
-def _skip_repeats(manifest: pd.DataFrame, same: str, reason: Reason, what: str) -> None:
-    rows, originals = _repeats(manifest, same)
-    manifest.loc[rows, "verdict"] = SKIPPED
-    manifest.loc[rows, "reason"] = str(reason)
-    manifest.loc[rows, "detail"] = what + " " + originals
+def _mark_repeats(manifest: pd.DataFrame, same: str, what: str, reason: Reason | None) -> None:
+    """Name the first of equal accepted images in the detail of the others, and skip these if there is a reason.
 
-
-def _repeats(manifest: pd.DataFrame, same: str) -> tuple[pd.Index, pd.Series]:
-    """Return the index of accepted images that equal an earlier one in the column `same`, and the path of the first."""
+    Images are equal if their values in the column `same` are.
+    """
     accepted = manifest.loc[manifest["verdict"] == ACCEPTED, ["path", same]]
     # Codes save memory: a million hashes as Python strings take a hundred megabytes.
     codes, _ = pd.factorize(accepted[same])
@@ -146,7 +137,10 @@ def _repeats(manifest: pd.DataFrame, same: str) -> tuple[pd.Index, pd.Series]:
     original = firsts[codes]
     again = original != np.arange(len(original))
     rows = accepted.index[again]
-    return rows, accepted["path"].iloc[original[again]].set_axis(rows).astype("string")
+    manifest.loc[rows, "detail"] = what + " " + accepted["path"].iloc[original[again]].set_axis(rows).astype("string")
+    if reason:
+        manifest.loc[rows, "verdict"] = SKIPPED
+        manifest.loc[rows, "reason"] = str(reason)
 
 
 def _bits(sha256: pd.Series, start: int) -> np.ndarray:

@@ -24,19 +24,7 @@ from kedro_dcgan.datasets.results import (
 )
 
 __all__ = [
-    "AnimationDataset",
-    "AtomicDataset",
-    "BytesDataset",
-    "CheckpointsDataset",
-    "ImageFolderDataset",
-    "ImageShardsDataset",
-    "ImageSourceDataset",
-    "PageDataset",
-    "PictureDataset",
-    "PreparedImagesDataset",
-    "ReferenceFeaturesDataset",
-    "SampleFramesDataset",
-    "TableDataset",
-    "TrainedGeneratorDataset",
-    "VideoDataset",
-]
+    "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "ImageFolderDataset",
+    "ImageShardsDataset", "ImageSourceDataset", "PageDataset", "PictureDataset", "PreparedImagesDataset",
+    "ReferenceFeaturesDataset", "SampleFramesDataset", "TableDataset", "TrainedGeneratorDataset", "VideoDataset",
+]  # fmt: skip

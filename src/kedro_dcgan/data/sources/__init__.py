@@ -8,7 +8,7 @@ import csv
 import functools
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from kedro_dcgan.data.sources.archive import TarSource, ZipSource
@@ -21,9 +21,9 @@ from kedro_dcgan.errors import SourceError
 
 __all__ = ["Block", "Boxes", "ImageSources", "Input", "Limits", "Source", "open_source"]
 
-# The first kind that recognises a path opens it. Tar comes before zip: a zip is recognised by its end, and the last
+# The first kind that recognises a file opens it. Tar comes before zip: a zip is recognised by its end, and the last
 # member of a tar archive may be a zip.
-_KINDS = (IdxSource, TarSource, ZipSource, FolderSource)
+_KINDS_OF_FILES = (IdxSource, TarSource, ZipSource)
 # The columns of a file of boxes: a path as in the manifest, and pixels of the upright image. The table of CelebA has
 # other names, and bare file names, which stand for the files of one folder.
 _COLUMNS = ("path", "left", "top", "width", "height")
@@ -64,10 +64,14 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
         if path != project / DIGITS:
             raise _invalid_source("a folder, an archive or an IDX file", f"{path}, nothing there")
         write_digits(path)
-    kind = next((kind for kind in _KINDS if kind.recognises(path)), None)
+    kind: Callable[[Path, Limits], Source] | None = None
+    if path.is_dir():
+        kind = IdxSource if IdxSource.recognises(path) else FolderSource
+    elif path.is_file():  # Opening a pipe would block.
+        kind = next((kind for kind in _KINDS_OF_FILES if kind.recognises(path)), None)
     if kind is None:
         raise _invalid_source("a folder, a zip or tar archive or an IDX file", f"{path}, another kind of file")
-    source: Source = kind(path, limits)
+    source = kind(path, limits)
     if source.count == 0:
         raise empty_source_error(path)
     return source

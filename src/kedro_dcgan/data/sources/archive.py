@@ -51,11 +51,7 @@ def _input_of(path: str, read: Callable[[], bytes]) -> Input:
 
 
 class ZipSource:
-    """The members of a zip archive, in the order of their names.
-
-    Raises:
-        SourceError: on construction, if the archive cannot be read or has too many members.
-    """
+    """The members of a zip archive, in the order of their names."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._limits = limits
@@ -79,9 +75,7 @@ class ZipSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Return whether it is a zip archive, by its content, even if the archive was cut off."""
-        if not path.is_file():
-            return False
+        """Return whether a file is a zip archive, by its content, even if the archive was cut off."""
         try:
             with path.open("rb") as stream:
                 return stream.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(path)
@@ -91,11 +85,7 @@ class ZipSource:
             return False
 
     def blocks(self, size: int) -> Iterator[MemoryBlock]:
-        """Yield the members, `size` at a time.
-
-        Raises:
-            SourceError: if the archive changes.
-        """
+        """Yield the members, `size` at a time; the archive must not change."""
         require_unchanged(self._stamps)
         inputs = (_input_of(path, partial(self._read, member)) for path, member in self._members)
         return gather_blocks(inputs, size, self._stamps)
@@ -132,10 +122,7 @@ class TarSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Return whether it is a tar archive, by its content."""
-        # Opening a pipe would block.
-        if not path.is_file():
-            return False
+        """Return whether a file is a tar archive, by its content."""
         try:
             with closing(ForwardStream(path, _MAX_HEADER_BYTES)) as stream:
                 _open_tar(stream)
@@ -146,11 +133,7 @@ class TarSource:
         return True
 
     def blocks(self, size: int) -> Iterator[MemoryBlock]:
-        """Yield the members, `size` at a time.
-
-        Raises:
-            SourceError: if the archive is empty, damaged, cut off or changed while it is read, or has too many members.
-        """
+        """Yield the members, `size` at a time; whether the archive is whole is known only at its end."""
         return gather_blocks(self._inputs(), size, stamp_files([self._path]))
 
     def _inputs(self) -> Iterator[Input]:

@@ -68,11 +68,7 @@ def embedded_digits() -> Iterator[tuple[str, np.ndarray]]:
 
 
 class TorchvisionSource:
-    """The images of all parts of a torchvision dataset.
-
-    Raises:
-        SourceError: on construction, if the name is unknown or the download fails.
-    """
+    """The images of all parts of a torchvision dataset, which is downloaded if it is not there."""
 
     PREFIX = "torchvision:"
 

@@ -24,11 +24,7 @@ _IMAGE_SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".bmp", b".gif", b".ti
 
 
 class FolderSource:
-    """All files below a folder, in the order of the bytes of their relative paths.
-
-    Raises:
-        SourceError: on construction, if the folder cannot be listed or has too many files.
-    """
+    """All files below a folder, in the order of the bytes of their relative paths."""
 
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root, self._limits = os.fsencode(root), limits
@@ -44,11 +40,6 @@ class FolderSource:
                 self._problems[path] = problem
         self._paths.sort()
         self.count = len(self._paths)
-
-    @staticmethod
-    def recognises(path: Path) -> bool:
-        """Return whether it is a folder."""
-        return path.is_dir()
 
     def blocks(self, size: int) -> Iterator["FolderBlock"]:
         """Yield the files, `size` at a time."""
@@ -84,11 +75,7 @@ class FolderBlock:
         return hasher.hexdigest()
 
     def read(self) -> Iterator[Input]:
-        """Yield the files.
-
-        Raises:
-            SourceError: if the folder itself is gone.
-        """
+        """Yield the files; the folder itself must still be there."""
         for name, path in zip(self.names, self.paths, strict=True):
             problem, data = self.problems.get(name), b""
             if problem is None:

@@ -30,11 +30,7 @@ _MAX_PIXELS = 100_000_000
 
 
 class IdxSource:
-    """The images of IDX files, in the order of the file names; labels come from `…-labels-idx1-ubyte` beside them.
-
-    Raises:
-        SourceError: on construction, if a header is damaged or claims more than the file holds.
-    """
+    """The images of IDX files, in the order of the file names; labels come from `…-labels-idx1-ubyte` beside them."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._files = _image_files(path)
@@ -43,19 +39,11 @@ class IdxSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Return whether it is an IDX file of images, or a folder of them; hidden files and links in it are ignored.
-
-        Raises:
-            SourceError: if this user may not read it.
-        """
+        """Return whether it is an IDX file of images, or a folder of them; hidden files and links in it are ignored."""
         return bool(_image_files(path))
 
     def blocks(self, size: int) -> Iterator[MemoryBlock]:
-        """Yield the images, `size` at a time, as PGM.
-
-        Raises:
-            SourceError: if a file is cut off or changes, or has a label file of another length.
-        """
+        """Yield the images, `size` at a time, as PGM; each file must be whole and have as many labels as images."""
         return gather_blocks((item for file in self._files for item in _images(file)), size, stamp_files(self._files))
 
 

@@ -67,7 +67,12 @@ class Limits:
 
 
 class Source(Protocol):
-    """Inputs that may be images."""
+    """Inputs that may be images.
+
+    Raises:
+        SourceError: on construction and by `blocks`, if the source cannot be read, is empty, damaged or cut off, holds
+            more files than its limits allow, or changes while it is read.
+    """
 
     @property
     def count(self) -> int | None:
