@@ -38,11 +38,7 @@ def split_of(sha256: pd.Series, train: float, validation: float, groups: np.ndar
 
 
 def complete_manifest(
-    records: pd.DataFrame,
-    train: float,
-    validation: float,
-    near_duplicates: NearDuplicates = "keep",
-    most_bits: int = 0,
+    records: pd.DataFrame, train: float, validation: float, near_duplicates: NearDuplicates = "keep", most_bits: int = 0
 ) -> pd.DataFrame:
     """Sort the records by path, skip exact duplicates of an earlier one, and assign splits to the others.
 

@@ -8,6 +8,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -198,7 +199,13 @@ def draw_thumbnail(data: bytes, reason: str, preparation: Preparation) -> Jpeg |
         try:
             pixels, _ = read_pixels(header, preparation.background, reduction=reduction)
         except UnusableImageError:
-            pixels = _pixels_before_damage(data)
+            # Show the rows before the damage.
+            damaged = open_with_pillow(data)
+            with suppress(OSError):
+                damaged.load()
+            damaged.tile = []  # type: ignore[attr-defined]  # Keep Pillow from decoding again.
+            damaged.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
+            pixels = np.asarray(damaged.convert("RGB"))
         upright = set_upright(pixels, header.orientation)
         image = Image.fromarray(np.ascontiguousarray(upright if upright.shape[2] == 3 else upright[:, :, 0]))
         image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
@@ -207,17 +214,6 @@ def draw_thumbnail(data: bytes, reason: str, preparation: Preparation) -> Jpeg |
     except Exception:  # The record has its reason already: a missing thumbnail adds nothing.
         return None
     return stream.getvalue()
-
-
-def _pixels_before_damage(data: bytes) -> np.ndarray:
-    image = open_with_pillow(data)
-    try:
-        image.load()
-    except OSError:
-        # The rows before the damage are decoded. Keep Pillow from decoding again.
-        image.tile = []  # type: ignore[attr-defined]  # it was read from a file
-    image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
-    return np.asarray(image.convert("RGB"))
 
 
 def drop_surplus(

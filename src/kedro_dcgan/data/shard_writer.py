@@ -29,12 +29,9 @@ from kedro_dcgan.storage import atomic_file, replace_folder, report_full_disk, s
 _TEXT = ("path", "sha256", "format", "mode", "label", "box", "verdict", "reason", "detail")
 _NUMBERS = ("bytes", "width", "height", "row")
 _SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in _TEXT),
-        *((name, pa.int64()) for name in _NUMBERS),
-        ("perceptual_hash", pa.uint64()),
-        ("thumbnail", pa.binary()),
-    ]
+    [(name, pa.string()) for name in _TEXT]
+    + [(name, pa.int64()) for name in _NUMBERS]
+    + [("perceptual_hash", pa.uint64()), ("thumbnail", pa.binary())]
 )
 # Pixels depend on these packages: a killed scan does not resume with other versions.
 _DECODERS = {name: version(name) for name in ("imagecodecs", "numpy", "pillow")}

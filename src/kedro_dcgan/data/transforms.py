@@ -17,49 +17,31 @@ Region = tuple[int, int, int, int]
 CropMode = Literal["centre", "letterbox", "none"]
 Resample = Literal["lanczos", "bicubic", "box"]
 
-_RESAMPLE = {
-    "lanczos": Image.Resampling.LANCZOS,
-    "bicubic": Image.Resampling.BICUBIC,
-    "box": Image.Resampling.BOX,
-}
-# Orientation (Exif 2.32, 4.6.4) -> whether to transpose, to mirror left to right, to mirror top to bottom.
-_ORIENTATIONS = {
-    1: (False, False, False),
-    2: (False, True, False),
-    3: (False, True, True),
-    4: (False, False, True),
-    5: (True, False, False),
-    6: (True, True, False),
-    7: (True, True, True),
-    8: (True, False, True),
-}
-_NORMAL = _ORIENTATIONS[1]
-# Pixels that are blended at once, so that the intermediate results stay in the cache of the processor.
+# The EXIF orientations (Exif 2.32, 4.6.4) of files to transpose, to mirror left to right, and to mirror top to bottom.
+_TRANSPOSED, _LEFT_TO_RIGHT, _TOP_TO_BOTTOM = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
+# Pixels that are blended at a time, to bound the intermediate results.
 _STRIP_PIXELS = 65_536
 
 
 def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Return width and height of the upright image from those in the file, or the other way round."""
-    transpose, _, _ = _ORIENTATIONS.get(orientation, _NORMAL)
-    return size[::-1] if transpose else size
+    return size[::-1] if orientation in _TRANSPOSED else size
 
 
 def region_in_file(region: Region, width: int, height: int, orientation: int) -> Region:
     """Return the region of the image in the file for a region of the upright image of that width and height."""
     left, top, right, bottom = region
-    transpose, left_to_right, top_to_bottom = _ORIENTATIONS.get(orientation, _NORMAL)
-    if left_to_right:
+    if orientation in _LEFT_TO_RIGHT:
         left, right = width - right, width - left
-    if top_to_bottom:
+    if orientation in _TOP_TO_BOTTOM:
         top, bottom = height - bottom, height - top
-    return (top, left, bottom, right) if transpose else (left, top, right, bottom)
+    return (top, left, bottom, right) if orientation in _TRANSPOSED else (left, top, right, bottom)
 
 
 def set_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Return a view of the pixels of a file `(height, width, bands)`, upright."""
-    transpose, left_to_right, top_to_bottom = _ORIENTATIONS.get(orientation, _NORMAL)
-    transposed = pixels.swapaxes(0, 1) if transpose else pixels
-    return transposed[:: -1 if top_to_bottom else 1, :: -1 if left_to_right else 1]
+    transposed = pixels.swapaxes(0, 1) if orientation in _TRANSPOSED else pixels
+    return transposed[:: -1 if orientation in _TOP_TO_BOTTOM else 1, :: -1 if orientation in _LEFT_TO_RIGHT else 1]
 
 
 @dataclass(frozen=True)
@@ -141,7 +123,7 @@ def resize(
         return part
     box = (left - first_column, top - first_row, right - first_column, bottom - first_row)
     image = Image.fromarray(np.ascontiguousarray(part[:, :, 0] if part.shape[2] == 1 else part))
-    resized = np.asarray(image.resize(size, _RESAMPLE[resample], box, reducing_gap=2.0))
+    resized = np.asarray(image.resize(size, Image.Resampling[resample.upper()], box, reducing_gap=2.0))
     return resized.reshape(*resized.shape[:2], part.shape[2])
 
 

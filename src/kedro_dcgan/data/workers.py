@@ -131,15 +131,14 @@ def join_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
+
+        if not ray.is_initialized():
+            ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
     except ImportError:
         raise ParameterError(
             "`ingestion.engine` must be processes where Ray is not installed (got ray). "
             "Install it: pip install 'kedro-dcgan[ray]'."
         ) from None
-    if ray.is_initialized():
-        return ray
-    try:
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
     except ConnectionError:
         raise ParameterError(
             "`ingestion.engine` must be processes where no Ray cluster is running (got ray). "

@@ -123,16 +123,7 @@ class BytesDataset(FileDataset[bytes, bytes]):
 
 
 class ImageSourceDataset(FolderDataset[None, ImageSources]):
-    """Loads as an opener of sources; relative paths start at `path`.
-
-    Example:
-        >>> import tempfile
-        >>> from kedro_dcgan.data.sources import Limits
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> _ = (folder / "a.png").write_bytes(b"not really an image")
-        >>> ImageSourceDataset(path=folder).load().open(".", Limits(1000, 10)).count
-        1
-    """
+    """Loads as an opener of sources; relative paths start at `path`."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
@@ -162,15 +153,7 @@ class ImageShardsDataset(FolderDataset[Scan, ImageShards]):
 
 
 class PreparedImagesDataset(FolderDataset[PreparedImages, PreparedImages]):
-    """Stores the row numbers of each split in `path`; the pixels stay in the folder `shards` beside it.
-
-    Example:
-        >>> import tempfile, numpy as np
-        >>> dataset = PreparedImagesDataset(path=Path(tempfile.mkdtemp()) / "images", shards="shards")
-        >>> dataset.save(PreparedImages(16, 1, "0123", [], {"train": np.arange(3)}))
-        >>> np.load(dataset.path / "train.npy").tolist()
-        [0, 1, 2]
-    """
+    """Stores the row numbers of each split in `path`; the pixels stay in the folder `shards` beside it."""
 
     INDEX = "index.json"
 

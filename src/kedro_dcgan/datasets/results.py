@@ -30,11 +30,6 @@ class CheckpointsDataset(FolderDataset["list[Checkpoint]", "CheckpointFolder"]):
 
     If the disk is full, training continues with a warning and keeps the checkpoint before. A checkpoint that ends a run
     must be saved.
-
-    Example:
-        >>> import tempfile
-        >>> CheckpointsDataset(path=tempfile.mkdtemp()).load().last_saved() is None
-        True
     """
 
     def load(self) -> "CheckpointFolder":

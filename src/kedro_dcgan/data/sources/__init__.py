@@ -15,7 +15,7 @@ from kedro_dcgan.data.sources.archive import TarSource, ZipSource
 from kedro_dcgan.data.sources.builtin import DIGITS, TorchvisionSource, write_digits
 from kedro_dcgan.data.sources.folder import FolderSource
 from kedro_dcgan.data.sources.idx import IdxSource
-from kedro_dcgan.data.sources.source import Block, Input, Limits, Source, empty_source_error
+from kedro_dcgan.data.sources.source import Block, Input, Limits, Source, invalid_source
 from kedro_dcgan.data.transforms import Region
 from kedro_dcgan.errors import SourceError
 
@@ -59,10 +59,10 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
         path = project / Path(name).expanduser()
         exists = path.exists()
     except (OSError, RuntimeError) as error:  # A folder without permission, an unknown user.
-        raise _invalid_source("a folder, an archive or an IDX file", f"{name}: {error}") from None
+        raise invalid_source("be a folder, an archive or an IDX file", f"{name}: {error}") from None
     if not exists:
         if path != project / DIGITS:
-            raise _invalid_source("a folder, an archive or an IDX file", f"{path}, nothing there")
+            raise invalid_source("be a folder, an archive or an IDX file", f"{path}, nothing there")
         write_digits(path)
     kind: Callable[[Path, Limits], Source] | None = None
     if path.is_dir():
@@ -70,17 +70,11 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
     elif path.is_file():  # Opening a pipe would block.
         kind = next((kind for kind in _KINDS_OF_FILES if kind.recognises(path)), None)
     if kind is None:
-        raise _invalid_source("a folder, a zip or tar archive or an IDX file", f"{path}, another kind of file")
+        raise invalid_source("be a folder, a zip or tar archive or an IDX file", f"{path}, another kind of file")
     source = kind(path, limits)
     if source.count == 0:
-        raise empty_source_error(path)
+        raise invalid_source("hold at least one file", f"{path}, empty")
     return source
-
-
-def _invalid_source(rule: str, value: str) -> SourceError:
-    return SourceError(
-        f"`ingestion.source` must be {rule} (got {value}). Pass another: --params ingestion.source=PATH."
-    )
 
 
 class Boxes:

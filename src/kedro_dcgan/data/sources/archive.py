@@ -22,8 +22,8 @@ from kedro_dcgan.data.sources.source import (
     Limits,
     MemoryBlock,
     SafeNames,
-    empty_source_error,
     gather_blocks,
+    invalid_source,
     label_of,
     permission_error,
     require_unchanged,
@@ -159,7 +159,7 @@ class TarSource:
                 f"{count:,} files: {error}). Copy or download it again."
             ) from None
         if count == 0:
-            raise empty_source_error(self._path)
+            raise invalid_source("hold at least one file", f"{self._path}, empty")
 
     def _read(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
         max_bytes = self._limits.file_bytes

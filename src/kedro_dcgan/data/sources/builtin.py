@@ -28,16 +28,9 @@ _TRAIN_AND_TEST = ({"train": True}, {"train": False})
 _SPLITS = ({"split": "train"}, {"split": "test"})
 # All parts of each dataset are read: our splits depend on the content of the images alone.
 PARTS: dict[str, tuple[Mapping[str, str | bool], ...]] = {
-    "MNIST": _TRAIN_AND_TEST,
-    "FashionMNIST": _TRAIN_AND_TEST,
-    "KMNIST": _TRAIN_AND_TEST,
-    "CIFAR10": _TRAIN_AND_TEST,
-    "CIFAR100": _TRAIN_AND_TEST,
-    "USPS": _TRAIN_AND_TEST,
-    "SVHN": _SPLITS,
+    **dict.fromkeys(("MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "USPS"), _TRAIN_AND_TEST),
+    **dict.fromkeys(("SVHN", "GTSRB", "Food101"), _SPLITS),
     "STL10": ({"split": "train+unlabeled"}, {"split": "test"}),
-    "GTSRB": _SPLITS,
-    "Food101": _SPLITS,
     "Flowers102": ({"split": "train"}, {"split": "val"}, {"split": "test"}),
     "OxfordIIITPet": ({"split": "trainval"}, {"split": "test"}),
     "CelebA": ({"split": "all"},),

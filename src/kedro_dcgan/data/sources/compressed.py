@@ -121,10 +121,7 @@ def _open(path: Path) -> tuple[IO[bytes], bool]:
     """Open a file by its first bytes, and return whether it can seek without reading."""
     with path.open("rb") as stream:
         start = stream.read(6)
-    if start.startswith(b"\x1f\x8b"):
-        return cast("IO[bytes]", gzip.open(path)), False
-    if start.startswith(b"BZh"):
-        return cast("IO[bytes]", bz2.open(path)), False
-    if start == b"\xfd7zXZ\x00":
-        return cast("IO[bytes]", _XzFile(path)), False
+    for magic, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", _XzFile)):
+        if start.startswith(magic):
+            return cast("IO[bytes]", opener(path)), False
     return path.open("rb"), True

@@ -78,14 +78,14 @@ class FolderBlock:
         """Yield the files; the folder itself must still be there."""
         for name, path in zip(self.names, self.paths, strict=True):
             problem, data = self.problems.get(name), b""
-            if problem is None:
-                try:
+            try:
+                if problem is None:
                     data = _read_file(os.path.join(self.root, name), self.max_bytes)  # noqa: PTH118  (bytes)
-                except UnusableImageError as error:
-                    problem = error
-                except OSError as error:
-                    _require_folder(self.root, error)
-                    problem = _unreadable(error)
+            except UnusableImageError as error:
+                problem = error
+            except OSError as error:
+                _require_folder(self.root, error)
+                problem = _unreadable(error)
             yield Input(path, data, label_of(path), problem)
 
 

@@ -145,12 +145,9 @@ def require_unchanged(stamps: Mapping[Path, str]) -> None:
             raise SourceError(f"`{file}` must stay as it is while it is read (it has changed). Run again.")
 
 
-def empty_source_error(path: Path) -> SourceError:
-    """Return the error for a source without files."""
-    return SourceError(
-        f"`ingestion.source` must hold at least one file (got {path}, empty). "
-        "Pass another: --params ingestion.source=PATH."
-    )
+def invalid_source(rule: str, value: str) -> SourceError:
+    """Return the error for a source that is not what it must be."""
+    return SourceError(f"`ingestion.source` must {rule} (got {value}). Pass another: --params ingestion.source=PATH.")
 
 
 def permission_error(path: Path) -> SourceError:
