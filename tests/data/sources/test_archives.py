@@ -8,7 +8,7 @@ from archives import OTHER, PICTURE, TARS, blocks, read, refused
 from hostile import INNOCENT
 
 from kedro_dcgan.data.sources import source
-from kedro_dcgan.data.sources.source import SafeNames
+from kedro_dcgan.data.sources.archive import SafeNames
 from kedro_dcgan.errors import SourceError
 
 

@@ -80,9 +80,8 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
 class Boxes:
     """Boxes by path, or by file name if all images are in `one_folder`; `sha256` is the hash of the CSV file."""
 
-    def __init__(self, by_path: Mapping[str, Region], sha256: str, one_folder: bool = False) -> None:
-        self.sha256 = sha256
-        self._by_path, self._one_folder = by_path, one_folder
+    def __init__(self, by_path: Mapping[str, Region], sha256: str, one_folder: bool) -> None:
+        self.sha256, self._by_path, self._one_folder = sha256, by_path, one_folder
         self._folder: str | None = None
 
     def find(self, paths: Iterable[str]) -> dict[str, Region]:

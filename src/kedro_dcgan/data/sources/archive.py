@@ -5,30 +5,20 @@ member is skipped with a reason. A damaged table of contents or tar header makes
 """
 
 import lzma
+import re
 import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Self, cast
 
 from kedro_dcgan.data import Reason
 from kedro_dcgan.data.sources.compressed import ForwardStream
-from kedro_dcgan.data.sources.source import (
-    Input,
-    Limits,
-    MemoryBlock,
-    SafeNames,
-    gather_blocks,
-    invalid_source,
-    label_of,
-    permission_error,
-    require_unchanged,
-    stamp_files,
-)
+from kedro_dcgan.data.sources.source import Block, Input, Limits, gather_blocks, invalid_source, label_of, stamp_files
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
 _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError)
@@ -38,6 +28,32 @@ _TAR_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, 
 _ENCRYPTED_FLAGS = 1 | 1 << 5 | 1 << 6
 # More than the headers of any real tar member; a hostile header claims terabytes.
 _MAX_HEADER_BYTES = 1_000_000
+# A drive, a root or a relative step ("C:", "/", "../"), repeated as often as a hostile name repeats them.
+_PREFIX = re.compile(r"^(?:[A-Za-z]:|\.{0,2}/)+")
+# A name in a compressed header may have a million characters.
+_MAX_NAME_LENGTH = 1000
+
+
+class SafeNames:
+    """Turns the names of archive members into unique relative paths with `/`."""
+
+    def __init__(self) -> None:
+        # Each name in use, with the last number that was appended to it.
+        self._used: dict[str, int] = {}
+
+    def make(self, member: str) -> str:
+        """Return the name without drive, root, `.` and `..`; the second of two equal names gets `#2`."""
+        parts = _PREFIX.sub("", member.replace("\\", "/")).split("/")
+        kept = "/".join(part for part in parts if part not in ("", ".", ".."))[:_MAX_NAME_LENGTH].rstrip("/")
+        # tarfile decodes bytes that are not UTF-8 as surrogates.
+        name = kept.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") or "unnamed"
+        unique, number = name, self._used.get(name, 1)
+        while unique in self._used:
+            number += 1
+            unique = f"{name}#{number}"
+        self._used[name] = number
+        self._used.setdefault(unique, 1)
+        return unique
 
 
 def _input_of(path: str, read: Callable[[], bytes]) -> Input:
@@ -76,17 +92,12 @@ class ZipSource:
     @staticmethod
     def recognises(path: Path) -> bool:
         """Return whether a file is a zip archive, by its content, even if the archive was cut off."""
-        try:
-            with path.open("rb") as stream:
-                return stream.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(path)
-        except PermissionError:
-            raise permission_error(path) from None
-        except OSError:
-            return False
+        with suppress(OSError), path.open("rb") as stream:
+            return stream.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(path)
+        return False
 
-    def blocks(self, size: int) -> Iterator[MemoryBlock]:
+    def blocks(self, size: int) -> Iterator[Block]:
         """Yield the members, `size` at a time; the archive must not change."""
-        require_unchanged(self._stamps)
         inputs = (_input_of(path, partial(self._read, member)) for path, member in self._members)
         return gather_blocks(inputs, size, self._stamps)
 
@@ -123,16 +134,12 @@ class TarSource:
     @staticmethod
     def recognises(path: Path) -> bool:
         """Return whether a file is a tar archive, by its content."""
-        try:
-            with closing(ForwardStream(path, _MAX_HEADER_BYTES)) as stream:
-                _open_tar(stream)
-        except PermissionError:
-            raise permission_error(path) from None
-        except _TAR_DAMAGE:
-            return False
-        return True
+        with suppress(*_TAR_DAMAGE), closing(ForwardStream(path, _MAX_HEADER_BYTES)) as stream:
+            _open_tar(stream)
+            return True
+        return False
 
-    def blocks(self, size: int) -> Iterator[MemoryBlock]:
+    def blocks(self, size: int) -> Iterator[Block]:
         """Yield the members, `size` at a time; whether the archive is whole is known only at its end."""
         return gather_blocks(self._inputs(), size, stamp_files([self._path]))
 

@@ -31,7 +31,13 @@ class ForwardStream:
         self.budget = budget
         self._path, self._position = path, 0
         self._max_bytes = _MAX_RATIO * path.stat().st_size + _ALLOWANCE
-        self._stream, self._can_seek = _open(path)
+        # By the first bytes. Only an uncompressed file can seek without reading.
+        with path.open("rb") as stream:
+            start = stream.read(6)
+        openers = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": _XzFile}
+        opener = next((opener for magic, opener in openers.items() if start.startswith(magic)), None)
+        self._stream = cast("IO[bytes]", opener(path)) if opener else path.open("rb")
+        self._can_seek = opener is None
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer at the end.
@@ -115,13 +121,3 @@ class _XzFile:
             chunk = read.lstrip(b"\0")
         self._decompressor = _new_decompressor()
         return chunk
-
-
-def _open(path: Path) -> tuple[IO[bytes], bool]:
-    """Open a file by its first bytes, and return whether it can seek without reading."""
-    with path.open("rb") as stream:
-        start = stream.read(6)
-    for magic, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", _XzFile)):
-        if start.startswith(magic):
-            return cast("IO[bytes]", opener(path)), False
-    return path.open("rb"), True

@@ -13,15 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from kedro_dcgan.data.sources.source import (
-    Input,
-    Limits,
-    MemoryBlock,
-    as_ppm,
-    gather_blocks,
-    permission_error,
-    stamp_files,
-)
+from kedro_dcgan.data.sources.source import Input, Limits, MemoryBlock, as_ppm, gather_blocks, stamp_files
 from kedro_dcgan.errors import SourceError
 
 _IMAGES, _LABELS = 0x0803, 0x0801
@@ -111,11 +103,14 @@ def _header(file: Path) -> tuple[int, int, int]:
 
 
 def _magic(file: Path) -> int:
+    """Return the magic number of a file, or -1. This kind of source is tried first, so it checks the permission."""
     try:
         with _open(file) as stream:
             return int.from_bytes(stream.read(4), "big")
     except PermissionError:
-        raise permission_error(file) from None
+        raise SourceError(
+            f"`{file}` must be a file that you may read (permission denied). Allow it with chmod u+r, or copy the file."
+        ) from None
     except (OSError, EOFError, zlib.error):
         return -1
 

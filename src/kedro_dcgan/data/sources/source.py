@@ -6,7 +6,6 @@ so this module and its imports must load fast.
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,6 @@ from kedro_dcgan.errors import SourceError, UnusableImageError
 
 # Up to eight memory blocks per worker wait in its queue, so this bounds the memory.
 _MAX_BLOCK_BYTES = 8_000_000
-# A drive, a root or a relative step ("C:", "/", "../"), repeated as often as a hostile name repeats them.
-_PREFIX = re.compile(r"^(?:[A-Za-z]:|\.{0,2}/)+")
-# A name in a compressed header may have a million characters.
-_MAX_NAME_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +106,7 @@ def gather_blocks(inputs: Iterable[Input], size: int, stamps: Mapping[Path, str]
     Raises:
         SourceError: if one of the files changes before the last block.
     """
+    _require_unchanged(stamps)
     stamp = " ".join(stamps.values())
     remaining, taken = iter(inputs), 0
     while first := next(remaining, None):
@@ -120,7 +116,7 @@ def gather_blocks(inputs: Iterable[Input], size: int, stamps: Mapping[Path, str]
             gathered.append(item)
             total += len(item.data)
         taken += len(gathered)
-        require_unchanged(stamps)
+        _require_unchanged(stamps)
         yield MemoryBlock(tuple(gathered), stamp)
 
 
@@ -134,12 +130,7 @@ def stamp_files(files: Iterable[Path]) -> dict[Path, str]:
     return stamps
 
 
-def require_unchanged(stamps: Mapping[Path, str]) -> None:
-    """Check that files still have their stamps.
-
-    Raises:
-        SourceError: if one has changed or is gone.
-    """
+def _require_unchanged(stamps: Mapping[Path, str]) -> None:
     for file, stamp in stamp_files(stamps).items():
         if stamp != stamps[file]:
             raise SourceError(f"`{file}` must stay as it is while it is read (it has changed). Run again.")
@@ -148,35 +139,6 @@ def require_unchanged(stamps: Mapping[Path, str]) -> None:
 def invalid_source(rule: str, value: str) -> SourceError:
     """Return the error for a source that is not what it must be."""
     return SourceError(f"`ingestion.source` must {rule} (got {value}). Pass another: --params ingestion.source=PATH.")
-
-
-def permission_error(path: Path) -> SourceError:
-    """Return the error for a file that this user may not read."""
-    return SourceError(
-        f"`{path}` must be a file that you may read (permission denied). Allow it with chmod u+r, or copy the file."
-    )
-
-
-class SafeNames:
-    """Turns the names of archive members into unique relative paths with `/`."""
-
-    def __init__(self) -> None:
-        # Each name in use, with the last number that was appended to it.
-        self._used: dict[str, int] = {}
-
-    def make(self, member: str) -> str:
-        """Return the name without drive, root, `.` and `..`; the second of two equal names gets `#2`."""
-        parts = _PREFIX.sub("", member.replace("\\", "/")).split("/")
-        kept = "/".join(part for part in parts if part not in ("", ".", ".."))[:_MAX_NAME_LENGTH].rstrip("/")
-        # tarfile decodes bytes that are not UTF-8 as surrogates.
-        name = kept.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") or "unnamed"
-        unique, number = name, self._used.get(name, 1)
-        while unique in self._used:
-            number += 1
-            unique = f"{name}#{number}"
-        self._used[name] = number
-        self._used.setdefault(unique, 1)
-        return unique
 
 
 def label_of(path: str) -> str | None:
