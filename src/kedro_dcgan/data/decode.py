@@ -1,9 +1,9 @@
 """From the bytes of a file to pixels, grey or RGB, or a reason why not.
 
 Formats are recognised by content, never by name, and only those of the allow-list are opened. Most files are plain:
-whole JPEG and 8-bit PNG files without metadata that affects the pixels. imagecodecs decodes them by the libraries that
-Pillow calls (libjpeg-turbo, libpng), with less Python in between: the same pixels, bit for bit, several times as fast.
-Pillow decodes odd files, and finds out what is wrong with damaged ones.
+whole JPEG and 8-bit PNG files without metadata that affects the pixels. imagecodecs calls the same libraries as Pillow
+(libjpeg-turbo, libpng) with less Python in between: the same pixels, bit for bit, several times as fast. Pillow decodes
+odd files, and finds out what is wrong with damaged ones.
 """
 
 import io

@@ -29,7 +29,8 @@ def split_of(sha256: pd.Series, train: float, validation: float, groups: np.ndar
     """
     bits = _bits(sha256, 0)
     if groups is not None and len(groups):
-        # The member with the smallest value of other bits: that of the first would too often mean the first split.
+        # The member with the smallest value of other bits decides. The smallest of several first 64 bits would mean the
+        # first split too often.
         order = np.lexsort((_bits(sha256, 32), groups))
         _, begins, group = np.unique(groups[order], return_index=True, return_inverse=True)
         bits[order] = bits[order[begins]][group]

@@ -121,8 +121,7 @@ class PreparedImages:
         Raises:
             DataError: if it holds fewer than `least` images.
         """
-        count = self.count(split)
-        if count < least:
+        if (count := self.count(split)) < least:
             raise DataError(
                 f"the {split} split must hold at least {least:,} images for {what} (got {count:,}). {remedy}"
             )
