@@ -6,10 +6,9 @@ A few compressed bytes can expand to terabytes, and a header can claim gigabytes
 import bz2
 import gzip
 import lzma
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, cast
 
 from kedro_dcgan.errors import SourceError
 
@@ -35,10 +34,9 @@ class ForwardStream:
         # By the first bytes. Only an uncompressed file can seek without reading.
         with path.open("rb") as stream:
             start = stream.read(6)
-        kinds: tuple[tuple[bytes, Callable[[Path], Any]], ...]
         kinds = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", _XzFile))
         opener = next((opener for magic, opener in kinds if start.startswith(magic)), None)
-        self._stream: IO[bytes] = opener(path) if opener else path.open("rb")
+        self._stream = cast("IO[bytes]", opener(path) if opener else path.open("rb"))
         self._can_seek = opener is None
 
     def read(self, size: int) -> bytes:
