@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,9 +31,9 @@ from sides import calibrated, preset_values
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.reports.pictures import make_grid
 from kedro_dcgan.tracking import uploader
-from kedro_dcgan.tracking.journal import RunIdentity, milliseconds, new_key
+from kedro_dcgan.tracking.connection import TrackingSettings
+from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
-from kedro_dcgan.tracking.settings import TrackingSettings
 from kedro_dcgan.training.devices import keep_freed_memory
 from kedro_dcgan.training.loop import Training, TrainingCallbacks
 
@@ -58,7 +59,7 @@ def train(settings: TrackingSettings | None, folder: Path) -> Measured:
     real = torch.randint(0, 256, (64, 1, 32, 32), dtype=torch.uint8)
     images = real[: training.batch_size]
     loop = Training(case.started(), training, compute, TrainingCallbacks(real))
-    identity = RunIdentity(new_key(), "benchmark", "a run", milliseconds())
+    identity = RunIdentity(uuid.uuid4().hex, "benchmark", "a run", milliseconds())
     run = TrackedRun(settings, identity, log_system_metrics=True) if settings else None
     batches = itertools.repeat(images, IMAGES // training.batch_size)
     seconds, telling, begun, threads = 0.0, 0.0, None, 0.0

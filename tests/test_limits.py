@@ -182,8 +182,8 @@ def test_hardware_and_threads_respect_the_container():
 
 @pytest.mark.usefixtures("container", "two_threads")
 def test_served_generator_respects_the_container():
-    from kedro_dcgan.tracking.serving import GeneratorModel
+    from kedro_dcgan.tracking.model import GeneratorModel
 
-    with patch("kedro_dcgan.tracking.serving.read_generator"):
+    with patch("kedro_dcgan.tracking.model.read_generator"):
         GeneratorModel().load_context(SimpleNamespace(artifacts={"generator": "."}))
     assert torch.get_num_threads() == 1

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from projects import copy_project, forked_kedro, required, surroundings
 from servers import MlflowServer, PostgresServer, wait_until
 
 import kedro_dcgan.settings  # noqa: F401  (how MLflow is used here, retries above all)
-from kedro_dcgan.tracking import transient_errors as conflicts
-from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds, new_key
+from kedro_dcgan.tracking import connection as conflicts
+from kedro_dcgan.tracking.connection import TrackingSettings
+from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
-from kedro_dcgan.tracking.settings import TrackingSettings
 
 pytestmark = [required("PostgreSQL", bool(list(Path("/usr/lib/postgresql").glob("*/bin/initdb")))), pytest.mark.slow]
 
@@ -108,7 +109,7 @@ def test_runs_that_log_a_dataset_at_the_same_moment_all_have_it(postgres, server
     settings = TrackingSettings(
         server=server.address, journals=tmp_path / "journals", system_metrics_seconds=0, **common
     )
-    identities = [RunIdentity(new_key(), "race", str(number), milliseconds()) for number in range(TRAININGS)]
+    identities = [RunIdentity(uuid.uuid4().hex, "race", str(number), milliseconds()) for number in range(TRAININGS)]
     runs = [TrackedRun(settings, identity) for identity in identities]
     journals = [Journal.create(settings.journals, identity) for identity in identities]
 

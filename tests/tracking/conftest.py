@@ -1,8 +1,10 @@
+import uuid
+
 import pytest
 from servers import MlflowServer
 
-from kedro_dcgan.tracking.journal import RunIdentity, milliseconds, new_key
-from kedro_dcgan.tracking.settings import TrackingSettings
+from kedro_dcgan.tracking.connection import TrackingSettings
+from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def settings_of(server, folder):
 
 @pytest.fixture
 def identity():
-    return RunIdentity(new_key(), "tests", "a run", milliseconds())
+    return RunIdentity(uuid.uuid4().hex, "tests", "a run", milliseconds())
 
 
 @pytest.fixture

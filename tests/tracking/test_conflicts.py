@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from servers import Proxy, wait_until
 
 import kedro_dcgan.settings  # noqa: F401  (configures MLflow, above all its retries)
-from kedro_dcgan.tracking import records, transient_errors
+from kedro_dcgan.tracking import connection, records
 from kedro_dcgan.tracking.journal import Journal
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.uploader import upload_journal
@@ -20,7 +20,7 @@ from kedro_dcgan.tracking.uploader import upload_journal
 
 @pytest.fixture
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(transient_errors, "_PAUSES", (0.01,) * 4)
+    monkeypatch.setattr(connection, "_PAUSES", (0.01,) * 4)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_parameter_that_another_client_set_meanwhile_is_skipped_without_a_retr
         client.log_batch(run_id, params=[Param(name, str(value)) for name, value in record["values"].items()])
 
     monkeypatch.setitem(records.HANDLERS, "parameters", log_all)
-    monkeypatch.setattr(transient_errors, "sleep", lambda seconds: pytest.fail("a retry is useless"))
+    monkeypatch.setattr(connection, "sleep", lambda seconds: pytest.fail("a retry is useless"))
     for value in (1, 2):
         journal.add("parameters", values={"a": value})
     journal.add("tags", values={"b": "c"})
@@ -68,7 +68,7 @@ def test_a_conflict_is_retried_soon(journal, server, settings, caplog):
     assert len(mlflow.MlflowClient(server.address).get_metric_history(run_id, "loss")) == 1
     for path in (LOG_INPUTS, LOG_BATCH):
         assert len(proxy.times[path]) == 3
-        assert proxy.times[path][1] - proxy.times[path][0] > transient_errors._PAUSES[0] * transient_errors._JITTER[0]
+        assert proxy.times[path][1] - proxy.times[path][0] > connection._PAUSES[0] * connection._JITTER[0]
     assert not [record for record in caplog.records if record.name.startswith("kedro_dcgan")]
     proxy.stop()
 
@@ -95,7 +95,7 @@ def test_conflicts_at_the_end_of_a_run_lose_no_record_and_do_not_block(server, s
     run, journal = TrackedRun(settings, identity), Journal.create(settings.journals, identity)
     wait_until(lambda: journal.is_uploaded(settings.shown_server), 60)
     is_waiting, proceed = threading.Event(), threading.Event()
-    monkeypatch.setattr(transient_errors, "sleep", lambda seconds: (is_waiting.set(), proceed.wait(60)))
+    monkeypatch.setattr(connection, "sleep", lambda seconds: (is_waiting.set(), proceed.wait(60)))
     run.log_dataset("faces", "01", "faces", {})
     assert is_waiting.wait(60)
     for step in range(20):
@@ -158,21 +158,21 @@ def test_a_locked_database_loses_no_record(journal, settings, monkeypatch, short
     add_dataset(journal)
     with pytest.raises(MlflowException, match="locked"):
         upload(journal, settings)
-    assert len(calls) == 1 + len(transient_errors._PAUSES)
+    assert len(calls) == 1 + len(connection._PAUSES)
     monkeypatch.setitem(records.HANDLERS, "dataset", original)
     assert upload(journal, settings) == 1
 
 
 def test_clients_that_collided_retry_at_different_times(monkeypatch):
     pauses = []
-    monkeypatch.setattr(transient_errors, "sleep", pauses.append)
+    monkeypatch.setattr(connection, "sleep", pauses.append)
 
     def always():
         raise raised_by_store(DATASET_EXISTS)
 
     for _ in range(4):
         with pytest.raises(MlflowException):
-            transient_errors.retry_conflicts(always)
-    firsts = pauses[:: len(transient_errors._PAUSES)]
+            connection.retry_conflicts(always)
+    firsts = pauses[:: len(connection._PAUSES)]
     assert len(set(firsts)) == 4
     assert max(firsts) < 1

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from kedro_dcgan.errors import DiskFullError
+from kedro_dcgan.errors import DataError, DiskFullError
 from kedro_dcgan.tracking import journal as journal_module
-from kedro_dcgan.tracking.journal import UNREADABLE, Journal, UploadState
+from kedro_dcgan.tracking.journal import Journal, UploadState
 from kedro_dcgan.tracking.run import mark_killed_runs
 
 
@@ -96,7 +96,7 @@ def test_an_unreadable_line_hides_no_other(journal):
     with (journal.folder / "journal.jsonl").open("ab") as file:
         file.write(b'{"kind": "metr\n[1]\n\xff\n')
     journal.add("metrics", step=3, values={}, is_history=True)
-    assert kinds(journal) == ["status", *[UNREADABLE] * 3, "metrics"]
+    assert kinds(journal) == ["status", *["unreadable"] * 3, "metrics"]
     assert journal.last_step("is_history") == 3
     mark_killed_runs(journal.folder.parent)
     assert kinds(journal)[-1] == "status"
@@ -107,7 +107,7 @@ def test_a_record_and_its_attachments_are_stored_together_or_not_at_all(journal,
     page.write_text("page")
     journal.add("file", [page], folder="reports")
     ((record, _),) = journal.records()
-    assert journal.attachments.file(record["file"]).read_text() == "page"
+    assert (journal.attachments(record) / "page.html").read_text() == "page"
     full_disk((journal.folder / "journal.jsonl").stat().st_size + 10)
     with pytest.raises(DiskFullError):
         journal.add("file", [page], folder="x" * 100)
@@ -118,13 +118,36 @@ def test_a_record_and_its_attachments_are_stored_together_or_not_at_all(journal,
     assert [kept.name for kept in (journal.folder / "files").iterdir()] == [record["file"]]
 
 
+def test_replacing_a_file_does_not_change_the_attachment(journal, tmp_path):
+    page, other = tmp_path / "page.html", tmp_path / "other"
+    page.write_text("first")
+    other.write_text("second")
+    journal.add("file", [page], folder="reports")
+    other.replace(page)
+    ((record, _),) = journal.records()
+    assert (journal.attachments(record) / "page.html").read_text() == "first"
+    journal.remove_attachments(record)
+    with pytest.raises(DataError, match=record["file"]):
+        journal.attachments(record)
+
+
+def test_folders_and_files_are_stored_together(journal, tmp_path):
+    (tmp_path / "generator").mkdir()
+    (tmp_path / "generator/weights").write_text("w")
+    (tmp_path / "generator.onnx").write_text("o")
+    journal.add("generator", [tmp_path / "generator", tmp_path / "generator.onnx"], name="faces")
+    ((record, _),) = journal.records()
+    assert (journal.attachments(record) / "generator/weights").read_text() == "w"
+    assert (journal.attachments(record) / "generator.onnx").read_text() == "o"
+
+
 def test_the_upload_state_is_that_of_one_server(journal):
     journal.add("tags", values={})
     end = next(offset for _, offset in journal.records())
-    assert not journal.was_uploaded_elsewhere("one")
+    assert journal.stored_upload_state() is None
     journal.save_upload_state(UploadState("one", "run", end))
     assert journal.is_uploaded("one")
-    assert (journal.was_uploaded_elsewhere("one"), journal.was_uploaded_elsewhere("other")) == (False, True)
+    assert journal.stored_upload_state() == UploadState("one", "run", end)
     assert journal.upload_state("other") == UploadState("other")
     assert not journal.is_uploaded("other")
     journal.add("tags", values={})

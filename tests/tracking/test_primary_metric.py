@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kedro_dcgan.tracking.model import PrimaryMetric
+from kedro_dcgan.tracking.registry import PrimaryMetric
 
 CHAMPION = PrimaryMetric("fd_x_1k_test", 40.0, 37.0, 43.0, "a", "{}")
 

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from servers import Proxy
 
 from kedro_dcgan.errors import DataError, DiskFullError, TrackingError
-from kedro_dcgan.tracking import transient_errors
+from kedro_dcgan.tracking import connection
 from kedro_dcgan.tracking.journal import Journal, UploadState
 from kedro_dcgan.tracking.records import KEY_TAG
 from kedro_dcgan.tracking.uploader import upload_journal
@@ -207,7 +207,7 @@ def test_invalid_records_are_kept_with_one_warning_per_kind_and_block_nothing(jo
     ids=str,
 )
 def test_which_errors_are_permanent(error, expected):
-    assert transient_errors.is_permanent(error) is expected
+    assert connection.is_permanent(error) is expected
 
 
 def test_a_file_that_a_proxy_rejects_is_skipped(journal, server, tmp_path, settings, caplog):

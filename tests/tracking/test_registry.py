@@ -16,8 +16,8 @@ from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights, write_generator
 from kedro_dcgan.tracking import registry
+from kedro_dcgan.tracking.connection import connect
 from kedro_dcgan.tracking.journal import Journal
-from kedro_dcgan.tracking.settings import connect
 from kedro_dcgan.tracking.uploader import upload_journal
 
 NAME = "fd_efflite0_64_100_test"

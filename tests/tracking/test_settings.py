@@ -5,7 +5,7 @@ import pytest
 from servers import free_port
 
 from kedro_dcgan.errors import ParameterError, TrackingError
-from kedro_dcgan.tracking.settings import connect, mask_passwords, ping, reachable, read_settings
+from kedro_dcgan.tracking.connection import connect, mask_passwords, ping, reachable, read_settings
 
 
 def settings_with(**values):

@@ -18,7 +18,7 @@ from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE
 
-from kedro_dcgan.tracking.transient_errors import is_conflict, is_permanent
+from kedro_dcgan.tracking.connection import is_conflict, is_permanent
 
 NUL_IN_TEXT = psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
 

@@ -20,10 +20,9 @@ from servers import FaultyServer, Proxy, free_port, wait_until
 import kedro_dcgan.settings  # noqa: F401  (configures MLflow, above all its retries)
 from kedro_dcgan.errors import DiskFullError, TrackingError
 from kedro_dcgan.tracking import records
+from kedro_dcgan.tracking.connection import TrackingSettings
 from kedro_dcgan.tracking.journal import Journal, RunIdentity, UploadState, milliseconds
-from kedro_dcgan.tracking.run import TrackedRun
-from kedro_dcgan.tracking.settings import TrackingSettings
-from kedro_dcgan.tracking.system_metrics import SystemMetrics
+from kedro_dcgan.tracking.run import SystemMetrics, TrackedRun
 from kedro_dcgan.tracking.uploader import pending_journals, upload_journal
 
 STEPS = 40
@@ -170,7 +169,7 @@ def test_a_killed_run_is_marked_killed_and_can_be_resumed(tmp_path, settings, id
         "import sys, time\n"
         "from kedro_dcgan.tracking.journal import RunIdentity\n"
         "from kedro_dcgan.tracking.run import TrackedRun\n"
-        "from kedro_dcgan.tracking.settings import TrackingSettings\n"
+        "from kedro_dcgan.tracking.connection import TrackingSettings\n"
         f"settings = TrackingSettings.model_validate_json({settings.model_dump_json()!r})\n"
         f"run = TrackedRun(settings, RunIdentity({identity.key!r}, 'tests', 'a run', {identity.created}))\n"
         "for step in range(1, 1000):\n"
@@ -340,7 +339,6 @@ def test_gpu_metrics_are_logged_if_there_are_gpus(monkeypatch):
         monkeypatch.setattr(pynvml, name, lambda *arguments, answer=answer: answer)
     samples = []
     metrics = SystemMetrics(lambda kind, **values: samples.append(values), 7, 0.01)
-    metrics.start()
     wait_until(lambda: len(samples) > 1, 30)
     metrics.finish()
     assert [one["step"] for one in samples][:2] == [7, 8]

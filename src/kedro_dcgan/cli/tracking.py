@@ -16,9 +16,9 @@ from kedro_dcgan.cli.command import config_loader, dcgan, preset_option, project
 from kedro_dcgan.errors import ComparisonError, ParameterError, TrackingError
 from kedro_dcgan.progress import track
 from kedro_dcgan.storage import atomic_file
+from kedro_dcgan.tracking.connection import TrackingSettings, connect, in_one_line, ping, reachable, read_settings
 from kedro_dcgan.tracking.journal import Journal
 from kedro_dcgan.tracking.run import mark_killed_runs
-from kedro_dcgan.tracking.settings import TrackingSettings, connect, in_one_line, ping, reachable, read_settings
 from kedro_dcgan.tracking.uploader import pending_journals, upload_journal
 
 _HOST = "127.0.0.1"
@@ -43,7 +43,7 @@ def connected(env: str | None = None) -> Iterator[TrackingSettings]:
 @preset_option
 def ui(port: int | None, env: str | None) -> None:
     """Start the MLflow UI with the runs of this project, on this machine only."""
-    from kedro_dcgan.tracking.ui import write_view
+    from kedro_dcgan.tracking.experiment import write_view
 
     with connected(env) as tracking:
         page = write_view(tracking.experiment)
@@ -116,7 +116,7 @@ def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None
         click.echo(compare_evaluations({str(file): read_evaluation(file) for file in map(Path, runs)}))
         return
     from kedro_dcgan.reports.runs import write_runs_page, write_runs_table
-    from kedro_dcgan.tracking.reading import read_runs
+    from kedro_dcgan.tracking.experiment import read_runs
 
     with connected(env) as tracked:
         found = read_runs(tracked.experiment, runs)

@@ -18,9 +18,9 @@ from kedro_dcgan.hooks.checks import checked_parameters
 from kedro_dcgan.hooks.lineage import code_tags, dvc_hash
 from kedro_dcgan.hooks.locks import path_of
 from kedro_dcgan.reports.pictures import SampleFrames
+from kedro_dcgan.tracking.connection import TrackingSettings, read_settings
 from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
-from kedro_dcgan.tracking.settings import TrackingSettings, read_settings
 
 if TYPE_CHECKING:
     # Every command imports the hooks, and importing torch takes seconds.

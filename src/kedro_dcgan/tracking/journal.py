@@ -5,7 +5,7 @@ Each training has a folder, and so has each later command that adds to its run:
     run.json         the identity of the run
     journal.jsonl    the records, one JSON object per line
     sent.json        the upload state: how much of the journal a server has
-    files/           attachments, removed after their upload
+    files/           attachments, removed after their upload; those of a record share a folder, its `file`
 
 A record is `{"kind": …, "time": milliseconds since 1970, …}`; `records` lists the kinds. The journal survives killed
 processes and full disks: readers ignore an incomplete last line, and the next record overwrites it.
@@ -14,6 +14,7 @@ processes and full disks: readers ignore an incomplete last line, and the next r
 import contextlib
 import json
 import os
+import shutil
 import threading
 import time
 import uuid
@@ -24,23 +25,17 @@ from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
 
+from kedro_dcgan.errors import DataError
 from kedro_dcgan.storage import atomic_file, report_full_disk
-from kedro_dcgan.tracking.attachments import Attachments
 
 Record = dict[str, Any]
-
-# The kind of a record that replaces an unreadable line.
-UNREADABLE = "unreadable"
-
-# `mark_killed` looks for the last status in the last 64 KiB.
-_TAIL = 65_536
 
 
 @dataclass(frozen=True)
 class RunIdentity:
     """The identity of a run. An MLflow tag contains `key`, which exists before the MLflow id.
 
-    `must_exist`: a training created the run; this journal adds to it and records neither its start nor its end.
+    `must_exist`: a training created the run; this journal adds to it, and records neither its start nor its end.
     """
 
     key: str
@@ -70,13 +65,13 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "journal.jsonl"
-        self.attachments = Attachments(folder / "files")
+        self._files = folder / "files"
         self._append_lock = threading.Lock()
 
     @classmethod
     def create(cls, root: Path, identity: RunIdentity) -> "Journal":
         """Return the journal of a training, which may exist already, or a new journal that adds to its run."""
-        journal = cls(root / (new_key() if identity.must_exist else identity.key))
+        journal = cls(root / (uuid.uuid4().hex if identity.must_exist else identity.key))
         if not (journal.folder / "run.json").is_file():
             _write_json(journal.folder / "run.json", asdict(identity))
         return journal
@@ -84,14 +79,13 @@ class Journal:
     @classmethod
     def find_all(cls, root: Path) -> "list[Journal]":
         """Return all journals with a readable identity: the oldest run first, and a training before additions to it."""
-        found = []
+        found = {}
         for file in root.glob("*/run.json"):
             # A damaged journal must not block the others.
             with contextlib.suppress(OSError, ValueError, TypeError):
-                journal = cls(file.parent)
-                identity = journal.identity
-                found.append(((identity.created, identity.must_exist, journal.folder.name), journal))
-        return [journal for _, journal in sorted(found, key=lambda pair: pair[0])]
+                identity = cls(file.parent).identity
+                found[identity.created, identity.must_exist, file.parent] = cls(file.parent)
+        return [found[order] for order in sorted(found)]
 
     @property
     def identity(self) -> RunIdentity:
@@ -102,24 +96,29 @@ class Journal:
         return self.identity.name or f"addition to run {self.identity.key[:8]}"
 
     def add(self, kind: str, files: Sequence[Path] = (), **values: Any) -> None:
-        """Append a record and its attachments. They are on the disk when this returns; an error changes nothing.
-
-        `time` defaults to now.
+        """Append a record (`time` defaults to now) and its attachments to the disk: all or, after an error, nothing.
 
         Raises:
             DiskFullError: if the disk has no room.
             OSError: if an attachment cannot be stored.
         """
-        attachment = {"file": self.attachments.add(files)} if files else {}
+        record = {"kind": kind, "time": milliseconds(), **values}
+        if files:
+            record["file"] = uuid.uuid4().hex
         try:
-            self._append({"kind": kind, "time": milliseconds(), **values, **attachment})
+            for path in files:
+                target = self._files / record["file"] / path.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if path.is_dir():
+                    shutil.copytree(path, target, copy_function=_link_or_copy)
+                else:
+                    _link_or_copy(path, target)
+            self._append(memoryview(json.dumps(record, default=float).encode() + b"\n"))
         except BaseException:
-            for name in attachment.values():
-                self.attachments.remove(name)
+            self.remove_attachments(record)
             raise
 
-    def _append(self, record: Record) -> None:
-        line = memoryview(json.dumps(record, default=float).encode() + b"\n")
+    def _append(self, line: memoryview) -> None:
         # Unbuffered: closing a buffered file would retry a failed write.
         with self._append_lock, report_full_disk(self.path), self.path.open("a+b", buffering=0) as file:
             end = _end_of_last_line(file)
@@ -131,6 +130,22 @@ class Journal:
             except BaseException:
                 file.truncate(end)
                 raise
+
+    def attachments(self, record: Record) -> Path:
+        """Return the folder with the attachments of a record.
+
+        Raises:
+            DataError: if it is missing.
+        """
+        folder = self._files / record["file"]
+        if not folder.is_dir():
+            raise DataError(f"`{folder}` must exist to be uploaded (it is missing).")
+        return folder
+
+    def remove_attachments(self, record: Record) -> None:
+        """Delete the files of a record, if it has any."""
+        if "file" in record:
+            shutil.rmtree(self._files / record["file"], ignore_errors=True)
 
     def records(self, offset: int = 0) -> Iterator[tuple[Record, int]]:
         """Yield the records from an offset on, each with the offset of the next one.
@@ -151,76 +166,50 @@ class Journal:
                 offset += len(line)
                 yield _decode(line), offset
 
+    def last_records(self, nbytes: int = 65_536) -> list[Record]:
+        """Return the last records without reading the whole file. The first may be cut, and is then unreadable."""
+        if not self.path.is_file():
+            return []
+        with self.path.open("rb") as file:
+            file.seek(max(0, _end_of_last_line(file) - nbytes))
+            return [_decode(line) for line in file.read().split(b"\n")[:-1]]
+
     def last_step(self, mark: str) -> int:
         """Return the largest step of the records that have a mark such as `is_history`; -1 without any."""
         return max((record["step"] for record, _ in self.records() if record.get(mark)), default=-1)
 
-    def upload_state(self, server: str) -> UploadState:
-        """Return how much a server has: nothing if the journal was uploaded to another one."""
-        stored = self._stored_upload_state()
-        return stored if stored and stored.server == server else UploadState(server)
-
-    def save_upload_state(self, state: UploadState) -> None:
-        """Store how much a server has."""
-        _write_json(self.folder / "sent.json", asdict(state))
-
-    def is_uploaded(self, server: str) -> bool:
-        """Return whether a server has all records."""
-        if not self.path.is_file():
-            return self.upload_state(server).offset == 0
-        with self.path.open("rb") as file:
-            return self.upload_state(server).offset == _end_of_last_line(file)
-
-    def was_uploaded_elsewhere(self, server: str) -> bool:
-        """Return whether the journal was uploaded to a server other than this one."""
-        stored = self._stored_upload_state()
-        return stored is not None and stored.server != server
-
-    def _stored_upload_state(self) -> UploadState | None:
+    def stored_upload_state(self) -> UploadState | None:
+        """Return the upload state of the server that had records last, if any."""
         # Losing this file only costs time: every record may be uploaded twice.
         with contextlib.suppress(OSError, ValueError, TypeError):
             return UploadState(**json.loads((self.folder / "sent.json").read_text(encoding="utf-8")))
         return None
 
-    def mark_killed(self) -> None:
-        """Record the status KILLED if the run has not ended and no process writes its journal any more."""
-        if self._last_record_if_running():
-            with self.lock("writing") as is_free:
-                # Check again: the run may have ended in between.
-                last = self._last_record_if_running() if is_free else None
-                if last:
-                    self.add("status", status="KILLED", time=last.get("time", milliseconds()))
+    def upload_state(self, server: str) -> UploadState:
+        """Return how much a server has: nothing if the journal was uploaded to another one."""
+        stored = self.stored_upload_state()
+        return stored if stored and stored.server == server else UploadState(server)
 
-    def _last_record_if_running(self) -> Record | None:
-        # A late thread may append a record after the final status, so look for the last status among all last records.
-        if self.identity.must_exist or not self.path.is_file():
-            return None
-        with self.path.open("rb") as file:
-            file.seek(max(0, _end_of_last_line(file) - _TAIL))
-            is_cut = file.tell() > 0
-            records = [_decode(line) for line in file.read().split(b"\n")[is_cut:-1]]
-        status = next((record["status"] for record in reversed(records) if record["kind"] == "status"), "RUNNING")
-        return records[-1] if records and status == "RUNNING" else None
+    def save_upload_state(self, state: UploadState) -> None:
+        """Store how much a server has, instead of the state of another server."""
+        _write_json(self.folder / "sent.json", asdict(state))
+
+    def is_uploaded(self, server: str) -> bool:
+        """Return whether a server has all records."""
+        return next(self.records(self.upload_state(server).offset), None) is None
 
     @contextlib.contextmanager
     def lock(self, purpose: Literal["writing", "sending"], timeout: float = 0) -> Iterator[bool]:
         """Hold the lock for writing or uploading; yield False if another process holds it for `timeout` seconds."""
         # Not thread-local: a run may be closed by another thread than the one that opened it.
-        lock = FileLock(self.folder / f"{purpose}.lock", thread_local=False)
-        try:
-            lock.acquire(timeout=timeout)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
-
-
-def new_key() -> str:
-    """Return a unique key for a run."""
-    return uuid.uuid4().hex
+        lock = FileLock(self.folder / f"{purpose}.lock", timeout, thread_local=False)
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(lock)
+                is_free = True
+            except Timeout:
+                is_free = False
+            yield is_free
 
 
 def milliseconds() -> int:
@@ -228,12 +217,21 @@ def milliseconds() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _decode(line: bytes) -> Record:
+def _link_or_copy(source: Path | str, target: Path | str) -> None:
+    # A hard link is enough: this project replaces files and never changes one in place.
     try:
+        os.link(source, target)
+    except OSError:
+        # The target is on another disk, or its file system has no hard links.
+        shutil.copy2(source, target)
+
+
+def _decode(line: bytes) -> Record:
+    with contextlib.suppress(ValueError):
         record = json.loads(line)
-    except ValueError:
-        record = None
-    return record if isinstance(record, dict) and "kind" in record else {"kind": UNREADABLE}
+        if isinstance(record, dict) and "kind" in record:
+            return record
+    return {"kind": "unreadable"}
 
 
 def _end_of_last_line(file: BinaryIO) -> int:

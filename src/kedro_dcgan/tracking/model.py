@@ -1,161 +1,155 @@
-"""The generator as an MLflow model: logged with its run, and registered as a version with its primary metric."""
+"""The generator as an MLflow model: seeds or latents in, base64-encoded PNG images out.
 
-import contextlib
-import json
+Each input row is a request: either `seed` and optionally `count` (default 1), or `latents`, a list of `latent_dim`
+numbers for one image. Each output row is an image: `row` is the index of its request, `index` its index within the
+request, and `png` the image. Equal requests give equal images, whatever the other rows contain.
+
+MLflow runs this file when it loads the model (`log_model` passes its path). The weights are safetensors, not a pickle.
+"""
+
+import base64
+import io
 import math
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
+import torch
 from mlflow.entities.logged_model_status import LoggedModelStatus
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.models import Model, ModelSignature, set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array
+from PIL import Image
+from torch import Tensor
 
-from kedro_dcgan.model.saved import TrainedGenerator
+from kedro_dcgan.model.networks import GeneratorConfig
+from kedro_dcgan.model.sampling import generate_all, sample_latents
+from kedro_dcgan.model.saved import read_generator
+from kedro_dcgan.training.threads import most_threads
 
-# Identifies the exported generator that a model was created from, so that a retry finds an earlier attempt.
+# The limit for all rows together: one client must not take all memory and time.
+MAX_IMAGES = 1024
+# The largest integer that JSON, and MLflow, pass on exactly.
+MAX_SEED = 2**53 - 1
+
+# Tag with the exported generator that a model, or its version, was created from: a retry finds an earlier attempt.
 ORIGIN_TAG = "kedro_dcgan.generator"
 
-_PACKAGE = Path(__file__).parents[1]
 _REQUIREMENTS = ("torch", "numpy", "pillow", "pandas", "pydantic", "safetensors")
 
 
-@dataclass(frozen=True)
-class PrimaryMetric:
-    """The metric that decides whether a version becomes champion: value, 95 % interval, dataset and protocol.
+class GeneratorModel(PythonModel):
+    """Generates images."""
 
-    Versions store its fields in their tags.
+    def load_context(self, context: PythonModelContext) -> None:
+        """Build the generator from the artifacts of the model."""
+        torch.set_num_threads(most_threads())
+        self._generator = read_generator(Path(context.artifacts["generator"])).build()
+
+    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201  (mlflow turns an annotated return type into a signature)
+        """Return one row per image."""
+        rows = [
+            {str(name): value for name, value in row.items() if not _is_missing(value)}
+            for row in model_input.to_dict(orient="records")
+        ]
+        requests = [_latents(row, number, self._generator.config) for number, row in enumerate(rows)]
+        total = sum(map(len, requests))
+        _require(
+            0 < total <= MAX_IMAGES,
+            f"its rows must have `seed` or `latents`, and request 1 to {MAX_IMAGES} images in total (got {total})",
+        )
+        images = generate_all(self._generator, torch.cat(requests)).permute(0, 2, 3, 1).numpy()
+        indices = [(row, index) for row, latents in enumerate(requests) for index in range(len(latents))]
+        results = []
+        for index, image in zip(indices, images, strict=True):
+            file = io.BytesIO()
+            Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "PNG")
+            results.append((*index, base64.b64encode(file.getvalue()).decode()))
+        return pd.DataFrame(results, columns=["row", "index", "png"])
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
+
+
+def _latents(row: dict[str, Any], number: int, config: GeneratorConfig) -> Tensor:
+    # Return the latents of a request: (images, latent_dim).
+    name = f"row {number}"
+    _require(("seed" in row) != ("latents" in row), f"{name} must have either `seed` or `latents`")
+    if "latents" in row:
+        values = np.asarray(row["latents"], dtype=np.float32)
+        is_vector = values.shape == (config.latent_dim,) and bool(np.isfinite(values).all())
+        _require(
+            is_vector and "count" not in row,
+            f"`latents` of {name} must be {config.latent_dim} finite numbers, without `count`",
+        )
+        return torch.from_numpy(values)[None]
+    seed = _integer(row["seed"], f"`seed` of {name}", 0, MAX_SEED)
+    count = _integer(row.get("count", 1), f"`count` of {name}", 1, MAX_IMAGES)
+    return sample_latents(count, config, seed)
+
+
+def _integer(value: Any, name: str, minimum: int, maximum: int) -> int:
+    # pandas stores a column with missing values as floats.
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_integer = is_number and minimum <= value <= maximum and value == int(value)
+    _require(is_integer, f"{name} must be an integer from {minimum} to {maximum} (got {value})")
+    return int(value)
+
+
+def _require(is_valid: bool, rule: str) -> None:
+    # MLflow's server answers with status 400 and the message.
+    if not is_valid:
+        raise MlflowException(f"The request is not valid: {rule}.", INVALID_PARAMETER_VALUE)
+
+
+def log_model(client: mlflow.MlflowClient, run_id: str, folder: Path, step: int) -> str:
+    """Log the exported generator in `folder` and its other exports as a model of a run; return the model's id.
+
+    A complete model of an interrupted attempt is reused, an incomplete one deleted. `step` is `images_seen`.
     """
-
-    metric: str
-    value: float
-    low: float
-    high: float
-    dataset_digest: str
-    protocol: str
-
-    @classmethod
-    def of(cls, trained: TrainedGenerator) -> "PrimaryMetric":
-        """Return the primary metric of an evaluated generator."""
-        name = trained.facts["primary_metric"]
-        number = next(number for number in trained.facts["numbers"] if number["name"] == name)
-        low, high = (math.nan if number[end] is None else number[end] for end in ("low", "high"))
-        protocol = json.dumps(trained.facts["protocol"], sort_keys=True)
-        return cls(name, number["value"], low, high, trained.dataset_digest, protocol)
-
-    @classmethod
-    def from_tags(cls, tags: dict[str, str]) -> "PrimaryMetric | None":
-        """Return the primary metric of a registered version, or None if its tags do not contain one."""
-        try:
-            value, low, high = (float(tags[name]) for name in ("value", "low", "high"))
-            return cls(tags["metric"], value, low, high, tags["dataset_digest"], tags["protocol"])
-        except (KeyError, ValueError):
-            return None
-
-    def tags(self) -> dict[str, str]:
-        """Return the fields as tags."""
-        return {name: value if isinstance(value, str) else repr(value) for name, value in vars(self).items()}
-
-    def reason_not_champion(self, champion: "PrimaryMetric") -> str | None:
-        """Return why this version does not replace the champion, or None if it does.
-
-        The difference must exceed its 95 % uncertainty: the root of the sum of the squared half-widths.
-        """
-        if self.metric != champion.metric:
-            return "the champion was evaluated with another metric"
-        if self.dataset_digest != champion.dataset_digest:
-            return "the champion was evaluated on another dataset"
-        if self.protocol != champion.protocol:
-            return "the champion was evaluated with another protocol"
-        uncertainty = math.hypot(self.high - self.value, champion.high - champion.value)
-        # Written so that an unknown interval (NaN) replaces no champion.
-        if not champion.value - self.value > uncertainty:
-            return (
-                f"{self.metric} {self.value:.1f} is not below the champion's {champion.value:.1f} by more than "
-                f"the uncertainty of the difference, {uncertainty:.1f}"
-            )
-        return None
-
-
-def create_version(
-    client: mlflow.MlflowClient, run_id: str, folder: Path, trained: TrainedGenerator, name: str, origin: str
-) -> str:
-    """Log the exported generator in `folder` as a model, register a version of it, and return the version number.
-
-    `origin` identifies the generator within the run: a model that an earlier attempt logged is reused.
-    """
-    model_id = _find_logged_model(client, run_id, origin) or _log_model(client, run_id, folder, trained, origin)
-    with contextlib.suppress(MlflowException):
-        # It exists already, except for the first version.
-        client.create_registered_model(name, description="Generates images from latents, or from a seed and a count.")
-    tags = {ORIGIN_TAG: origin, **PrimaryMetric.of(trained).tags(), "quality": trained.facts["quality"]}
-    created = client.create_model_version(
-        name, f"models:/{model_id}", run_id, tags, description=_description(trained), model_id=model_id
-    )
-    return str(created.version)
-
-
-def _find_logged_model(client: mlflow.MlflowClient, run_id: str, origin: str) -> str | None:
-    # Reuse a complete model of an interrupted attempt; delete an incomplete one.
-    experiment = client.get_run(run_id).info.experiment_id
-    for model in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
-        if model.tags.get(ORIGIN_TAG) == origin:
-            if model.status == LoggedModelStatus.READY:
-                return str(model.model_id)
-            client.delete_logged_model(model.model_id)
-    return None
-
-
-def _log_model(client: mlflow.MlflowClient, run_id: str, folder: Path, trained: TrainedGenerator, origin: str) -> str:
     run = client.get_run(run_id)
+    for earlier in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
+        if earlier.tags.get(ORIGIN_TAG) == folder.name:
+            if earlier.status == LoggedModelStatus.READY:
+                return str(earlier.model_id)
+            client.delete_logged_model(earlier.model_id)
+
     # `Model.log` would create it in the experiment of the active run, and no run is active.
-    model = client.create_logged_model(
-        run.info.experiment_id, "generator", run_id, {ORIGIN_TAG: origin}, dict(run.data.params), "generator"
+    tags, parameters = {ORIGIN_TAG: folder.name}, dict(run.data.params)
+    model = client.create_logged_model(run.info.experiment_id, "generator", run_id, tags, parameters, "generator")
+    # The model itself checks that seed and count are integers: as `long`, MLflow would silently turn 1.5 into 1.
+    inputs = Schema(
+        [
+            ColSpec(AnyType(), "seed", required=False),
+            ColSpec(AnyType(), "count", required=False),
+            ColSpec(Array(DataType.double), "latents", required=False),
+        ]
     )
+    outputs = Schema([ColSpec(DataType.long, "row"), ColSpec(DataType.long, "index"), ColSpec(DataType.string, "png")])
     Model.log(
         artifact_path=None,
         name="generator",
         flavor=mlflow.pyfunc,
         run_id=run_id,
         model_id=model.model_id,
-        python_model=str(_PACKAGE / "tracking/serving.py"),
+        python_model=__file__,
         # Each artifact is called like its file, for example `generator.onnx`.
         artifacts={part.name: str(part) for part in sorted(folder.iterdir())},
-        code_paths=[str(_PACKAGE)],
-        signature=signature(),
+        code_paths=[str(Path(__file__).parents[1])],
+        signature=ModelSignature(inputs, outputs),
         input_example=pd.DataFrame({"seed": [0], "count": [2]}),
         # Without a local version: 2.15.0+cu132 cannot be installed everywhere.
         pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _REQUIREMENTS],
-        step=trained.images_seen,
+        step=step,
     )
     return str(model.model_id)
 
 
-def signature() -> ModelSignature:
-    """Return the inputs and outputs of the registered model (`serving` explains them)."""
-    # The model itself checks that seed and count are integers: as `long`, MLflow would silently turn 1.5 into 1.
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(AnyType(), "seed", required=False),
-        ColSpec(AnyType(), "count", required=False),
-        ColSpec(Array(DataType.double), "latents", required=False),
-    ]
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.long, "row"),
-        ColSpec(DataType.long, "index"),
-        ColSpec(DataType.string, "png"),
-    ]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
-
-
-def _description(trained: TrainedGenerator) -> str:
-    # Markdown, shown in the UI.
-    lines = ["| | | 95 % interval |", "|---|---:|---|"]
-    for number in trained.facts["numbers"]:
-        interval = "" if number["low"] is None else f"{number['low']:.4g} to {number['high']:.4g}"
-        lines.append(f"| `{number['name']}` | {number['value']:.4g} | {interval} |")
-    summary = f"{trained.facts['quality']}. {trained.images_seen:,} images seen, dataset {trained.dataset_digest}."
-    return "\n".join([summary, "", *lines])
+set_model(GeneratorModel())

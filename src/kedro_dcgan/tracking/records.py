@@ -27,10 +27,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGE
 from PIL import Image
 
 from kedro_dcgan.errors import DataError, TrackingError
+from kedro_dcgan.tracking.connection import TrackingSettings, retry_conflicts
 from kedro_dcgan.tracking.journal import Journal, Record, UploadState
 from kedro_dcgan.tracking.registry import register_generator
-from kedro_dcgan.tracking.settings import TrackingSettings
-from kedro_dcgan.tracking.transient_errors import retry_conflicts
 
 # The tag with the key of a run: it identifies the run before we know its MLflow id.
 KEY_TAG = "kedro_dcgan.run"
@@ -53,17 +52,11 @@ class MlflowRun:
             TrackingError: if the run must exist and does not.
             Exception: if the server does not answer, of any type.
         """
-        if self._is_found:
-            return
-        state = retry_conflicts(self._find_or_create)
-        if state != self.state:
-            self.save_state(state)
-        self._is_found = True
-
-    def upload(self, records: Sequence[Record]) -> list[str]:
-        """Upload one record, or several of metrics, except those that the run has already; return messages."""
-        new = [record for record in records if not self._is_known(record)]
-        return retry_conflicts(lambda: self._upload(new)) if new else []
+        if not self._is_found:
+            state = retry_conflicts(self._find_or_create)
+            if state != self.state:
+                self.save_state(state)
+            self._is_found = True
 
     def save_state(self, state: UploadState) -> None:
         """Store in the journal how much of it the run has."""
@@ -79,32 +72,47 @@ class MlflowRun:
                 raise
             return False
 
+    def upload(self, records: Sequence[Record]) -> list[str]:
+        """Upload one record, or several of metrics, except those that the run has already; return messages."""
+        kind, run_id, state = records[0]["kind"], str(self.state.run_id), self.state
+        if kind == "metrics":
+            new = [record for record in records if not record.get("is_history") or record["step"] > state.history_until]
+            metrics = [
+                Metric(name, value, record["time"], record["step"])
+                for record in new
+                for name, value in record["values"].items()
+            ]
+            retry_conflicts(lambda: self._client.log_batch(run_id, metrics=metrics))
+            return []
+        if kind not in HANDLERS:
+            raise DataError(f"`kind` of a record must be {', '.join(HANDLERS)} or metrics (got {kind}).")
+        if kind == "picture" and records[0]["step"] <= state.pictures_until:
+            return []
+        message = retry_conflicts(lambda: HANDLERS[kind](self._client, run_id, self.journal, records[0]))
+        return [message] if message else []
+
     def _find_or_create(self) -> UploadState:
         if self.state.run_id and self.is_active():
             return self.state
         # The user may have deleted the run or replaced the database. Then a new run gets all records.
         identity = self.journal.identity
-        found = self._find_by_key()
+        experiment = self._client.get_experiment_by_name(identity.experiment)
+        if experiment and experiment.lifecycle_stage == "deleted" and not identity.must_exist:
+            # This restores the runs of the experiment too.
+            self._client.restore_experiment(experiment.experiment_id)
+        found = self._find_by_key(experiment.experiment_id) if experiment else None
         if found:
             return found
         if identity.must_exist:
             raise TrackingError(f"the run {identity.key[:8]} that trained this generator must exist (it is missing).")
-        experiment = self._find_or_create_experiment(identity.experiment)
+        experiment_id = experiment.experiment_id if experiment else self._create_experiment(identity.experiment)
         tags = {KEY_TAG: identity.key, "mlflow.source.name": "kedro-dcgan", "mlflow.source.type": "PROJECT"}
-        run = self._client.create_run(experiment, identity.created, tags, identity.name)
+        run = self._client.create_run(experiment_id, identity.created, tags, identity.name)
         return UploadState(self.state.server, str(run.info.run_id))
 
-    def _find_by_key(self) -> UploadState | None:
-        identity, client = self.journal.identity, self._client
-        experiment = client.get_experiment_by_name(identity.experiment)
-        if experiment is None:
-            return None
-        if experiment.lifecycle_stage == "deleted":
-            if identity.must_exist:
-                return None
-            # This restores the runs of the experiment too.
-            client.restore_experiment(experiment.experiment_id)
-        runs = client.search_runs([experiment.experiment_id], f"tags.`{KEY_TAG}` = '{identity.key}'", max_results=1)
+    def _find_by_key(self, experiment: str) -> UploadState | None:
+        client, condition = self._client, f"tags.`{KEY_TAG}` = '{self.journal.identity.key}'"
+        runs = client.search_runs([experiment], condition, max_results=1)
         if not runs:
             return None
         run_id = str(runs[0].info.run_id)
@@ -118,40 +126,17 @@ class MlflowRun:
             pictures_until=max((int(parts[1].split("+")[0]) for parts in names if len(parts) > 1), default=-1),
         )
 
-    def _find_or_create_experiment(self, name: str) -> str:
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is None:
-            # The UI then shows model training first, not language models.
-            kind = {"mlflow.experimentKind": "custom_model_development"}
-            try:
-                return str(self._client.create_experiment(name, self._settings.artifact_location, kind))
-            except MlflowException:
-                # Another run may have created it in between.
-                experiment = self._client.get_experiment_by_name(name)
-                if experiment is None:
-                    raise
-        return str(experiment.experiment_id)
-
-    def _is_known(self, record: Record) -> bool:
-        if record["kind"] == "picture":
-            return bool(record["step"] <= self.state.pictures_until)
-        return bool(record.get("is_history")) and record["step"] <= self.state.history_until
-
-    def _upload(self, records: Sequence[Record]) -> list[str]:
-        kind, run_id = records[0]["kind"], str(self.state.run_id)
-        if kind == "metrics":
-            metrics = [
-                Metric(name, value, record["time"], record["step"])
-                for record in records
-                for name, value in record["values"].items()
-            ]
-            if metrics:
-                self._client.log_batch(run_id, metrics=metrics)
-            return []
-        if kind not in HANDLERS:
-            raise DataError(f"`kind` of a record must be {', '.join(HANDLERS)} or metrics (got {kind}).")
-        message = HANDLERS[kind](self._client, run_id, self.journal, records[0])
-        return [message] if message else []
+    def _create_experiment(self, name: str) -> str:
+        # The UI then shows model training first, not language models.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        try:
+            return str(self._client.create_experiment(name, self._settings.artifact_location, kind))
+        except MlflowException:
+            # Another run may have created it in between.
+            experiment = self._client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+            return str(experiment.experiment_id)
 
 
 def _log_parameters(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
@@ -183,7 +168,7 @@ def _log_dataset(client: mlflow.MlflowClient, run_id: str, journal: Journal, rec
 def _log_picture(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
     # The UI parses this name. It is that of MLflow's log_image, but the last part is not random.
     name = f"{record['key']}+step+{record['step']}+timestamp+{record['time']}+{journal.identity.key[:8]}"
-    file = journal.attachments.file(record["file"])
+    (file,) = journal.attachments(record).iterdir()
     with tempfile.TemporaryDirectory() as folder, Image.open(file) as image:
         shutil.copyfile(file, Path(folder, f"{name}.png"))
         image.thumbnail((256, 256))
@@ -193,12 +178,12 @@ def _log_picture(client: mlflow.MlflowClient, run_id: str, journal: Journal, rec
 
 
 def _log_file(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    client.log_artifact(run_id, str(journal.attachments.file(record["file"])), record["folder"])
+    (file,) = journal.attachments(record).iterdir()
+    client.log_artifact(run_id, str(file), record["folder"])
 
 
 def _register_generator(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> str:
-    folder = journal.attachments.folder(record["file"])
-    return f"registered    {register_generator(client, run_id, folder, record['name'])}"
+    return f"registered    {register_generator(client, run_id, journal.attachments(record), record['name'])}"
 
 
 def _set_status(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:

@@ -1,7 +1,9 @@
-"""The model registry: versions of the generator, and the aliases `champion` and `candidate`."""
+"""The model registry: versions of the generator, their primary metric, and the aliases `champion` and `candidate`."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +12,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.model.saved import read_generator
-from kedro_dcgan.tracking.model import ORIGIN_TAG, PrimaryMetric, create_version
+from kedro_dcgan.model.saved import TrainedGenerator, read_generator
+from kedro_dcgan.tracking.model import ORIGIN_TAG, log_model
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 
@@ -19,6 +21,63 @@ CHAMPION, CANDIDATE = "champion", "candidate"
 _FORMER_TAG = "former_champions"
 # Tag of a version: its aliases are set. A second upload must not undo later changes.
 _JUDGED_TAG = "judged"
+
+
+@dataclass(frozen=True)
+class PrimaryMetric:
+    """The metric that decides whether a version becomes champion: value, 95 % interval, dataset and protocol.
+
+    Versions store its fields in their tags.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    dataset_digest: str
+    protocol: str
+
+    @classmethod
+    def of(cls, trained: TrainedGenerator) -> "PrimaryMetric":
+        """Return the primary metric of an evaluated generator."""
+        name = trained.facts["primary_metric"]
+        number = next(number for number in trained.facts["numbers"] if number["name"] == name)
+        low, high = (math.nan if number[end] is None else number[end] for end in ("low", "high"))
+        protocol = json.dumps(trained.facts["protocol"], sort_keys=True)
+        return cls(name, number["value"], low, high, trained.dataset_digest, protocol)
+
+    @classmethod
+    def from_tags(cls, tags: dict[str, str]) -> "PrimaryMetric | None":
+        """Return the primary metric of a registered version, or None if its tags do not contain one."""
+        try:
+            value, low, high = (float(tags[name]) for name in ("value", "low", "high"))
+            return cls(tags["metric"], value, low, high, tags["dataset_digest"], tags["protocol"])
+        except (KeyError, ValueError):
+            return None
+
+    def tags(self) -> dict[str, str]:
+        """Return the fields as tags."""
+        return {name: value if isinstance(value, str) else repr(value) for name, value in vars(self).items()}
+
+    def reason_not_champion(self, champion: "PrimaryMetric") -> str | None:
+        """Return why this version does not replace the champion, or None if it does.
+
+        The difference must exceed its 95 % uncertainty: the root of the sum of the squared half-widths.
+        """
+        if self.metric != champion.metric:
+            return "the champion was evaluated with another metric"
+        if self.dataset_digest != champion.dataset_digest:
+            return "the champion was evaluated on another dataset"
+        if self.protocol != champion.protocol:
+            return "the champion was evaluated with another protocol"
+        uncertainty = math.hypot(self.high - self.value, champion.high - champion.value)
+        # Written so that an unknown interval (NaN) replaces no champion.
+        if not champion.value - self.value > uncertainty:
+            return (
+                f"{self.metric} {self.value:.1f} is not below the champion's {champion.value:.1f} by more than "
+                f"the uncertainty of the difference, {uncertainty:.1f}"
+            )
+        return None
 
 
 @dataclass(frozen=True)
@@ -41,18 +100,29 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, n
     completes an interrupted one.
     """
     trained = read_generator(folder / "generator")
-    found = _find_by_origin(client, name, run_id, folder.name)
-    number = _number(found) if found else create_version(client, run_id, folder, trained, name, folder.name)
-    if found is None or _JUDGED_TAG not in found.tags:
+    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    version = next((one for one in versions if one.tags.get(ORIGIN_TAG) == folder.name), None)
+    if version is None:
+        version = _create_version(client, run_id, folder, trained, name)
+    # MLflow returns an integer from a database, a string from a server.
+    number = str(version.version)
+    if _JUDGED_TAG not in version.tags:
         candidate = _find_by_alias(client, name, CANDIDATE)
         # Another run may have registered a later version in between.
-        if candidate is None or int(_number(candidate)) < int(number):
+        if candidate is None or int(candidate.version) < int(number):
             client.set_registered_model_alias(name, CANDIDATE, number)
-        reason = _reason_not_champion(client, name, number, PrimaryMetric.of(trained))
-        if reason is None:
-            _set_champion(client, name, number)
-        else:
+
+        # Without a reason against it, the version becomes champion.
+        champion, reason = _find_by_alias(client, name, CHAMPION), None
+        if champion and str(champion.version) != number:
+            to_beat = PrimaryMetric.from_tags(champion.tags)
+            reason = f"the champion, v{champion.version}, has no metric"
+            if to_beat:
+                reason = PrimaryMetric.of(trained).reason_not_champion(to_beat)
+        if reason:
             client.set_model_version_tag(name, number, "not_champion", reason)
+        else:
+            _set_champion(client, name, number)
         client.set_model_version_tag(name, number, _JUDGED_TAG, "true")
     return _registered(client, name, number)
 
@@ -64,8 +134,8 @@ def promote(name: str, version_or_alias: str) -> tuple[RegisteredVersion, str | 
         ModelError: if the version does not exist or is the champion already.
     """
     client = mlflow.MlflowClient()
-    champion = _find_by_alias(client, name, CHAMPION)
-    chosen, previous = _number(find_version(name, version_or_alias)), _number(champion) if champion else None
+    champion, chosen = _find_by_alias(client, name, CHAMPION), str(find_version(name, version_or_alias).version)
+    previous = str(champion.version) if champion else None
     if chosen == previous:
         raise ModelError(f"`{name}` v{chosen} is the champion already. Name another version.")
     _set_champion(client, name, chosen)
@@ -82,19 +152,18 @@ def roll_back(name: str) -> tuple[RegisteredVersion, str]:
     """
     client = mlflow.MlflowClient()
     champion = _find_by_alias(client, name, CHAMPION)
-    current = _number(champion) if champion else None
-    existing = {_number(version) for version in client.search_model_versions(f"name = '{name}'")}
-    former = _former_champions(client, name) if current else []
-    while former and (former[-1] not in existing or former[-1] == current):
+    existing = {str(version.version) for version in client.search_model_versions(f"name = '{name}'")}
+    former = _former_champions(client, name) if champion else []
+    while champion and former and (former[-1] not in existing or former[-1] == str(champion.version)):
         former.pop()
-    if current is None or not former:
+    if champion is None or not former:
         raise ModelError(
             f"`{name}` must have a previous champion (it has none). Choose a version: kedro dcgan promote --version N."
         )
     # The alias first: if the tag is not updated any more, the next rollback skips the version that is champion then.
     client.set_registered_model_alias(name, CHAMPION, former[-1])
-    _save_former_champions(client, name, former[:-1])
-    return _registered(client, name, former[-1]), current
+    client.set_registered_model_tag(name, _FORMER_TAG, " ".join(former[:-1]))
+    return _registered(client, name, former[-1]), str(champion.version)
 
 
 def find_version(name: str, version_or_alias: str) -> ModelVersion:
@@ -120,19 +189,30 @@ def fetch_generator(model: str) -> Path:
         return Path(mlflow.artifacts.download_artifacts(f"models:/{model}")) / "artifacts" / "generator"
 
 
-def _reason_not_champion(client: mlflow.MlflowClient, name: str, number: str, metric: PrimaryMetric) -> str | None:
-    champion = _find_by_alias(client, name, CHAMPION)
-    if champion is None or _number(champion) == number:
-        return None
-    to_beat = PrimaryMetric.from_tags(champion.tags)
-    return metric.reason_not_champion(to_beat) if to_beat else f"the champion, v{champion.version}, has no metric"
+def _create_version(
+    client: mlflow.MlflowClient, run_id: str, folder: Path, trained: TrainedGenerator, name: str
+) -> ModelVersion:
+    model_id = log_model(client, run_id, folder, trained.images_seen)
+    with contextlib.suppress(MlflowException):
+        # It exists already, except for the first version.
+        client.create_registered_model(name, description="Generates images from latents, or from a seed and a count.")
+    # The description is Markdown, shown in the UI.
+    summary = f"{trained.facts['quality']}. {trained.images_seen:,} images seen, dataset {trained.dataset_digest}."
+    lines = [summary, "", "| | | 95 % interval |", "|---|---:|---|"]
+    for number in trained.facts["numbers"]:
+        interval = "" if number["low"] is None else f"{number['low']:.4g} to {number['high']:.4g}"
+        lines.append(f"| `{number['name']}` | {number['value']:.4g} | {interval} |")
+    tags = {ORIGIN_TAG: folder.name, **PrimaryMetric.of(trained).tags(), "quality": trained.facts["quality"]}
+    source, description = f"models:/{model_id}", "\n".join(lines)
+    return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 
 
 def _set_champion(client: mlflow.MlflowClient, name: str, number: str) -> None:
     champion = _find_by_alias(client, name, CHAMPION)
-    if champion and _number(champion) != number:
+    if champion and str(champion.version) != number:
         # The tag first: without it, the new champion could not be rolled back.
-        _save_former_champions(client, name, [*_former_champions(client, name), _number(champion)])
+        former = [*_former_champions(client, name), str(champion.version)]
+        client.set_registered_model_tag(name, _FORMER_TAG, " ".join(former))
     client.set_registered_model_alias(name, CHAMPION, number)
 
 
@@ -140,26 +220,14 @@ def _former_champions(client: mlflow.MlflowClient, name: str) -> list[str]:
     return client.get_registered_model(name).tags.get(_FORMER_TAG, "").split()
 
 
-def _save_former_champions(client: mlflow.MlflowClient, name: str, numbers: Sequence[str]) -> None:
-    client.set_registered_model_tag(name, _FORMER_TAG, " ".join(numbers))
-
-
 def _registered(client: mlflow.MlflowClient, name: str, number: str) -> RegisteredVersion:
     return RegisteredVersion(name, number, tuple(client.get_model_version(name, number).aliases))
 
 
-def _find_by_origin(client: mlflow.MlflowClient, name: str, run_id: str, origin: str) -> ModelVersion | None:
-    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    return next((version for version in versions if version.tags.get(ORIGIN_TAG) == origin), None)
-
-
 def _find_by_alias(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    try:
+    with contextlib.suppress(ModelError), _missing_as_model_error(""):
         return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if not _is_missing(error):
-            raise
-        return None
+    return None
 
 
 @contextlib.contextmanager
@@ -167,16 +235,7 @@ def _missing_as_model_error(message: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        if not _is_missing(error):
+        # MLflow has two codes for it. Other codes mean that the server failed.
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise ModelError(f"{message} Run kedro dcgan ui and open Models.") from None
-
-
-def _is_missing(error: MlflowException) -> bool:
-    # MLflow has two codes for it. Other codes mean that the server failed.
-    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-
-
-def _number(version: ModelVersion) -> str:
-    # A database returns an integer, a server a string.
-    return str(version.version)

@@ -1,15 +1,16 @@
 """The open run, as hooks see it: each record goes to the journal, from which a thread uploads it."""
 
 import contextlib
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kedro_dcgan.errors import DcganError, TrackingError
-from kedro_dcgan.tracking.journal import Journal, RunIdentity
-from kedro_dcgan.tracking.settings import TrackingSettings
-from kedro_dcgan.tracking.system_metrics import SystemMetrics
+from kedro_dcgan.tracking.connection import TrackingSettings
+from kedro_dcgan.tracking.journal import Journal, Record, RunIdentity, milliseconds
 from kedro_dcgan.tracking.uploader import Uploader
 
 logger = logging.getLogger(__name__)
@@ -28,28 +29,20 @@ class TrackedRun:
 
     def __init__(self, settings: TrackingSettings, identity: RunIdentity, log_system_metrics: bool = False) -> None:
         mark_killed_runs(settings.journals)
-        self._identity = identity
-        self._journal = Journal.create(settings.journals, identity)
+        self._identity, self._journal = identity, Journal.create(settings.journals, identity)
         self._lock = contextlib.ExitStack()
         if not self._lock.enter_context(self._journal.lock("writing", _LOCK_TIMEOUT)):
             raise TrackingError(
                 f"`{self._journal.folder}` must not be in use (another process writes it). Stop that process first."
             )
-        self._uploader = Uploader(self._journal, settings)
         self._has_warned = self._is_closed = False
         self.last_step, self._last_image_step = map(self._journal.last_step, ("is_history", "is_picture"))
+        self._uploader = Uploader(self._journal, settings)
         self._record_status("RUNNING")
-        self._uploader.start()
         self._system_metrics: SystemMetrics | None = None
         if log_system_metrics and settings.system_metrics_seconds > 0:
             first = 1 + self._journal.last_step("is_of_system")
             self._system_metrics = SystemMetrics(self._record, first, settings.system_metrics_seconds)
-            self._system_metrics.start()
-
-    @property
-    def key(self) -> str:
-        """The run's key."""
-        return self._identity.key
 
     def log_parameters(self, values: Mapping[str, Any]) -> None:
         """Log flat parameters. A parameter that the run has already keeps its value."""
@@ -125,9 +118,70 @@ class TrackedRun:
         return True
 
 
+class SystemMetrics:
+    """A thread that records system metrics (CPU, memory, disk, network, GPU) under MLflow's names: `system/…`.
+
+    It records a sample every `seconds`, and one at the end; the step is the index of the sample. MLflow's own monitor
+    stops for good if the server is down once. This one uses its probes and writes to the journal.
+    """
+
+    def __init__(self, record: Callable[..., object], first_step: int, seconds: float) -> None:
+        self._record, self._first_step, self._seconds = record, first_step, seconds
+        self._is_finishing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="system-metrics", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Record the last sample and stop the thread."""
+        self._is_finishing.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        # Importing MLflow takes seconds: the thread does it, not the training.
+        from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+        from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+        from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+        from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+        monitors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+        try:
+            monitors.append(GPUMonitor())
+        except (ImportError, RuntimeError) as error:
+            logger.debug("no GPU metrics: %s", error)
+        for step in itertools.count(self._first_step):
+            is_last = self._is_finishing.wait(self._seconds)
+            values: dict[str, float] = {}
+            for monitor in monitors:
+                try:
+                    monitor.collect_metrics()
+                    values |= monitor.aggregate_metrics()
+                    monitor.clear_metrics()
+                except Exception as error:
+                    logger.debug("%s failed: %s", type(monitor).__name__, error)
+            named = {f"system/{name}": value for name, value in values.items()}
+            self._record("metrics", step=step, values=named, is_of_system=True)
+            if is_last:
+                return
+
+
 def mark_killed_runs(root: Path) -> None:
     """Record the status KILLED for all runs whose processes died without reporting."""
     for journal in Journal.find_all(root):
         # A later command tries a journal again that cannot be written now.
         with contextlib.suppress(OSError, DcganError):
-            journal.mark_killed()
+            if not _last_record_if_running(journal):
+                continue
+            with journal.lock("writing") as is_free:
+                # Check again: the run may have ended in between.
+                last = _last_record_if_running(journal) if is_free else None
+                if last:
+                    journal.add("status", status="KILLED", time=last.get("time", milliseconds()))
+
+
+def _last_record_if_running(journal: Journal) -> Record | None:
+    if journal.identity.must_exist:
+        return None
+    # A late thread may append a record after the final status.
+    records = journal.last_records()
+    status = next((record["status"] for record in reversed(records) if record["kind"] == "status"), "RUNNING")
+    return records[-1] if records and status == "RUNNING" else None

@@ -1,8 +1,8 @@
 """Upload journals to MLflow: a thread that works beside the training, and the upload of one journal.
 
 The thread uploads the journal of the open run as records arrive, then the pending records of other runs. Training never
-waits for it. Three kinds of error (`transient_errors`): a permanent error skips the record, a database conflict is
-retried within seconds, and any other error is retried after 1 s, 2 s, 4 s, …, at most 60 s.
+waits for it. Three kinds of error (`connection`): a permanent error skips the record, a database conflict is retried
+within seconds, and any other error is retried after 1 s, 2 s, 4 s, …, at most 60 s.
 """
 
 import contextlib
@@ -11,10 +11,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kedro_dcgan.tracking.connection import (
+    TrackingSettings,
+    connect,
+    in_one_line,
+    is_integrity_error,
+    is_permanent,
+)
 from kedro_dcgan.tracking.journal import Journal, Record
-from kedro_dcgan.tracking.settings import TrackingSettings, connect, in_one_line
 
 if TYPE_CHECKING:
     from kedro_dcgan.tracking.records import MlflowRun
@@ -32,19 +39,18 @@ _METRICS_PER_REQUEST = 1000
 
 
 class Uploader:
-    """The thread. From `start` to `finish` it uploads `journal`, and the journals of other runs while it is idle."""
+    """A thread that uploads `journal` until `finish`, and the journals of other runs while it is idle.
+
+    `messages` are results that the user wants to see, such as a registered model.
+    """
 
     def __init__(self, journal: Journal, settings: TrackingSettings) -> None:
         self._journal, self._settings = journal, settings
         self._has_records, self._is_finishing = threading.Event(), threading.Event()
         self._last_progress = time.monotonic()
-        self._failed: set[str] = set()
-        self._has_warned = False
-        self._messages: list[str] = []
+        self._failed: set[Path] = set()
+        self.messages: list[str] = []
         self._thread = threading.Thread(target=self._run, name="mlflow-uploader", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def notify(self) -> None:
@@ -60,33 +66,34 @@ class Uploader:
             self._thread.join(0.05)
         return self._journal.is_uploaded(self._settings.shown_server)
 
-    @property
-    def messages(self) -> tuple[str, ...]:
-        """Results that the user wants to see, such as a registered model."""
-        return tuple(self._messages)
-
     def _run(self) -> None:
-        failures = 0
+        # `pause` is 0 after a success, and then grows with each failure.
+        pause, has_warned = 0.0, False
         while True:
             self._has_records.clear()
             is_last_attempt = self._is_finishing.is_set()
             try:
-                connect(self._settings)
-                for journal in self._earlier_journals():
-                    self._upload(journal)
-                self._upload(self._journal, _LOCK_TIMEOUT if is_last_attempt else 0)
+                self._upload_own_journal(_LOCK_TIMEOUT if is_last_attempt else 0)
             except Exception as error:
-                failures += 1
-                self._warn(error)
-                if is_last_attempt and failures > 1:
+                if not has_warned:
+                    logger.warning(
+                        "Cannot upload to MLflow at %s (%s). The run continues; its records are in %s and are uploaded "
+                        "later.",
+                        self._settings.shown_server,
+                        in_one_line(error),
+                        self._journal.folder,
+                    )
+                has_warned = True
+                if is_last_attempt and pause:
                     return
+                pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
                 if is_last_attempt:
                     # A server that worked until now gets one more attempt.
-                    time.sleep(_FIRST_PAUSE)
+                    time.sleep(pause)
                 else:
-                    self._is_finishing.wait(retry_pause(failures))
+                    self._is_finishing.wait(pause)
                 continue
-            failures = 0
+            pause = 0.0
             if is_last_attempt:
                 return
             # A failure of another journal does not concern this run.
@@ -94,52 +101,35 @@ class Uploader:
                 self._upload_other_journals()
             self._has_records.wait()
 
-    def _earlier_journals(self) -> list[Journal]:
-        # An addition to a run must follow the records of its training, and of earlier additions.
+    def _upload_own_journal(self, timeout: float) -> None:
+        connect(self._settings)
         identity = self._journal.identity
-        pending = pending_journals(self._settings) if identity.must_exist else []
-        return [one for one in pending if one.identity.key == identity.key and one.folder != self._journal.folder]
-
-    def _upload(self, journal: Journal, timeout: float = 0, is_background: bool = False) -> None:
-        for uploaded in upload_journal(journal, self._settings, timeout):
-            self._last_progress = time.monotonic()
-            self._messages += uploaded.messages
-            # The open run has priority.
-            if is_background and self._has_records.is_set():
-                return
+        # An addition to a run must follow the records of its training, and of earlier additions.
+        for journal in pending_journals(self._settings) if identity.must_exist else []:
+            if journal.identity.key == identity.key and journal.folder != self._journal.folder:
+                self._upload(journal)
+        self._upload(self._journal, timeout)
 
     def _upload_other_journals(self) -> None:
         for journal in pending_journals(self._settings):
             if self._has_records.is_set():
                 return
-            name = journal.folder.name
-            if name in (*self._failed, self._journal.folder.name):
+            if journal.folder in (*self._failed, self._journal.folder):
                 continue
             try:
                 self._upload(journal, is_background=True)
             except Exception as error:
                 # Do not retry in this process: a broken journal must not delay the others.
-                self._failed.add(name)
+                self._failed.add(journal.folder)
                 logger.warning("Cannot upload the records in %s (%s).", journal.folder, in_one_line(error))
 
-    def _warn(self, error: Exception) -> None:
-        if not self._has_warned:
-            logger.warning(
-                "Cannot upload to MLflow at %s (%s). The run continues; its records are in %s and are uploaded later.",
-                self._settings.shown_server,
-                in_one_line(error),
-                self._journal.folder,
-            )
-        self._has_warned = True
-
-
-def retry_pause(failures: int) -> float:
-    """Return the seconds to wait after this number of failures in a row: exponential back-off with a limit.
-
-    >>> [retry_pause(failures) for failures in (1, 2, 3, 100_000)]
-    [1.0, 2.0, 4.0, 60.0]
-    """
-    return min(_FIRST_PAUSE * 2 ** min(failures - 1, 10), _LONGEST_PAUSE)
+    def _upload(self, journal: Journal, timeout: float = 0, is_background: bool = False) -> None:
+        for uploaded in upload_journal(journal, self._settings, timeout):
+            self._last_progress = time.monotonic()
+            self.messages += uploaded.messages
+            # The open run has priority.
+            if is_background and self._has_records.is_set():
+                return
 
 
 def pending_journals(settings: TrackingSettings, include_other_servers: bool = False) -> list[Journal]:
@@ -147,12 +137,13 @@ def pending_journals(settings: TrackingSettings, include_other_servers: bool = F
 
     Journals that were uploaded to another server are left out, unless `include_other_servers`.
     """
-    server = settings.shown_server
-    return [
-        journal
-        for journal in Journal.find_all(settings.journals)
-        if not journal.is_uploaded(server) and (include_other_servers or not journal.was_uploaded_elsewhere(server))
-    ]
+    pending = []
+    for journal in Journal.find_all(settings.journals):
+        stored = journal.stored_upload_state()
+        is_of_server = stored is None or stored.server == settings.shown_server
+        if not journal.is_uploaded(settings.shown_server) and (is_of_server or include_other_servers):
+            pending.append(journal)
+    return pending
 
 
 @dataclass(frozen=True)
@@ -187,8 +178,7 @@ def upload_journal(journal: Journal, settings: TrackingSettings, timeout: float 
             accepted, messages = _upload(run, records, warned_kinds)
             run.save_state(replace(run.state, offset=end))
             for record in accepted:
-                if "file" in record:
-                    journal.attachments.remove(record["file"])
+                journal.remove_attachments(record)
             yield Uploaded(len(records), tuple(messages))
 
 
@@ -210,8 +200,6 @@ def _next_records(journal: Journal, offset: int) -> tuple[list[Record], int]:
 
 def _upload(run: "MlflowRun", records: Sequence[Record], warned_kinds: set[str]) -> tuple[list[Record], list[str]]:
     # Return the records that MLflow accepted, and messages.
-    from kedro_dcgan.tracking.transient_errors import is_integrity_error, is_permanent
-
     try:
         return list(records), run.upload(records)
     except Exception as error:

@@ -7,8 +7,8 @@ import mlflow
 import pytest
 
 from kedro_dcgan.errors import ComparisonError
-from kedro_dcgan.tracking.reading import MAX_RUNS, read_runs
-from kedro_dcgan.tracking.settings import connect
+from kedro_dcgan.tracking.connection import connect
+from kedro_dcgan.tracking.experiment import MAX_RUNS, read_runs
 
 DISTANCE = "fd_efflite0_64_100_test"
 

@@ -1,0 +1,212 @@
+"""The experiment of the project: its view in the MLflow UI, and evaluated runs read back for a comparison.
+
+The view has the columns of the run table and the charts, in an order that starts with the samples. MLflow stores a
+shared view as JSON in a tag of the experiment and opens it by a URL that contains its key. Its default view has no
+metrics in the table and sorts the charts by name. A UI that cannot read this view shows the default.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from kedro_dcgan.errors import ComparisonError
+from kedro_dcgan.reports.runs import ComparedRun
+from kedro_dcgan.tracking.connection import in_one_line
+
+# The number of runs that are compared by default, and that the charts of the UI show at first.
+MAX_RUNS = 10
+
+_VIEW_KEY = "kedro-dcgan"
+# Columns, from left to right: tags, parameters, metrics, tags.
+_TAGS_BEFORE, _TAGS_AFTER = ("preset",), ("quality", "verdict", "dataset_digest", "hardware", "git_commit", "git_dirty")
+_PARAMETERS = (
+    "preprocessing.image_size",
+    "training.epochs",
+    "training.kimg",
+    "training.generator.learning_rate",
+    "training.discriminator.learning_rate",
+)
+_CURVES = ("discriminator_loss", "generator_loss", "diversity", "images_per_second")
+# Prefixes of the metrics of the final evaluation, in the order of their columns and charts.
+_EVALUATION_METRICS = ("fid", "fd_", "precision_", "recall_", "coverage_")
+_SECTIONS = ("Samples", "Training", "Evaluation", "System metrics")
+_LINE = {
+    "lineSmoothness": 0,
+    "scaleType": "linear",
+    "xAxisScaleType": "linear",
+    "xAxisKey": "step",
+    "yAxisKey": "metric",
+    "yAxisExpressions": [],
+    "selectedXAxisMetricKey": "",
+    "range": {},
+    "ignoreOutliers": False,
+    "useGlobalXaxisKey": True,
+    "useGlobalLineSmoothing": True,
+}
+# Prefixes of metrics without a curve: system metrics, and metrics that only the final evaluation has.
+_NOT_CURVES = ("system/", "fd_", "kd_", "fid", "kid")
+
+
+def write_view(experiment: str) -> str:
+    """Store the view of an experiment; return its URL relative to the server."""
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return "/#/experiments"
+    runs = client.search_runs([found.experiment_id], max_results=100)
+    # The last step of the shortest training among the first runs: all of them have a sample grid of it.
+    trained = [run.info.run_id for run in runs if "generator_loss" in run.data.metrics][:MAX_RUNS]
+    histories = (client.get_metric_history(run_id, "generator_loss") for run_id in trained)
+    step = min((max(one.step for one in history) for history in histories), default=0)
+    view = _view({name for run in runs for name in run.data.metrics}, step)
+    client.set_experiment_tag(found.experiment_id, f"mlflow.sharedViewState.{_VIEW_KEY}", json.dumps(view))
+    return f"/#/experiments/{found.experiment_id}/runs?viewStateShareKey={_VIEW_KEY}"
+
+
+def _view(metrics: set[str], step: int) -> dict[str, Any]:
+    # The view for runs with these metrics. The sample grids are those of `step` (images seen).
+    names = sorted(metrics)
+    evaluated = [name for prefix in _EVALUATION_METRICS for name in names if name.startswith(prefix)]
+    against_test = [name for name in evaluated if name.endswith("_test")]
+    distances = [name for name in names if name.endswith("_validation")]
+    charts = [
+        _chart(0, "IMAGE", {"imageKeys": ["samples"], "step": step, "showRunParams": False}),
+        *(_line(1, name) for name in (*_CURVES[:3], *distances, _CURVES[3]) if name in metrics),
+        *(_chart(2, "BAR", {"metricKey": name, "displayName": name}) for name in against_test),
+        *(_line(3, name) for name in names if name.startswith("system/")),
+    ]
+    state = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}
+    sections: list[dict[str, Any]] = [{"uuid": name, "name": name, **state} for name in _SECTIONS]
+    # One column: the grids of all runs are then side by side.
+    sections[0] |= {"columns": 1, "cardHeight": 420}
+    return {
+        "searchFilter": "",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [
+            *(f"tags.`{name}`" for name in _TAGS_BEFORE),
+            *(f"params.`{name}`" for name in _PARAMETERS),
+            *(f"metrics.`{name}`" for name in (*against_test, "images_per_second")),
+            *(f"tags.`{name}`" for name in _TAGS_AFTER),
+        ],
+        "runsHiddenMode": "FIRST_10_RUNS",
+        "compareRunSections": sections,
+        "compareRunCharts": charts,
+        "isAccordionReordered": True,
+    }
+
+
+def _line(section: int, metric: str) -> dict[str, Any]:
+    return _chart(
+        section, "LINE", {"metricKey": metric, "selectedMetricKeys": [metric], "displayName": metric, **_LINE}
+    )
+
+
+def _chart(section: int, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "uuid": f"{kind}-{values.get('metricKey', kind)}",
+        "type": kind,
+        "runsCountToCompare": MAX_RUNS,
+        "metricSectionId": _SECTIONS[section],
+        "deleted": False,
+        "isGenerated": True,
+        **values,
+    }
+
+
+def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
+    """Return runs by their names or the first characters of their ids.
+
+    Without names: the newest run and earlier ones with the same metrics and dataset, the oldest first.
+
+    Raises:
+        ComparisonError: if a name matches no run or several, or a run has no evaluation.
+    """
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    runs = list(client.search_runs([found.experiment_id], order_by=["start_time DESC"])) if found else []
+    chosen = [_find(name, runs) for name in names] if names else _newest_comparable(runs)
+    ids, run_names = [run.info.run_id for run in chosen], [str(run.info.run_name) for run in chosen]
+    for run in chosen:
+        if ids.count(run.info.run_id) > 1:
+            raise ComparisonError(f"each run must be named once (got {run.info.run_name} twice). Name another.")
+    for run in chosen:
+        if "quality" not in run.data.tags:
+            raise ComparisonError(
+                f"{run.info.run_name} must have an evaluation to be compared (it has none). "
+                "Evaluate it: kedro run --pipelines=evaluate."
+            )
+    if len(chosen) < 2:
+        raise ComparisonError(
+            f"a comparison must have at least two runs with the same metrics and dataset (got {len(chosen)}). "
+            "Train another with kedro run, or name two."
+        )
+    # Runs with equal names are shown with their ids.
+    return [
+        _read(client, run, name if run_names.count(name) == 1 else f"{name} ({run.info.run_id[:8]})")
+        for run, name in zip(chosen, run_names, strict=True)
+    ]
+
+
+def _find(name: str, runs: Sequence[Run]) -> Run:
+    matches = [run for run in runs if run.info.run_name == name or run.info.run_id.startswith(name)]
+    if not matches:
+        known = ", ".join(str(run.info.run_name) for run in runs[:MAX_RUNS]) or "none"
+        raise ComparisonError(
+            f"`{name}` must be the name of a run, the start of its id, or a file (it is not). The newest are: {known}."
+        )
+    if len(matches) > 1:
+        ids = ", ".join(run.info.run_id[:8] for run in matches)
+        raise ComparisonError(f"`{name}` must match one run (it matches {len(matches)}). Use an id: {ids}.")
+    return matches[0]
+
+
+def _newest_comparable(runs: Sequence[Run]) -> list[Run]:
+    # The evaluated runs that share a distance and the dataset with the newest one, which comes last. The name of a
+    # metric contains its protocol.
+    evaluated = [run for run in runs if "quality" in run.data.tags]
+    distances = [
+        {
+            (name, run.data.tags.get("dataset_digest"))
+            for name in run.data.metrics
+            if name.startswith(("fd_", "fid")) and not name.endswith("_validation")
+        }
+        for run in evaluated
+    ]
+    comparable = [run for run, own in zip(evaluated, distances, strict=True) if own & distances[0]]
+    return comparable[:MAX_RUNS][::-1]
+
+
+def _read(client: mlflow.MlflowClient, run: Run, name: str) -> ComparedRun:
+    run_id = run.info.run_id
+    metrics = [one for one in run.data.metrics if not one.startswith(_NOT_CURVES) or one.endswith("_validation")]
+    curves = {}
+    for metric in metrics:
+        curves[metric] = sorted((one.step, one.value) for one in client.get_metric_history(run_id, metric))
+    with tempfile.TemporaryDirectory() as folder:
+        evaluation: dict[str, Any] = json.loads(_download(client, run_id, "reports/evaluation.json", folder))
+        grids = {
+            int(file.path.split("+step+")[1].split("+")[0]): _download(client, run_id, file.path, folder)
+            for file in client.list_artifacts(run_id, "images")
+            if file.path.startswith("images/samples+step+") and file.path.endswith(".png")
+        }
+    return ComparedRun(name, run.data.params, run.data.tags, curves, evaluation, grids)
+
+
+def _download(client: mlflow.MlflowClient, run_id: str, path: str, folder: str) -> bytes:
+    try:
+        return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
+    except (MlflowException, OSError) as error:
+        raise ComparisonError(
+            f"{path} of run {run_id[:8]} must be on the server (cannot download it: {in_one_line(error)})."
+        ) from None
