@@ -1,7 +1,6 @@
 """Kedro hooks: check and lock a run, track it in MLflow, and summarise it."""
 
-from kedro_dcgan.hooks.checks import CheckHooks
-from kedro_dcgan.hooks.locks import LockHooks
+from kedro_dcgan.hooks.checks import CheckHooks, LockHooks
 from kedro_dcgan.hooks.runs import TrackingHooks
 from kedro_dcgan.hooks.summary import SummaryHooks
 

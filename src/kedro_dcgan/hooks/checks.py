@@ -1,13 +1,24 @@
-"""Checks that stop a run early, with one line that says what to fix.
+"""Checks that stop a run early, with one line that says what to fix, and locks on the files that it writes.
 
 Parameters, source, networks, memory and disk are checked before any work starts. The images are checked as soon as the
 manifest is known; a run that writes the dataset report writes it first, because it shows what to fix.
+
+Two runs never write to the same file or folder at once. A lock belongs to the kernel, so the locks of a killed process
+are free at once. Next to each lock, `.locks/NAME.owner` names its process for the error message of the second run.
 """
 
+import contextlib
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
@@ -18,11 +29,12 @@ from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason
 from kedro_dcgan.data.manifest import count_reasons, summarise
 from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, SourceError
-from kedro_dcgan.hooks.locks import path_of
-from kedro_dcgan.storage import require_disk_space
+from kedro_dcgan.storage import remove_leftovers, require_disk_space
 
 # Nobody means these as images: a zip made on a Mac, for example, has a hidden entry per file.
 _NOT_MEANT_AS_IMAGES = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE)
+# The columns of the manifest to keep: a full row takes hundreds of bytes, and there can be millions of rows.
+_CHECKED = ["verdict", "reason", "split"]
 
 
 class CheckHooks:
@@ -46,13 +58,18 @@ class CheckHooks:
         if "manifest" in self._outputs:
             self._check_source(catalog)
         elif "image_shards" in pipeline.inputs() and self._requested_source:
-            _require_shards_of(catalog, self._requested_source)
+            ingested, requested = catalog.load("image_shards").source, self._requested_source
+            if Path(ingested).expanduser() != Path(requested).expanduser():
+                raise DataError(
+                    f"`ingestion.source` must be the source of the image shards, {ingested} (got {requested}). "
+                    "Ingest it first: kedro run --pipelines=ingestion,preprocessing, with the same --params."
+                )
 
     @hook_impl(tryfirst=True)
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         """Check the images of an earlier run, unless this run writes the report first."""
         if dataset_name == "manifest":
-            self._remember(data)
+            self._manifest = data[_CHECKED]
             if "dataset_report" not in self._outputs:
                 self._check_images(data)
 
@@ -60,13 +77,9 @@ class CheckHooks:
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Check the images of this run when the report is written."""
         if dataset_name == "manifest":
-            self._remember(data)
+            self._manifest = data[_CHECKED]
         if dataset_name == "dataset_report" and self._manifest is not None:
             self._check_images(self._manifest)
-
-    def _remember(self, manifest: pd.DataFrame) -> None:
-        # Only three columns: a full row takes hundreds of bytes, and there can be millions of rows.
-        self._manifest = manifest[["verdict", "reason", "split"]]
 
     def _check_training(self, catalog: DataCatalog) -> None:
         # Imported here, because most commands work without torch, which takes seconds to import.
@@ -101,53 +114,92 @@ class CheckHooks:
             )
 
     def _check_images(self, manifest: pd.DataFrame) -> None:
-        _require_accepted_image(manifest)
-        _require_few_skipped(manifest, self._parameters.ingestion.max_skipped_fraction)
+        if not (manifest["verdict"] == ACCEPTED).any():
+            reason = next(iter(count_reasons(manifest)))
+            raise SourceError(
+                f"the source must hold at least one usable image (got none of {len(manifest):,}; most frequent reason: "
+                f"{reason}, {Reason(reason).meaning}). See data/08_reporting/dataset.html, then fix the files or pass "
+                "another source."
+            )
+        maximum = self._parameters.ingestion.max_skipped_fraction
+        meant_as_images = ~manifest["reason"].isin([str(reason) for reason in _NOT_MEANT_AS_IMAGES])
+        skipped = float((manifest[meant_as_images]["verdict"] == SKIPPED).mean())
+        if skipped > maximum:
+            raise SourceError(
+                "the fraction of skipped files (hidden files, links and special files do not count) must be at most "
+                f"`ingestion.max_skipped_fraction` {maximum:g} (got {skipped:.2f}: {summarise(manifest)}). "
+                "See data/08_reporting/dataset.html, then fix the files or raise the maximum."
+            )
         batch = self._parameters.training.batch_size
-        if "generator" in self._outputs:
-            remedy = f"for a batch. Lower `training.batch_size` (it is {batch})"
-            _require_split(manifest, "train", batch, remedy)
-        if "evaluation" in self._outputs:
-            _require_split(manifest, "test", 2, "for an evaluation. Run --pipelines=train to skip it")
+        for output, split, minimum, purpose_and_remedy in (
+            ("generator", "train", batch, f"for a batch. Lower `training.batch_size` (it is {batch})"),
+            ("evaluation", "test", 2, "for an evaluation. Run --pipelines=train to skip it"),
+        ):
+            count = int((manifest["split"] == split).sum())
+            if output in self._outputs and count < minimum:
+                raise SourceError(
+                    f"the {split} split must hold at least {minimum} images (got {count}) {purpose_and_remedy}, add "
+                    "images, or give the split a larger share in `ingestion.splits`."
+                )
 
 
-def _require_shards_of(catalog: DataCatalog, source: str) -> None:
-    ingested = catalog.load("image_shards").source
-    if Path(ingested).expanduser() != Path(source).expanduser():
+class LockHooks:
+    """Lock the path of each dataset that a run writes, from start to end."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Take all locks or none, then remove the temporary files of killed runs."""
+        self._locks = contextlib.ExitStack()
+        outputs = [name for name in pipeline.all_outputs() if hasattr(catalog[name], "path")]
+        with contextlib.ExitStack() as taken:
+            for path in sorted(path_of(catalog, name) for name in outputs):
+                taken.enter_context(_locked(path))
+                remove_leftovers(path)
+            self._locks = taken.pop_all()
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Release the locks."""
+        self._locks.close()
+
+    on_pipeline_error = after_pipeline_run
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    locks = path.parent / ".locks"
+    try:
+        for folder in (locks, path) if path.is_dir() else (locks,):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
         raise DataError(
-            f"`ingestion.source` must be the source of the image shards, {ingested} (got {source}). "
-            "Ingest it first: kedro run --pipelines=ingestion,preprocessing, with the same --params."
-        )
+            f"`{path}` must be writable ({error.strerror}: {error.filename or path}). "
+            "Fix that, or set another path in conf/base/catalog.yml."
+        ) from None
+    lock, owner = FileLock(locks / f"{path.name}.lock", timeout=0), locks / f"{path.name}.owner"
+    try:
+        lock.acquire()
+    except Timeout:
+        other = "another process"
+        with contextlib.suppress(OSError):
+            other = owner.read_text(encoding="utf-8")
+        raise DataError(
+            f"`{path}` must not be written to by two runs at once ({other} holds the lock). "
+            "Wait for that run to end, or stop it."
+        ) from None
+    try:
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        owner.write_text(f"process {os.getpid()}, `{command}`, since {time.strftime('%H:%M:%S')},", encoding="utf-8")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
 
 
-def _require_accepted_image(manifest: pd.DataFrame) -> None:
-    if not (manifest["verdict"] == ACCEPTED).any():
-        reason = next(iter(count_reasons(manifest)))
-        raise SourceError(
-            f"the source must hold at least one usable image (got none of {len(manifest):,}; most frequent reason: "
-            f"{reason}, {Reason(reason).meaning}). See data/08_reporting/dataset.html, then fix the files or pass "
-            "another source."
-        )
-
-
-def _require_few_skipped(manifest: pd.DataFrame, maximum: float) -> None:
-    meant = manifest[~manifest["reason"].isin([str(reason) for reason in _NOT_MEANT_AS_IMAGES])]
-    skipped = float((meant["verdict"] == SKIPPED).mean())
-    if skipped > maximum:
-        raise SourceError(
-            "the fraction of skipped files (hidden files, links and special files do not count) must be at most "
-            f"`ingestion.max_skipped_fraction` {maximum:g} (got {skipped:.2f}: {summarise(manifest)}). "
-            "See data/08_reporting/dataset.html, then fix the files or raise the maximum."
-        )
-
-
-def _require_split(manifest: pd.DataFrame, split: str, minimum: int, purpose_and_remedy: str) -> None:
-    count = int((manifest["split"] == split).sum())
-    if count < minimum:
-        raise SourceError(
-            f"the {split} split must hold at least {minimum} images (got {count}) {purpose_and_remedy}, add images, or "
-            "give the split a larger share in `ingestion.splits`."
-        )
+def path_of(catalog: DataCatalog, name: str) -> Path:
+    """Return the file or folder of a dataset on disk."""
+    return Path(catalog[name].path)  # type: ignore[attr-defined]
 
 
 def checked_parameters(context: KedroContext) -> Parameters:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,29 +57,22 @@ def dvc_hash(project: Path, path: str | Path) -> str | None:
 
 
 def _is_current(out: dict[str, Any], place: Path) -> bool:
+    is_folder = place.is_dir()
     try:
-        files = list(_files(place))
+        files = [Path(folder, name) for folder, _, names in os.walk(place) for name in names] if is_folder else [place]
         size = sum(file.stat().st_size for file in files)
-        if size != out.get("size") or (place.is_dir() and len(files) != out.get("nfiles")):
+        if size != out.get("size") or (is_folder and len(files) != out.get("nfiles")):
             return False
-        return size > _MAX_HASHED or out["md5"] == (_folder_md5(place, files) if place.is_dir() else _md5(place))
+        if size > _MAX_HASHED:
+            return True
+        if not is_folder:
+            return bool(out["md5"] == _md5(place))
+        # The algorithm of DVC 3: the MD5 of a JSON list of hashes and paths, sorted by the parts of the paths.
+        parts = sorted((file.relative_to(place).parts, file) for file in files)
+        listed = json.dumps([{"md5": _md5(file), "relpath": "/".join(names)} for names, file in parts], sort_keys=True)
+        return bool(out["md5"] == hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir")
     except OSError:
         return False
-
-
-def _files(place: Path) -> Iterator[Path]:
-    if not place.is_dir():
-        yield place
-        return
-    for folder, _, names in os.walk(place):
-        yield from (Path(folder, name) for name in names)
-
-
-def _folder_md5(folder: Path, files: list[Path]) -> str:
-    # The algorithm of DVC 3: the MD5 of a JSON list of hashes and paths, sorted by the parts of the paths.
-    parts = sorted((file.relative_to(folder).parts, file) for file in files)
-    listed = [{"md5": _md5(file), "relpath": "/".join(names)} for names, file in parts]
-    return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def _md5(file: Path) -> str:

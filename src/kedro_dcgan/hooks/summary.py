@@ -11,8 +11,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from kedro_dcgan.hooks.checks import checked_parameters, runtime_parameters
-from kedro_dcgan.hooks.locks import path_of
+from kedro_dcgan.hooks.checks import checked_parameters, path_of, runtime_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -39,18 +38,18 @@ class SummaryHooks:
         self._context = context
 
     @hook_impl
-    def before_pipeline_run(self, catalog: DataCatalog) -> None:
+    def before_pipeline_run(self) -> None:
         """Start the clock."""
-        self._started, self._catalog = time.monotonic(), catalog
+        self._started = time.monotonic()
 
     @hook_impl(trylast=True)
-    def after_pipeline_run(self, pipeline: Pipeline) -> None:
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Log the duration, the results and the next command."""
         minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
         results = [name for name in _RESULTS if name in pipeline.all_outputs()]
         logger.info("\ndone in %d min %02d s", minutes, seconds)
         for name in results:
-            logger.info("  %-20s %s", name.replace("_", " "), path_of(self._catalog, name))
+            logger.info("  %-20s %s", name.replace("_", " "), path_of(catalog, name))
         if results:
             logger.info("next          %s", self._next_command(results[-1]))
 
@@ -59,18 +58,12 @@ class SummaryHooks:
             model = checked_parameters(self._context).export.registered_model
             sample = f"kedro dcgan sample --count 16 --seed 0 --output samples --model {model}@candidate"
             return f"kedro dcgan ui · {sample}"
+        following = {"dataset_report": "preprocessing,training,evaluation,export", "generator": "evaluation,export"}
         env = f" --env={self._context.env}" if self._context.env else ""
-        pipelines = {
-            "dataset_report": "preprocessing,training,evaluation,export",
-            "generator": "evaluation,export",
-        }.get(last_result, "export")
-        return f"kedro run{env} --pipelines={pipelines}{_params_option(runtime_parameters(self._context))}"
-
-
-def _params_option(parameters: dict[str, Any]) -> str:
-    # `--params` applies to one command only, so the next command repeats it.
-    given = ",".join(f"{name}={value}" for name, value in _dotted(parameters, ""))
-    return f" --params {shlex.quote(given)}" if given else ""
+        # `--params` applies to one command only, so the next command repeats it.
+        given = ",".join(f"{name}={value}" for name, value in _dotted(runtime_parameters(self._context), ""))
+        params = f" --params {shlex.quote(given)}" if given else ""
+        return f"kedro run{env} --pipelines={following.get(last_result, 'export')}{params}"
 
 
 def _dotted(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
