@@ -7,12 +7,11 @@ import mlflow
 import psycopg
 import pytest
 from database_errors import DATASET_EXISTS, LOCKED, LOG_BATCH, LOG_INPUTS, raised_by_store
-from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from servers import Proxy, wait_until
 
 import kedro_dcgan.settings  # noqa: F401  (configures MLflow, above all its retries)
-from kedro_dcgan.tracking import connection, records
+from kedro_dcgan.tracking import connection
 from kedro_dcgan.tracking.journal import Journal
 from kedro_dcgan.tracking.run import TrackedRun
 from kedro_dcgan.tracking.uploader import upload_journal
@@ -42,15 +41,20 @@ def digests_of(server, run_id):
 
 
 def test_a_parameter_that_another_client_set_meanwhile_is_skipped_without_a_retry(journal, settings, monkeypatch):
-    def log_all(client, run_id, journal, record):
-        client.log_batch(run_id, params=[Param(name, str(value)) for name, value in record["values"].items()])
+    original = mlflow.MlflowClient.get_run
 
-    monkeypatch.setitem(records.HANDLERS, "parameters", log_all)
+    def get_run_before_the_other_client(client, run_id):
+        run = original(client, run_id)
+        run.data.params.clear()
+        return run
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_run", get_run_before_the_other_client)
     monkeypatch.setattr(connection, "sleep", lambda seconds: pytest.fail("a retry is useless"))
     for value in (1, 2):
         journal.add("parameters", values={"a": value})
     journal.add("tags", values={"b": "c"})
     assert upload(journal, settings) == 3
+    monkeypatch.undo()
     run = mlflow.MlflowClient(settings.server).get_run(journal.upload_state(settings.shown_server).run_id)
     assert (run.data.params["a"], run.data.tags["b"]) == ("1", "c")
 
@@ -148,18 +152,18 @@ def test_a_record_that_always_violates_a_constraint_is_skipped(journal, settings
 
 
 def test_a_locked_database_loses_no_record(journal, settings, monkeypatch, short_pauses):
-    original, calls = records.HANDLERS["dataset"], []
+    original, calls = mlflow.MlflowClient.log_inputs, []
 
     def locked(*arguments):
         calls.append(arguments)
         raise raised_by_store(LOCKED)
 
-    monkeypatch.setitem(records.HANDLERS, "dataset", locked)
+    monkeypatch.setattr(mlflow.MlflowClient, "log_inputs", locked)
     add_dataset(journal)
     with pytest.raises(MlflowException, match="locked"):
         upload(journal, settings)
     assert len(calls) == 1 + len(connection._PAUSES)
-    monkeypatch.setitem(records.HANDLERS, "dataset", original)
+    monkeypatch.setattr(mlflow.MlflowClient, "log_inputs", original)
     assert upload(journal, settings) == 1
 
 

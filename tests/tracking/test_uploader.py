@@ -19,9 +19,9 @@ from servers import FaultyServer, Proxy, free_port, wait_until
 
 import kedro_dcgan.settings  # noqa: F401  (configures MLflow, above all its retries)
 from kedro_dcgan.errors import DiskFullError, TrackingError
-from kedro_dcgan.tracking import records
 from kedro_dcgan.tracking.connection import TrackingSettings
 from kedro_dcgan.tracking.journal import Journal, RunIdentity, UploadState, milliseconds
+from kedro_dcgan.tracking.records import MlflowRun
 from kedro_dcgan.tracking.run import SystemMetrics, TrackedRun
 from kedro_dcgan.tracking.uploader import pending_journals, upload_journal
 
@@ -80,7 +80,7 @@ def test_a_server_that_fails_once_at_the_end_gets_every_record(settings, identit
     run = TrackedRun(settings, identity)
     journal = Journal.create(settings.journals, identity)
     wait_until(lambda: journal.is_uploaded(settings.shown_server), 30)
-    original, calls = records.HANDLERS["status"], []
+    original, calls = mlflow.MlflowClient.set_terminated, []
 
     def fail_once(*arguments):
         calls.append(arguments)
@@ -88,7 +88,7 @@ def test_a_server_that_fails_once_at_the_end_gets_every_record(settings, identit
             raise OSError("once")
         return original(*arguments)
 
-    monkeypatch.setitem(records.HANDLERS, "status", fail_once)
+    monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", fail_once)
     run.close("FINISHED")
     assert journal.is_uploaded(settings.shown_server)
     assert len(calls) == 2
@@ -239,7 +239,13 @@ def test_closing_a_run_does_not_wait_for_other_journals(settings, identity, monk
     left = Journal.create(settings.journals, RunIdentity("b" * 32, "tests", "left", 0))
     for _ in range(30):
         left.add("tags", values={"a": "b"})
-    monkeypatch.setitem(records.HANDLERS, "tags", lambda *arguments: time.sleep(1))
+    original = MlflowRun.upload
+
+    def upload_slowly(mlflow_run, records):
+        time.sleep(records[0]["kind"] == "tags")
+        return original(mlflow_run, records)
+
+    monkeypatch.setattr(MlflowRun, "upload", upload_slowly)
     run = TrackedRun(settings, identity)
     wait_until(lambda: left.upload_state(settings.shown_server).offset > 0, 60)
     log_steps(run, [1])

@@ -7,7 +7,7 @@ metrics in the table and sorts the charts by name. A UI that cannot read this vi
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ _PARAMETERS = (
     "training.generator.learning_rate",
     "training.discriminator.learning_rate",
 )
-_CURVES = ("discriminator_loss", "generator_loss", "diversity", "images_per_second")
 # Prefixes of the metrics of the final evaluation, in the order of their columns and charts.
 _EVALUATION_METRICS = ("fid", "fd_", "precision_", "recall_", "coverage_")
 _SECTIONS = ("Samples", "Training", "Evaluation", "System metrics")
@@ -75,11 +74,12 @@ def _view(metrics: set[str], step: int) -> dict[str, Any]:
     evaluated = [name for prefix in _EVALUATION_METRICS for name in names if name.startswith(prefix)]
     against_test = [name for name in evaluated if name.endswith("_test")]
     distances = [name for name in names if name.endswith("_validation")]
+    curves = ("discriminator_loss", "generator_loss", "diversity", *distances, "images_per_second")
     charts = [
-        _chart(0, "IMAGE", {"imageKeys": ["samples"], "step": step, "showRunParams": False}),
-        *(_line(1, name) for name in (*_CURVES[:3], *distances, _CURVES[3]) if name in metrics),
-        *(_chart(2, "BAR", {"metricKey": name, "displayName": name}) for name in against_test),
-        *(_line(3, name) for name in names if name.startswith("system/")),
+        _chart(0, "IMAGE", imageKeys=["samples"], step=step, showRunParams=False),
+        *(_chart(1, "LINE", name, selectedMetricKeys=[name], **_LINE) for name in curves if name in metrics),
+        *(_chart(2, "BAR", name) for name in against_test),
+        *(_chart(3, "LINE", name, selectedMetricKeys=[name], **_LINE) for name in names if name.startswith("system/")),
     ]
     state = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}
     sections: list[dict[str, Any]] = [{"uuid": name, "name": name, **state} for name in _SECTIONS]
@@ -106,20 +106,16 @@ def _view(metrics: set[str], step: int) -> dict[str, Any]:
     }
 
 
-def _line(section: int, metric: str) -> dict[str, Any]:
-    return _chart(
-        section, "LINE", {"metricKey": metric, "selectedMetricKeys": [metric], "displayName": metric, **_LINE}
-    )
-
-
-def _chart(section: int, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _chart(section: int, kind: str, metric: str | None = None, **values: Any) -> dict[str, Any]:
+    named = {"metricKey": metric, "displayName": metric} if metric else {}
     return {
-        "uuid": f"{kind}-{values.get('metricKey', kind)}",
+        "uuid": f"{kind}-{metric or kind}",
         "type": kind,
         "runsCountToCompare": MAX_RUNS,
         "metricSectionId": _SECTIONS[section],
         "deleted": False,
         "isGenerated": True,
+        **named,
         **values,
     }
 

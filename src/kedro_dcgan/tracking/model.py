@@ -9,7 +9,7 @@ MLflow runs this file when it loads the model (`log_model` passes its path). The
 
 import base64
 import io
-import math
+from collections.abc import Hashable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,7 @@ class GeneratorModel(PythonModel):
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201  (mlflow turns an annotated return type into a signature)
         """Return one row per image."""
-        rows = [
-            {str(name): value for name, value in row.items() if not _is_missing(value)}
-            for row in model_input.to_dict(orient="records")
-        ]
+        rows = model_input.to_dict(orient="records")
         requests = [_latents(row, number, self._generator.config) for number, row in enumerate(rows)]
         total = sum(map(len, requests))
         _require(
@@ -74,12 +71,9 @@ class GeneratorModel(PythonModel):
         return pd.DataFrame(results, columns=["row", "index", "png"])
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
-
-
-def _latents(row: dict[str, Any], number: int, config: GeneratorConfig) -> Tensor:
-    # Return the latents of a request: (images, latent_dim).
+def _latents(row: Mapping[Hashable, Any], number: int, config: GeneratorConfig) -> Tensor:
+    # Return the latents of a request: (images, latent_dim). A list is never missing, and `pd.isna` is an array for it.
+    row = {key: value for key, value in row.items() if not pd.api.types.is_scalar(value) or not pd.isna(value)}
     name = f"row {number}"
     _require(("seed" in row) != ("latents" in row), f"{name} must have either `seed` or `latents`")
     if "latents" in row:
@@ -110,10 +104,8 @@ def _require(is_valid: bool, rule: str) -> None:
 
 
 def log_model(client: mlflow.MlflowClient, run_id: str, folder: Path, step: int) -> str:
-    """Log the exported generator in `folder` and its other exports as a model of a run; return the model's id.
-
-    A complete model of an interrupted attempt is reused, an incomplete one deleted. `step` is `images_seen`.
-    """
+    """Log the exported generator in `folder` as a model of a run at a step (`images_seen`); return the model's id."""
+    # Reuse a complete model of an interrupted attempt; delete an incomplete one.
     run = client.get_run(run_id)
     for earlier in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
         if earlier.tags.get(ORIGIN_TAG) == folder.name:

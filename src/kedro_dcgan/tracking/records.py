@@ -14,7 +14,7 @@
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlflow
@@ -52,11 +52,10 @@ class MlflowRun:
             TrackingError: if the run must exist and does not.
             Exception: if the server does not answer, of any type.
         """
-        if not self._is_found:
-            state = retry_conflicts(self._find_or_create)
-            if state != self.state:
-                self.save_state(state)
-            self._is_found = True
+        state = self.state if self._is_found else retry_conflicts(self._find_or_create)
+        if state != self.state:
+            self.save_state(state)
+        self._is_found = True
 
     def save_state(self, state: UploadState) -> None:
         """Store in the journal how much of it the run has."""
@@ -74,22 +73,76 @@ class MlflowRun:
 
     def upload(self, records: Sequence[Record]) -> list[str]:
         """Upload one record, or several of metrics, except those that the run has already; return messages."""
-        kind, run_id, state = records[0]["kind"], str(self.state.run_id), self.state
-        if kind == "metrics":
-            new = [record for record in records if not record.get("is_history") or record["step"] > state.history_until]
+        first, state = records[0], self.state
+        if first["kind"] == "metrics":
             metrics = [
                 Metric(name, value, record["time"], record["step"])
-                for record in new
+                for record in records
+                if not record.get("is_history") or record["step"] > state.history_until
                 for name, value in record["values"].items()
             ]
-            retry_conflicts(lambda: self._client.log_batch(run_id, metrics=metrics))
+            retry_conflicts(lambda: self._client.log_batch(str(state.run_id), metrics=metrics))
             return []
-        if kind not in HANDLERS:
-            raise DataError(f"`kind` of a record must be {', '.join(HANDLERS)} or metrics (got {kind}).")
-        if kind == "picture" and records[0]["step"] <= state.pictures_until:
+        if first["kind"] == "picture" and first["step"] <= state.pictures_until:
             return []
-        message = retry_conflicts(lambda: HANDLERS[kind](self._client, run_id, self.journal, records[0]))
+        message = retry_conflicts(lambda: self._upload(first))
         return [message] if message else []
+
+    def _upload(self, record: Record) -> str | None:
+        # May return a message for the user.
+        client, run_id = self._client, str(self.state.run_id)
+        match record["kind"]:
+            case "parameters":
+                # MLflow parameters cannot change. A resumed training keeps those of its first start.
+                known = client.get_run(run_id).data.params
+                new = [Param(name, str(value)) for name, value in record["values"].items() if name not in known]
+                for start in range(0, len(new), 100):
+                    client.log_batch(run_id, params=new[start : start + 100])
+            case "tags":
+                client.log_batch(run_id, tags=[RunTag(name, str(text)) for name, text in record["values"].items()])
+            case "dataset":
+                self._log_dataset(record)
+            case "picture":
+                self._log_picture(record)
+            case "file":
+                (file,) = self.journal.attachments(record).iterdir()
+                client.log_artifact(run_id, str(file), record["folder"])
+            case "generator":
+                version = register_generator(client, run_id, self.journal.attachments(record), record["name"])
+                return f"registered    {version}"
+            case "status" if record["status"] == "RUNNING":
+                client.update_run(run_id, "RUNNING")
+            case "status":
+                client.set_terminated(run_id, record["status"], record["time"])
+            case kind:
+                known_kinds = "parameters, tags, metrics, dataset, picture, file, generator or status"
+                raise DataError(f"`kind` of a record must be {known_kinds} (got {kind}).")
+        return None
+
+    def _log_dataset(self, record: Record) -> None:
+        # MLflow warns that a plain path is ambiguous.
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                source = resolve_dataset_source(record["source"])
+            except MlflowException:
+                # MLflow has no source type for the datasets of torchvision.
+                source = CodeDatasetSource(tags={"source": record["source"]})
+        dataset = MetaDataset(source, name=record["name"], digest=record["digest"])  # type: ignore[abstract]
+        tags = {MLFLOW_DATASET_CONTEXT: "training", **record["tags"]}
+        input_tags = [InputTag(name, text) for name, text in tags.items()]
+        self._client.log_inputs(str(self.state.run_id), [DatasetInput(Dataset(**dataset.to_dict()), input_tags)])
+
+    def _log_picture(self, record: Record) -> None:
+        # The UI parses this name. It is that of MLflow's log_image, but the last part is not random.
+        key = self.journal.identity.key[:8]
+        name = f"{record['key']}+step+{record['step']}+timestamp+{record['time']}+{key}"
+        (file,) = self.journal.attachments(record).iterdir()
+        with tempfile.TemporaryDirectory() as folder, Image.open(file) as image:
+            shutil.copyfile(file, Path(folder, f"{name}.png"))
+            image.thumbnail((256, 256))
+            image.save(Path(folder, f"{name}+compressed.webp"))
+            self._client.log_artifacts(str(self.state.run_id), folder, "images")
+        self._client.set_tag(str(self.state.run_id), MLFLOW_LOGGED_IMAGES, True)
 
     def _find_or_create(self) -> UploadState:
         if self.state.run_id and self.is_active():
@@ -137,69 +190,3 @@ class MlflowRun:
             if experiment is None:
                 raise
             return str(experiment.experiment_id)
-
-
-def _log_parameters(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    # MLflow parameters cannot change. A resumed training keeps those of its first start.
-    known = client.get_run(run_id).data.params
-    new = [Param(name, str(value)) for name, value in record["values"].items() if name not in known]
-    for start in range(0, len(new), 100):
-        client.log_batch(run_id, params=new[start : start + 100])
-
-
-def _log_tags(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    client.log_batch(run_id, tags=[RunTag(name, str(text)) for name, text in record["values"].items()])
-
-
-def _log_dataset(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    # MLflow warns that a plain path is ambiguous.
-    with warnings.catch_warnings(action="ignore"):
-        try:
-            source = resolve_dataset_source(record["source"])
-        except MlflowException:
-            # MLflow has no source type for the datasets of torchvision.
-            source = CodeDatasetSource(tags={"source": record["source"]})
-    dataset = MetaDataset(source, name=record["name"], digest=record["digest"])  # type: ignore[abstract]
-    tags = {MLFLOW_DATASET_CONTEXT: "training", **record["tags"]}
-    input_tags = [InputTag(name, text) for name, text in tags.items()]
-    client.log_inputs(run_id, [DatasetInput(Dataset(**dataset.to_dict()), input_tags)])
-
-
-def _log_picture(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    # The UI parses this name. It is that of MLflow's log_image, but the last part is not random.
-    name = f"{record['key']}+step+{record['step']}+timestamp+{record['time']}+{journal.identity.key[:8]}"
-    (file,) = journal.attachments(record).iterdir()
-    with tempfile.TemporaryDirectory() as folder, Image.open(file) as image:
-        shutil.copyfile(file, Path(folder, f"{name}.png"))
-        image.thumbnail((256, 256))
-        image.save(Path(folder, f"{name}+compressed.webp"))
-        client.log_artifacts(run_id, folder, "images")
-    client.set_tag(run_id, MLFLOW_LOGGED_IMAGES, True)
-
-
-def _log_file(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    (file,) = journal.attachments(record).iterdir()
-    client.log_artifact(run_id, str(file), record["folder"])
-
-
-def _register_generator(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> str:
-    return f"registered    {register_generator(client, run_id, journal.attachments(record), record['name'])}"
-
-
-def _set_status(client: mlflow.MlflowClient, run_id: str, journal: Journal, record: Record) -> None:
-    if record["status"] == "RUNNING":
-        client.update_run(run_id, "RUNNING")
-    else:
-        client.set_terminated(run_id, record["status"], record["time"])
-
-
-# A handler may return a message for the user.
-HANDLERS: dict[str, Callable[[mlflow.MlflowClient, str, Journal, Record], str | None]] = {
-    "parameters": _log_parameters,
-    "tags": _log_tags,
-    "dataset": _log_dataset,
-    "picture": _log_picture,
-    "file": _log_file,
-    "generator": _register_generator,
-    "status": _set_status,
-}

@@ -10,7 +10,7 @@ from typing import Any
 
 from kedro_dcgan.errors import DcganError, TrackingError
 from kedro_dcgan.tracking.connection import TrackingSettings
-from kedro_dcgan.tracking.journal import Journal, Record, RunIdentity, milliseconds
+from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds
 from kedro_dcgan.tracking.uploader import Uploader
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ class TrackedRun:
         self._has_warned = self._is_closed = False
         self.last_step, self._last_image_step = map(self._journal.last_step, ("is_history", "is_picture"))
         self._uploader = Uploader(self._journal, settings)
-        self._record_status("RUNNING")
+        if not identity.must_exist:
+            self._record("status", status="RUNNING")
         self._system_metrics: SystemMetrics | None = None
         if log_system_metrics and settings.system_metrics_seconds > 0:
             first = 1 + self._journal.last_step("is_of_system")
@@ -58,9 +59,8 @@ class TrackedRun:
 
     def log_tick(self, values: Mapping[str, float], images_seen: int) -> None:
         """Log the metrics of a tick, unless the run has them already."""
-        if images_seen > self.last_step and self._record(
-            "metrics", step=images_seen, values=dict(values), is_history=True
-        ):
+        is_new = images_seen > self.last_step
+        if is_new and self._record("metrics", step=images_seen, values=dict(values), is_history=True):
             self.last_step = images_seen
 
     def log_dataset(self, name: str, digest: str, source: str, tags: Mapping[str, str]) -> None:
@@ -69,9 +69,8 @@ class TrackedRun:
 
     def log_image(self, path: Path, key: str, images_seen: int) -> None:
         """Log an image, unless the run has it already. The UI has a slider over the steps of a key."""
-        if images_seen > self._last_image_step and self._record(
-            "picture", [path], key=key, step=images_seen, is_picture=True
-        ):
+        is_new = images_seen > self._last_image_step
+        if is_new and self._record("picture", [path], key=key, step=images_seen, is_picture=True):
             self._last_image_step = images_seen
 
     def log_file(self, path: Path, folder: str = "reports") -> None:
@@ -85,7 +84,9 @@ class TrackedRun:
     def close(self, status: str) -> None:
         """End the run with FINISHED, FAILED or KILLED. Report registered models and records that are still pending."""
         with self._lock:
-            self._record_status(status)
+            # An evaluation of the generator neither restarts nor ends its training.
+            if not self._identity.must_exist:
+                self._record("status", status=status)
             if self._system_metrics:
                 self._system_metrics.finish()
             self._is_closed = True
@@ -97,11 +98,6 @@ class TrackedRun:
                 "Some records of this run are not uploaded yet. They are in %s: upload them with kedro dcgan sync.",
                 self._journal.folder,
             )
-
-    def _record_status(self, status: str) -> None:
-        # An evaluation of the generator neither restarts nor ends its training.
-        if not self._identity.must_exist:
-            self._record("status", status=status)
 
     def _record(self, kind: str, files: Sequence[Path] = (), **values: Any) -> bool:
         # Return whether the journal has the record.
@@ -169,19 +165,16 @@ def mark_killed_runs(root: Path) -> None:
     for journal in Journal.find_all(root):
         # A later command tries a journal again that cannot be written now.
         with contextlib.suppress(OSError, DcganError):
-            if not _last_record_if_running(journal):
+            if not _seems_running(journal):
                 continue
             with journal.lock("writing") as is_free:
                 # Check again: the run may have ended in between.
-                last = _last_record_if_running(journal) if is_free else None
-                if last:
-                    journal.add("status", status="KILLED", time=last.get("time", milliseconds()))
+                if is_free and _seems_running(journal):
+                    journal.add("status", status="KILLED", time=journal.last_records()[-1].get("time", milliseconds()))
 
 
-def _last_record_if_running(journal: Journal) -> Record | None:
-    if journal.identity.must_exist:
-        return None
-    # A late thread may append a record after the final status.
+def _seems_running(journal: Journal) -> bool:
     records = journal.last_records()
+    # A late thread may append a record after the final status.
     status = next((record["status"] for record in reversed(records) if record["kind"] == "status"), "RUNNING")
-    return records[-1] if records and status == "RUNNING" else None
+    return bool(records) and status == "RUNNING" and not journal.identity.must_exist

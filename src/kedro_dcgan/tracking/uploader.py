@@ -14,13 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kedro_dcgan.tracking.connection import (
-    TrackingSettings,
-    connect,
-    in_one_line,
-    is_integrity_error,
-    is_permanent,
-)
+from kedro_dcgan.tracking.connection import TrackingSettings, connect, in_one_line, is_integrity_error, is_permanent
 from kedro_dcgan.tracking.journal import Journal, Record
 
 if TYPE_CHECKING:
@@ -210,9 +204,8 @@ def _upload(run: "MlflowRun", records: Sequence[Record], warned_kinds: set[str])
             # MLflow also rejects every record of a run that was just deleted: that is not the record's fault.
             if not run.is_active():
                 raise
-            kind = records[0]["kind"]
+            kind, reason, place = records[0]["kind"], in_one_line(error), run.journal.path
             if kind not in warned_kinds:
-                reason, place = in_one_line(error), run.journal.path
                 logger.warning("MLflow rejects a record of kind %s (%s). It stays in %s.", kind, reason, place)
             warned_kinds.add(kind)
             return [], []
