@@ -1,7 +1,6 @@
 """The MLflow server: the settings (`conf/*/tracking.yml`), the connection, and which errors are worth a retry.
 
-Shown addresses omit passwords. No function imports MLflow before it needs it: that takes seconds, and most commands do
-without it.
+Shown addresses omit passwords. Functions import MLflow themselves: it takes seconds, and most commands do not need it.
 
 A permanent error is caused by the record: the server will never accept it. A conflict occurs when two clients write
 the same row at once; the loser retries within seconds. All other errors are transient. MLflow 3.17 raises these
@@ -48,9 +47,7 @@ _DATABASE_LOGIN = re.compile(r"((?!https?:)\b\w[\w+.-]*://[^\s/:]*:)\S*@")
 _PASSWORD = re.compile(r"(?i)((?:password|passwd|pwd)(?:=|%3D))[^\s&;'\"%]+")
 
 # Seconds before each retry. The jitter keeps clients that collided from colliding again.
-_PAUSES = (0.2, 0.4, 0.8, 1.6)
-_JITTER = (0.5, 1.5)
-
+_PAUSES, _JITTER = (0.2, 0.4, 0.8, 1.6), (0.5, 1.5)
 # Codes for invalid records: a name that MLflow does not allow, a parameter with another value than in the run. Most
 # errors of its database have BAD_REQUEST, which is therefore transient.
 _PERMANENT_CODES = ("INVALID_PARAMETER_VALUE", "MALFORMED_REQUEST")

@@ -36,26 +36,22 @@ KEY_TAG = "kedro_dcgan.run"
 
 
 class MlflowRun:
-    """The run that the records of a journal belong to. Every call is retried after a database conflict."""
+    """The run that the records of a journal belong to, created if needed. A call is retried after a database conflict.
+
+    `state` is how much of the journal the run has: nothing if it is not the previous run.
+
+    Raises:
+        TrackingError: if the run must exist and does not.
+        Exception: if the server does not answer, of any type.
+    """
 
     def __init__(self, journal: Journal, settings: TrackingSettings) -> None:
-        self.journal = journal
-        self.state = journal.upload_state(settings.shown_server)
-        self._settings = settings
+        self.journal, self._settings = journal, settings
         self._client = mlflow.MlflowClient(settings.server)
-        self._is_found = False
-
-    def find_or_create(self) -> None:
-        """Find the run, or create it, the first time this is called. `state` is reset if it is not the previous run.
-
-        Raises:
-            TrackingError: if the run must exist and does not.
-            Exception: if the server does not answer, of any type.
-        """
-        state = self.state if self._is_found else retry_conflicts(self._find_or_create)
+        self.state = journal.upload_state(settings.shown_server)
+        state = retry_conflicts(self._find_or_create)
         if state != self.state:
             self.save_state(state)
-        self._is_found = True
 
     def save_state(self, state: UploadState) -> None:
         """Store in the journal how much of it the run has."""

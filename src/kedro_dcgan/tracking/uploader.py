@@ -158,17 +158,17 @@ def upload_journal(journal: Journal, settings: TrackingSettings, timeout: float 
         Exception: a transient error of the server or the network, of any type.
     """
     with journal.lock("sending", timeout) as is_free:
-        if not is_free:
+        if not is_free or journal.is_uploaded(settings.shown_server):
             return
         # Importing MLflow takes seconds: the thread does it, and commands that upload nothing do not.
         from kedro_dcgan.tracking.records import MlflowRun
 
         run = MlflowRun(journal, settings)
         warned_kinds: set[str] = set()
-        while _next_records(journal, run.state.offset)[0]:
-            run.find_or_create()
-            # A new run starts at offset 0.
+        while True:
             records, end = _next_records(journal, run.state.offset)
+            if not records:
+                return
             accepted, messages = _upload(run, records, warned_kinds)
             run.save_state(replace(run.state, offset=end))
             for record in accepted:
