@@ -81,12 +81,12 @@ def test_promote_and_roll_back_move_the_champion(registered, client):
         registered(evaluated(value))
     with pytest.raises(ModelError, match="`faces` must have a previous champion"):
         registry.roll_back("faces")
-    version, former = registry.promote("faces", "candidate")
-    assert (str(version), former) == ("faces v2 (candidate, champion)", "1")
+    assert registry.promote("faces", "candidate") == ("2", "1")
+    aliases = client.get_registered_model("faces").aliases
+    assert {alias: str(number) for alias, number in aliases.items()} == {"candidate": "2", "champion": "2"}
     with pytest.raises(ModelError, match="v2 is the champion already"):
         registry.promote("faces", "2")
-    version, left = registry.roll_back("faces")
-    assert (version.version, left) == ("1", "2")
+    assert registry.roll_back("faces") == ("1", "2")
     assert str(client.get_registered_model("faces").aliases["champion"]) == "1"
     # A second rollback does not return to the version that was just replaced.
     with pytest.raises(ModelError, match="`faces` must have a previous champion"):
@@ -106,8 +106,8 @@ def test_a_second_rollback_goes_back_further_and_skips_deleted_versions(register
         registry.promote("faces", version)
     # Champions were 1, 4, 2, 3, 1, 2.
     client.delete_model_version("faces", "3")
-    assert [registry.roll_back("faces")[0].version for _ in range(2)] == ["1", "2"]
-    assert [registry.roll_back("faces")[0].version for _ in range(2)] == ["4", "1"]
+    assert [registry.roll_back("faces")[0] for _ in range(2)] == ["1", "2"]
+    assert [registry.roll_back("faces")[0] for _ in range(2)] == ["4", "1"]
     with pytest.raises(ModelError, match="`faces` must have a previous champion"):
         registry.roll_back("faces")
 

@@ -163,7 +163,7 @@ def serve(model: str, port: int, env: str | None) -> None:
 
     name, _, alias = model.partition("@")
     with connected(env) as tracked:
-        version = find_version(name, alias or "champion").version
+        version = find_version(name, alias or "champion")
     click.echo(f"http://{_HOST}:{port}/invocations   (Ctrl-C stops it)")
     arguments = ["models", "serve", "--model-uri", f"models:/{name}/{version}", "--env-manager", "local"]
     address = ["--host", _HOST, "--port", str(port)]
@@ -182,7 +182,7 @@ def promote(chosen: str, model: str, env: str | None) -> None:
     with connected(env):
         version, former = move(model, chosen)
     before = f"was v{former}; undo: kedro dcgan rollback" if former else "the first champion"
-    click.echo(f"champion of {model} is v{version.version} ({before})")
+    click.echo(f"champion of {model} is v{version} ({before})")
 
 
 @dcgan.command()
@@ -194,4 +194,4 @@ def rollback(model: str, env: str | None) -> None:
 
     with connected(env):
         version, left = roll_back(model)
-    click.echo(f"champion of {model} is v{version.version} again (was v{left})")
+    click.echo(f"champion of {model} is v{version} again (was v{left})")

@@ -80,20 +80,8 @@ class PrimaryMetric:
         return None
 
 
-@dataclass(frozen=True)
-class RegisteredVersion:
-    """A version of a registered model and its aliases."""
-
-    name: str
-    version: str
-    aliases: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name} v{self.version} ({', '.join(self.aliases) or 'no alias'})"
-
-
-def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, name: str) -> RegisteredVersion:
-    """Register the exported generator in `folder` as a new version of the model `name`.
+def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, name: str) -> str:
+    """Register the exported generator in `folder` as a new version of the model `name`; return it with its aliases.
 
     `candidate` always moves to the new version. `champion` moves if there is no champion, or if the primary metric of
     the new version is significantly better (`PrimaryMetric.reason_not_champion`). A second call for the same folder
@@ -124,26 +112,27 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, n
         else:
             _set_champion(client, name, number)
         client.set_model_version_tag(name, number, _JUDGED_TAG, "true")
-    return _registered(client, name, number)
+    aliases = client.get_model_version(name, number).aliases
+    return f"{name} v{number} ({', '.join(aliases) or 'no alias'})"
 
 
-def promote(name: str, version_or_alias: str) -> tuple[RegisteredVersion, str | None]:
-    """Make a version the champion; return it, and the number of the previous champion.
+def promote(name: str, version_or_alias: str) -> tuple[str, str | None]:
+    """Make a version the champion; return its number and that of the previous champion.
 
     Raises:
         ModelError: if the version does not exist or is the champion already.
     """
     client = mlflow.MlflowClient()
-    champion, chosen = _find_by_alias(client, name, CHAMPION), str(find_version(name, version_or_alias).version)
+    champion, chosen = _find_by_alias(client, name, CHAMPION), find_version(name, version_or_alias)
     previous = str(champion.version) if champion else None
     if chosen == previous:
         raise ModelError(f"`{name}` v{chosen} is the champion already. Name another version.")
     _set_champion(client, name, chosen)
-    return _registered(client, name, chosen), previous
+    return chosen, previous
 
 
-def roll_back(name: str) -> tuple[RegisteredVersion, str]:
-    """Make the previous champion the champion again; return it, and the number of the version that it replaces.
+def roll_back(name: str) -> tuple[str, str]:
+    """Make the previous champion the champion again; return its number and that of the version that it replaces.
 
     A second rollback goes back one step further. Deleted versions are skipped.
 
@@ -163,20 +152,19 @@ def roll_back(name: str) -> tuple[RegisteredVersion, str]:
     # The alias first: if the tag is not updated any more, the next rollback skips the version that is champion then.
     client.set_registered_model_alias(name, CHAMPION, former[-1])
     client.set_registered_model_tag(name, _FORMER_TAG, " ".join(former[:-1]))
-    return _registered(client, name, former[-1]), str(champion.version)
+    return former[-1], str(champion.version)
 
 
-def find_version(name: str, version_or_alias: str) -> ModelVersion:
-    """Return a version by its number or an alias.
+def find_version(name: str, version_or_alias: str) -> str:
+    """Return the number of a version, given the number or an alias.
 
     Raises:
         ModelError: if it does not exist.
     """
     client = mlflow.MlflowClient()
     with _missing_as_model_error(f"`{name}` must have a version or an alias {version_or_alias} (it has not)."):
-        if version_or_alias.isdecimal():
-            return client.get_model_version(name, version_or_alias)
-        return client.get_model_version_by_alias(name, version_or_alias)
+        find = client.get_model_version if version_or_alias.isdecimal() else client.get_model_version_by_alias
+        return str(find(name, version_or_alias).version)
 
 
 def fetch_generator(model: str) -> Path:
@@ -218,10 +206,6 @@ def _set_champion(client: mlflow.MlflowClient, name: str, number: str) -> None:
 
 def _former_champions(client: mlflow.MlflowClient, name: str) -> list[str]:
     return client.get_registered_model(name).tags.get(_FORMER_TAG, "").split()
-
-
-def _registered(client: mlflow.MlflowClient, name: str, number: str) -> RegisteredVersion:
-    return RegisteredVersion(name, number, tuple(client.get_model_version(name, number).aliases))
 
 
 def _find_by_alias(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:
