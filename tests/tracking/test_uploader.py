@@ -19,6 +19,7 @@ from servers import FaultyServer, Proxy, free_port, wait_until
 
 import kedro_dcgan.settings  # noqa: F401  (configures MLflow, above all its retries)
 from kedro_dcgan.errors import DiskFullError, TrackingError
+from kedro_dcgan.tracking import uploader
 from kedro_dcgan.tracking.connection import TrackingSettings
 from kedro_dcgan.tracking.journal import Journal, RunIdentity, UploadState, milliseconds
 from kedro_dcgan.tracking.records import MlflowRun
@@ -74,6 +75,28 @@ def test_a_killed_and_restarted_server_gets_every_record_once(server, tmp_path, 
     assert mlflow.MlflowClient(server.address).get_run(run_id).info.status == "FINISHED"
     # One warning for all failures.
     assert caplog.text.count("Cannot upload to MLflow") == 1
+
+
+def test_the_pauses_between_attempts_double_up_to_a_minute(settings, identity, monkeypatch):
+    pauses = []
+
+    class RecordingEvent(threading.Event):
+        def wait(self, timeout=None):
+            if timeout is None:
+                return super().wait()
+            pauses.append(timeout)
+            if len(pauses) == 9:
+                self.set()
+            return self.is_set()
+
+    def fail(settings):
+        raise OSError("away")
+
+    monkeypatch.setattr(uploader, "connect", fail)
+    monkeypatch.setattr(uploader, "threading", SimpleNamespace(Event=RecordingEvent, Thread=threading.Thread))
+    thread = uploader.Uploader(Journal.create(settings.journals, identity), settings)._thread
+    wait_until(lambda: not thread.is_alive(), 30)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_a_server_that_fails_once_at_the_end_gets_every_record(settings, identity, monkeypatch, caplog):
