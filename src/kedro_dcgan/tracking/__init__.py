@@ -4,5 +4,5 @@ Every tracking record is written to a journal on the local disk first (`journal`
 `records`). Uploading a record twice does no harm. If the server is down, the next run or `kedro dcgan sync` uploads
 the pending records. The step of every metric is `images_seen`.
 
-No other package imports mlflow. MLflow itself runs `serving` when it loads the registered model.
+No other package imports mlflow. MLflow itself runs `model` when it loads the registered model.
 """

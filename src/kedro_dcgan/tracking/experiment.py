@@ -23,8 +23,7 @@ from kedro_dcgan.tracking.connection import in_one_line
 MAX_RUNS = 10
 
 _VIEW_KEY = "kedro-dcgan"
-# Columns, from left to right: tags, parameters, metrics, tags.
-_TAGS_BEFORE, _TAGS_AFTER = ("preset",), ("quality", "verdict", "dataset_digest", "hardware", "git_commit", "git_dirty")
+# The parameters among the columns.
 _PARAMETERS = (
     "preprocessing.image_size",
     "training.epochs",
@@ -32,6 +31,8 @@ _PARAMETERS = (
     "training.generator.learning_rate",
     "training.discriminator.learning_rate",
 )
+# The tags among the columns, besides the preset.
+_TAGS = ("quality", "verdict", "dataset_digest", "hardware", "git_commit", "git_dirty")
 # Prefixes of the metrics of the final evaluation, in the order of their columns and charts.
 _EVALUATION_METRICS = ("fid", "fd_", "precision_", "recall_", "coverage_")
 _SECTIONS = ("Samples", "Training", "Evaluation", "System metrics")
@@ -94,10 +95,10 @@ def _view(metrics: set[str], step: int) -> dict[str, Any]:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": [
-            *(f"tags.`{name}`" for name in _TAGS_BEFORE),
+            "tags.`preset`",
             *(f"params.`{name}`" for name in _PARAMETERS),
             *(f"metrics.`{name}`" for name in (*against_test, "images_per_second")),
-            *(f"tags.`{name}`" for name in _TAGS_AFTER),
+            *(f"tags.`{name}`" for name in _TAGS),
         ],
         "runsHiddenMode": "FIRST_10_RUNS",
         "compareRunSections": sections,
