@@ -18,11 +18,9 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
 from kedro_dcgan.data.sources.builtin import embedded_digits
-from kedro_dcgan.evaluation.comparison import feature_set
-from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.evaluation.features import Collector
+from kedro_dcgan.evaluation.features import Collector, EfficientNetLite0Features
 from kedro_dcgan.evaluation.intervals import Estimate
-from kedro_dcgan.evaluation.reference import Reference
+from kedro_dcgan.evaluation.reference import Reference, feature_set
 
 MOST = 2000
 SHOWN = ("fd", "kd", "precision", "recall", "density", "coverage", "authenticity")

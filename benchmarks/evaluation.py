@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 import kedro_dcgan.evaluation.inception as ours
-from kedro_dcgan.evaluation.frechet import FeatureMoments, Gaussian, frechet_distance
+from kedro_dcgan.evaluation.distances import FeatureMoments, Gaussian, frechet_distance
 
 IMAGES, SIZE, BATCH, ROUNDS, DIMENSION = 100, 64, 50, 3, 2048
 

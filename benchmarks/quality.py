@@ -25,10 +25,8 @@ from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages, read_prepared_images
-from kedro_dcgan.evaluation.comparison import feature_set
-from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.evaluation.features import Collector
-from kedro_dcgan.evaluation.reference import Reference
+from kedro_dcgan.evaluation.features import Collector, EfficientNetLite0Features
+from kedro_dcgan.evaluation.reference import Reference, feature_set
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.model.sampling import generate, sample_latents, to_model_range
 from kedro_dcgan.reports.pictures import make_grid

@@ -9,9 +9,9 @@ from torch_fidelity.metric_fid import fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from kedro_dcgan.evaluation import kernel
-from kedro_dcgan.evaluation.comparison import Comparison, FeatureSet
-from kedro_dcgan.evaluation.frechet import FeatureMoments, Gaussian, frechet_distance
+from kedro_dcgan.evaluation import distances as kernel
+from kedro_dcgan.evaluation.distances import FeatureMoments, Gaussian, frechet_distance
+from kedro_dcgan.evaluation.reference import Comparison, FeatureSet
 
 
 def features(count, seed, shift=0.0, dimension=64):

@@ -4,12 +4,11 @@ import torch
 from sklearn.datasets import load_sample_image
 from torchvision.transforms.functional import gaussian_blur
 
-import kedro_dcgan.evaluation.efficientnet as module
+import kedro_dcgan.evaluation.features as module
 from kedro_dcgan.data.sources.builtin import embedded_digits
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.evaluation.features import inference
-from kedro_dcgan.evaluation.frechet import Gaussian, frechet_distance
+from kedro_dcgan.evaluation.distances import Gaussian, frechet_distance
+from kedro_dcgan.evaluation.features import EfficientNetLite0Features, inference
 
 
 @pytest.fixture(scope="module")

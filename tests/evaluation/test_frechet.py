@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from kedro_dcgan.evaluation.frechet import FeatureMoments, Gaussian, frechet_distance, frechet_estimate
+from kedro_dcgan.evaluation.distances import FeatureMoments, Gaussian, frechet_distance, frechet_estimate
 
 
 def gaussian(mean, covariance, count=1000):
@@ -110,7 +110,7 @@ def test_interval_matches_the_spread_over_samples():
 
 def test_moments_of_batches_equal_those_of_all_vectors():
     features = drawn(101, 5) + 7
-    streamed = FeatureMoments.empty(5)
+    streamed = FeatureMoments.of(torch.zeros(0, 5))
     for batch in features.split(17):
         streamed += FeatureMoments.of(batch)
     assert streamed.count == 101

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from kedro_dcgan.evaluation import kernel
-from kedro_dcgan.evaluation.comparison import Comparison, FeatureSet
+from kedro_dcgan.evaluation import distances as kernel
+from kedro_dcgan.evaluation.reference import Comparison, FeatureSet
 
 
 def drawn(count, seed, dimension=6, shift=0.0):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kedro_dcgan.evaluation.comparison import Comparison, FeatureSet
-from kedro_dcgan.evaluation.neighbours import coverage, density, nearest_indices, pair_blocks, precision, recall
+from kedro_dcgan.evaluation.neighbours import nearest_indices, pair_blocks
+from kedro_dcgan.evaluation.reference import Comparison, FeatureSet
 
 
 def drawn(count, dimension=8, seed=0, shift=0.0):
@@ -16,8 +16,8 @@ def compared(generated, real, k):
 
 
 def values(generated, real, k=5):
-    balls = compared(generated, real, k).neighbourhoods
-    return [metric(balls).value for metric in (precision, recall, density, coverage)]
+    estimates = compared(generated, real, k).neighbourhoods.estimates()
+    return [estimates[name].value for name in ("precision", "recall", "density", "coverage")]
 
 
 def by_definition(generated, real, k):

@@ -1,13 +1,27 @@
+from dataclasses import replace
+
 import pytest
 
-from kedro_dcgan.evaluation.verdict import Findings, verdict
+from kedro_dcgan.evaluation.intervals import Estimate
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol, MetricValue, verdict
 
 FLOORS = {"precision": 0.9, "density": 1.0, "coverage": 0.9, "authenticity": 0.6}
+PROTOCOL = MeasurementProtocol("efflite0_128", "57", 1280, "bicubic", "float32", 2000, 373, "test", 0, "digest")
+
+
+def metric_values(values, floors):
+    """Values of the test split, but authenticity of the train split."""
+    found = []
+    for metric, value in values.items():
+        protocol = replace(PROTOCOL, split="train" if metric == "authenticity" else "test")
+        floor = Estimate(floors[metric]) if metric in floors else None
+        found.append(MetricValue(metric, protocol, Estimate(value), floor))
+    return found
 
 
 def verdict_of(precision, coverage, authenticity=0.6, classes=None, density=1.0):
     values = {"precision": precision, "density": density, "coverage": coverage, "authenticity": authenticity}
-    return verdict(Findings(values, FLOORS, classes))
+    return verdict(metric_values(values, FLOORS), classes)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +53,14 @@ def test_verdict_grades_metrics_relative_to_their_floors(values, sentence):
 def test_verdict_without_floors_is_relative_to_1():
     values = {"precision": 0.75, "density": 0.9, "coverage": 0.85, "authenticity": 0.1}
     sentence = "medium fidelity (precision 0.75), as diverse as the data (coverage 0.85)"
-    assert verdict(Findings(values, {})) == sentence
+    assert verdict(metric_values(values, {})) == sentence
 
 
 def test_too_few_images_have_no_verdict():
-    assert "too few images" in verdict(Findings({"fd": 3.0}, {}))
+    assert "too few images" in verdict(metric_values({"fd": 3.0}, {}))
+
+
+def test_values_of_other_splits_do_not_affect_the_verdict():
+    values = metric_values({"precision": 0.8, "density": 1.0, "coverage": 0.8}, {})
+    other = [MetricValue("precision", replace(PROTOCOL, split="train"), Estimate(0.1))]
+    assert verdict([*values, *other]) == verdict([*other, *values]) == verdict(values)

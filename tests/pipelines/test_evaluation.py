@@ -14,12 +14,12 @@ from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.data.sources.builtin import embedded_digits
 from kedro_dcgan.errors import DataError, ModelError
 from kedro_dcgan.evaluation import inception
-from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
+from kedro_dcgan.evaluation.features import EfficientNetLite0Features
 from kedro_dcgan.evaluation.reference import ReferenceCache
 from kedro_dcgan.model.recipes import build_generator, network_configs
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
+from kedro_dcgan.pipelines.evaluation.measurement import SplitReferences
 from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation
-from kedro_dcgan.pipelines.evaluation.references import SplitReferences
 
 COUNTS = {"train": 200, "test": 60}
 
@@ -146,7 +146,7 @@ def test_fid_needs_the_weights_of_inception(evaluated, digits, monkeypatch):
         def __call__(self, images):
             return images.float().flatten(1)[:, 100:104]
 
-    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.extractors.InceptionFeatures", Tiny)
+    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes.InceptionFeatures", Tiny)
     found, *_ = evaluate_generator(trained(), *digits, folder, parameters(inception_weights="weights.pth"))
     assert {"fid100_test", "fid100_train", "fid100_test_floor"} <= set(found["metrics"])
     assert not [name for name in found["metrics"] if "inception" in name]
@@ -163,7 +163,7 @@ def test_inception_companions_can_be_added_to_a_cached_reference(digits, monkeyp
         def __call__(self, images):
             return images.float().flatten(1)[:, 100:104]
 
-    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.extractors.InceptionFeatures", Tiny)
+    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes.InceptionFeatures", Tiny)
     folder, weights = ReferenceCache(tmp_path), {"inception_weights": "weights.pth"}
     without, *_ = evaluate_generator(trained(), *digits, folder, parameters(**weights))
     found, *_ = evaluate_generator(trained(), *digits, folder, parameters(**weights, inception_companions=True))
@@ -197,7 +197,7 @@ def test_without_torch_fidelity_there_is_no_fid_and_fetch_weights_names_the_pack
 def test_subsets_are_reported_for_enough_images(evaluated, digits, monkeypatch, tmp_path):
     _, (before, *_) = evaluated
     assert not [name for name in before["metrics"] if "subsets" in name]
-    monkeypatch.setattr("kedro_dcgan.evaluation.kernel.SUBSET_SIZE", 30)
+    monkeypatch.setattr("kedro_dcgan.evaluation.distances.SUBSET_SIZE", 30)
     found, *pictures = evaluate_generator(trained(), *digits, ReferenceCache(tmp_path), parameters())
     mean, deviation = (found["metrics"][f"kd_subsets_{name}_efflite0_32_100_test"] for name in ("mean", "deviation"))
     assert mean == pytest.approx(before["metrics"]["kd_efflite0_32_100_test"], abs=deviation)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kedro_dcgan.pipelines.evaluation import extractors
-from kedro_dcgan.pipelines.evaluation.extractors import fast_extraction, faster_precision
+from kedro_dcgan.pipelines.evaluation import nodes
+from kedro_dcgan.pipelines.evaluation.nodes import fast_extraction, faster_precision
 from kedro_dcgan.training.threads import torch_threads
 
 CPU = torch.device("cpu")
@@ -14,9 +14,9 @@ CPU = torch.device("cpu")
 def speeds(monkeypatch):
     """Measured images per second by precision."""
     found = {}
-    monkeypatch.setattr(extractors, "EfficientNetLite0Features", lambda size, device, precision: precision)
-    monkeypatch.setattr(extractors, "_speed", lambda precision: found[precision])
-    monkeypatch.setattr(extractors, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(nodes, "EfficientNetLite0Features", lambda size, device, precision: precision)
+    monkeypatch.setattr(nodes, "_speed", lambda precision: found[precision])
+    monkeypatch.setattr(nodes, "has_bfloat16", lambda device: True)
     return found
 
 
@@ -27,7 +27,7 @@ def test_bfloat16_is_chosen_if_clearly_faster(speeds, bfloat16, expected):
 
 
 def test_without_bfloat16_hardware_nothing_is_timed(speeds, monkeypatch):
-    monkeypatch.setattr(extractors, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(nodes, "has_bfloat16", lambda device: False)
     assert faster_precision(64, CPU) == "float32"
 
 

@@ -133,8 +133,8 @@ def evaluate_images(
     real: str, generated: str, input_size: int, inception_weights: str, device: str, precision: str, as_json: bool
 ) -> None:
     """Compare generated images with real ones, from any source: metrics with intervals and protocol."""
-    from kedro_dcgan.pipelines.evaluation.extractors import choose_extractors, fast_extraction
     from kedro_dcgan.pipelines.evaluation.folders import compare_sources
+    from kedro_dcgan.pipelines.evaluation.nodes import choose_extractors, fast_extraction
     from kedro_dcgan.reports.evaluation import write_table
     from kedro_dcgan.training.devices import choose_compute
 

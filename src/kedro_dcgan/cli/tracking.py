@@ -115,7 +115,7 @@ def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None
 
         click.echo(compare_evaluations({str(file): read_evaluation(file) for file in map(Path, runs)}))
         return
-    from kedro_dcgan.reports.runs import write_runs_page, write_runs_table
+    from kedro_dcgan.reports.comparison import write_runs_page, write_runs_table
     from kedro_dcgan.tracking.experiment import read_runs
 
     with connected(env) as tracked:

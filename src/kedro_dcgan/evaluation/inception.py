@@ -42,15 +42,17 @@ class InceptionFeatures:
     resize = "tf1 bilinear to 299, from uint8"
 
     def __init__(
-        self,
-        weights: Path,
-        device: torch.device = _CPU,
-        precision: str = "float32",
-        keeps_features: bool = False,
+        self, weights: Path, device: torch.device = _CPU, precision: str = "float32", keeps_features: bool = False
     ) -> None:
         self.id, self.precision, self.keeps_features = extractor_id("inception", precision), precision, keeps_features
         self.batch_size = 20 if device.type == "cpu" else 128
-        data = _read(weights)
+        try:
+            data = weights.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"the weights of Inception must be a readable file (got {weights}: {error.strerror}). "
+                "Fetch them: kedro dcgan fetch-weights."
+            ) from None
         self.weights_sha256 = hashlib.sha256(data).hexdigest()
         if not self.weights_sha256.startswith(WEIGHTS_PREFIX):
             raise ModelError(
@@ -130,21 +132,20 @@ def torch_fidelity_blocks() -> ModuleType:
 
 def resize(pixels: Tensor, size: int) -> Tensor:
     """Resize float images `(N, C, H, W)` to `(N, C, size, size)`, bilinearly as TensorFlow 1 does."""
+
+    def weights(before: int) -> Tensor:
+        # The weights `(size, before)` of the old pixels in each new one. TensorFlow's positions are in float32, too.
+        positions = torch.arange(size, dtype=torch.float32) * torch.tensor(before / size, dtype=torch.float32)
+        first = positions.long()
+        rows, share = torch.arange(size), positions - first
+        matrix = torch.zeros(size, before)
+        matrix[rows, first] = 1 - share
+        # The last pixel is repeated beyond the edge.
+        matrix[rows, (first + 1).clamp(max=before - 1)] += share
+        return matrix.to(pixels)
+
     height, width = pixels.shape[2:]
-    return _resize_matrix(height, size, pixels) @ pixels @ _resize_matrix(width, size, pixels).T
-
-
-def _resize_matrix(before: int, after: int, like: Tensor) -> Tensor:
-    """Return the weights `(after, before)` of the old pixels in each new one."""
-    # TensorFlow computes positions in float32, too.
-    positions = torch.arange(after, dtype=torch.float32) * torch.tensor(before / after, dtype=torch.float32)
-    first = positions.long()
-    rows, share = torch.arange(after), positions - first
-    weights = torch.zeros(after, before)
-    weights[rows, first] = 1 - share
-    # The last pixel is repeated beyond the edge.
-    weights[rows, (first + 1).clamp(max=before - 1)] += share
-    return weights.to(like)
+    return weights(height) @ pixels @ weights(width).T
 
 
 def inception_score(probabilities: Tensor, splits: int = SPLITS) -> Estimate:
@@ -196,13 +197,3 @@ def find_weights(path: str | None) -> Path | None:
 
 def _cached_weights() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_NAME
-
-
-def _read(weights: Path) -> bytes:
-    try:
-        return weights.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"the weights of Inception must be a readable file (got {weights}: {error.strerror}). "
-            "Fetch them: kedro dcgan fetch-weights."
-        ) from None

@@ -4,14 +4,11 @@
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
-
-Part = TypeVar("Part")
 
 # Blocks of images that the jackknife leaves out in turn.
 BLOCKS = 10
@@ -21,28 +18,26 @@ _NORMAL = 1.959964
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % confidence interval."""
+    """A value and its 95 % confidence interval; its ends are NaN if the uncertainty is unknown."""
 
     value: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
 
     @classmethod
-    def without_interval(cls, value: float) -> "Estimate":
-        """Return a value whose uncertainty is unknown."""
-        return cls(value, math.nan, math.nan)
+    def from_standard_error(cls, value: float, error: float, freedom: int | None = None) -> "Estimate":
+        """Return the symmetric interval of a standard error: Student's with `freedom` degrees, else the normal one."""
+        from scipy.stats import t
 
-    @classmethod
-    def from_standard_error(cls, value: float, standard_error: float, quantile: float = _NORMAL) -> "Estimate":
-        """Return the symmetric interval of a standard error."""
-        return cls(value, value - quantile * standard_error, value + quantile * standard_error)
+        quantile = _NORMAL if freedom is None else float(t.ppf(0.975, freedom))
+        return cls(value, value - quantile * error, value + quantile * error)
 
 
 def mean_estimate(values: Tensor) -> Estimate:
     """Return the mean of independent values `(N,)`; Student's interval of the standard error s / sqrt(N)."""
     values = values.to(torch.float64)
     error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else math.inf
-    return Estimate.from_standard_error(float(values.mean()), error, _student_quantile(max(1, len(values) - 1)))
+    return Estimate.from_standard_error(float(values.mean()), error, max(1, len(values) - 1))
 
 
 def proportion_estimate(hits: Tensor) -> Estimate:
@@ -61,25 +56,17 @@ def covered_share_estimate(covered_by_block: Tensor) -> Estimate:
         return float((covering > 0).to(torch.float64).mean())
 
     found = jackknife(
-        covered_by_block, share(counts), lambda index: share(counts - covered_by_block[index].to(counts.dtype))
+        share(counts), lambda block: share(counts - covered_by_block[block].to(counts.dtype)), len(covered_by_block)
     )
     return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
 
 
-def jackknife(blocks: Sequence[Part] | Tensor, value: float, leave_out: Callable[[int], float]) -> Estimate:
+def jackknife(value: float, leave_out: Callable[[int], float], blocks: int = BLOCKS) -> Estimate:
     """Return `value`, a statistic of all blocks, with the delete-a-group jackknife's interval.
 
     The standard error is sqrt((G - 1) / G * sum((t_g - mean(t))^2)), where t_g = `leave_out(g)` is the statistic
     without block g (Efron and Stein 1981). The quantile is Student's with G - 1 degrees of freedom.
     """
-    count = len(blocks)
-    values = torch.tensor([leave_out(index) for index in range(count)], dtype=torch.float64)
-    error = math.sqrt((count - 1) / count * float((values - values.mean()).square().sum()))
-    return Estimate.from_standard_error(value, error, _student_quantile(count - 1))
-
-
-def _student_quantile(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's distribution."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))
+    values = torch.tensor([leave_out(index) for index in range(blocks)], dtype=torch.float64)
+    error = math.sqrt((blocks - 1) / blocks * float((values - values.mean()).square().sum()))
+    return Estimate.from_standard_error(value, error, blocks - 1)

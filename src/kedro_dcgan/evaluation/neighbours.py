@@ -116,34 +116,26 @@ class Neighbourhoods:
             torch.minimum(nearest, distances[first::BLOCKS].amin(dim=0), out=nearest)
         self.nearest_real[rows], self.nearest_index[rows] = distances.min(dim=1)
 
+    def estimates(self) -> dict[str, Estimate]:
+        """Return four metrics by name.
 
-def precision(balls: Neighbourhoods) -> Estimate:
-    """Return the share of generated images in at least one real ball, 0 to 1."""
-    return proportion_estimate(balls.real_balls > 0)
+        - `precision`: the share of generated images in at least one real ball.
+        - `recall`: the share of real images in at least one generated ball. One ball may contain many real images, so
+          the interval is the jackknife's over generated images.
+        - `density`: the mean number of real balls around a generated image, divided by k; about 1 for real images.
+        - `coverage`: the share of real images whose ball contains a generated image.
+        """
+        return {
+            "precision": proportion_estimate(self.real_balls > 0),
+            "recall": covered_share_estimate(self.in_generated_ball),
+            "density": mean_estimate(self.real_balls.to(torch.float64) / self.k),
+            "coverage": covered_share_estimate(self.nearest_generated < self.real_radii),
+        }
 
+    def authenticity(self, training_nearest: Tensor) -> Estimate:
+        """Return the share of generated images that are not near-copies of a training image, 0 to 1.
 
-def recall(balls: Neighbourhoods) -> Estimate:
-    """Return the share of real images in at least one generated ball, 0 to 1.
-
-    One generated ball may contain many real images, so the interval is the jackknife's over generated images.
-    """
-    return covered_share_estimate(balls.in_generated_ball)
-
-
-def density(balls: Neighbourhoods) -> Estimate:
-    """Return the mean number of real balls around a generated image, divided by k; about 1 for real images."""
-    return mean_estimate(balls.real_balls.to(torch.float64) / balls.k)
-
-
-def coverage(balls: Neighbourhoods) -> Estimate:
-    """Return the share of real images whose ball contains a generated image, 0 to 1."""
-    return covered_share_estimate(balls.nearest_generated < balls.real_radii)
-
-
-def authenticity(balls: Neighbourhoods, training_nearest: Tensor) -> Estimate:
-    """Return the share of generated images that are not near-copies of a training image, 0 to 1.
-
-    A near-copy is closer to its nearest training image than that image is to its own nearest neighbour within the
-    training set, at the distances `training_nearest` `(M,)`.
-    """
-    return proportion_estimate(balls.nearest_real > training_nearest[balls.nearest_index])
+        A near-copy is closer to its nearest training image than that image is to its own nearest neighbour within the
+        training set, at the distances `training_nearest` `(M,)`.
+        """
+        return proportion_estimate(self.nearest_real > training_nearest[self.nearest_index])

@@ -1,6 +1,7 @@
-"""The protocol of a metric: everything that affects its value besides the measured images.
+"""Measured metrics: their protocol, their stored form, and the verdict on them.
 
-The protocol is part of the name of a value and is stored beside it. Values of different protocols are never compared.
+A protocol is everything that affects a value besides the measured images. It is part of the value's name and is stored
+beside it. Values of different protocols are never compared.
 """
 
 import math
@@ -22,6 +23,9 @@ _INCEPTION_NAMES = {
     "kd_subsets_deviation": "kid_subsets_deviation",
     "inception_score": "inception_score",
 }
+# Minima of the upper and the middle grade, in parts of the floor.
+_SHARE_GRADES, _DENSITY_GRADES = (0.8, 0.4), (0.5, 0.25)
+_AUTHENTICITY_MARGIN = 0.15
 
 
 @dataclass(frozen=True)
@@ -122,14 +126,46 @@ def evaluation_record(values: Sequence[MetricValue]) -> dict[str, Any]:
     `metrics`: values and floors by name. `numbers`: a record of each value. `protocols`: a record of each protocol.
     The last two are lists, because DVC shows every number outside a list as a column.
     """
-    by_name = {value.name: value.estimate.value for value in values}
-    floors = {f"{value.name}_floor": value.floor.value for value in values if value.floor}
+    metrics = {value.name: value.estimate.value for value in values}
+    metrics |= {f"{value.name}_floor": value.floor.value for value in values if value.floor}
     protocols = {value.protocol.name: value.protocol for value in values}
     return {
         "title": "Fréchet distance, EfficientNet-Lite0 features (not FID)",
         "primary_metric": values[0].name,
-        "metrics": by_name | floors,
+        "metrics": metrics,
         "numbers": [value.as_dict() for value in values],
         "protocols": [{"name": name, **asdict(protocol)} for name, protocol in protocols.items()],
         "libraries": [f"{name} {version(name)}" for name in ("torch", "numpy")],
     }
+
+
+def verdict(values: Sequence[MetricValue], classes: tuple[int, int] | None = None) -> str:
+    """Return one sentence about an evaluation, with the metrics that decide it, relative to their floors: real images.
+
+    - Fidelity is `high` from 80 % of the precision and 50 % of the density of real images, `medium` from 40 % and 25 %,
+      else `low`. The worse of the two decides: a single outlier with a large ball inflates precision, not density.
+    - Diversity follows from coverage, with the grades of precision. `classes`, the covered ones of all, are counted.
+    - Near-copies of training images are reported if authenticity is more than 0.15 below that of held-out images.
+    """
+    # Authenticity compares with the train split, all other metrics with the test split.
+    chosen = {one.metric: one for one in values if (one.protocol.split == "test") != (one.metric == "authenticity")}
+    found = {metric: one.estimate.value for metric, one in chosen.items()}
+    floors = {metric: one.floor.value for metric, one in chosen.items() if one.floor}
+    if "precision" not in found:
+        return "too few images for a verdict"
+
+    def grade(metric: str, minima: tuple[float, float]) -> int:
+        return sum(found[metric] / (floors.get(metric) or 1.0) >= minimum for minimum in minima)
+
+    by_precision, by_density = grade("precision", _SHARE_GRADES), grade("density", _DENSITY_GRADES)
+    decisive = "precision" if by_precision < by_density else "density"
+    fidelity = ("low", "medium", "high")[min(by_precision, by_density)]
+    diversity = ("far less diverse than", "less diverse than", "as diverse as")[grade("coverage", _SHARE_GRADES)]
+    parts = [f"{fidelity} fidelity ({decisive} {found[decisive]:.2f})"]
+    if classes:
+        parts.append("{} of {} classes".format(*classes))
+    parts.append(f"{diversity} the data (coverage {found['coverage']:.2f})")
+    floor = floors.get("authenticity", 0.0)
+    if found.get("authenticity", floor) < floor - _AUTHENTICITY_MARGIN:
+        parts.append(f"near-copies of training images (authenticity {found['authenticity']:.2f})")
+    return ", ".join(parts)

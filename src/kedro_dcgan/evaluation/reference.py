@@ -1,4 +1,7 @@
-"""Reference statistics: the real side of an evaluation, computed once for a dataset and an extractor, and cached.
+"""Statistics of real images, computed once for a dataset and an extractor and cached, and their comparison.
+
+All metrics but the Fréchet distance need all pairs of features, so their time grows with the square of the number of
+images. One pass over the pairs within a set, and one over the pairs of two sets, serve all of them.
 
 The cache has a folder for each key, with `key.json` and `reference.safetensors` or `numbers.json`. The key contains
 everything that the statistics depend on: dataset, split, extractor, weights. An entry whose stored key or hash does
@@ -9,6 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +21,97 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kedro_dcgan.evaluation.comparison import Comparison, FeatureSet, feature_set
+from kedro_dcgan.evaluation.distances import (
+    Gaussian,
+    KernelSums,
+    frechet_estimate,
+    kernel_distance,
+    subset_distances,
+)
 from kedro_dcgan.evaluation.features import Collector
-from kedro_dcgan.evaluation.frechet import Gaussian, frechet_estimate
 from kedro_dcgan.evaluation.intervals import Estimate
+from kedro_dcgan.evaluation.neighbours import Neighbourhoods, nearest_distances, pair_blocks
 from kedro_dcgan.storage import atomic_folder, sha256_of
 
 logger = logging.getLogger(__name__)
 
+NEIGHBOURS = 5
 TENSORS, KEY, NUMBERS = "reference.safetensors", "key.json", "numbers.json"
 # Increase it with each change of the stored content, or of the features that it is computed from.
 FORMAT = 1
 
-Key = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features `(N, D)` and what depends on them alone.
+
+    neighbours: distances to the 5 nearest neighbours, `(N, 5)`. kernel_sums: of the kernel between each image and all
+    others, `(N,)`. subset_sums: of the kernel within each random subset, `(subsets,)`.
+    """
+
+    features: Tensor
+    neighbours: Tensor
+    kernel_sums: Tensor
+    subset_sums: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, k: int = NEIGHBOURS) -> "FeatureSet":
+        """Compute the statistics of features `(N, D)`.
+
+        Raises:
+            ValueError: if there are not more than `k` vectors.
+        """
+        if len(features) <= k:
+            raise ValueError(f"{k} neighbours need more than {k} images (got {len(features)}). Use more images.")
+        neighbours, sums = [], KernelSums.zeros(len(features), len(features))
+        for block in pair_blocks(features, features):
+            neighbours.append(nearest_distances(block, k))
+            sums.add(block, leave_out=block.diagonal())
+        return cls(features, torch.cat(neighbours), sums.first, sums.subsets)
+
+
+def feature_set(collected: Collector) -> FeatureSet | None:
+    """Return the set of collected features; None if they are not kept, or too few to have 5 neighbours."""
+    enough = collected.extract.keeps_features and collected.moments.count > NEIGHBOURS
+    return FeatureSet.of(collected.features) if enough else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A generated set of features compared with a real one."""
+
+    generated: FeatureSet
+    real: FeatureSet
+    neighbourhoods: Neighbourhoods
+    kernel_sums: KernelSums
+
+    @classmethod
+    def of(cls, generated: FeatureSet, real: FeatureSet) -> "Comparison":
+        """Compare two sets."""
+        radii = generated.neighbours[:, -1], real.neighbours[:, -1]
+        neighbourhoods = Neighbourhoods.of_radii(*radii, k=real.neighbours.shape[1])
+        kernel_sums = KernelSums.zeros(len(generated.features), len(real.features))
+        for block in pair_blocks(generated.features, real.features):
+            neighbourhoods.add(block)
+            kernel_sums.add(block)
+        return cls(generated, real, neighbourhoods, kernel_sums)
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Return `kd`, `precision`, `recall`, `density` and `coverage`."""
+        distance = kernel_distance(self.generated.kernel_sums, self.real.kernel_sums, self.kernel_sums)
+        return {"kd": distance, **self.neighbourhoods.estimates()}
+
+    def subset_estimates(self) -> dict[str, Estimate]:
+        """Return `kd_subsets_mean` and `kd_subsets_deviation`, as other tools report KID; nothing for few images."""
+        distances = subset_distances(self.generated.subset_sums, self.real.subset_sums, self.kernel_sums)
+        if not len(distances):
+            return {}
+        values = {"mean": distances.mean(), "deviation": distances.std(correction=0)}
+        return {f"kd_subsets_{name}": Estimate(float(value)) for name, value in values.items()}
+
+    def authenticity(self) -> Estimate:
+        """Return the share of generated images that are not near-copies; the real set must be the training set."""
+        return self.neighbourhoods.authenticity(self.real.neighbours[:, 0])
 
 
 @dataclass(frozen=True)
@@ -72,13 +154,13 @@ class Reference:
         return cls(int(parts["count"]), Gaussian(parts["mean"], parts["factor"]), images)
 
 
+@dataclass(frozen=True)
 class ReferenceCache:
     """All cached reference statistics below one folder."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: Path
 
-    def reference(self, key: Key, compute: Callable[[], Reference]) -> Reference:
+    def reference(self, key: Mapping[str, Any], compute: Callable[[], Reference]) -> Reference:
         """Return the cached reference of a key, or compute and store it."""
 
         def save(path: Path, reference: Reference) -> None:
@@ -86,45 +168,40 @@ class ReferenceCache:
 
         return self._cached(key, TENSORS, lambda path: Reference.from_tensors(load_file(path)), save, compute)
 
-    def numbers(self, key: Key, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def numbers(self, key: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the cached numbers of a key, or compute and store them."""
-
-        def save(path: Path, numbers: dict[str, Any]) -> None:
-            path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
-
-        return self._cached(key, NUMBERS, lambda path: json.loads(path.read_text("utf-8")), save, compute)
+        return self._cached(key, NUMBERS, lambda path: json.loads(path.read_text("utf-8")), _write_json, compute)
 
     def _cached(
         self,
-        key: Key,
+        key: Mapping[str, Any],
         name: str,
         load: Callable[[Path], Any],
         save: Callable[[Path, Any], None],
         compute: Callable[[], Any],
     ) -> Any:
+        def index(file: Path) -> dict[str, Any]:
+            return {"format": FORMAT, "sha256": sha256_of(file), "key": dict(key)}
+
+        # Load an entry with this key and an undamaged file.
         entry = self.root / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        if _is_valid(entry, key, name):
-            return load(entry / name)
+        if entry.exists():
+            is_valid = False
+            with suppress(OSError, ValueError):
+                is_valid = json.loads((entry / KEY).read_text("utf-8")) == index(entry / name)
+            if is_valid:
+                return load(entry / name)
+            logger.warning(
+                "The cached reference statistics in %s are damaged or have another key. Computing them again.", entry
+            )
+
+        # Replace it, or add it.
         computed = compute()
         with atomic_folder(entry) as folder:
             save(folder / name, computed)
-            (folder / KEY).write_text(json.dumps(_index(folder / name, key), indent=2) + "\n", encoding="utf-8")
+            _write_json(folder / KEY, index(folder / name))
         return computed
 
 
-def _index(file: Path, key: Key) -> dict[str, Any]:
-    return {"format": FORMAT, "sha256": sha256_of(file), "key": dict(key)}
-
-
-def _is_valid(entry: Path, key: Key, name: str) -> bool:
-    if not entry.exists():
-        return False
-    try:
-        if json.loads((entry / KEY).read_text(encoding="utf-8")) == _index(entry / name, key):
-            return True
-    except (OSError, ValueError):
-        pass
-    logger.warning(
-        "The cached reference statistics in %s are damaged or have another key. Computing them again.", entry
-    )
-    return False
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,14 +1,40 @@
-"""Compare evaluations of the same protocol in a table."""
+"""Compare evaluations of the same protocol, and runs with their parameters, training curves and samples.
 
+The result is a Markdown table or a self-contained HTML page.
+"""
+
+import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.evaluation.protocol import MeasurementProtocol, require_comparable
 from kedro_dcgan.reports.evaluation import METRICS, short
+from kedro_dcgan.reports.pages import data_url, render_page
+
+# Plotted curves; the distance to the validation split is plotted, too, under a name that contains its protocol.
+_CURVES = {
+    "discriminator_loss": "discriminator loss",
+    "generator_loss": "generator loss",
+    "diversity": "diversity of the samples",
+}
+_LAST_VALUES = ("discriminator_loss", "generator_loss", "diversity", "images_per_second")
+_TAGS = {
+    "preset": "preset",
+    "verdict": "training health",
+    "hardware": "hardware",
+    "git_commit": "commit",
+    "git_dirty": "uncommitted changes",
+    "dataset_digest": "dataset digest",
+}
+_LONGEST_TAG = 60
 
 
 class Cell(NamedTuple):
@@ -26,16 +52,34 @@ class Row(NamedTuple):
     cells: list[Cell]
 
 
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run: its parameters and tags, curves `(images_seen, value)` by name, and PNG grids by `images_seen`."""
+
+    name: str
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+    curves: Mapping[str, Sequence[tuple[int, float]]]
+    evaluation: Mapping[str, Any]
+    grids: Mapping[int, bytes]
+
+
 def read_evaluation(path: Path) -> dict[str, Any]:
     """Return an evaluation from its JSON file.
 
     Raises:
         ComparisonError: if the file is not an evaluation.
     """
+
+    def is_number(record: Mapping[str, Any]) -> bool:
+        values = [record["value"], *(end for end in (record["low"], record["high"]) if end is not None)]
+        is_named = isinstance(record["name"], str) and record["metric"] in METRICS
+        return is_named and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
     try:
         evaluation: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        is_valid = bool(evaluation["numbers"]) and all(map(_is_number, evaluation["numbers"]))
         protocols = [MeasurementProtocol.from_dict(fields) for fields in evaluation["protocols"]]
+        is_valid = bool(evaluation["numbers"]) and all(map(is_number, evaluation["numbers"]))
         is_valid = is_valid and all(isinstance(one.extractor, str) for one in protocols)
     except (ValueError, KeyError, TypeError, AttributeError):
         is_valid = False
@@ -44,12 +88,6 @@ def read_evaluation(path: Path) -> dict[str, Any]:
             f"{path} must be an evaluation (it is not). Name a file like data/08_reporting/evaluation.json."
         )
     return evaluation
-
-
-def _is_number(record: Mapping[str, Any]) -> bool:
-    values = [record["value"], *(end for end in (record["low"], record["high"]) if end is not None)]
-    is_named = isinstance(record["name"], str) and record["metric"] in METRICS
-    return is_named and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
 
 
 def compare(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
@@ -74,48 +112,128 @@ def compared_rows(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     Raises:
         ComparisonError: as `compare`.
     """
+    # Compare the protocols of each extractor and split that two evaluations share. The others are left out.
+    protocols: dict[str, dict[tuple[str, str], MeasurementProtocol]] = {}
+    for name, evaluation in evaluations.items():
+        stored = [MeasurementProtocol.from_dict(fields) for fields in evaluation["protocols"]]
+        protocols[name] = {(one.extractor.partition("_")[0], one.split): one for one in stored}
     first, *others = evaluations
     for other in others:
-        _require_same_protocols(first, evaluations[first], other, evaluations[other])
+        common = protocols[first].keys() & protocols[other].keys()
+        if not common:
+            raise ComparisonError(
+                f"{first} and {other} must have metrics of one extractor (they have none in common). "
+                "Evaluate both in the same way: kedro run --pipelines=evaluate."
+            )
+        for key in common:
+            require_comparable(protocols[first][key], protocols[other][key])
+
     by_name = [{record["name"]: record for record in one["numbers"]} for one in evaluations.values()]
     shared = [name for name in by_name[0] if all(name in records for records in by_name)]
     return [Row(name, by_name[0][name]["metric"], _cells([one[name] for one in by_name])) for name in shared]
 
 
-def _require_same_protocols(first: str, ours: Mapping[str, Any], second: str, theirs: Mapping[str, Any]) -> None:
-    """Compare the protocols of each extractor and split that both have; the others are left out of the table."""
-
-    def by_extractor_and_split(evaluation: Mapping[str, Any]) -> dict[tuple[str, str], MeasurementProtocol]:
-        protocols = [MeasurementProtocol.from_dict(fields) for fields in evaluation["protocols"]]
-        return {(one.extractor.partition("_")[0], one.split): one for one in protocols}
-
-    a, b = by_extractor_and_split(ours), by_extractor_and_split(theirs)
-    if not a.keys() & b.keys():
-        raise ComparisonError(
-            f"{first} and {second} must have metrics of one extractor (they have none in common). "
-            "Evaluate both in the same way: kedro run --pipelines=evaluate."
-        )
-    for key in a.keys() & b.keys():
-        require_comparable(a[key], b[key])
-
-
-def _cells(numbers: list[Mapping[str, Any]]) -> list[Cell]:
-    best = _significantly_best(numbers)
-    return [Cell(_text(number), index == best) for index, number in enumerate(numbers)]
-
-
-def _text(number: Mapping[str, Any]) -> str:
-    if number["low"] is None or number["high"] is None:
-        return short(number["value"])
-    return f"{short(number['value'])} [{short(number['low'])}, {short(number['high'])}]"
-
-
-def _significantly_best(numbers: list[Mapping[str, Any]]) -> int | None:
+def _cells(numbers: Sequence[Mapping[str, Any]]) -> list[Cell]:
+    have_intervals = [number["low"] is not None and number["high"] is not None for number in numbers]
+    texts = [
+        f"{short(number['value'])} [{short(number['low'])}, {short(number['high'])}]" if has else short(number["value"])
+        for number, has in zip(numbers, have_intervals, strict=True)
+    ]
     better = METRICS[numbers[0]["metric"]].better
-    has_intervals = all(number["low"] is not None and number["high"] is not None for number in numbers)
-    if len(numbers) < 2 or not better or not has_intervals:
-        return None
+    if len(numbers) < 2 or not better or not all(have_intervals):
+        return [Cell(text, False) for text in texts]
+    # The best value is significant if its interval does not overlap with any other.
     sign, low, high = (1, "low", "high") if better == "higher" else (-1, "high", "low")
     best = max(range(len(numbers)), key=lambda index: sign * numbers[index]["value"])
     others = [number for index, number in enumerate(numbers) if index != best]
-    return best if all(sign * numbers[best][low] > sign * other[high] for other in others) else None
+    is_significant = all(sign * numbers[best][low] > sign * other[high] for other in others)
+    return [Cell(text, is_significant and index == best) for index, text in enumerate(texts)]
+
+
+def write_runs_table(runs: Sequence[ComparedRun]) -> str:
+    """Return metrics and differences as a Markdown table.
+
+    Raises:
+        ComparisonError: if the runs were measured with different protocols or on different images.
+    """
+    metrics = compare({run.name: run.evaluation for run in runs})
+    return "\n".join([metrics, *(f"| {name} | {' | '.join(values)} |" for name, values in _differences(runs))])
+
+
+def write_runs_page(runs: Sequence[ComparedRun]) -> str:
+    """Return a self-contained HTML page.
+
+    Raises:
+        ComparisonError: as `write_runs_table`.
+    """
+    return render_page(
+        "runs.html",
+        names=[run.name for run in runs],
+        verdicts=[run.evaluation.get("verdict", "") for run in runs],
+        metrics=[
+            {"name": row.name, "cells": row.cells, **METRICS[row.metric]._asdict()}
+            for row in compared_rows({run.name: run.evaluation for run in runs})
+        ],
+        differences=_differences(runs),
+        samples=_samples(runs),
+        curves=data_url(_plot_curves(runs), "image/svg+xml"),
+    )
+
+
+def _differences(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
+    """Return the length of the training, parameters that differ, final values and tags, each with a text per run."""
+    ends = [max((curve[-1][0] for curve in run.curves.values() if curve), default=0) for run in runs]
+    rows = [("kimg", [f"{end / 1000:.1f}" for end in ends])]
+    for name in sorted({name for run in runs for name in run.parameters}):
+        values = [run.parameters.get(name, "") for run in runs]
+        if len(set(values)) > 1:
+            rows.append((name, values))
+    for name in _LAST_VALUES:
+        curves = [run.curves.get(name, ()) for run in runs]
+        rows.append((f"final {name.replace('_', ' ')}", [short(curve[-1][1]) if curve else "" for curve in curves]))
+    tags = [(title, [run.tags.get(name, "")[:_LONGEST_TAG] for run in runs]) for name, title in _TAGS.items()]
+    return [*rows, *((title, values) for title, values in tags if any(values))]
+
+
+def _samples(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
+    """Return the grids at the last `images_seen` that all runs have, and at the end of each run."""
+    ends = [max(run.grids, default=0) for run in runs]
+    shared = set.intersection(*(set(run.grids) for run in runs)) if runs else set()
+    groups = {"Samples at the end of training": ends}
+    if shared and len(set(ends)) > 1:
+        groups = {"Samples at the same kimg": [max(shared)] * len(runs), **groups}
+    return [
+        {
+            "title": title,
+            "pictures": [
+                {"name": run.name, "kimg": f"{seen / 1000:.1f} kimg", "url": data_url(run.grids[seen], "image/png")}
+                for run, seen in zip(runs, images_seen, strict=True)
+                if seen in run.grids
+            ],
+        }
+        for title, images_seen in groups.items()
+    ]
+
+
+def _plot_curves(runs: Sequence[ComparedRun]) -> bytes:
+    """Return an SVG with a panel for each curve."""
+    distances = sorted({name for run in runs for name in run.curves if name.endswith("_validation")})
+    panels = {**_CURVES, **{name: f"{name}, lower is better" for name in distances}}
+    rows = -(-len(panels) // 2)
+    figure = Figure(figsize=(11, 3.2 * rows), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(rows, 2, squeeze=False).flat, panels.items(), strict=False):
+        for index, run in enumerate(runs):
+            curve = run.curves.get(name, ())
+            kimg, values = [seen / 1000 for seen, _ in curve], [value for _, value in curve]
+            axes.plot(kimg, values, label=run.name, color=f"C{index}", marker="o" if len(curve) < 30 else None, ms=3)
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_xlabel("kimg (thousands of real images seen)", fontsize=8)
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    for axes in figure.axes[len(panels) :]:
+        axes.set_axis_off()
+    file = io.BytesIO()
+    # Keep text as text, and make the SVG reproducible.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "runs"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()

@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from kedro_dcgan.errors import ComparisonError
-from kedro_dcgan.reports.runs import ComparedRun
+from kedro_dcgan.reports.comparison import ComparedRun
 from kedro_dcgan.tracking.connection import in_one_line
 
 # The number of runs that are compared by default, and that the charts of the UI show at first.

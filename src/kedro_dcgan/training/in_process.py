@@ -11,8 +11,8 @@ from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.evaluation.efficientnet import EfficientNetLite0Features
-from kedro_dcgan.evaluation.frechet import Gaussian, frechet_distance
+from kedro_dcgan.evaluation.distances import Gaussian, frechet_distance
+from kedro_dcgan.evaluation.features import EfficientNetLite0Features
 from kedro_dcgan.evaluation.protocol import short_count
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate, sample_latents

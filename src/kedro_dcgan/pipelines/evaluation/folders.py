@@ -13,10 +13,9 @@ from kedro_dcgan.data.decode import open_image, read_pixels, strict_pillow
 from kedro_dcgan.data.sources import Input, Limits, Source, open_source
 from kedro_dcgan.data.transforms import set_upright
 from kedro_dcgan.errors import DataError, SourceError, UnusableImageError
-from kedro_dcgan.evaluation.comparison import feature_set
 from kedro_dcgan.evaluation.features import Collector, FeatureExtractor
 from kedro_dcgan.evaluation.protocol import MeasurementProtocol, MetricValue, evaluation_record
-from kedro_dcgan.evaluation.reference import Reference
+from kedro_dcgan.evaluation.reference import Reference, feature_set
 from kedro_dcgan.progress import track
 
 _LIMITS, _PIXELS = Limits(file_bytes=100_000_000, files=10_000_000), 100_000_000
@@ -35,8 +34,15 @@ def compare_sources(real: str, generated: str, project: Path, extractors: Sequen
         DataError: if a source has fewer than 2 images.
     """
     # Open both before reading the first image, to report a wrong name at once.
-    opened = {name: _open(name, path, project) for name, path in (("real", real), ("generated", generated))}
+    opened: dict[str, Source] = {}
+    for name, path in (("real", real), ("generated", generated)):
+        if not path:
+            raise SourceError(f"`--{name}` must be a folder, an archive or torchvision:NAME (got nothing). Name one.")
+        with _errors_name_the_option(name):
+            opened[name] = open_source(path, project, _LIMITS)
     sides = {name: _Side(name, source, extractors) for name, source in opened.items()}
+
+    # Compare their features by each extractor.
     values: list[MetricValue] = []
     for of_generated, of_real in zip(sides["generated"].collectors, sides["real"].collectors, strict=True):
         protocol = MeasurementProtocol.of(
@@ -45,7 +51,7 @@ def compare_sources(real: str, generated: str, project: Path, extractors: Sequen
             real=sides["real"].count,
             split="real",
             seed=0,
-            dataset_digest=sides["real"].digest(),
+            dataset_digest=sides["real"].digest,
         )
         reference = Reference.of(of_real)
         comparison = reference.compare(feature_set(of_generated))
@@ -56,13 +62,6 @@ def compare_sources(real: str, generated: str, project: Path, extractors: Sequen
         "skipped": {name: side.skipped for name, side in sides.items()},
         "sizes": {name: sorted(side.sizes) for name, side in sides.items()},
     }
-
-
-def _open(name: str, path: str, project: Path) -> Source:
-    if not path:
-        raise SourceError(f"`--{name}` must be a folder, an archive or torchvision:NAME (got nothing). Name one.")
-    with _errors_name_the_option(name):
-        return open_source(path, project, _LIMITS)
 
 
 @contextmanager
@@ -76,11 +75,13 @@ def _errors_name_the_option(name: str) -> Iterator[None]:
 
 
 class _Side:
-    """The features, sizes and hashes of all images of a source."""
+    """The features and sizes of all images of a source.
+
+    digest: 16 hex digits of a SHA-256 that depends on the content of the files, and not on their names.
+    """
 
     def __init__(self, name: str, source: Source, extractors: Sequence[FeatureExtractor]) -> None:
-        self.count, self.skipped, self._hashes = 0, 0, list[str]()
-        self.sizes = set[str]()
+        self.count, self.skipped, self.sizes, self._hashes = 0, 0, set[str](), list[str]()
         self.collectors = [Collector(extract) for extract in extractors]
         inputs = (item for block in source.blocks(_BLOCK) for item in block.read())
         with _errors_name_the_option(name), strict_pillow():
@@ -89,10 +90,7 @@ class _Side:
                     collector.add(batch)
         if self.count < 2:
             raise DataError(f"`--{name}` must hold at least 2 images (got {self.count}). Name another.")
-
-    def digest(self) -> str:
-        """Return 16 hex digits of a SHA-256 that depends on the content of the files, and not on their names."""
-        return hashlib.sha256("\n".join(sorted(self._hashes)).encode()).hexdigest()[:16]
+        self.digest = hashlib.sha256("\n".join(sorted(self._hashes)).encode()).hexdigest()[:16]
 
     def _decode(self, inputs: Iterator[Input]) -> Iterator[Tensor]:
         for item in inputs:

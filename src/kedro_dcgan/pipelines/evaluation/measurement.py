@@ -1,6 +1,10 @@
-"""Compute metrics, covered classes and pictures from the features of generated images."""
+"""Measure generated images against the splits of a dataset: metrics with their floors, covered classes and pictures.
 
-from collections.abc import Iterable, Sequence
+The statistics of real images are cached. A floor is the metric of as many real images, measured as if generated.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,51 +12,116 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from kedro_dcgan.config import EvaluationParameters
 from kedro_dcgan.data.manifest import labels_of
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.evaluation.classes import ClassProbe, chance_divergence, covered_classes, jensen_shannon
-from kedro_dcgan.evaluation.comparison import Comparison, feature_set
-from kedro_dcgan.evaluation.features import Collector
+from kedro_dcgan.evaluation.features import Collector, FeatureExtractor
 from kedro_dcgan.evaluation.inception import SPLITS, InceptionFeatures, inception_score
 from kedro_dcgan.evaluation.intervals import BLOCKS, Estimate, jackknife
 from kedro_dcgan.evaluation.neighbours import nearest_indices
-from kedro_dcgan.evaluation.protocol import MetricValue
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol, MetricValue
+from kedro_dcgan.evaluation.reference import Comparison, FeatureSet, Reference, ReferenceCache, feature_set
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate_all
-from kedro_dcgan.pipelines.evaluation.references import SplitReferences
+from kedro_dcgan.progress import track
 from kedro_dcgan.reports.pictures import EvaluationPictures
 
+# The split whose images are measured as if they were generated.
+_OTHER = {"test": "train", "train": "test"}
 # Numbers of images shown, and of nearest training images beside each of the first ones.
 _SAMPLES, _WITH_NEIGHBOURS, _EXTREMES, _NEIGHBOURS = 64, 20, 32, 5
 
 
+@dataclass(frozen=True)
+class SplitReferences:
+    """The reference statistics of each split, by one extractor, and the floors."""
+
+    cache: ReferenceCache
+    images: PreparedImages
+    evaluation: EvaluationParameters
+    extract: FeatureExtractor
+    _loaded: dict[str, Reference] = field(default_factory=dict)
+
+    def protocol(self, split: str) -> MeasurementProtocol:
+        """Return the protocol of generated images compared with a split."""
+        return MeasurementProtocol.of(
+            self.extract,
+            generated=self.evaluation.samples,
+            real=len(self.indices(split)),
+            split=split,
+            seed=self.evaluation.seed,
+            dataset_digest=self.images.digest,
+        )
+
+    def indices(self, split: str) -> np.ndarray:
+        """Return the images of a split that are its reference: all, or the same random `evaluation.real_images`."""
+        count, most = self.images.count(split), self.evaluation.real_images
+        if most is None or count <= most:
+            return np.arange(count)
+        return np.sort(np.random.default_rng(0).permutation(count)[:most])
+
+    def of(self, split: str) -> Reference:
+        """Return the reference of a split."""
+        if split not in self._loaded:
+            # It does not depend on the generated images.
+            key = self._key("reference", split)
+            del key["generated"], key["seed"]
+            self._loaded[split] = self.cache.reference(
+                key, lambda: Reference.of(self._collect(split, self.indices(split)))
+            )
+        return self._loaded[split]
+
+    def floors(self, split: str) -> dict[str, Estimate]:
+        """Return the metrics of as many images of the other split; nothing if it has fewer."""
+        other, count = _OTHER[split], self.evaluation.samples
+        if self.images.count(other) < count:
+            return {}
+
+        def measure() -> dict[str, Estimate]:
+            drawn = np.random.default_rng(self.evaluation.seed).permutation(self.images.count(other))[:count]
+            collected = self._collect(other, np.sort(drawn))
+            reference = self.of(split)
+            return reference.measure(collected, reference.compare(feature_set(collected)))
+
+        return self._estimates("floor", split, measure)
+
+    def held_out_authenticity(self) -> dict[str, Estimate]:
+        """Return the `authenticity` of all test images: a share does not depend on their number."""
+
+        def measure() -> dict[str, Estimate]:
+            comparison = self.of("train").compare(self.of("test").images)
+            return {"authenticity": comparison.authenticity()} if comparison else {}
+
+        return self._estimates("authenticity of test images", "train", measure)
+
+    def _estimates(self, what: str, split: str, measure: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
+        stored = self.cache.numbers(
+            self._key(what, split), lambda: {name: asdict(estimate) for name, estimate in measure().items()}
+        )
+        return {name: Estimate(**estimate) for name, estimate in stored.items()}
+
+    def _key(self, what: str, split: str) -> dict[str, Any]:
+        keeps_features = self.extract.keeps_features
+        return {"what": what, **asdict(self.protocol(split)), "keeps": keeps_features, "torch": torch.__version__}
+
+    def _collect(self, split: str, indices: np.ndarray) -> Collector:
+        def batches() -> Iterator[Tensor]:
+            size = self.extract.batch_size
+            for start in range(0, len(indices), size):
+                yield torch.from_numpy(self.images.take(split, indices[start : start + size]))
+
+        return Collector(self.extract).add_all(track(batches(), f"  {split} images", len(indices)))
+
+
+@dataclass(frozen=True)
 class Measurement:
-    """The features of generated images, by one extractor, compared with those of the real splits."""
+    """The metrics of generated images by one extractor, and their features compared with each split, where known."""
 
-    def __init__(self, references: SplitReferences, collected: Collector, splits: Sequence[str]) -> None:
-        self.references, self.collected = references, collected
-        self.images = feature_set(collected)
-        compared = {split: references.of(split).compare(self.images) for split in splits}
-        self.comparisons: dict[str, Comparison] = {split: one for split, one in compared.items() if one}
-        self.values = [value for split in splits for value in self._against(split)] + self._score(splits[0])
-
-    def _against(self, split: str) -> list[MetricValue]:
-        protocol, comparison = self.references.protocol(split), self.comparisons.get(split)
-        estimates, floors = self.references.of(split).measure(self.collected, comparison), self.references.floor(split)
-        if comparison and split == "test":
-            estimates |= comparison.subset_estimates()
-        if comparison and split == "train":
-            estimates["authenticity"] = comparison.authenticity()
-            floors = floors | self.references.held_out_authenticity()
-        return [MetricValue(name, protocol, estimate, floors.get(name)) for name, estimate in estimates.items()]
-
-    def _score(self, split: str) -> list[MetricValue]:
-        # The score uses no real images, so it has no floor.
-        extract = self.collected.extract
-        if not isinstance(extract, InceptionFeatures) or not self.images or len(self.images.features) < SPLITS:
-            return []
-        score = inception_score(extract.probabilities(self.images.features))
-        return [MetricValue("inception_score", self.references.protocol(split), score)]
+    references: SplitReferences
+    images: FeatureSet | None
+    comparisons: Mapping[str, Comparison]
+    values: Sequence[MetricValue]
 
 
 def measure_samples(
@@ -63,19 +132,44 @@ def measure_samples(
     for batch in batches:
         for collector in collectors:
             collector.add(batch)
-    return [Measurement(*pair, splits) for pair in zip(references, collectors, strict=True)]
+    return [_measure(*pair, splits) for pair in zip(references, collectors, strict=True)]
+
+
+def _measure(references: SplitReferences, collected: Collector, splits: Sequence[str]) -> Measurement:
+    images, extract = feature_set(collected), collected.extract
+    compared = {split: references.of(split).compare(images) for split in splits}
+    values: list[MetricValue] = []
+    for split, comparison in compared.items():
+        estimates = references.of(split).measure(collected, comparison)
+        floors = references.floors(split)
+        if comparison and split == "test":
+            estimates |= comparison.subset_estimates()
+        if comparison and split == "train":
+            estimates["authenticity"] = comparison.authenticity()
+            floors = floors | references.held_out_authenticity()
+        protocol = references.protocol(split)
+        values += [MetricValue(name, protocol, estimate, floors.get(name)) for name, estimate in estimates.items()]
+
+    # The Inception Score uses no real images, so it has no floor.
+    if isinstance(extract, InceptionFeatures) and images and len(images.features) >= SPLITS:
+        score = inception_score(extract.probabilities(images.features))
+        values.append(MetricValue("inception_score", references.protocol(splits[0]), score))
+    return Measurement(references, images, {split: one for split, one in compared.items() if one}, values)
 
 
 def measure_classes(
     measured: Measurement, images: PreparedImages, manifest: pd.DataFrame
 ) -> tuple[list[MetricValue], dict[str, Any]]:
     """Return `classes_covered`, `class_divergence` and the share of each class; nothing for unlabelled images."""
+    # Fit a classifier to labelled training images.
     references = measured.references
     train, test = (references.of(split).images for split in ("train", "test"))
     labels = {split: labels_of(manifest, images.rows[split][references.indices(split)]) for split in ("train", "test")}
     if not (measured.images and train and test and labels["train"] and labels["test"]):
         return [], {}
     probe, features = ClassProbe.fit(train.features, labels["train"]), measured.images.features
+
+    # Compare the predicted classes of generated images with those of test images.
     generated, real = probe.histogram(features), probe.histogram(test.features)
     is_covered = covered_classes(generated, real)
     blocks = features.tensor_split(BLOCKS)
@@ -83,12 +177,9 @@ def measure_classes(
     def without_block(index: int) -> float:
         return jensen_shannon(probe.histogram(torch.cat([*blocks[:index], *blocks[index + 1 :]])), real)
 
-    divergence = jackknife(blocks, jensen_shannon(generated, real), without_block)
-    count, known, chance = (
-        Estimate.without_interval(float(value))
-        for value in (is_covered.sum(), len(probe.classes), chance_divergence(real, len(features)))
-    )
-    protocol = references.protocol("test")
+    divergence = jackknife(jensen_shannon(generated, real), without_block)
+    count, known = Estimate(float(is_covered.sum())), Estimate(float(len(probe.classes)))
+    chance, protocol = Estimate(chance_divergence(real, len(features))), references.protocol("test")
     return [
         MetricValue("classes_covered", protocol, count, known),
         MetricValue("class_divergence", protocol, divergence, chance),

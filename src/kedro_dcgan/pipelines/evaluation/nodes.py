@@ -1,6 +1,9 @@
 """Compare generated images with the test split and with the train split."""
 
 import logging
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pandas as pd
@@ -9,29 +12,32 @@ from PIL import Image
 
 from kedro_dcgan.config import EvaluationParameters
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.evaluation.features import FeatureExtractor
-from kedro_dcgan.evaluation.protocol import INCEPTION, MetricValue, evaluation_record
+from kedro_dcgan.evaluation.features import EfficientNetLite0Features, FeatureExtractor
+from kedro_dcgan.evaluation.inception import InceptionFeatures, find_weights
+from kedro_dcgan.evaluation.protocol import INCEPTION, MetricValue, evaluation_record, verdict
 from kedro_dcgan.evaluation.reference import ReferenceCache
-from kedro_dcgan.evaluation.verdict import Findings, verdict
 from kedro_dcgan.model.sampling import generate, sample_latents
 from kedro_dcgan.model.saved import TrainedGenerator
-from kedro_dcgan.pipelines.evaluation.extractors import choose_extractors, fast_extraction
 from kedro_dcgan.pipelines.evaluation.measurement import (
-    Measurement,
+    SplitReferences,
     measure_classes,
     measure_samples,
     select_pictures,
 )
-from kedro_dcgan.pipelines.evaluation.references import SplitReferences
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.evaluation import write_page, write_table
 from kedro_dcgan.reports.pictures import draw_evaluation
-from kedro_dcgan.training.devices import choose_compute
+from kedro_dcgan.training.devices import choose_compute, has_bfloat16
+from kedro_dcgan.training.threads import fast_threads
 
 logger = logging.getLogger(__name__)
 
 _BATCH = 100
 _SPLITS = ("test", "train")
+# The images and the rounds by which the speed of an extractor is measured.
+_TIMED_IMAGES, _TIMED_SIZE, _ROUNDS = 16, 64, 3
+# bfloat16 changes the metrics and their names: require a clear gain.
+_LEAST_GAIN = 1.1
 
 
 def evaluate_generator(
@@ -53,7 +59,8 @@ def evaluate_generator(
     images.require_digest(generator.dataset_digest)
     images.require("test", 2, "a distance", "Add images, or give it a larger share of `ingestion.splits`.")
     device = choose_compute(evaluation.device, "float32", "evaluation.device").device
-    extractors = _extractors(evaluation, device)
+    weights, companions = evaluation.inception_weights, evaluation.inception_companions
+    extractors = choose_extractors(evaluation.input_size, weights, device, evaluation.precision, companions)
     network = generator.build().to(device)
     latents = sample_latents(evaluation.samples, generator.config, evaluation.seed)
     with fast_extraction(extractors[0], device):
@@ -64,7 +71,7 @@ def evaluate_generator(
         pictures = select_pictures(measured[0], images, network, latents)
     values = [value for one in measured for value in one.values]
     record = {
-        "verdict": verdict(_findings(measured[0], classes)),
+        "verdict": verdict(measured[0].values, (classes["covered"], len(classes["shares"])) if classes else None),
         **evaluation_record(values + class_values),
         "classes": classes,
         "generator": generator.fingerprint(),
@@ -72,11 +79,6 @@ def evaluate_generator(
     }
     _log(values, record["verdict"])
     return record, *draw_evaluation(pictures)
-
-
-def _extractors(evaluation: EvaluationParameters, device: torch.device) -> list[FeatureExtractor]:
-    weights, companions = evaluation.inception_weights, evaluation.inception_companions
-    return choose_extractors(evaluation.input_size, weights, device, evaluation.precision, companions)
 
 
 def report_evaluation(
@@ -87,17 +89,59 @@ def report_evaluation(
     return write_page(evaluation, pictures), write_table(evaluation)
 
 
-def _findings(measured: Measurement, classes: dict[str, Any]) -> Findings:
-    # Authenticity compares with the train split, all other metrics with the test split.
-    chosen = [one for one in measured.values if (one.protocol.split == "test") != (one.metric == "authenticity")]
-    return Findings(
-        {value.metric: value.estimate.value for value in chosen},
-        {value.metric: value.floor.value for value in chosen if value.floor},
-        (classes["covered"], len(classes["shares"])) if classes else None,
-    )
+def choose_extractors(
+    input_size: int,
+    inception_weights: str | None,
+    device: torch.device,
+    precision: str,
+    inception_companions: bool = False,
+) -> list[FeatureExtractor]:
+    """Return EfficientNet-Lite0 and, if its weights are available, Inception.
+
+    inception_weights: a file, or `auto` for torch hub's cache. precision: `auto` measures which one is faster.
+    inception_companions: compute all metrics on the features of Inception, which takes memory, and not only FID.
+
+    Raises:
+        ModelError: if weights are missing or wrong.
+    """
+    if precision == "auto":
+        precision = faster_precision(input_size, device)
+    extractors: list[FeatureExtractor] = [EfficientNetLite0Features(input_size, device, precision)]
+    if weights := find_weights(inception_weights):
+        extractors.append(InceptionFeatures(weights, device, precision, inception_companions))
+    return extractors
 
 
-def _log(values: list[MetricValue], sentence: str) -> None:
+def faster_precision(input_size: int, device: torch.device) -> str:
+    """Return the precision in which EfficientNet is faster on this machine; log both speeds."""
+    if not has_bfloat16(device.type):
+        return "float32"
+    extractors = {name: EfficientNetLite0Features(input_size, device, name) for name in ("float32", "bfloat16")}
+    speeds = dict.fromkeys(extractors, 0.0)
+    # The first round warms up.
+    for _ in range(1 + _ROUNDS):
+        for name, extract in extractors.items():
+            speeds[name] = max(speeds[name], _speed(extract))
+    chosen = "bfloat16" if speeds["bfloat16"] > _LEAST_GAIN * speeds["float32"] else "float32"
+    measured = " · ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
+    logger.info("  precision, images/s: %s · chosen: %s", measured, chosen)
+    return chosen
+
+
+def fast_extraction(extract: FeatureExtractor, device: torch.device) -> AbstractContextManager[object]:
+    """Use the number of CPU threads with which an extractor is fastest."""
+    return fast_threads(lambda: _speed(extract)) if device.type == "cpu" else nullcontext()
+
+
+def _speed(extract: FeatureExtractor) -> float:
+    images = torch.zeros(_TIMED_IMAGES, 3, _TIMED_SIZE, _TIMED_SIZE, dtype=torch.uint8)
+    started = time.perf_counter()
+    # `.cpu()` waits for the device.
+    extract(images).cpu()
+    return _TIMED_IMAGES / (time.perf_counter() - started)
+
+
+def _log(values: Sequence[MetricValue], sentence: str) -> None:
     of_test = [value for value in values if value.protocol.split == "test"]
     for value in of_test:
         if value.metric == "fd":

@@ -7,20 +7,11 @@ from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_ev
 
 def create_pipeline(**_: object) -> Pipeline:
     """Return the evaluation pipeline."""
-    pictures = ["compared_samples", "nearest_images", "extreme_samples"]
+    sources = ["generator", "images", "manifest", "reference_features", "params:evaluation"]
+    results = ["evaluation", "compared_samples", "nearest_images", "extreme_samples"]
     return Pipeline(
         [
-            Node(
-                evaluate_generator,
-                inputs=["generator", "images", "manifest", "reference_features", "params:evaluation"],
-                outputs=["evaluation", *pictures],
-                name="evaluate_generator",
-            ),
-            Node(
-                report_evaluation,
-                inputs=["evaluation", *pictures],
-                outputs=["evaluation_page", "evaluation_table"],
-                name="report_evaluation",
-            ),
+            Node(evaluate_generator, sources, results, name="evaluate_generator"),
+            Node(report_evaluation, results, ["evaluation_page", "evaluation_table"], name="report_evaluation"),
         ]
     )

@@ -7,13 +7,5 @@ from kedro_dcgan.pipelines.preprocessing.nodes import prepare_images
 
 def create_pipeline(**_: object) -> Pipeline:
     """Return the preprocessing pipeline."""
-    return Pipeline(
-        [
-            Node(
-                prepare_images,
-                inputs=["image_shards", "manifest", "params:preprocessing"],
-                outputs="images",
-                name="prepare_images",
-            ),
-        ]
-    )
+    sources = ["image_shards", "manifest", "params:preprocessing"]
+    return Pipeline([Node(prepare_images, sources, "images", name="prepare_images")])

@@ -7,20 +7,13 @@ from kedro_dcgan.pipelines.training.nodes import start_training, train_generator
 
 def create_pipeline(**_: object) -> Pipeline:
     """Return the training pipeline."""
+    sources = ["images", "resume_checkpoint", "params:training"]
+    start = ["images", "resume_checkpoint", "training_start", "params:training"]
+    # The checkpoint comes last: everything that it stands for is saved by then.
+    results = ["generator", "training_run", "training_history", "sample_frames", "checkpoint"]
     return Pipeline(
         [
-            Node(
-                start_training,
-                inputs=["images", "resume_checkpoint", "params:training"],
-                outputs="training_start",
-                name="start_training",
-            ),
-            Node(
-                train_generator,
-                inputs=["images", "resume_checkpoint", "training_start", "params:training"],
-                # The checkpoint comes last: everything that it stands for is saved by then.
-                outputs=["generator", "training_run", "training_history", "sample_frames", "checkpoint"],
-                name="train_generator",
-            ),
+            Node(start_training, sources, "training_start", name="start_training"),
+            Node(train_generator, start, results, name="train_generator"),
         ]
     )
