@@ -50,13 +50,13 @@ def test_precision_recall_density_and_coverage_equal_prdc(shift):
     generated = features(300, 2, shift, dimension=16)
     real = features(350, 3, dimension=16)
     expected = prdc.compute_prdc(real.double().numpy(), generated.double().numpy(), nearest_k=5)
-    found = Comparison.of(FeatureSet.of(generated), FeatureSet.of(real)).estimates()
+    found = Comparison(FeatureSet.of(generated), FeatureSet.of(real)).estimates()
     assert {name: found[name].value for name in expected} == pytest.approx(expected, abs=1e-12)
 
 
 def test_kernel_distance_of_subsets_equals_torch_fidelity(monkeypatch):
     monkeypatch.setattr(kernel, "SUBSET_SIZE", 100)
-    comparison = Comparison.of(FeatureSet.of(GENERATED), FeatureSet.of(REAL))
+    comparison = Comparison(FeatureSet.of(GENERATED), FeatureSet.of(REAL))
     members = [kernel.subset_members(len(side)).bool() for side in (GENERATED, REAL)]
     theirs = []
     for i in range(kernel.SUBSETS):

@@ -16,7 +16,7 @@ def clusters(count, seed=0):
 
 
 def test_separable_classes_are_classified_and_counted():
-    probe = ClassProbe.fit(*clusters(300))
+    probe = ClassProbe(*clusters(300))
     assert probe.classes == ["one", "three", "two"]
     features, labels = clusters(200, seed=1)
     assert probe.accuracy(features, labels).value == 1

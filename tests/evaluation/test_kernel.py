@@ -12,7 +12,7 @@ def drawn(count, seed, dimension=6, shift=0.0):
 
 
 def compared(x, y):
-    return Comparison.of(FeatureSet.of(x, 1), FeatureSet.of(y, 1))
+    return Comparison(FeatureSet.of(x, 1), FeatureSet.of(y, 1))
 
 
 def measured(x, y):
@@ -73,4 +73,4 @@ def test_few_images_have_no_subsets():
 def test_kernel_distance_needs_two_images():
     one, nine = torch.zeros(1), torch.zeros(9)
     with pytest.raises(ValueError, match="at least 2"):
-        kernel.kernel_distance(one, nine, kernel.KernelSums.zeros(1, 9))
+        kernel.kernel_distance(one, nine, kernel.KernelSums(1, 9))

@@ -12,7 +12,7 @@ def drawn(count, dimension=8, seed=0, shift=0.0):
 
 
 def compared(generated, real, k):
-    return Comparison.of(FeatureSet.of(generated, k), FeatureSet.of(real, k))
+    return Comparison(FeatureSet.of(generated, k), FeatureSet.of(real, k))
 
 
 def values(generated, real, k=5):
@@ -90,7 +90,7 @@ def test_intervals_of_recall_and_coverage_match_their_spread_over_samples(counts
     generated, real = counts
     reference = FeatureSet.of(drawn(real))
     estimates = [
-        Comparison.of(FeatureSet.of(drawn(generated, seed=i, shift=0.4)), reference).estimates() for i in range(1, 41)
+        Comparison(FeatureSet.of(drawn(generated, seed=i, shift=0.4)), reference).estimates() for i in range(1, 41)
     ]
     for name in ("recall", "coverage"):
         spread = torch.tensor([one[name].value for one in estimates]).std()

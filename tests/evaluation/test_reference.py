@@ -5,6 +5,7 @@ import torch
 
 import kedro_dcgan.evaluation.features as extractors
 from kedro_dcgan.evaluation.features import Collector
+from kedro_dcgan.evaluation.intervals import Estimate
 from kedro_dcgan.evaluation.reference import KEY, TENSORS, Reference, ReferenceCache
 
 FEATURES = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
@@ -48,9 +49,10 @@ def test_a_reference_is_computed_once_and_loaded_unchanged(cache, keep):
 
 
 def test_keys_have_separate_entries(cache):
-    cache.numbers(ASKED, lambda: {"fd": 1.0})
-    assert cache.numbers(ASKED | {"dataset_digest": "b"}, lambda: {"fd": 2.0}) == {"fd": 2.0}
-    assert cache.numbers(ASKED, refuse) == {"fd": 1.0}
+    first, second = {"fd": Estimate(1.0, 0.5, 1.5)}, {"fd": Estimate(2.0, 1.5, 2.5)}
+    cache.estimates(ASKED, lambda: first)
+    assert cache.estimates(ASKED | {"dataset_digest": "b"}, lambda: second) == second
+    assert cache.estimates(ASKED, refuse) == first
 
 
 @pytest.mark.parametrize("file", [TENSORS, KEY])

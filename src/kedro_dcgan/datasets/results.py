@@ -77,8 +77,8 @@ class ReferenceFeaturesDataset(FolderDataset[Never, "ReferenceCache"]):
 
     Example:
         >>> import tempfile
-        >>> ReferenceFeaturesDataset(path=tempfile.mkdtemp()).load().numbers({"split": "test"}, lambda: {"fd": 1.0})
-        {'fd': 1.0}
+        >>> ReferenceFeaturesDataset(path=tempfile.mkdtemp()).load().estimates({"split": "test"}, dict)
+        {}
     """
 
     def load(self) -> "ReferenceCache":

@@ -6,7 +6,6 @@ held-out images beside everything that it says about generated ones.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,27 +19,20 @@ _RIDGE = 0.03
 _COVERED = 0.1
 
 
-@dataclass(frozen=True)
 class ClassProbe:
     """Predicts the class of features `(N, D)`: the argmax of `(x - mean) W + bias`, where W is `(D, classes)`."""
 
-    classes: Sequence[str]
-    mean: Tensor
-    weights: Tensor
-    bias: Tensor
-
-    @classmethod
-    def fit(cls, features: Tensor, labels: Sequence[str]) -> "ClassProbe":
+    def __init__(self, features: Tensor, labels: Sequence[str]) -> None:
         """Fit the probe to features `(N, D)` and their labels."""
-        classes = sorted(set(labels))
-        indices = {name: index for index, name in enumerate(classes)}
-        targets = one_hot(torch.tensor([indices[label] for label in labels]), len(classes)).to(torch.float64)
+        self.classes = sorted(set(labels))
+        indices = {name: index for index, name in enumerate(self.classes)}
+        targets = one_hot(torch.tensor([indices[label] for label in labels]), len(indices)).to(torch.float64)
         features = features.to("cpu", torch.float64)
-        mean, bias = features.mean(dim=0), targets.mean(dim=0)
-        centred = features - mean
+        self._mean, self._bias = features.mean(dim=0), targets.mean(dim=0)
+        centred = features - self._mean
         products = centred.T @ centred
         ridge = _RIDGE * products.diagonal().mean() * torch.eye(len(products), dtype=torch.float64)
-        return cls(classes, mean, torch.linalg.solve(products + ridge, centred.T @ (targets - bias)), bias)
+        self._weights = torch.linalg.solve(products + ridge, centred.T @ (targets - self._bias))
 
     def accuracy(self, features: Tensor, labels: Sequence[str]) -> Estimate:
         """Return the share of correct predictions, 0 to 1."""
@@ -52,8 +44,7 @@ class ClassProbe:
         return torch.bincount(self._predict(features), minlength=len(self.classes)).to(torch.float64) / len(features)
 
     def _predict(self, features: Tensor) -> Tensor:
-        scores = (features.to("cpu", torch.float64) - self.mean) @ self.weights + self.bias
-        return scores.argmax(dim=1)
+        return ((features.to("cpu", torch.float64) - self._mean) @ self._weights + self._bias).argmax(dim=1)
 
 
 def covered_classes(generated: Tensor, real: Tensor) -> Tensor:

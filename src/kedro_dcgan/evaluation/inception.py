@@ -19,16 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.evaluation.features import extractor_id, fold_batch_norms, inference
+from kedro_dcgan.evaluation.features import CPU, extractor_id, float_pixels, fold_batch_norms, inference
 from kedro_dcgan.evaluation.intervals import Estimate, mean_estimate
 
 # As is usual in torch hub, the file name contains the first digits of the file's SHA-256.
 WEIGHTS_NAME, WEIGHTS_PREFIX = "weights-inception-2015-12-05-6726825d.pth", "6726825d"
 # Splits of the Inception Score.
 SPLITS = 10
-
-_SIZE = 299
-_CPU = torch.device("cpu")
 
 
 class InceptionFeatures:
@@ -42,7 +39,7 @@ class InceptionFeatures:
     resize = "tf1 bilinear to 299, from uint8"
 
     def __init__(
-        self, weights: Path, device: torch.device = _CPU, precision: str = "float32", keeps_features: bool = False
+        self, weights: Path, device: torch.device = CPU, precision: str = "float32", keeps_features: bool = False
     ) -> None:
         self.id, self.precision, self.keeps_features = extractor_id("inception", precision), precision, keeps_features
         self.batch_size = 20 if device.type == "cpu" else 128
@@ -69,9 +66,7 @@ class InceptionFeatures:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features of uint8 images `(N, 1 or 3, H, W)`; grey is repeated to three channels."""
-        # Move bytes and convert them on the device, which moves a quarter of the data.
-        pixels = images.to(self._device).to(torch.float32).expand(-1, 3, -1, -1)
-        normalised = (resize(pixels, _SIZE) - 128) / 128
+        normalised = (resize(float_pixels(images, self._device), 299) - 128) / 128
         with inference(self._device, self.precision):
             features: Tensor = self._network(normalised.contiguous(memory_format=torch.channels_last))
         return features.float()

@@ -57,52 +57,29 @@ def pair_blocks(features: Tensor, others: Tensor) -> Iterator[PairBlock]:
         yield PairBlock(rows, block @ others.T, block.square().sum(dim=1), other_squares, others.shape[1])
 
 
-def nearest_distances(block: PairBlock, k: int) -> Tensor:
-    """Return the distances to the k nearest neighbours within a set, `(rows, k)`, in ascending order."""
-    distances = block.distances()
-    distances[block.diagonal()] = torch.inf
-    return distances.topk(k, dim=1, largest=False).values
-
-
 def nearest_indices(features: Tensor, others: Tensor, k: int) -> Tensor:
     """Return the indices of the k nearest of `others` to each vector, `(N, k)`, nearest first."""
     blocks = pair_blocks(features, others)
     return torch.cat([block.distances().topk(k, dim=1, largest=False).indices for block in blocks])
 
 
-@dataclass(frozen=True)
 class Neighbourhoods:
     """The balls of N generated and M real vectors, and the vectors of the other set within them.
 
-    generated_radii, real_radii: of the balls. real_balls: the number of real balls around each generated vector.
-    nearest_real, nearest_index: distance and index of the real vector nearest to each generated one.
-    in_generated_ball, nearest_generated: for each real vector, whether it lies in a generated ball, and the distance of
-    the nearest generated vector, separately for the 10 blocks of the jackknife, `(10, M)`.
+    real_balls: the number of real balls around each generated vector, `(N,)`. nearest_real, nearest_index: distance and
+    index of the real vector nearest to each generated one, `(N,)`. in_generated_ball, nearest_generated: for each real
+    vector, whether it lies in a generated ball, and the distance of the nearest generated vector, separately for the
+    10 blocks of the jackknife, `(10, M)`.
     """
 
-    k: int
-    generated_radii: Tensor
-    real_radii: Tensor
-    real_balls: Tensor
-    in_generated_ball: Tensor
-    nearest_generated: Tensor
-    nearest_real: Tensor
-    nearest_index: Tensor
-
-    @classmethod
-    def of_radii(cls, generated_radii: Tensor, real_radii: Tensor, k: int) -> "Neighbourhoods":
-        """Return the balls before the first pair."""
+    def __init__(self, generated_radii: Tensor, real_radii: Tensor, k: int) -> None:
+        self.k, self.generated_radii, self.real_radii = k, generated_radii, real_radii
         generated, real = len(generated_radii), len(real_radii)
-        return cls(
-            k,
-            generated_radii,
-            real_radii,
-            real_balls=torch.zeros(generated, dtype=torch.int64),
-            in_generated_ball=torch.zeros(BLOCKS, real, dtype=torch.bool),
-            nearest_generated=torch.full((BLOCKS, real), torch.inf, dtype=torch.float64),
-            nearest_real=torch.full((generated,), torch.inf, dtype=torch.float64),
-            nearest_index=torch.zeros(generated, dtype=torch.int64),
-        )
+        self.real_balls = torch.zeros(generated, dtype=torch.int64)
+        self.nearest_real = torch.full((generated,), torch.inf, dtype=torch.float64)
+        self.nearest_index = torch.zeros(generated, dtype=torch.int64)
+        self.in_generated_ball = torch.zeros(BLOCKS, real, dtype=torch.bool)
+        self.nearest_generated = torch.full((BLOCKS, real), torch.inf, dtype=torch.float64)
 
     def add(self, block: PairBlock) -> None:
         """Add the pairs of some generated vectors with all real ones."""

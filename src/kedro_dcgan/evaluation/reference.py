@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kedro_dcgan.evaluation.distances import (
-    Gaussian,
-    KernelSums,
-    frechet_estimate,
-    kernel_distance,
-    subset_distances,
-)
+from kedro_dcgan.evaluation.distances import Gaussian, KernelSums, frechet_estimate, kernel_distance, subset_distances
 from kedro_dcgan.evaluation.features import Collector
 from kedro_dcgan.evaluation.intervals import Estimate
-from kedro_dcgan.evaluation.neighbours import Neighbourhoods, nearest_distances, pair_blocks
+from kedro_dcgan.evaluation.neighbours import Neighbourhoods, pair_blocks
 from kedro_dcgan.storage import atomic_folder, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -63,10 +57,12 @@ class FeatureSet:
         """
         if len(features) <= k:
             raise ValueError(f"{k} neighbours need more than {k} images (got {len(features)}). Use more images.")
-        neighbours, sums = [], KernelSums.zeros(len(features), len(features))
+        neighbours, sums = [], KernelSums(len(features), len(features))
         for block in pair_blocks(features, features):
-            neighbours.append(nearest_distances(block, k))
             sums.add(block, leave_out=block.diagonal())
+            distances = block.distances()
+            distances[block.diagonal()] = torch.inf
+            neighbours.append(distances.topk(k, dim=1, largest=False).values)
         return cls(features, torch.cat(neighbours), sums.first, sums.subsets)
 
 
@@ -76,25 +72,17 @@ def feature_set(collected: Collector) -> FeatureSet | None:
     return FeatureSet.of(collected.features) if enough else None
 
 
-@dataclass(frozen=True)
 class Comparison:
     """A generated set of features compared with a real one."""
 
-    generated: FeatureSet
-    real: FeatureSet
-    neighbourhoods: Neighbourhoods
-    kernel_sums: KernelSums
-
-    @classmethod
-    def of(cls, generated: FeatureSet, real: FeatureSet) -> "Comparison":
-        """Compare two sets."""
+    def __init__(self, generated: FeatureSet, real: FeatureSet) -> None:
+        self.generated, self.real = generated, real
         radii = generated.neighbours[:, -1], real.neighbours[:, -1]
-        neighbourhoods = Neighbourhoods.of_radii(*radii, k=real.neighbours.shape[1])
-        kernel_sums = KernelSums.zeros(len(generated.features), len(real.features))
+        self.neighbourhoods = Neighbourhoods(*radii, k=real.neighbours.shape[1])
+        self.kernel_sums = KernelSums(len(generated.features), len(real.features))
         for block in pair_blocks(generated.features, real.features):
-            neighbourhoods.add(block)
-            kernel_sums.add(block)
-        return cls(generated, real, neighbourhoods, kernel_sums)
+            self.neighbourhoods.add(block)
+            self.kernel_sums.add(block)
 
     def estimates(self) -> dict[str, Estimate]:
         """Return `kd`, `precision`, `recall`, `density` and `coverage`."""
@@ -134,7 +122,7 @@ class Reference:
 
     def compare(self, generated: FeatureSet | None) -> Comparison | None:
         """Compare generated features with these; None where either side has none."""
-        return Comparison.of(generated, self.images) if generated and self.images else None
+        return Comparison(generated, self.images) if generated and self.images else None
 
     def measure(self, generated: Collector, comparison: Comparison | None) -> dict[str, Estimate]:
         """Return `fd` and, with a comparison, its other metrics by name."""
@@ -168,9 +156,16 @@ class ReferenceCache:
 
         return self._cached(key, TENSORS, lambda path: Reference.from_tensors(load_file(path)), save, compute)
 
-    def numbers(self, key: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return the cached numbers of a key, or compute and store them."""
-        return self._cached(key, NUMBERS, lambda path: json.loads(path.read_text("utf-8")), _write_json, compute)
+    def estimates(self, key: Mapping[str, Any], compute: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
+        """Return the cached estimates of a key by name, or compute and store them."""
+
+        def load(path: Path) -> dict[str, Estimate]:
+            return {name: Estimate(**stored) for name, stored in json.loads(path.read_text("utf-8")).items()}
+
+        def save(path: Path, estimates: dict[str, Estimate]) -> None:
+            _write_json(path, {name: asdict(estimate) for name, estimate in estimates.items()})
+
+        return self._cached(key, NUMBERS, load, save, compute)
 
     def _cached(
         self,

@@ -1,6 +1,6 @@
 """The report of an evaluation, as an HTML page and as a Markdown table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from PIL import Image
@@ -110,16 +110,13 @@ def _notes(evaluation: Mapping[str, Any]) -> list[str]:
             sentences.append(f"{count:,} unreadable {side} files were skipped.")
     sizes = evaluation.get("sizes", {})
     if len({tuple(of_side) for of_side in sizes.values()}) > 1:
-        listed = "; ".join(f"{side} {_first_three(of_side)}" for side, of_side in sizes.items())
+        three = {side: of_side[:3] + ["…"] * (len(of_side) > 3) for side, of_side in sizes.items()}
+        listed = "; ".join(f"{side} {', '.join(shown)}" for side, shown in three.items())
         sentences.append(f"The sizes of the images differ ({listed}): resizing affects the metrics.")
     extractors = {protocol["extractor"] for protocol in protocols}
     if INCEPTION not in extractors:
         sentences.append(_NO_FID_IN_BFLOAT16 if any(name.startswith(INCEPTION) for name in extractors) else _NO_FID)
     return sentences
-
-
-def _first_three(names: Sequence[str]) -> str:
-    return ", ".join([*names[:3], *(["…"] if len(names) > 3 else [])])
 
 
 def _rows(evaluation: Mapping[str, Any], split: str) -> list[dict[str, str]]:

@@ -1,6 +1,5 @@
 """Grids, contact sheets and the pictures of an evaluation."""
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,31 +80,23 @@ def make_grid(images: np.ndarray, columns: int | None = None, gap: int = 2, scal
     return grid[0] if channels == 1 else grid.transpose(1, 2, 0)
 
 
-def from_jpeg(data: bytes | None) -> Image.Image | None:
-    """Open a thumbnail."""
-    return Image.open(io.BytesIO(data), formats=("JPEG",)) if data else None
-
-
 def from_pixels(image: np.ndarray) -> Image.Image:
     """Convert a prepared image, uint8 `(C, H, W)`."""
-    return Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    return Image.fromarray(make_grid(image[None]))
 
 
 def draw_accepted(images: np.ndarray) -> Image.Image:
     """Draw prepared images, uint8 `(N, C, side, side)`, enlarged if small and shrunk to 96 pixels if large."""
     if not len(images):
         return _empty_contact_sheet(1, "No images were accepted.")
-    side = images.shape[-1]
-    shown = np.stack([_shrink(image) for image in images]) if side > _TILE else images
-    return Image.fromarray(make_grid(shown, columns=16, scale=max(1, 64 // side)))
+    channels, side = images.shape[1:3]
+    if side > _TILE:
+        tiles = [from_pixels(image).resize((_TILE, _TILE), Image.Resampling.LANCZOS) for image in images]
+        images = np.stack([np.asarray(tile).reshape(_TILE, _TILE, channels).transpose(2, 0, 1) for tile in tiles])
+    return Image.fromarray(make_grid(images, columns=16, scale=max(1, 64 // side)))
 
 
-def _shrink(image: np.ndarray) -> np.ndarray:
-    pixels = np.asarray(from_pixels(image).resize((_TILE, _TILE), Image.Resampling.LANCZOS))
-    return pixels.reshape(_TILE, _TILE, len(image)).transpose(2, 0, 1)
-
-
-def draw_skipped(tiles: list[SkippedTile]) -> Image.Image:
+def draw_skipped(tiles: Sequence[SkippedTile]) -> Image.Image:
     """Draw skipped inputs above their reasons and names; an input that cannot be decoded is an empty tile."""
     sheet = _empty_contact_sheet(max(1, -(-len(tiles) // _COLUMNS)), "" if tiles else "No files were skipped.")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
@@ -121,7 +112,13 @@ def draw_skipped(tiles: list[SkippedTile]) -> Image.Image:
             draw.rectangle((x - 1, y - 1, x + picture.width, y + picture.height), outline=_FRAME)
             sheet.paste(picture, (x, y))
         draw.text((left, top + _TILE + 2), tile.reason, _INK, font)
-        draw.text((left, top + _TILE + 16), _shorten(tile.path.rpartition("/")[2], font), _QUIET, font)
+        # A line feed would start a second line; the font lacks most scripts.
+        name = "".join(sign if sign.isprintable() else "?" for sign in tile.path.rpartition("/")[2])
+        if font.getlength(name) > _TILE:
+            while name and font.getlength(f"{name}…") > _TILE:
+                name = name[:-1]
+            name = f"{name}…"
+        draw.text((left, top + _TILE + 16), name, _QUIET, font)
     return sheet
 
 
@@ -131,55 +128,42 @@ def _empty_contact_sheet(rows: int, text: str) -> Image.Image:
     return sheet
 
 
-def _shorten(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    # A line feed would start a second line; the font lacks most scripts.
-    text = "".join(sign if sign.isprintable() else "?" for sign in text)
-    if font.getlength(text) <= _TILE:
-        return text
-    while text and font.getlength(text + "…") > _TILE:
-        text = text[:-1]
-    return text + "…"
-
-
 def draw_evaluation(pictures: EvaluationPictures | None) -> tuple[Image.Image, Image.Image, Image.Image]:
     """Draw samples beside real images, samples beside their nearest training images, and best and worst samples."""
     if pictures is None:
-        sheet = _sheet([("There are too few images for this picture.", None)])
+        sheet = _sheet(("There are too few images for this picture.", None, 0))
         return sheet, sheet, sheet
-    samples = [
-        _sheet([("generated", _grid(pictures.samples, 8))]),
-        _sheet([("real, test split", _grid(pictures.real, 8))]),
-    ]
+    samples = [_sheet(("generated", pictures.samples, 8)), _sheet(("real, test split", pictures.real, 8))]
     # Separate sheets, so that nobody takes a training image for a generated one.
     neighbours = []
     rows = pictures.neighbours.reshape(-1, 6, *pictures.neighbours.shape[1:])
     for half in np.array_split(rows, 2):
         if len(half):
             training = half[:, 1:].reshape(-1, *half.shape[2:])
-            neighbours.append(_sheet([("generated", _grid(half[:, 0], 1))]))
-            neighbours.append(_sheet([("nearest training images", _grid(training, half.shape[1] - 1))]))
-    best = "most like real images, best first", _grid(pictures.best, 16)
-    worst = "least like real images, worst last", _grid(pictures.worst, 16)
-    return _side_by_side(samples), _side_by_side(neighbours), _sheet([best, worst])
+            neighbours.append(_sheet(("generated", half[:, 0], 1)))
+            neighbours.append(_sheet(("nearest training images", training, half.shape[1] - 1)))
+    best = "most like real images, best first", pictures.best, 16
+    worst = "least like real images, worst last", pictures.worst, 16
+    return _side_by_side(samples), _side_by_side(neighbours), _sheet(best, worst)
 
 
-def _grid(images: np.ndarray, columns: int) -> Image.Image:
-    scale = max(1, -(-_LEAST_SIDE // images.shape[-1]))
-    return Image.fromarray(make_grid(images, columns, scale=scale)).convert("RGB")
+def _sheet(*groups: tuple[str, np.ndarray | None, int]) -> Image.Image:
+    """Draw captions, each above a grid of its images, of the given number of columns."""
+    font, grids = ImageFont.load_default(12), []
+    for caption, images, columns in groups:
+        grid = Image.new("RGB", (0, 0))
+        if images is not None:
+            scale = max(1, -(-_LEAST_SIDE // images.shape[-1]))
+            grid = Image.fromarray(make_grid(images, columns, scale=scale)).convert("RGB")
+        grids.append((caption, grid))
 
-
-def _sheet(groups: Sequence[tuple[str, Image.Image | None]]) -> Image.Image:
-    """Draw captions, each above its picture."""
-    font = ImageFont.load_default(12)
-    width = max(max(picture.width if picture else 0, int(font.getlength(caption))) for caption, picture in groups)
-    height = sum(_CAPTION + (picture.height if picture else 0) for _, picture in groups)
-    sheet = Image.new("RGB", (width + 2 * _GAP, height + _GAP), _PAPER)
-    draw, top = ImageDraw.Draw(sheet), 0
-    for caption, picture in groups:
-        draw.text((_GAP, top + _GAP), caption, _INK, font)
-        if picture:
-            sheet.paste(picture, (_GAP, top + _CAPTION))
-        top += _CAPTION + (picture.height if picture else 0)
+    width = max(max(grid.width, int(font.getlength(caption))) for caption, grid in grids)
+    height = sum(_CAPTION + grid.height for _, grid in grids)
+    sheet, top = Image.new("RGB", (width + 2 * _GAP, height + _GAP), _PAPER), 0
+    for caption, grid in grids:
+        ImageDraw.Draw(sheet).text((_GAP, top + _GAP), caption, _INK, font)
+        sheet.paste(grid, (_GAP, top + _CAPTION))
+        top += _CAPTION + grid.height
     return sheet
 
 

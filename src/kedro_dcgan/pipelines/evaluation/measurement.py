@@ -3,7 +3,7 @@
 The statistics of real images are cached. A floor is the metric of as many real images, measured as if generated.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -84,7 +84,7 @@ class SplitReferences:
             reference = self.of(split)
             return reference.measure(collected, reference.compare(feature_set(collected)))
 
-        return self._estimates("floor", split, measure)
+        return self.cache.estimates(self._key("floor", split), measure)
 
     def held_out_authenticity(self) -> dict[str, Estimate]:
         """Return the `authenticity` of all test images: a share does not depend on their number."""
@@ -93,13 +93,7 @@ class SplitReferences:
             comparison = self.of("train").compare(self.of("test").images)
             return {"authenticity": comparison.authenticity()} if comparison else {}
 
-        return self._estimates("authenticity of test images", "train", measure)
-
-    def _estimates(self, what: str, split: str, measure: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
-        stored = self.cache.numbers(
-            self._key(what, split), lambda: {name: asdict(estimate) for name, estimate in measure().items()}
-        )
-        return {name: Estimate(**estimate) for name, estimate in stored.items()}
+        return self.cache.estimates(self._key("authenticity of test images", "train"), measure)
 
     def _key(self, what: str, split: str) -> dict[str, Any]:
         keeps_features = self.extract.keeps_features
@@ -167,7 +161,7 @@ def measure_classes(
     labels = {split: labels_of(manifest, images.rows[split][references.indices(split)]) for split in ("train", "test")}
     if not (measured.images and train and test and labels["train"] and labels["test"]):
         return [], {}
-    probe, features = ClassProbe.fit(train.features, labels["train"]), measured.images.features
+    probe, features = ClassProbe(train.features, labels["train"]), measured.images.features
 
     # Compare the predicted classes of generated images with those of test images.
     generated, real = probe.histogram(features), probe.histogram(test.features)

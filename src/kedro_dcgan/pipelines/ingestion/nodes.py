@@ -1,5 +1,6 @@
 """Read every file of the source once, prepare the usable images, and record a verdict for each file."""
 
+import io
 import logging
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -12,14 +13,7 @@ from PIL import Image
 from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.data import ACCEPTED, SKIPPED
 from kedro_dcgan.data.manifest import COLUMNS, advise, complete_manifest, count_near_duplicates, summarise
-from kedro_dcgan.data.scan import (
-    Preparation,
-    ScannedBlock,
-    ScanTask,
-    images_per_block,
-    images_per_shard,
-    scan_block,
-)
+from kedro_dcgan.data.scan import Preparation, ScannedBlock, ScanTask, images_per_block, images_per_shard, scan_block
 from kedro_dcgan.data.shard_writer import Scan
 from kedro_dcgan.data.shards import ImageShards
 from kedro_dcgan.data.sources import Block, ImageSources, Limits
@@ -29,7 +23,7 @@ from kedro_dcgan.errors import DataError
 from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.dataset import draw_sizes, write_page
-from kedro_dcgan.reports.pictures import SkippedTile, draw_accepted, draw_skipped, from_jpeg, from_pixels
+from kedro_dcgan.reports.pictures import SkippedTile, draw_accepted, draw_skipped, from_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +40,8 @@ def scan_images(
     """
     source = raw_images.open(ingestion.source, limits_of(ingestion))
     boxes = raw_images.boxes(preprocessing.crop.boxes) if preprocessing.crop.boxes else None
-    size, channels = preprocessing.image_size, preprocessing.channels
     preparation = _preparation(ingestion, preprocessing, boxes.sha256 if boxes else None)
+    size, channels = preparation.image_size, preparation.channels
     workers = usable_cores() if ingestion.workers == "auto" else ingestion.workers
 
     def run(blocks: Iterable[Block], done: int) -> Iterator[ScannedBlock]:
@@ -103,31 +97,29 @@ def report_dataset(
     accepted_sheet = draw_accepted(image_shards.rows(accepted[shown]))
     skipped_sheet = draw_skipped(_skipped_tiles(image_shards, manifest))
     sizes = draw_sizes(manifest, preparation.min_size)
-    pictures: dict[str, Image.Image | Figure] = {
-        "accepted": accepted_sheet,
-        "skipped": skipped_sheet,
-        "sizes": sizes,
-    }
+    pictures: dict[str, Image.Image | Figure] = {"accepted": accepted_sheet, "skipped": skipped_sheet, "sizes": sizes}
     near = ingestion.near_duplicates.action
     page = write_page(manifest, image_shards.source, preparation.image_size, near, pictures)
     return accepted_sheet, skipped_sheet, sizes, page
 
 
 def _skipped_tiles(image_shards: ImageShards, manifest: pd.DataFrame) -> list[SkippedTile]:
-    skipped = manifest[manifest["verdict"] == SKIPPED]
     # These are few: the shards keep no more thumbnails of each reason than one sheet shows.
     pictured = image_shards.read_records(["path", "thumbnail"]).dropna().drop_duplicates("path")
     thumbnails = pictured.set_index("path")["thumbnail"]
     # Show all reasons in turn, inputs with a picture first.
-    shown = skipped.assign(
-        has_no_picture=~(skipped["path"].isin(thumbnails.index) | skipped["row"].notna()),
-    ).sort_values(["has_no_picture", "path"])
-    turn = shown.groupby("reason").cumcount()
-    shown = shown.assign(turn=turn).sort_values(["turn", "reason"]).head(_SHOWN_SKIPPED)
+    skipped = manifest[manifest["verdict"] == SKIPPED]
+    has_no_picture = ~(skipped["path"].isin(thumbnails.index) | skipped["row"].notna())
+    shown = skipped.assign(has_no_picture=has_no_picture).sort_values(["has_no_picture", "path"])
+    shown = shown.assign(turn=shown.groupby("reason").cumcount()).sort_values(["turn", "reason"]).head(_SHOWN_SKIPPED)
     tiles = []
     for path, reason, row in shown[["path", "reason", "row"]].itertuples(index=False):
-        in_shards = None if pd.isna(row) else from_pixels(image_shards.rows(np.array([row]))[0])
-        tiles.append(SkippedTile(path, reason, in_shards or from_jpeg(thumbnails.get(path))))
+        picture = None
+        if not pd.isna(row):
+            picture = from_pixels(image_shards.rows(np.array([row]))[0])
+        elif thumbnail := thumbnails.get(path):
+            picture = Image.open(io.BytesIO(thumbnail), formats=("JPEG",))
+        tiles.append(SkippedTile(path, reason, picture))
     return sorted(tiles, key=lambda tile: (tile.reason, tile.path))
 
 
@@ -139,7 +131,6 @@ def limits_of(ingestion: IngestionParameters) -> Limits:
 def _preparation(
     ingestion: IngestionParameters, preprocessing: PreprocessingParameters, boxes_sha256: str | None
 ) -> Preparation:
-    """Return everything that determines what an input becomes."""
     return Preparation(
         image_size=preprocessing.image_size,
         channels=preprocessing.channels,

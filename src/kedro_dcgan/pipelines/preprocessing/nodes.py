@@ -42,19 +42,10 @@ def prepare_images(
 
 
 def _require_equal_parameters(made_with: Preparation, requested: PreprocessingParameters) -> None:
-    stored = {
-        "image_size": made_with.image_size,
-        "channels": made_with.channels,
-        "resample": made_with.resample,
-        "background": made_with.background,
-        "crop.mode": made_with.crop.mode,
-        "crop.side": made_with.crop.side,
-        "crop.boxes": made_with.boxes,
-    }
-    wanted = {
-        **requested.model_dump(),
-        **{f"crop.{name}": value for name, value in requested.crop.model_dump().items()},
-    }
+    stored = {name: getattr(made_with, name) for name in ("image_size", "channels", "resample", "background")}
+    stored |= {"crop.mode": made_with.crop.mode, "crop.side": made_with.crop.side, "crop.boxes": made_with.boxes}
+    crop = {f"crop.{name}": value for name, value in requested.crop.model_dump().items()}
+    wanted = {**requested.model_dump(), **crop}
     for name, value in stored.items():
         if wanted[name] != value:
             raise DataError(

@@ -14,7 +14,6 @@ from kedro_dcgan.training.health import ADVICE, HEALTHY, verdict
 from kedro_dcgan.training.in_process import RunningTraining
 from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import Plan
-from kedro_dcgan.training.state import TickRecord
 
 logger = logging.getLogger(__name__)
 
@@ -47,16 +46,29 @@ class Console:
 
     def show(self, tick: Tick) -> None:
         """Print the line of a tick; warn when health gets worse or training is slow."""
-        self._last = tick
-        if tick.record is None or tick.images_seen <= self._begin:
+        self._last, record = tick, tick.record
+        if record is None or tick.images_seen <= self._begin:
             return
-        health = tick.record.health
-        logger.info("  %s  %s left  %s", _numbers(tick.record), self._time_left(tick.images_seen), health)
-        if health not in (HEALTHY, self._health):
-            logger.warning("  %s: %s. The best generator so far is kept.", health, ADVICE[health])
-        self._health = health
-        slow = self._speed.advice(tick.record.images_per_second)
-        if slow:
+        # Estimate the time left from the mean speed of this run.
+        passed = time.perf_counter() - self._started
+        left = passed / max(1, tick.images_seen - self._begin) * (self._plan.total_images - tick.images_seen)
+        minutes, seconds = divmod(round(left), 60)
+        hours, minutes = divmod(minutes, 60)
+        time_left = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+        distance = "" if record.validation is None else f"fd {record.validation:.0f}  "
+        logger.info(
+            f"  {record.images_seen / 1000:6.1f} kimg"
+            f"  D {record.discriminator_loss:.2f}  G {record.generator_loss:.2f}"
+            f"  D right on {record.real_accuracy:4.0%} real {record.fake_accuracy:4.0%} fake"
+            f"  diversity {record.diversity:.2f}  {distance}"
+            f"{record.images_per_second:,.{0 if record.images_per_second >= 10 else 1}f} images/s"
+            f"  {operations(record.gigaflops_per_second * 1e9)}  {time_left} left  {record.health}"
+        )
+        if record.health not in (HEALTHY, self._health):
+            logger.warning("  %s: %s. The best generator so far is kept.", record.health, ADVICE[record.health])
+        self._health = record.health
+        if slow := self._speed.advice(record.images_per_second):
             logger.warning("  %s", slow)
 
     def interrupted(self) -> str:
@@ -76,24 +88,6 @@ class Console:
             share = self._last.validation_seconds / (time.perf_counter() - self._started)
             facts.append(f"{share:.0%} of the time for validation")
         logger.info("trained       %s", " · ".join(facts))
-
-    def _time_left(self, images_seen: int) -> str:
-        done = max(1, images_seen - self._begin)
-        seconds = (time.perf_counter() - self._started) / done * (self._plan.total_images - images_seen)
-        minutes, seconds = divmod(round(seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
-
-
-def _numbers(record: TickRecord) -> str:
-    speed = f"{record.images_per_second:,.{0 if record.images_per_second >= 10 else 1}f}"
-    distance = "" if record.validation is None else f"fd {record.validation:.0f}  "
-    return (
-        f"{record.images_seen / 1000:6.1f} kimg  D {record.discriminator_loss:.2f}  G {record.generator_loss:.2f}  "
-        f"D right on {record.real_accuracy:4.0%} real {record.fake_accuracy:4.0%} fake  "
-        f"diversity {record.diversity:.2f}  {distance}{speed} images/s  "
-        f"{operations(record.gigaflops_per_second * 1e9)}"
-    )
 
 
 class SpeedWatch:

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -54,10 +53,7 @@ def start_training(
 
 
 def train_generator(
-    images: PreparedImages,
-    resume_checkpoint: CheckpointFolder,
-    training_start: TrainingStart,
-    training: TrainingParameters,
+    images: PreparedImages, resume_checkpoint: CheckpointFolder, start: TrainingStart, training: TrainingParameters
 ) -> Iterator[TickResults]:
     """Yield at each tick the best generator so far, the key of its run, the history, samples, and a checkpoint if due.
 
@@ -67,11 +63,9 @@ def train_generator(
         TrainingError: if a loss is not finite, memory runs out, or a rank dies.
         Interrupted: after a signal, when everything is saved.
     """
-    plan = training_start.plan
-    with stop_on_signal() as request, _started(images, resume_checkpoint, training, training_start, request) as run:
+    with stop_on_signal() as request, _started(images, resume_checkpoint, training, start, request) as run:
         distance = distance_name(images, training)
-        console = Console(plan, training, run, distance)
-        results = partial(_results, training_start, training, run.calibration, distance)
+        console = Console(start.plan, training, run, distance)
         grids: list[SampleGrid] = []
         for tick in run.ticks:
             if tick.samples is not None:
@@ -79,7 +73,13 @@ def train_generator(
             # The untrained generator is sampled, but must not replace a good one.
             if tick.images_seen:
                 console.show(tick)
-                yield results(tick, grids, _checkpoints(tick, training_start, training, request.is_set()))
+                yield (
+                    _snapshot(start, training, run.calibration, tick),
+                    {"run": str(start.run_key)},
+                    _history(tick, distance),
+                    SampleFrames(start.plan.training_id, tick.images_seen, grids),
+                    _checkpoints(start, training, tick, request.is_set()),
+                )
                 grids = []
         if request.signal_number is not None:
             raise Interrupted(request.signal_number, console.interrupted())
@@ -111,42 +111,33 @@ def _started(
             yield run
 
 
-def _results(
-    start: TrainingStart,
-    training: TrainingParameters,
-    calibration: Calibration,
-    distance: str | None,
-    tick: Tick,
-    grids: list[SampleGrid],
-    checkpoints: list[Checkpoint],
-) -> TickResults:
+def _snapshot(start: TrainingStart, training: TrainingParameters, used: Calibration, tick: Tick) -> TrainedGenerator:
+    """Return the best generator so far, with the facts of its training."""
     facts = {
         "seed": training.seed,
-        "precision": calibration.precision,
-        "device": calibration.device,
-        "threads": calibration.threads,
-        "execution": calibration.execution,
+        "precision": used.precision,
+        "device": used.device,
+        "threads": used.threads,
+        "execution": used.execution,
         "trained_images": tick.images_seen,
         "verdict": verdict(tick.records),
     }
-    plan = start.plan
-    digest = str(plan.fingerprint["images"])
-    generator = TrainedGenerator(plan.generator, tick.kept.weights, digest, tick.kept.images_seen, facts)
+    digest = str(start.plan.fingerprint["images"])
+    return TrainedGenerator(start.plan.generator, tick.kept.weights, digest, tick.kept.images_seen, facts)
+
+
+def _history(tick: Tick, distance: str | None) -> pd.DataFrame:
     # A training that was stopped before its first tick has columns, but no rows.
     columns = [column.name for column in fields(TickRecord)]
     history = pd.DataFrame([record.as_dict() for record in tick.records], columns=columns)
-    frames = SampleFrames(plan.training_id, tick.images_seen, grids)
-    history = history.rename(columns={"validation": distance or "validation"})
-    return generator, {"run": str(start.run_key)}, history, frames, checkpoints
+    return history.rename(columns={"validation": distance or "validation"})
 
 
-def _checkpoints(tick: Tick, start: TrainingStart, training: TrainingParameters, is_stopped: bool) -> list[Checkpoint]:
+def _checkpoints(start: TrainingStart, training: TrainingParameters, tick: Tick, is_stopped: bool) -> list[Checkpoint]:
     if tick.checkpoint is None:
         return []
-    is_best = tick.kept.validation is not None and tick.kept.images_seen == tick.images_seen
-    plan, images_seen = start.plan, tick.images_seen
-    header = CheckpointHeader(
-        plan.training_id, images_seen, plan.total_images, is_best, plan.fingerprint, start.run_key
-    )
+    plan, kept, seen = start.plan, tick.kept, tick.images_seen
+    is_best = kept.validation is not None and kept.images_seen == seen
+    header = CheckpointHeader(plan.training_id, seen, plan.total_images, is_best, plan.fingerprint, start.run_key)
     must_be_saved = is_stopped or header.is_finished
     return [Checkpoint(header, tick.checkpoint, training.checkpoints_kept, must_be_saved)]
