@@ -20,10 +20,12 @@ _COVERED = 0.1
 
 
 class ClassProbe:
-    """Predicts the class of features `(N, D)`: the argmax of `(x - mean) W + bias`, where W is `(D, classes)`."""
+    """Predicts the class of features: the argmax of `(x - mean) W + bias`, where W is `(D, classes)`.
+
+    It is fitted to features `(N, D)` and their labels.
+    """
 
     def __init__(self, features: Tensor, labels: Sequence[str]) -> None:
-        """Fit the probe to features `(N, D)` and their labels."""
         self.classes = sorted(set(labels))
         indices = {name: index for index, name in enumerate(self.classes)}
         targets = one_hot(torch.tensor([indices[label] for label in labels]), len(indices)).to(torch.float64)

@@ -58,11 +58,7 @@ class FeatureMoments:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A mean `(D,)` and a factor F `(D, R)` of the covariance F F^T; float64.
-
-    Raises:
-        ValueError: when fitted to fewer than two vectors.
-    """
+    """A mean `(D,)` and a factor F `(D, R)` of the covariance F F^T; float64. It is fitted to two or more vectors."""
 
     mean: Tensor
     factor: Tensor

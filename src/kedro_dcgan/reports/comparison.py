@@ -37,19 +37,13 @@ _TAGS = {
 _LONGEST_TAG = 60
 
 
-class Cell(NamedTuple):
-    """A value with its interval, and whether it is significantly better than all others of its row."""
-
-    text: str
-    is_best: bool
-
-
 class Row(NamedTuple):
-    """The values of a metric, a cell for each evaluation."""
+    """The values of a metric with their intervals, one for each evaluation, and the index of a significantly best."""
 
     name: str
     metric: str
-    cells: list[Cell]
+    texts: list[str]
+    best: int | None
 
 
 @dataclass(frozen=True)
@@ -100,7 +94,7 @@ def compare(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
     """
     lines = [f"| | {' | '.join(evaluations)} |", f"|---|{'---:|' * len(evaluations)}"]
     for row in compared_rows(evaluations):
-        cells = [f"**{cell.text}**" if cell.is_best else cell.text for cell in row.cells]
+        cells = [f"**{text}**" if index == row.best else text for index, text in enumerate(row.texts)]
         lines.append(f"| `{row.name}` | {' | '.join(cells)} |")
     verdicts = [str(one.get("verdict", "")) for one in evaluations.values()]
     return "\n".join([*lines, f"| verdict | {' | '.join(verdicts)} |"])
@@ -130,24 +124,26 @@ def compared_rows(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Row]:
 
     by_name = [{record["name"]: record for record in one["numbers"]} for one in evaluations.values()]
     shared = [name for name in by_name[0] if all(name in records for records in by_name)]
-    return [Row(name, by_name[0][name]["metric"], _cells([one[name] for one in by_name])) for name in shared]
+    return [_row([one[name] for one in by_name]) for name in shared]
 
 
-def _cells(numbers: Sequence[Mapping[str, Any]]) -> list[Cell]:
+def _row(numbers: Sequence[Mapping[str, Any]]) -> Row:
+    # Write each value with its interval.
     have_intervals = [number["low"] is not None and number["high"] is not None for number in numbers]
     texts = [
         f"{short(number['value'])} [{short(number['low'])}, {short(number['high'])}]" if has else short(number["value"])
         for number, has in zip(numbers, have_intervals, strict=True)
     ]
-    better = METRICS[numbers[0]["metric"]].better
-    if len(numbers) < 2 or not better or not all(have_intervals):
-        return [Cell(text, False) for text in texts]
+
     # The best value is significant if its interval does not overlap with any other.
-    sign, low, high = (1, "low", "high") if better == "higher" else (-1, "high", "low")
-    best = max(range(len(numbers)), key=lambda index: sign * numbers[index]["value"])
-    others = [number for index, number in enumerate(numbers) if index != best]
-    is_significant = all(sign * numbers[best][low] > sign * other[high] for other in others)
-    return [Cell(text, is_significant and index == best) for index, text in enumerate(texts)]
+    name, metric, best = numbers[0]["name"], numbers[0]["metric"], None
+    better = METRICS[metric].better
+    if len(numbers) > 1 and better and all(have_intervals):
+        sign, low, high = (1, "low", "high") if better == "higher" else (-1, "high", "low")
+        ranked = sorted(range(len(numbers)), key=lambda index: sign * numbers[index]["value"], reverse=True)
+        if all(sign * numbers[ranked[0]][low] > sign * numbers[index][high] for index in ranked[1:]):
+            best = ranked[0]
+    return Row(name, metric, texts, best)
 
 
 def write_runs_table(runs: Sequence[ComparedRun]) -> str:
@@ -166,14 +162,12 @@ def write_runs_page(runs: Sequence[ComparedRun]) -> str:
     Raises:
         ComparisonError: as `write_runs_table`.
     """
+    rows = compared_rows({run.name: run.evaluation for run in runs})
     return render_page(
         "runs.html",
         names=[run.name for run in runs],
         verdicts=[run.evaluation.get("verdict", "") for run in runs],
-        metrics=[
-            {"name": row.name, "cells": row.cells, **METRICS[row.metric]._asdict()}
-            for row in compared_rows({run.name: run.evaluation for run in runs})
-        ],
+        metrics=[row._asdict() | METRICS[row.metric]._asdict() for row in rows],
         differences=_differences(runs),
         samples=_samples(runs),
         curves=data_url(_plot_curves(runs), "image/svg+xml"),
@@ -198,7 +192,7 @@ def _differences(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
 def _samples(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
     """Return the grids at the last `images_seen` that all runs have, and at the end of each run."""
     ends = [max(run.grids, default=0) for run in runs]
-    shared = set.intersection(*(set(run.grids) for run in runs)) if runs else set()
+    shared = set.intersection(*(set(run.grids) for run in runs))
     groups = {"Samples at the end of training": ends}
     if shared and len(set(ends)) > 1:
         groups = {"Samples at the same kimg": [max(shared)] * len(runs), **groups}

@@ -3,7 +3,7 @@
 The statistics of real images are cached. A floor is the metric of as many real images, measured as if generated.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -57,8 +57,7 @@ class SplitReferences:
     def indices(self, split: str) -> np.ndarray:
         """Return the images of a split that are its reference: all, or the same random `evaluation.real_images`."""
         count, most = self.images.count(split), self.evaluation.real_images
-        if most is None or count <= most:
-            return np.arange(count)
+        # Without a limit, or below it, this is all of them.
         return np.sort(np.random.default_rng(0).permutation(count)[:most])
 
     def of(self, split: str) -> Reference:
@@ -100,12 +99,10 @@ class SplitReferences:
         return {"what": what, **asdict(self.protocol(split)), "keeps": keeps_features, "torch": torch.__version__}
 
     def _collect(self, split: str, indices: np.ndarray) -> Collector:
-        def batches() -> Iterator[Tensor]:
-            size = self.extract.batch_size
-            for start in range(0, len(indices), size):
-                yield torch.from_numpy(self.images.take(split, indices[start : start + size]))
-
-        return Collector(self.extract).add_all(track(batches(), f"  {split} images", len(indices)))
+        size = self.extract.batch_size
+        parts = (indices[start : start + size] for start in range(0, len(indices), size))
+        batches = (torch.from_numpy(self.images.take(split, part)) for part in parts)
+        return Collector(self.extract).add_all(track(batches, f"  {split} images", len(indices)))
 
 
 @dataclass(frozen=True)
@@ -118,20 +115,18 @@ class Measurement:
     values: Sequence[MetricValue]
 
 
-def measure_samples(
-    batches: Iterable[Tensor], references: Sequence[SplitReferences], splits: Sequence[str]
-) -> list[Measurement]:
-    """Compare batches of generated images with the splits, by each extractor."""
+def measure_samples(batches: Iterable[Tensor], references: Sequence[SplitReferences]) -> list[Measurement]:
+    """Compare batches of generated images with the test split and with the train split, by each extractor."""
     collectors = [Collector(one.extract) for one in references]
     for batch in batches:
         for collector in collectors:
             collector.add(batch)
-    return [_measure(*pair, splits) for pair in zip(references, collectors, strict=True)]
+    return [_measure(*pair) for pair in zip(references, collectors, strict=True)]
 
 
-def _measure(references: SplitReferences, collected: Collector, splits: Sequence[str]) -> Measurement:
+def _measure(references: SplitReferences, collected: Collector) -> Measurement:
     images, extract = feature_set(collected), collected.extract
-    compared = {split: references.of(split).compare(images) for split in splits}
+    compared = {split: references.of(split).compare(images) for split in _OTHER}
     values: list[MetricValue] = []
     for split, comparison in compared.items():
         estimates = references.of(split).measure(collected, comparison)
@@ -147,7 +142,7 @@ def _measure(references: SplitReferences, collected: Collector, splits: Sequence
     # The Inception Score uses no real images, so it has no floor.
     if isinstance(extract, InceptionFeatures) and images and len(images.features) >= SPLITS:
         score = inception_score(extract.probabilities(images.features))
-        values.append(MetricValue("inception_score", references.protocol(splits[0]), score))
+        values.append(MetricValue("inception_score", references.protocol("test"), score))
     return Measurement(references, images, {split: one for split, one in compared.items() if one}, values)
 
 

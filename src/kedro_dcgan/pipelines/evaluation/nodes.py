@@ -33,7 +33,6 @@ from kedro_dcgan.training.threads import fast_threads
 logger = logging.getLogger(__name__)
 
 _BATCH = 100
-_SPLITS = ("test", "train")
 # The images and the rounds by which the speed of an extractor is measured.
 _TIMED_IMAGES, _TIMED_SIZE, _ROUNDS = 16, 64, 3
 # bfloat16 changes the metrics and their names: require a clear gain.
@@ -66,7 +65,7 @@ def evaluate_generator(
     with fast_extraction(extractors[0], device):
         samples = track(generate(network, latents, _BATCH), "evaluation", evaluation.samples)
         references = [SplitReferences(reference_features, images, evaluation, extract) for extract in extractors]
-        measured = measure_samples(samples, references, _SPLITS)
+        measured = measure_samples(samples, references)
         class_values, classes = measure_classes(measured[0], images, manifest)
         pictures = select_pictures(measured[0], images, network, latents)
     values = [value for one in measured for value in one.values]
@@ -90,16 +89,12 @@ def report_evaluation(
 
 
 def choose_extractors(
-    input_size: int,
-    inception_weights: str | None,
-    device: torch.device,
-    precision: str,
-    inception_companions: bool = False,
+    input_size: int, inception_weights: str | None, device: torch.device, precision: str, companions: bool = False
 ) -> list[FeatureExtractor]:
     """Return EfficientNet-Lite0 and, if its weights are available, Inception.
 
     inception_weights: a file, or `auto` for torch hub's cache. precision: `auto` measures which one is faster.
-    inception_companions: compute all metrics on the features of Inception, which takes memory, and not only FID.
+    companions: compute all metrics on the features of Inception, which takes memory, and not only FID.
 
     Raises:
         ModelError: if weights are missing or wrong.
@@ -108,7 +103,7 @@ def choose_extractors(
         precision = faster_precision(input_size, device)
     extractors: list[FeatureExtractor] = [EfficientNetLite0Features(input_size, device, precision)]
     if weights := find_weights(inception_weights):
-        extractors.append(InceptionFeatures(weights, device, precision, inception_companions))
+        extractors.append(InceptionFeatures(weights, device, precision, companions))
     return extractors
 
 

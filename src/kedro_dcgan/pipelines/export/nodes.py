@@ -75,9 +75,8 @@ def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) ->
         )
     logger.info("export        samples, progress, curves, generator -> data/07_model_output, data/08_reporting")
     measured = {key: evaluation[key] for key in ("metrics", "primary_metric", "numbers", "protocols")}
-    of_primary = next(one for one in evaluation["numbers"] if one["name"] == evaluation["primary_metric"])
-    protocols = {protocol["name"]: protocol for protocol in evaluation["protocols"]}
-    measured |= {"protocol": protocols[of_primary["protocol"]], "quality": evaluation["verdict"]}
+    # The first protocol is that of the primary metric.
+    measured |= {"protocol": evaluation["protocols"][0], "quality": evaluation["verdict"]}
     return replace(generator, facts={**generator.facts, **measured})
 
 

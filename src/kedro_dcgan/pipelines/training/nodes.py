@@ -94,20 +94,17 @@ def _started(
     start: TrainingStart,
     request: StopRequest,
 ) -> Iterator[RunningTraining]:
-    plan = start.plan
-    total, flops = plan.total_images, flops_per_image(plan.generator, plan.discriminator, training)
+    total, arguments = start.plan.total_images, (images, stored, training, start, request.is_set)
+    flops = flops_per_image(start.plan.generator, start.plan.discriminator, training)
     if training.devices == 1:
 
         def follow(batches: Iterator[np.ndarray], done: int) -> Iterator[np.ndarray]:
             return track(batches, "training", total, done=done, flops=flops)
 
-        with train_in_process(images, stored, training, start, request.is_set, follow) as run:
+        with train_in_process(*arguments, follow) as run:
             yield run
     else:
-        with (
-            progress_bar("training", total, flops=flops) as bar,
-            train_in_processes(images, stored, training, start, request.is_set, bar.reach) as run,
-        ):
+        with progress_bar("training", total, flops=flops) as bar, train_in_processes(*arguments, bar.reach) as run:
             yield run
 
 
