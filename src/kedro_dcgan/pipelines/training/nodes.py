@@ -53,7 +53,10 @@ def start_training(
 
 
 def train_generator(
-    images: PreparedImages, resume_checkpoint: CheckpointFolder, start: TrainingStart, training: TrainingParameters
+    images: PreparedImages,
+    resume_checkpoint: CheckpointFolder,
+    training_start: TrainingStart,
+    training: TrainingParameters,
 ) -> Iterator[TickResults]:
     """Yield at each tick the best generator so far, the key of its run, the history, samples, and a checkpoint if due.
 
@@ -63,8 +66,8 @@ def train_generator(
         TrainingError: if a loss is not finite, memory runs out, or a rank dies.
         Interrupted: after a signal, when everything is saved.
     """
+    start, distance = training_start, distance_name(images, training)
     with stop_on_signal() as request, _started(images, resume_checkpoint, training, start, request) as run:
-        distance = distance_name(images, training)
         console = Console(start.plan, training, run, distance)
         grids: list[SampleGrid] = []
         for tick in run.ticks:
