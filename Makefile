@@ -42,7 +42,7 @@ bench: $(READY)
 	@python benchmarks/training_step.py
 	@python benchmarks/kedro_run.py
 	@python benchmarks/ingestion.py
-	@python benchmarks/reading.py
+	@python benchmarks/batch_loading.py
 	@python benchmarks/evaluation.py
 	@python benchmarks/evaluation_scale.py
 

@@ -1,6 +1,6 @@
-"""What the numbers see and what they miss: real images, damaged in known ways, measured as if they were generated.
+"""Sensitivity of the metrics: real images are damaged in known ways and evaluated as generated images.
 
-The Fréchet distance stands as a multiple of what undamaged images have, the others as they are.
+The Fréchet distance is printed as a multiple of that of undamaged images.
 
     python benchmarks/corruptions.py                      # the embedded digits
     python benchmarks/corruptions.py sprites.zip          # or any source, prepared to 64x64
@@ -27,13 +27,13 @@ SHOWN = ("fd", "kd", "precision", "recall", "density", "coverage", "authenticity
 
 
 def blur(sigma: float) -> Callable[[Tensor], Tensor]:
-    """Blur with a Gaussian of so many pixels."""
+    """Return a Gaussian blur; `sigma` is in pixels."""
     size = 2 * int(3 * sigma + 0.5) + 1
     return lambda images: gaussian_blur(images, [size, size], [sigma, sigma])
 
 
 def noise(sigma: float) -> Callable[[Tensor], Tensor]:
-    """Add Gaussian noise of so many grey levels."""
+    """Return a function that adds Gaussian noise; `sigma` is in grey levels."""
 
     def damage(images: Tensor) -> Tensor:
         source = torch.Generator().manual_seed(0)
@@ -43,7 +43,7 @@ def noise(sigma: float) -> Callable[[Tensor], Tensor]:
 
 
 def swap(count: int) -> Callable[[Tensor], Tensor]:
-    """Exchange so many pairs of squares of an eighth of the side within each image."""
+    """Return a function that swaps `count` pairs of squares of an eighth of the side within each image."""
 
     def damage(images: Tensor) -> Tensor:
         draw, images, side = np.random.default_rng(0), images.clone(), images.shape[-1] // 8
@@ -59,7 +59,7 @@ def swap(count: int) -> Callable[[Tensor], Tensor]:
 
 
 def repeat(kinds: int) -> Callable[[Tensor], Tensor]:
-    """Keep so many images, and repeat them."""
+    """Return a function that keeps the first `kinds` images and repeats them."""
     return lambda images: images[torch.arange(len(images)) % kinds]
 
 
@@ -86,7 +86,7 @@ def load(source: str | None) -> tuple[Tensor, list[str] | None]:
 
 
 def prepared(source: str) -> np.ndarray:
-    """Read the images of a source that are 64x64 already."""
+    """Read the images of a source whose size is 64x64."""
     from kedro_dcgan.data.decode import open_image, read_pixels, strict_pillow
     from kedro_dcgan.data.sources import Limits, open_source
 
@@ -101,13 +101,13 @@ def prepared(source: str) -> np.ndarray:
 
 
 def clusters(extract: EfficientNetLite0Features, images: Tensor) -> np.ndarray:
-    """Return numbers of ten kinds of images that have no labels, by their features."""
+    """Cluster unlabelled images by their features into ten clusters; return the numbers of their clusters."""
     features = torch.cat([extract(batch) for batch in images.split(50)]).numpy()
     return KMeans(10, random_state=0).fit_predict(features)
 
 
 def main(source: str | None, input_size: int = 128) -> None:
-    """Print a table: a row a damage."""
+    """Print a table with one row per damage."""
     images, labels = load(source)
     count = min(MOST, len(images) // 3)
     test, train, other = images[:count], images[count : 2 * count], images[2 * count : 3 * count]

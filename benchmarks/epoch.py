@@ -1,4 +1,4 @@
-"""An epoch over as many images of 64x64 as CelebA has, on noise: gathering batches, steps and losses as in training.
+"""Time of an epoch over as many 64x64 images as CelebA has, on noise: batches, steps and losses as in training.
 
 python benchmarks/epoch.py                  # for a GPU
 python benchmarks/epoch.py --images 2000    # for a CPU
@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 import torch
-from sides import calibrated, parameters
+from step_timing import calibrated, parameters
 
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.model.sampling import to_model_range
@@ -34,7 +34,7 @@ def main() -> None:
     case = calibrated(64, 3, training)
     compute = case.compute
     with deterministic_algorithms(False), torch_threads(case.calibration.threads):
-        state = case.started()
+        state = case.new_state()
         step = step_of(state, training, compute)
         warm_up, epoch = steps_until_captured(training), asked.images // asked.batch_size
         order = batch_indices(asked.images, asked.batch_size, range(warm_up + epoch), 0)
@@ -48,8 +48,8 @@ def main() -> None:
             if compute.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
-    speed, what = epoch * asked.batch_size / seconds[1], f"{asked.images:,} images in batches of {asked.batch_size}"
-    print(f"{what}, {case.calibration}: {seconds[1]:.1f} s, {speed:,.0f} images/s")
+    speed, title = epoch * asked.batch_size / seconds[1], f"{asked.images:,} images in batches of {asked.batch_size}"
+    print(f"{title}, {case.calibration}: {seconds[1]:.1f} s, {speed:,.0f} images/s")
 
 
 if __name__ == "__main__":

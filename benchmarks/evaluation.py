@@ -1,8 +1,8 @@
-"""Inception features and the Fréchet distance: ours against the tools that people use, all in one run.
+"""Inception features and the Fréchet distance: ours against the common tools, in one run.
 
-All networks have the same random weights (the real ones cannot be shipped), all images are the same, and all
-tools use their own code paths with batches of 50, as is their default; ours uses its own. clean-fid's network is
-a TorchScript file that cannot be had without the internet, so its resizing is measured with torch-fidelity's network.
+All networks have the same random weights (the real ones cannot be shipped) and see the same images. The peers use
+batches of 50, their default; ours uses its own batch size. clean-fid's network must be downloaded, so its resizing is
+measured with torch-fidelity's network.
 
     pip install torch-fidelity torchmetrics pytorch-fid clean-fid
     python benchmarks/evaluation.py
@@ -29,7 +29,7 @@ warnings.filterwarnings("ignore")
 
 
 def write_weights(folder: Path) -> Path:
-    """Write random weights under which no signal dies or explodes, where every tool looks for them."""
+    """Write random weights that keep the scale of activations to the paths where the tools look for them."""
     source = torch.Generator().manual_seed(0)
     network = ours.build_network()
     for layer in network.modules():
@@ -47,7 +47,7 @@ def write_weights(folder: Path) -> Path:
 
 
 def extractors(weights: Path) -> dict:
-    """Return functions from uint8 images `(N, 3, H, W)` to features, by the tool's name."""
+    """Return functions from uint8 images `(N, 3, H, W)` to features, by tool."""
     from cleanfid.resize import make_resizer
     from pytorch_fid.inception import InceptionV3
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -72,7 +72,7 @@ def extractors(weights: Path) -> dict:
 
 
 def measure_features() -> None:
-    """Print images a second of each tool and how far features are from torch-fidelity's."""
+    """Print the images per second of each tool, and the relative error of our features against torch-fidelity's."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TORCH_HOME"] = folder
         tools = extractors(write_weights(Path(folder)))
@@ -99,7 +99,7 @@ def measure_features() -> None:
 
 
 def measure_distance() -> None:
-    """Print the time of a distance of 2048 dimensions and its error where the root is known."""
+    """Print the time of a distance in 2048 dimensions, and its error where the exact distance is known."""
     from scipy.linalg import sqrtm
 
     source = torch.Generator().manual_seed(0)

@@ -1,8 +1,8 @@
-"""A whole evaluation of 10,000 samples, and the memory of FID at 10,000 and 50,000.
+"""Time of an evaluation of 10,000 samples, and peak memory of FID with 10,000 and 50,000 samples.
 
-Measured is what `kedro run --pipelines=evaluation` computes, with all default metrics, against 10,000 test and 20,000
-training images that it has seen before: what is known of real images is kept. Memory is the peak of a process that
-takes features of 2,048 dimensions and keeps moments only, as FID does, without the network, whose share is constant.
+The evaluation computes all default metrics of `kedro run --pipelines=evaluation` against 10,000 test and 20,000
+training images, with cached reference statistics. Memory is the peak of a process that accumulates the moments of
+2,048 features, like FID, without the network, whose memory is constant.
 
     python benchmarks/evaluation_scale.py
 """
@@ -22,7 +22,7 @@ SAMPLES, COUNTS = 10_000, (10_000, 50_000)
 
 
 def measure_time() -> None:
-    """Print the time of an evaluation of 10,000 grey images of 32x32 pixels, drawn by a network of the digits' size."""
+    """Print the time of an evaluation of 10,000 grey images of 32x32 pixels, from the generator of the base preset."""
     from kedro_dcgan.config import EvaluationParameters, TrainingParameters
     from kedro_dcgan.data.shards import PreparedImages, StoredShard
     from kedro_dcgan.evaluation.reference import ReferenceCache
@@ -51,12 +51,12 @@ def measure_time() -> None:
             seconds.append(time.perf_counter() - started)
     print(
         f"evaluation of {SAMPLES:,} samples, {len(result['numbers'])} numbers, {torch.get_num_threads()} threads: "
-        f"{seconds[1]:.0f} s; {seconds[0]:.0f} s with what is then known of the real images"
+        f"{seconds[1]:.0f} s; {seconds[0]:.0f} s without cached reference statistics"
     )
 
 
 def load_parameters(name: str) -> dict:
-    """Return the defaults, from conf/base."""
+    """Return the defaults from conf/base."""
     import yaml
 
     file = Path(__file__).parents[1] / f"conf/base/parameters_{name}.yml"
@@ -64,7 +64,7 @@ def load_parameters(name: str) -> dict:
 
 
 def measure_memory() -> None:
-    """Print the peak of the memory for both counts, and their ratio."""
+    """Print the peak memory for both counts, and their ratio."""
     peaks = []
     for count in COUNTS:
         found = subprocess.run([sys.executable, __file__, str(count)], capture_output=True, text=True, check=True)
@@ -74,7 +74,7 @@ def measure_memory() -> None:
 
 
 def take_moments(count: int) -> None:
-    """Print the peak of this process's memory, in KiB, after a distance from so many features."""
+    """Print the peak memory of this process in KiB, after a distance from `count` features."""
     import resource
 
     from kedro_dcgan.evaluation.features import Collector

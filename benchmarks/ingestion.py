@@ -1,12 +1,11 @@
-"""From files to prepared images: ours against the loop that people write, all in one run.
+"""Ingestion, from files to prepared images: ours against the usual loop, in one run.
 
-The peer opens each file with Pillow, converts it to RGB, resizes and centre-crops it with torchvision
-and puts it into one array: in this process, and in a DataLoader with two workers. Ours also hashes,
-judges, writes shards to disk, syncs them and makes the manifest; keeping look-alikes in one
-split, as is the default, is a line of its own. All read the same folder, whose files the system holds in
-memory by then.
+The peer opens each file with Pillow, converts it to RGB, resizes and centre-crops it with torchvision, and stores it in
+one array: in this process, and in a DataLoader with two workers. Ours also hashes and checks each file, writes shards,
+syncs them and builds the manifest. Grouping near-duplicates into one split, the default, is timed separately. All read
+the same folder from the page cache.
 
-    python benchmarks/ingestion.py FOLDER_OR_ARCHIVE …      (without any: pictures that it makes)
+    python benchmarks/ingestion.py FOLDER_OR_ARCHIVE …      (without arguments: generated images)
 """
 
 import io
@@ -39,7 +38,7 @@ WHITE = (255, 255, 255)
 
 
 class Peer(Dataset):
-    """The usual dataset class; `filter_name` is torchvision's default, or the filter that we use."""
+    """The usual dataset class; `filter_name` is torchvision's default or our filter."""
 
     def __init__(self, files, filter_name):
         self.files = files
@@ -71,8 +70,8 @@ def peer_in_a_data_loader(files, filter_name):
         prepared[number * 64 : number * 64 + len(batch)] = batch
 
 
-def ours(folder, target, look_alikes="keep"):
-    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000, 10**8, look_alikes != "keep")
+def ours(folder, target, near_duplicates="keep"):
+    preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000, 10**8, near_duplicates != "keep")
     source = open_source(str(folder), Path("/"), Limits(10**8, 10**7))
 
     def run(blocks, _):
@@ -84,7 +83,7 @@ def ours(folder, target, look_alikes="keep"):
     dataset = ImageShardsDataset(target)
     dataset.save(Scan("", preparation, images_per_shard(SIZE, 3, 256), source.count, blocks, run))
     columns = [name for name in COLUMNS if name != "split"]
-    complete_manifest(dataset.load().read_records([*columns, "perceptual_hash"]), 0.7, 0.1, look_alikes)
+    complete_manifest(dataset.load().read_records([*columns, "perceptual_hash"]), 0.7, 0.1, near_duplicates)
 
 
 def seconds(work):
@@ -94,7 +93,7 @@ def seconds(work):
 
 
 def difference_to_one_resize(files):
-    """Difference, in levels, to a full decode and one Lanczos filter, of pictures reduced more than four times."""
+    """Return how far images reduced at least four times are from a full decode and Lanczos resize, in levels."""
     preparation = Preparation(SIZE, 3, "lanczos", Crop(), WHITE, 1, 50_000_000, 10**8)
     differences = []
     for file in files:
@@ -116,14 +115,14 @@ def compare(name, folder):
     workspace = Path(tempfile.mkdtemp())
     works = {
         "ours": lambda: ours(folder, workspace / "shards"),
-        "ours, look-alikes in one split": lambda: ours(folder, workspace / "shards", "group"),
+        "ours, near-duplicates grouped": lambda: ours(folder, workspace / "shards", "group"),
         "loop, same filter": lambda: peer_in_one_process(files, "lanczos"),
         "loop, default filter": lambda: peer_in_one_process(files, "bilinear"),
         "DataLoader of 2, same filter": lambda: peer_in_a_data_loader(files, "lanczos"),
         "DataLoader of 2, default filter": lambda: peer_in_a_data_loader(files, "bilinear"),
     }
     times = {work: [] for work in works}
-    # Each round runs them all: a machine that slows down slows all of them.
+    # Each round times all of them, so that a slow phase of the machine affects all.
     for _ in range(ROUNDS):
         for work, run in works.items():
             times[work].append(seconds(run))
@@ -139,7 +138,7 @@ def compare(name, folder):
 
 
 def photos(folder, count):
-    """Make JPEG files of 1000x750 with the frequencies of photographs."""
+    """Write JPEG files of 1000x750 with spatial frequencies like those of photos."""
     for number in range(count):
         random = np.random.default_rng(number)
         layers = [
@@ -167,7 +166,7 @@ def main(names):
             path = Path(name)
             if path.suffix == ".zip":
                 path = Path(workspace) / path.stem
-                # The benchmark's own input: the project itself never extracts an archive.
+                # Only the benchmark extracts the archive; the project never does.
                 with zipfile.ZipFile(name) as archive:
                     path.mkdir()
                     for number, member in enumerate(archive.infolist()):

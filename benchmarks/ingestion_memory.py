@@ -1,7 +1,7 @@
-"""Memory while 2,000, 20,000 and 200,000 small files are ingested: it must not grow with their number.
+"""Peak memory of ingestion for 2,000, 20,000 and 200,000 small files, which must hardly grow with their number.
 
-Measured is the sum over all processes of the memory that is theirs alone (PSS), sampled 20 times a
-second, of `kedro run --pipelines=ingestion` in a copy of the project, from its start to its end.
+The benchmark samples the proportional set size (PSS) of all processes of `kedro run --pipelines=ingestion` 20 times
+per second.
 
     python benchmarks/ingestion_memory.py [COUNT …]
 """
@@ -32,7 +32,7 @@ def make_files(folder, count):
 
 
 def copy_project(path):
-    """Make a copy that has no data: the command writes into its project."""
+    """Copy the project without its data, because the command writes into its project."""
     path.mkdir()
     shutil.copy2(ROOT / "pyproject.toml", path)
     for name in ("conf", "src"):

@@ -1,6 +1,6 @@
-"""What Kedro, MLflow, checkpoints and reports cost: `kedro run` against the bare loop of steps, both in one run.
+"""Overhead of Kedro, MLflow, checkpoints and reports: `kedro run` against the speed_of_bare_steps steps, in one run.
 
-Speed is of the images between a short and a longer training of the base preset: starting counts on neither side.
+The start-up time is subtracted: the speed is that of the difference between a short and a long training.
 
     python benchmarks/kedro_run.py
 """
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-from sides import calibrated, preset_values
+from step_timing import calibrated, preset_values
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import read_prepared_images
@@ -26,14 +26,14 @@ ROOT = Path(__file__).parents[1]
 
 
 def kedro(project: Path, *arguments: str) -> float:
-    """Run `kedro run` and return how many seconds it took."""
+    """Run `kedro run`; return its duration in seconds."""
     started = time.perf_counter()
     subprocess.run(["kedro", "run", *arguments], cwd=project, check=True, capture_output=True)
     return time.perf_counter() - started
 
 
-def tracked(project: Path) -> float:
-    """Return the images a second of `kedro run`, with everything that it does."""
+def speed_of_kedro_run(project: Path) -> float:
+    """Return the images per second of `kedro run`."""
     seconds = {
         kimg: kedro(project, "--pipelines=training", "--params", f"training.kimg={kimg},training.resume=never")
         for kimg in (SHORT, LONG)
@@ -41,14 +41,14 @@ def tracked(project: Path) -> float:
     return 1000 * (LONG - SHORT) / (seconds[LONG] - seconds[SHORT])
 
 
-def bare(project: Path) -> float:
-    """Return the images a second of the same steps alone."""
+def speed_of_bare_steps(project: Path) -> float:
+    """Return the images per second of the speed_of_bare_steps steps."""
     images = read_prepared_images(project / "data/03_primary/images", project / "data/03_primary/shards")
     training = TrainingParameters.model_validate(preset_values("base"))
     case = calibrated(images.image_size, images.channels, training)
     torch.set_num_threads(case.calibration.threads)
     compute = case.compute
-    step = step_of(case.started(), training, compute)
+    step = step_of(case.new_state(), training, compute)
     count = 1000 * (LONG - SHORT) // training.batch_size
     indices = batch_indices(images.count("train"), training.batch_size, range(count), 0)
     started = time.perf_counter()
@@ -67,10 +67,10 @@ def main() -> None:
         shutil.copy(ROOT / "pyproject.toml", project)
         (project / "conf/local").mkdir()
         kedro(project, "--pipelines=ingestion,preprocessing")
-        speeds = [(tracked(project), bare(project)) for _ in range(ROUNDS)]
-    share = statistics.median(with_all / alone for with_all, alone in speeds)
-    with_all, alone = (statistics.median(side) for side in zip(*speeds, strict=True))
-    print(f"kedro run: {share:.0%} of the bare loop ({with_all:,.0f} against {alone:,.0f} images/s)")
+        speeds = [(speed_of_kedro_run(project), speed_of_bare_steps(project)) for _ in range(ROUNDS)]
+    share = statistics.median(with_kedro / alone for with_kedro, alone in speeds)
+    with_kedro, alone = (statistics.median(side) for side in zip(*speeds, strict=True))
+    print(f"kedro run: {share:.0%} of the speed_of_bare_steps loop ({with_kedro:,.0f} against {alone:,.0f} images/s)")
 
 
 if __name__ == "__main__":

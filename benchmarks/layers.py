@@ -1,8 +1,8 @@
-"""Each convolution of a preset on this machine: its operations by every algorithm, as shares of the matrix rate.
+"""Each convolution of a preset on this machine: the time of every algorithm, and the share of the matrix rate.
 
-For each layer and operation (`small`: forward of a convolution; `large`: its gradient with respect to images, and
-forward of a transposed convolution; `kernel`: the gradient of the weights), milliseconds by algorithm and what the
-fastest reaches of the rate of large matrix products in the same precision.
+The operations of a layer are `small` (forward of a convolution), `large` (its gradient with respect to the images, and
+forward of a transposed convolution) and `kernel` (the gradient of the weights). The matrix rate is that of large matrix
+products in the same precision.
 
     python benchmarks/layers.py faces64 --batch-size 128 --precision float32
 """
@@ -11,7 +11,7 @@ import argparse
 from dataclasses import replace
 
 import torch
-from sides import CONF, parameters
+from step_timing import CONF, parameters
 from yaml import safe_load
 
 from kedro_dcgan.model.convolution_algorithms import key_of, run
@@ -69,7 +69,7 @@ def print_layers(network: torch.nn.Module, inputs: torch.Tensor, dtype: torch.dt
 
 
 def sizes_of(preset: str) -> tuple[int, int]:
-    """Return the size and the channels of a preset's images."""
+    """Return the size and the channels of the images of a preset."""
     values = safe_load((CONF / "base/parameters_preprocessing.yml").read_text())["preprocessing"]
     file = CONF / preset / "parameters_preprocessing.yml"
     if file.exists():

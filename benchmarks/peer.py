@@ -1,8 +1,8 @@
-"""The peer: the training step of pytorch/examples' dcgan, written out from its published algorithm.
+"""The peer: the training step of pytorch/examples' dcgan, reimplemented from its published algorithm.
 
-NCHW float32 and eager; sigmoid and binary cross-entropy; D's gradients computed and thrown away in G's step; three
-reads of losses from the device in every step. Its recipe: one learning rate of 2e-4, betas (0.5, 0.999), batches of 64,
-weights from N(0, 0.02), and samples drawn from the raw weights with batch norm in training mode.
+NCHW float32 and eager; sigmoid and binary cross-entropy; weight gradients of D computed and discarded in G's update;
+three losses read from the device in every step. Its recipe: one learning rate of 2e-4, betas (0.5, 0.999), batches of
+64, weights from N(0, 0.02), and samples from the raw weights with batch norm in training mode.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ BATCH = 64
 
 
 class Peer:
-    """Called with real images `(N, C, H, W)` in [-1, 1], it takes a step."""
+    """A training step, called with real images `(N, C, H, W)` in [-1, 1]."""
 
     def __init__(
         self, configs: tuple[GeneratorConfig, DiscriminatorConfig], device: torch.device, seed: int = 0
@@ -33,22 +33,22 @@ class Peer:
         self._criterion = nn.BCELoss()
 
     def __call__(self, images: Tensor) -> tuple[float, float, float]:
-        """Take a step; return D's mean opinions and G's loss."""
+        """Train one step; return D's mean outputs for real and fake images, and G's loss."""
         generator, discriminator, criterion = self.generator, self._discriminator, self._criterion
         real = images.to(self._device)
         ones, zeros = torch.ones(len(real), device=self._device), torch.zeros(len(real), device=self._device)
         discriminator.zero_grad()
-        real_opinion = discriminator(real).sigmoid()
-        criterion(real_opinion, ones).backward()
+        real_output = discriminator(real).sigmoid()
+        criterion(real_output, ones).backward()
         fake = generator(torch.randn(len(real), generator.config.latent_dim, device=self._device))
-        fake_opinion = discriminator(fake.detach()).sigmoid()
-        criterion(fake_opinion, zeros).backward()
+        fake_output = discriminator(fake.detach()).sigmoid()
+        criterion(fake_output, zeros).backward()
         self._optimisers[1].step()
         generator.zero_grad()
         loss = criterion(discriminator(fake).sigmoid(), ones)
         loss.backward()
         self._optimisers[0].step()
-        return real_opinion.mean().item(), fake_opinion.mean().item(), loss.item()
+        return real_output.mean().item(), fake_output.mean().item(), loss.item()
 
     @torch.no_grad()
     def samples(self, count: int, seed: int) -> Iterator[Tensor]:

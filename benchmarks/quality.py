@@ -1,8 +1,7 @@
-"""What a recipe gives for the images, and for the time, that pytorch/examples' recipe (`peer.py`) takes.
+"""Sample quality of a preset against pytorch/examples' recipe (`peer.py`), at equal images and at equal time.
 
-Both sides train networks of the same sizes on the train split of a prepared dataset and are measured by the same code,
-5,000 samples against the test split, in features of the named size of input. Ours is shown as users get it: averaged,
-with the statistics of its batch norm measured anew.
+Both sides train networks of the same size on the train split of a prepared dataset. The same code evaluates 5,000
+samples of each against the test split. Ours samples from the EMA generator with recalibrated batch norm.
 
     kedro run --env=images64 --pipelines=ingestion,preprocessing --params ingestion.source=sprites.zip
     python benchmarks/quality.py data/03_primary --env=images64 --kimg 100 --seeds 3
@@ -20,7 +19,7 @@ import torch
 import yaml
 from peer import BATCH, Peer
 from PIL import Image
-from sides import calibrated, merge, preset_values
+from step_timing import calibrated, merge, preset_values
 from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
@@ -37,8 +36,8 @@ from kedro_dcgan.training.loop import Training, TrainingCallbacks
 SAMPLES = 5000
 
 
-class Judge:
-    """Measures samples against the test split, and writes down what it finds."""
+class Evaluator:
+    """Evaluates samples against the test split, and logs the metrics."""
 
     def __init__(self, images: PreparedImages, input_size: int, device: torch.device, output: Path) -> None:
         self._extract, self._output = EfficientNetLite0Features(input_size, device), output
@@ -47,7 +46,7 @@ class Judge:
         self._reference = Reference.of(Collector(self._extract).add_all(real.split(50)))
 
     def __call__(self, side: str, seed: int, kimg: float, seconds: float, samples: Iterator[Tensor]) -> dict:
-        """Return the numbers of one moment of one training."""
+        """Return the metrics of one tick of one training."""
         images = torch.cat(list(samples))
         collected = Collector(self._extract).add_all(images.split(50))
         found = self._reference.measure(collected, self._reference.compare(feature_set(collected)))
@@ -60,11 +59,11 @@ class Judge:
         return row
 
 
-def ours(images: PreparedImages, training: TrainingParameters, total: int, judge: Judge) -> list[dict]:
-    """Train with our loop; measure at each tick."""
+def ours(images: PreparedImages, training: TrainingParameters, total: int, evaluate: Evaluator) -> list[dict]:
+    """Train with our loop; evaluate at each tick."""
     case = calibrated(images.image_size, images.channels, training)
     torch.set_num_threads(case.calibration.threads)
-    compute, state = case.compute, case.started()
+    compute, state = case.compute, case.new_state()
     batches = batches_of(images, training.batch_size, total, training.seed, compute.device)
     latents = sample_latents(SAMPLES, state.generator.config, training.seed + 1)
     rows, paused, started = [], 0.0, time.perf_counter()
@@ -73,13 +72,13 @@ def ours(images: PreparedImages, training: TrainingParameters, total: int, judge
         moment = time.perf_counter()
         if tick.record:
             drawn = generate(state.shown_generator, latents, 50)
-            rows.append(judge("ours", training.seed, tick.images_seen / 1000, moment - started - paused, drawn))
+            rows.append(evaluate("ours", training.seed, tick.images_seen / 1000, moment - started - paused, drawn))
         paused += time.perf_counter() - moment
     return rows
 
 
-def peer(images: PreparedImages, training: TrainingParameters, total: int, judge: Judge) -> list[dict]:
-    """Train with the peer's loop and recipe; measure as often."""
+def peer(images: PreparedImages, training: TrainingParameters, total: int, evaluate: Evaluator) -> list[dict]:
+    """Train with the peer's loop and recipe; evaluate as often."""
     device = choose_compute(training.device, training.precision).device
     recipe = training.model_copy(update={"architecture": "dcgan", "latents": "normal"})
     plain = recipe.discriminator.model_copy(update={"batch_norm": True, "spectral_norm": False, "dropout": None})
@@ -94,19 +93,19 @@ def peer(images: PreparedImages, training: TrainingParameters, total: int, judge
             due += training.images_per_tick
             moment = time.perf_counter()
             drawn = step.samples(SAMPLES, training.seed + 1)
-            rows.append(judge("peer", training.seed, seen / 1000, moment - started - paused, drawn))
+            rows.append(evaluate("peer", training.seed, seen / 1000, moment - started - paused, drawn))
             paused += time.perf_counter() - moment
     return rows
 
 
 def batches_of(images: PreparedImages, size: int, total: int, seed: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield the batches that both sides train on."""
+    """Yield the training batches of either side."""
     indices = batch_indices(images.count("train"), size, range(total // size), seed)
     return batches_on(device, images, indices)
 
 
 def report(rows: list[list[dict]], peers: list[list[dict]]) -> None:
-    """Print medians over seeds: at equal images, and at the time that the peer has taken."""
+    """Print medians over seeds, at equal images and at the peer's training time."""
     last, of_peer = [run[-1] for run in rows], [run[-1] for run in peers]
     at_time = [
         min(run, key=lambda row, end=end: abs(row["seconds"] - end["seconds"]))
@@ -123,13 +122,13 @@ def read_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("primary", type=Path, help="data/03_primary of a project")
-    parser.add_argument("--env", default="base", help="preset of ours")
+    parser.add_argument("--env", default="base", help="our preset")
     parser.add_argument("--kimg", type=float, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sides", default="peer,ours")
     parser.add_argument("--input-size", type=int, default=64)
     parser.add_argument("--output", type=Path, default=Path("quality"))
-    parser.add_argument("changes", nargs="*", help="training's parameters: ema.half_life=10000")
+    parser.add_argument("changes", nargs="*", help="training parameters: ema.half_life=10000")
     return parser.parse_args()
 
 
@@ -147,22 +146,22 @@ def recipe_of(env: str, changes: list[str], total: int) -> TrainingParameters:
 
 def main() -> None:
     """Train both sides with several seeds."""
-    asked = read_arguments()
+    arguments = read_arguments()
     keep_freed_memory()
-    total = round(asked.kimg * 1000)
-    images = read_prepared_images(asked.primary / "images", asked.primary / "shards")
-    recipe = recipe_of(asked.env, asked.changes, total)
-    asked.output.mkdir(exist_ok=True, parents=True)
+    total = round(arguments.kimg * 1000)
+    images = read_prepared_images(arguments.primary / "images", arguments.primary / "shards")
+    recipe = recipe_of(arguments.env, arguments.changes, total)
+    arguments.output.mkdir(exist_ok=True, parents=True)
     device = choose_compute(recipe.device, recipe.precision).device
-    judge = Judge(images, asked.input_size, device, asked.output)
+    evaluate = Evaluator(images, arguments.input_size, device, arguments.output)
     found: dict[str, list[list[dict]]] = {"ours": [], "peer": []}
-    for seed in range(asked.seeds):
+    for seed in range(arguments.seeds):
         training = recipe.model_copy(update={"seed": seed})
         for side, train in (("peer", peer), ("ours", ours)):
-            if side in asked.sides.split(","):
-                # On a GPU, cuDNN tries its algorithms.
+            if side in arguments.sides.split(","):
+                # On a GPU, cuDNN benchmarks its algorithms.
                 with deterministic_algorithms(False):
-                    found[side].append(train(images, training, total, judge))
+                    found[side].append(train(images, training, total, evaluate))
     if all(found.values()):
         report(found["ours"], found["peer"])
 

@@ -1,6 +1,6 @@
-"""Images a second, and how long an answer takes, of the registered generator over HTTP (`mlflow models serve`).
+"""Throughput and latency of the registered generator over HTTP (`mlflow models serve`).
 
-Against the same generator called in Python, without a server: what HTTP, MLflow and PNG cost.
+The baseline is the same generator called in Python, so the difference is the cost of HTTP, MLflow and PNG.
 
     kedro run && python benchmarks/serving.py          # in a project with a champion
 """
@@ -24,8 +24,8 @@ from kedro_dcgan.model.saved import read_generator
 PORT, SECONDS = 5063, 5.0
 
 
-def ask(count: int, seed: int) -> float:
-    """Ask for images and return how many seconds that took."""
+def request_images(count: int, seed: int) -> float:
+    """Request images; return the latency in seconds."""
     body = json.dumps({"dataframe_records": [{"seed": seed, "count": count}]}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{PORT}/invocations", body, {"Content-Type": "application/json"})
     started = time.perf_counter()
@@ -35,22 +35,22 @@ def ask(count: int, seed: int) -> float:
 
 
 def measure(count: int, clients: int) -> tuple[float, list[float]]:
-    """Return images a second and the seconds of each request."""
+    """Return the images per second, and the latency of each request in seconds."""
     until, started = time.perf_counter() + SECONDS, time.perf_counter()
 
-    def keep_asking(client: int) -> list[float]:
+    def send_requests(client: int) -> list[float]:
         found = []
         while time.perf_counter() < until:
-            found.append(ask(count, client * 1000 + len(found)))
+            found.append(request_images(count, client * 1000 + len(found)))
         return found
 
     with ThreadPoolExecutor(clients) as pool:
-        found = [seconds for part in pool.map(keep_asking, range(clients)) for seconds in part]
+        found = [seconds for part in pool.map(send_requests, range(clients)) for seconds in part]
     return len(found) * count / (time.perf_counter() - started), found
 
 
-def in_python(count: int) -> float:
-    """Return the images a second of the generator alone."""
+def speed_in_python(count: int) -> float:
+    """Return the images per second of the generator in Python."""
     trained = read_generator(Path("data/07_model_output/generator"))
     generator, latents = trained.build(), sample_latents(count, trained.config, 0)
     generate_all(generator, latents)
@@ -62,7 +62,7 @@ def in_python(count: int) -> float:
 
 
 def main() -> None:
-    """Print a line a size of request and number of clients."""
+    """Print one line per request size and number of clients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="dcgan-generator@champion")
     model = parser.parse_args().model
@@ -71,7 +71,7 @@ def main() -> None:
     try:
         for _ in range(60):
             try:
-                ask(1, 0)
+                request_images(1, 0)
                 break
             except OSError:
                 time.sleep(1)
@@ -79,11 +79,11 @@ def main() -> None:
             speed, seconds = measure(count, clients)
             ranked = sorted(seconds)
             late = ranked[min(len(ranked) - 1, round(0.95 * len(ranked)))]
-            alone = in_python(count)
+            alone = speed_in_python(count)
             print(
-                f"{count:>3} images a request, {clients} at a time: {speed:,.0f} images/s ({speed / alone:.0%} of the "
-                f"generator in Python on {torch.get_num_threads()} threads, {alone:,.0f}), an answer takes "
-                f"{statistics.median(seconds) * 1000:.1f} ms, 95 % at most {late * 1000:.1f} ms",
+                f"{count:>3} images per request, {clients} clients: {speed:,.0f} images/s ({speed / alone:.0%} of the "
+                f"generator in Python on {torch.get_num_threads()} threads, {alone:,.0f}), latency "
+                f"{statistics.median(seconds) * 1000:.1f} ms (median), {late * 1000:.1f} ms (95 %)",
                 flush=True,
             )
     finally:

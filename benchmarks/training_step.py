@@ -1,11 +1,11 @@
 """Training steps on this machine: ours against the step of pytorch/examples' dcgan (`peer.py`), both in one run.
 
-Both sides train the same networks on the same images; where a recipe penalises gradients, ours does that as well. Ours
-runs as `kedro run` would now: in the precision and on the threads that were fastest when they were timed. The speeds of
-the alternatives, measured in the same rounds, show whether that was right. The FLOP/s of ours are compared with the
-rate of large matrix products in the same precision, measured between the rounds.
+Both sides train the same networks on the same images; where a recipe has a gradient penalty, only ours computes it.
+Ours uses the calibrated precision and threads, like `kedro run`. The alternatives are timed in the same rounds and show
+whether the calibration chose well. The FLOP/s of ours are compared with the rate of large matrix products in the same
+precision, measured between the rounds.
 
-The last lines are measured next to a busy neighbour: a program that keeps one core busy, and a second training.
+The last lines are measured next to a program that keeps one core busy, and next to a second training.
 
     python benchmarks/training_step.py [--rounds 5]
 """
@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import torch
 from peer import Peer
-from sides import Case, Side, calibrated, parameters
+from step_timing import Case, TimedStep, calibrated, parameters
 from torch import Tensor
 
 from kedro_dcgan.model.recipes import network_configs
@@ -31,38 +31,38 @@ from kedro_dcgan.training.fast.execution import step_of
 from kedro_dcgan.training.fast.profile import matrix_rate
 from kedro_dcgan.training.threads import most_threads
 
-# Size of the matrices that show whether a precision is emulated.
+# Size of the matrix products that show whether a precision is emulated.
 _SMALL = 512
 
 
 def ours(case: Case) -> Callable[[Tensor], object]:
-    """Make our step."""
-    return step_of(case.started(), case.training, case.compute)
+    """Build our step."""
+    return step_of(case.new_state(), case.training, case.compute)
 
 
 def peer(case: Case) -> Callable[[Tensor], object]:
-    """Make the peer's step."""
+    """Build the peer's step."""
     return Peer(network_configs(case.size, case.channels, case.training), case.compute.device)
 
 
-def sides_of(case: Case) -> dict[str, Side]:
-    """Start ours, the peer on all cores, and ours in the other precision and with other threads."""
+def timed_steps(case: Case) -> dict[str, TimedStep]:
+    """Start ours, the peer on all cores, and ours in the other precision and with other numbers of threads."""
     chosen = case.calibration
     sides = {
-        "ours": Side(ours, case),
-        "peer": Side(peer, replace(case, calibration=replace(chosen, threads=most_threads()))),
+        "ours": TimedStep(ours, case),
+        "peer": TimedStep(peer, replace(case, calibration=replace(chosen, threads=most_threads()))),
     }
     others = [replace(chosen, precision="float32" if chosen.precision == "bfloat16" else "bfloat16")]
     if chosen.device == "cpu":
         others += [replace(chosen, threads=count) for count in {1, most_threads()} - {chosen.threads}]
     for other in others:
         if other.precision == "float32" or not is_emulated(replace(case.compute, precision=other.precision)):
-            sides[str(other)] = Side(ours, replace(case, calibration=other))
+            sides[str(other)] = TimedStep(ours, replace(case, calibration=other))
     return sides
 
 
 def is_emulated(compute: Compute) -> bool:
-    """Tell whether bfloat16 is much slower than float32: then a single step would take minutes."""
+    """Tell whether bfloat16 is emulated, so that a single step would take minutes."""
     if not has_bfloat16(compute.device.type):
         return True
     in_float32 = matrix_rate(replace(compute, precision="float32"), _SMALL, seconds=0.2)
@@ -70,15 +70,15 @@ def is_emulated(compute: Compute) -> bool:
 
 
 def compare(case: Case, rounds: int) -> None:
-    """Print one line on ours against the peer, and one on the alternatives."""
-    sides = sides_of(case)
+    """Print a line on ours against the peer, and one on the alternatives."""
+    sides = timed_steps(case)
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     rates = []
     for _ in range(rounds):
-        take_turns(sides, speeds)
+        time_round(sides, speeds)
         rates.append(matrix_rate(case.compute))
     for side in sides.values():
-        side.end()
+        side.stop()
     training = case.training
     flops = flops_per_image(*network_configs(case.size, case.channels, training), training)
     share = statistics.median(speed * flops / rate for speed, rate in zip(speeds["ours"], rates, strict=True))
@@ -93,14 +93,14 @@ def compare(case: Case, rounds: int) -> None:
     print(f"  alternatives, images/s: {' · '.join(others) or 'none'}", flush=True)
 
 
-def take_turns(sides: dict[str, Side], speeds: dict[str, list[float]]) -> None:
+def time_round(sides: dict[str, TimedStep], speeds: dict[str, list[float]]) -> None:
     """Time each side once."""
     for name, side in sides.items():
         speeds[name].append(side.images_per_second())
 
 
 def title(case: Case) -> str:
-    """Return what is trained, in short."""
+    """Return a short description of the training."""
     training = case.training
     return (
         f"{case.size}x{case.size}x{case.channels} {training.architecture} width {training.generator.width} batch "
@@ -109,49 +109,49 @@ def title(case: Case) -> str:
 
 
 def ratio(ones: list[float], others: list[float]) -> str:
-    """Return the median of the ratios within a round, which is steady on a noisy machine."""
+    """Return the median of the ratios within rounds, which is robust on a noisy machine."""
     return f"{statistics.median(one / other for one, other in zip(ones, others, strict=True)):.2f}x"
 
 
 def compare_next_to_a_busy_program(alone: Case, rounds: int) -> None:
-    """Print the speeds of ours, calibrated alone and calibrated there, and of the peer, all next to a busy program."""
-    quiet = Side(ours, alone)
-    speed_alone = max(quiet.images_per_second() for _ in range(rounds))
+    """Print the speeds next to a busy program: ours calibrated there, ours calibrated alone, and the peer."""
+    alone_step = TimedStep(ours, alone)
+    speed_alone = max(alone_step.images_per_second() for _ in range(rounds))
     with busy_program():
-        there = calibrated(alone.size, alone.channels, alone.training)
-        sides = {"ours": Side(ours, there), "calibrated alone": quiet, "peer": Side(peer, alone)}
+        busy = calibrated(alone.size, alone.channels, alone.training)
+        sides = {"ours": TimedStep(ours, busy), "calibrated alone": alone_step, "peer": TimedStep(peer, alone)}
         speeds: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(rounds):
-            take_turns(sides, speeds)
+            time_round(sides, speeds)
     for side in sides.values():
-        side.end()
+        side.stop()
     medians = {name: statistics.median(found) for name, found in speeds.items()}
     print(
-        f"{title(alone)} next to a busy program, {there.calibration}: {ratio(speeds['ours'], speeds['peer'])} the peer "
+        f"{title(alone)} next to a busy program, {busy.calibration}: {ratio(speeds['ours'], speeds['peer'])} the peer "
         f"there ({medians['ours']:,.0f} against {medians['peer']:,.0f} images/s; {medians['calibrated alone']:,.0f} as "
         f"calibrated alone, {alone.calibration}; {speed_alone:,.0f} alone)",
         flush=True,
     )
 
 
-def compare_two_at_once(alone: Case, rounds: int) -> None:
-    """Print what two trainings that run at the same time reach together, of one alone."""
-    first = Side(ours, alone)
+def compare_two_concurrent_trainings(alone: Case, rounds: int) -> None:
+    """Print the total speed of two concurrent trainings, relative to one alone."""
+    first = TimedStep(ours, alone)
     speed_alone = max(first.images_per_second() for _ in range(rounds))
     with busy_program():
-        # What each of the two finds when the other one is busy.
-        there = calibrated(alone.size, alone.channels, alone.training)
+        # Calibrate next to a busy program, as each training would next to the other.
+        busy = calibrated(alone.size, alone.channels, alone.training)
     together = []
-    pair = [Side(ours, there), Side(ours, there)]
+    pair = [TimedStep(ours, busy), TimedStep(ours, busy)]
     for _ in range(rounds):
         for side in pair:
-            side.begin()
+            side.start()
         together.append(sum(side.result() for side in pair))
     for side in (first, *pair):
-        side.end()
+        side.stop()
     both = statistics.median(together)
     print(
-        f"{title(alone)} two trainings at once, each {there.calibration}: {both / speed_alone:.0%} of one alone "
+        f"{title(alone)} two concurrent trainings, each {busy.calibration}: {both / speed_alone:.0%} of one alone "
         f"({both:,.0f} against {speed_alone:,.0f} images/s)",
         flush=True,
     )
@@ -170,13 +170,13 @@ def busy_program():
 
 
 def spin() -> None:
-    """Compute for ever."""
+    """Compute forever."""
     while True:
         sum(range(100_000))
 
 
 def main() -> None:
-    """Print two lines a network and batch, and what a neighbour does."""
+    """Print two lines per network and batch size, and the effect of other programs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
@@ -191,7 +191,7 @@ def main() -> None:
         compare(calibrated(64, 3, parameters("faces64", batch_size=batch_size)), rounds)
     if base.calibration.device == "cpu":
         compare_next_to_a_busy_program(base, rounds)
-        compare_two_at_once(base, rounds)
+        compare_two_concurrent_trainings(base, rounds)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,28 @@
-"""Fixtures: copies of the project. Tests run the real commands there and touch nothing of the user's."""
+"""Fixtures: copies of the project, so that tests run the real commands without touching the user's files."""
 
 import os
 
 import pytest
 from projects import copy_project
 
-# Two workers run on two cores: more OpenMP threads would only wait for each other. Read when torch is imported.
+# Two workers run on two cores: more OpenMP threads would only compete. torch reads it at import.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture
 def empty_project(tmp_path):
-    """The project as a fresh clone has it."""
+    """A copy of the project, like a fresh clone."""
     return copy_project(tmp_path / "kedro-dcgan")
 
 
 @pytest.fixture(scope="session")
 def trained_project(tmp_path_factory):
-    """The project after `kedro run --env=smoke`; tests may read it and add to it, but not change it."""
+    """The project after `kedro run --env=smoke`. Tests may read and add files, but not change any."""
     project = copy_project(tmp_path_factory.mktemp("trained") / "kedro-dcgan")
     project.output = project.kedro("run", "--env=smoke").stdout
     return project
 
 
 def pytest_collection_modifyitems(items):
-    # What takes longest comes first, so that no core is left with it alone at the end.
+    # The slowest folder runs first, so that both workers finish at about the same time.
     items.sort(key=lambda item: item.path.parent.name != "project")

@@ -1,8 +1,8 @@
-"""Many `kedro` commands, each in a process of its own, forked from one that has imported what takes seconds.
+"""A fork server for `kedro` commands: every command is forked from a process that has imported the slow packages.
 
-The project's own package is not imported before: each command imports that of its project. A small program stands
-for `kedro`: it passes its arguments, folder, variables and outputs to the process that forks, passes signals on, and
-ends as the command does.
+The server does not import the project's own package: each command imports the copy in its project. A small program
+replaces `kedro`. It sends its arguments, working directory, environment and outputs to the server, forwards signals
+and returns the command's exit code.
 """
 
 import atexit
@@ -32,7 +32,7 @@ HEAVY = (
     "mlflow.store.tracking.sqlalchemy_store",
     "onnxscript",
     "pandas",
-    "torch._dynamo",  # which every optimiser imports
+    "torch._dynamo",  # every optimiser imports it
     "torch.export._trace",
     "torch.onnx._internal.exporter._core",
     "torchvision",
@@ -54,7 +54,7 @@ sys.exit(code if code >= 0 else 128 - code)
 
 
 class PreloadedKedro:
-    """The process that forks. It ends when this one does: then its input ends."""
+    """The fork server. It exits when this process does, because its stdin is then closed."""
 
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="kedro-")
@@ -67,7 +67,7 @@ class PreloadedKedro:
             [sys.executable, __file__, address],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Read when torch is imported: before a command says how many threads it wants.
+            # torch reads it at import, before a command sets its own number of threads.
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         assert self._process.stdout.readline() == b"ready\n"
@@ -75,35 +75,35 @@ class PreloadedKedro:
 
 @functools.cache
 def preloaded_kedro():
-    """Start the process at its first use."""
+    """Return the fork server; the first call starts it."""
     return PreloadedKedro()
 
 
 def serve(address):
-    """Fork for each request; return in the fork what is to run, and nothing at the end of the input."""
+    """Fork for each connection. Return the request in the fork, and None in the server when stdin is closed."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
     print("ready", flush=True)
-    # Nobody waits for those that wait for commands.
+    # The forks are not waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while listener in select.select([listener, sys.stdin], [], [])[0]:
         connection = listener.accept()[0]
         if not os.fork():
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             listener.close()
-            return attend(connection)
+            return handle_request(connection)
         connection.close()
     return None
 
 
-def attend(connection):
-    """Fork once more, and answer with the process and then with its exit code; end it if nobody listens any more."""
+def handle_request(connection):
+    """Fork the command, in which the request is returned; send the client its process id, then its exit code."""
     message, outputs, _, _ = socket.recv_fds(connection, 1 << 20, 3)
     while not message.endswith(b"\n"):
         part = connection.recv(1 << 20)
         if not part:
-            # Killed before it could say what is wanted.
+            # The client was killed before it had sent its request.
             os._exit(1)
         message += part
     if not (pid := os.fork()):
@@ -112,22 +112,22 @@ def attend(connection):
     for output in outputs:
         os.close(output)
     connection.sendall(f"{pid}\n".encode())
-    threading.Thread(target=end_with, args=(connection, pid), daemon=True).start()
+    threading.Thread(target=kill_on_disconnect, args=(connection, pid), daemon=True).start()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with contextlib.suppress(OSError):
         connection.sendall(f"{code}\n".encode())
     os._exit(0)
 
 
-def end_with(connection, pid):
-    """Kill a process when the other end of a connection is closed."""
+def kill_on_disconnect(connection, pid):
+    """Kill a process when the client closes the connection."""
     connection.recv(1)
     with contextlib.suppress(OSError):
         os.kill(pid, signal.SIGKILL)
 
 
-def become(request, outputs):
-    """Let this process be as if it had been started anew."""
+def apply_request(request, outputs):
+    """Take over the outputs, environment, working directory and arguments of a request."""
     for number, output in enumerate(outputs):
         os.dup2(output, number)
         os.close(output)
@@ -137,13 +137,13 @@ def become(request, outputs):
     sys.argv = ["kedro", *request["arguments"]]
 
 
-def end(program):
-    """Run a program and end as Python does, but for taking apart what was imported: that takes seconds."""
+def run_and_exit(program):
+    """Run a program and exit like Python, but without the teardown of the imported modules, which takes seconds."""
     code = 0
     try:
         program()
-    except SystemExit as ending:
-        code = ending.code or 0
+    except SystemExit as exiting:
+        code = exiting.code or 0
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -155,13 +155,13 @@ def end(program):
 
 
 if __name__ == "__main__":
-    # The folder of this file would come before everything else.
+    # Otherwise the folder of this file would be first on the import path.
     sys.path.remove(str(Path(__file__).parent))
     for name in HEAVY:
         __import__(name)
-    # What forks share stays shared: no collection touches it.
+    # Keep the imported objects out of garbage collection, so that forks continue to share their memory.
     gc.freeze()
     request = serve(sys.argv[1])
     if request:
-        become(*request)
-    end(sys.modules["kedro.framework.cli.cli"].main if request else lambda: None)
+        apply_request(*request)
+    run_and_exit(sys.modules["kedro.framework.cli.cli"].main if request else lambda: None)

@@ -33,8 +33,8 @@ class Project:
         self.path = path
 
     def run(self, *command, cwd=None, check=True, **environment):
-        """Run a program of this environment in the project; return its result with output and errors as text."""
-        settings = {"cwd": cwd or self.path, "env": {**surroundings(), **environment}}
+        """Run a program of this environment in the project; return the completed process with text outputs."""
+        settings = {"cwd": cwd or self.path, "env": {**command_environment(), **environment}}
         result = subprocess.run(command, capture_output=True, text=True, check=False, **settings)
         if check and result.returncode:
             pytest.fail(f"{' '.join(command)} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
@@ -43,47 +43,48 @@ class Project:
     def start(self, *command, env=None, **options):
         """Start a program of this environment in the project; return its process."""
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=self.path, env=env or surroundings(), **pipes, **options)
+        return subprocess.Popen(command, cwd=self.path, env=env or command_environment(), **pipes, **options)
 
     def start_kedro(self, *arguments):
-        """Start `kedro` as `start` does, without the seconds that its imports take."""
+        """Start `kedro` like `start`, from the fork server, which saves seconds of imports."""
         return self.start(str(preloaded_kedro().program), *arguments)
 
     def mlflow_run(self):
-        """Return the id of the MLflow run of the generator that is there."""
+        """Return the id of the MLflow run of the current generator."""
         key = json.loads((self.path / "data/06_models/training_run.json").read_text())["run"]
         return json.loads((self.path / "data/09_tracking" / key / "sent.json").read_text())["run_id"]
 
     def kedro(self, *arguments, **options):
-        """Run `kedro` as `run` does, without the seconds that its imports take."""
+        """Run `kedro` like `run`, from the fork server, which saves seconds of imports."""
         return self.run(str(preloaded_kedro().program), *arguments, **options)
 
 
-def required(what, is_there):
-    """Mark tests that need a program of the system: without it they are skipped, or fail if REQUIRE_ALL=1, as in CI."""
-    is_left_out = not is_there and os.environ.get("REQUIRE_ALL", "") in ("", "0")
-    return pytest.mark.skipif(is_left_out, reason=f"{what} is not installed (CONTRIBUTING.md says how)")
+def require_program(name, is_installed):
+    """Return a mark for tests that need a system program: without it they skip, or fail if REQUIRE_ALL=1, as in CI."""
+    is_skipped = not is_installed and os.environ.get("REQUIRE_ALL", "") in ("", "0")
+    return pytest.mark.skipif(is_skipped, reason=f"{name} is not installed (see CONTRIBUTING.md)")
 
 
-def surroundings():
-    """Return the environment of commands: what the user has set, and what make tells its children, stay outside."""
+def command_environment():
+    """Return the environment of commands, without the user's settings and the variables that make sets."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     foreign = ("MLFLOW_", "KEDRO_", "MAKE", "MFLAGS")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    # Two tests run at a time on two cores: more threads would only make them wait for each other.
+    # Two tests run at a time on two cores: more threads would only compete.
     return {**inherited, "PATH": programs, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def forked_kedro():
-    """Return the variable that lets programs find the `kedro` that takes no seconds to import."""
-    return {"PATH": f"{preloaded_kedro().folder}{os.pathsep}{surroundings()['PATH']}"}
+    """Return a PATH on which programs find the `kedro` of the fork server."""
+    return {"PATH": f"{preloaded_kedro().folder}{os.pathsep}{command_environment()['PATH']}"}
 
 
 def copy_project(path):
+    """Copy the project without its data, and without the user's own settings."""
     path.mkdir()
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         options = {"ignore": shutil.ignore_patterns("*.egg-info", "local")} if (ROOT / name).is_dir() else {}
         copy(ROOT / name, path / name, **options)
-    (path / "conf/local").mkdir()  # the developer's own settings stay outside
+    (path / "conf/local").mkdir()
     return Project(path)

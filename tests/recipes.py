@@ -1,4 +1,4 @@
-"""Training parameters for tests: those of conf/base, with what a test changes."""
+"""Training parameters for tests: those of conf/base, with the changes of a test."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from kedro_dcgan.config import TrainingParameters
 
 BASE = Path(__file__).parents[1] / "conf/base/parameters_training.yml"
 
-# Networks of some hundred weights trained by the paper's recipe, reported on every other batch of 8.
+# Networks of a few hundred weights, trained by the paper's recipe, with a tick every second batch of 8.
 TINY = {
     "batch_size": 8,
     "latent_dim": 6,
@@ -29,12 +29,12 @@ TINY = {
 
 
 def training_parameters(**changes):
-    """Return the parameters of conf/base changed at dotted keys, which stand with `__` for dots."""
+    """Return the parameters of conf/base with changes; `__` in a name stands for a dot."""
     return changed(yaml.safe_load(BASE.read_text())["training"], changes)
 
 
 def tiny_training(**changes):
-    """Return parameters of a tiny training, changed at dotted keys, which stand with `__` for dots."""
+    """Return the parameters of a tiny training with changes; `__` in a name stands for a dot."""
     values = yaml.safe_load(BASE.read_text())["training"]
     return changed(values, {**TINY, **{key.replace("__", "."): value for key, value in changes.items()}})
 

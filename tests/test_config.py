@@ -62,7 +62,7 @@ def test_misspelt_top_level_key_is_reported_in_files_and_in_params(raw):
     assert "Known here: ingestion, preprocessing" in error_of(raw, banana=1)
 
 
-def test_parameters_of_the_user_are_ignored(raw):
+def test_unrelated_parameters_are_ignored(raw):
     raw["my_experiment"] = {"anything": 1}
     read_parameters(raw, {})
 
@@ -156,7 +156,7 @@ def test_schema_accepts_the_parameter_files(validator, file):
 
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_numbers_have_no_underscores(file):
-    """In YAML 1.2, which editors read, `20_000` is a text, and the schema rejects it."""
+    """In YAML 1.2, which editors read, `20_000` is a string, and the schema rejects it."""
     pending = [yaml.compose(file.read_text())]
     while pending:
         node = pending.pop()

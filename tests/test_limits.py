@@ -140,7 +140,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def refusal_of_simpsons200():
+def memory_error_of_simpsons200():
     """Return the error for networks that need 10 GB."""
     networks = generator_config("simpsons200", 200, 3, 100, 32), discriminator_config("simpsons200", 200, 3, 32)
     with pytest.raises(ParameterError) as caught:
@@ -162,10 +162,10 @@ def auto_workers():
 
 
 @pytest.mark.usefixtures("container")
-def test_networks_too_large_for_the_container_are_refused_in_one_line():
-    refusal = refusal_of_simpsons200()
-    assert "(got 0.3 GB free)" in refusal
-    assert "\n" not in refusal
+def test_networks_too_large_for_the_container_are_rejected_in_one_line():
+    error = memory_error_of_simpsons200()
+    assert "(got 0.3 GB free)" in error
+    assert "\n" not in error
 
 
 @pytest.mark.usefixtures("container")

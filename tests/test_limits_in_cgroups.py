@@ -100,21 +100,21 @@ def can_unshare():
 
 IMPORTS = """
 import torch
-from test_limits import auto_workers, refusal_of_simpsons200
+from test_limits import auto_workers, memory_error_of_simpsons200
 from kedro_dcgan.training.devices import hardware_of
 from kedro_dcgan.training.threads import most_threads
 """
 CONSUMERS = """
 hardware = hardware_of(torch.device("cpu"))
-print(json.dumps([auto_workers(), most_threads(), hardware, refusal_of_simpsons200()]))
+print(json.dumps([auto_workers(), most_threads(), hardware, memory_error_of_simpsons200()]))
 """
 
 
 def test_workers_threads_and_memory_check_respect_a_container():
     with limited_cgroups("cpu", "memory") as folders:
-        workers, threads, hardware, refusal = run_inside(folders, CONSUMERS, before=IMPORTS)
+        workers, threads, hardware, error = run_inside(folders, CONSUMERS, before=IMPORTS)
     assert (workers, threads) == (1, 1)
     cores = f"1 of {os.cpu_count()}" if os.cpu_count() > 1 else "1"
     assert hardware.endswith(f", {cores} cores, 0.4 GB")
-    assert float(re.search(r"got (\d\.\d) GB free", refusal)[1]) < 0.4
-    assert "\n" not in refusal
+    assert float(re.search(r"got (\d\.\d) GB free", error)[1]) < 0.4
+    assert "\n" not in error

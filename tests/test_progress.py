@@ -39,7 +39,7 @@ def test_bar_shows_images_flops_and_remaining_time(monkeypatch):
     assert "left" in shown
 
 
-def test_images_done_before_count_as_done_but_not_as_speed(monkeypatch):
+def test_resumed_images_count_as_progress_but_not_as_speed(monkeypatch):
     in_terminal(monkeypatch)
     with progress_bar("training", 1000, done=900, flops=1e9) as bar:
         assert "900/1000" in str(bar)

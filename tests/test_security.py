@@ -1,4 +1,4 @@
-"""Nothing that runs code from data may stand in the package."""
+"""The package must not execute code from data."""
 
 import re
 from pathlib import Path
@@ -13,8 +13,8 @@ FORBIDDEN = re.compile(
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
-def test_the_package_runs_no_code_from_data(source):
+def test_package_does_not_execute_code_from_data(source):
     text = source.read_text()
     assert not FORBIDDEN.search(text)
-    # Whatever torch loads, it loads without pickle's powers.
+    # torch.load() must never unpickle arbitrary objects.
     assert text.count("torch.load(") == text.count("weights_only=True")

@@ -1,4 +1,4 @@
-"""The pipelines, the catalog, the parameter models and dvc.yaml fit together."""
+"""The pipelines, the catalog, the parameter models and dvc.yaml agree."""
 
 import inspect
 import typing
@@ -17,8 +17,8 @@ PROJECT = Path(__file__).parents[1]
 CATALOG = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text())
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 PIPELINES = register_pipelines()
-FIVE = ("ingestion", "preprocessing", "training", "evaluation", "export")
-# Places that are filled over time, and unknown to DVC, which would remove them before a stage starts.
+PIPELINE_NAMES = ("ingestion", "preprocessing", "training", "evaluation", "export")
+# Not outputs of DVC, which would delete them before a stage starts: they accumulate over runs.
 KEPT = {"resume_checkpoint", "checkpoint", "reference_features"}
 IN_MEMORY = {name for name, entry in CATALOG.items() if entry["type"] == "MemoryDataset"}
 
@@ -35,8 +35,8 @@ def stage_paths(entries):
     return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
 
 
-def test_the_default_pipeline_is_the_five_stages():
-    assert set(PIPELINES["__default__"].nodes) == {node for name in FIVE for node in PIPELINES[name].nodes}
+def test_default_pipeline_contains_the_five_stages():
+    assert set(PIPELINES["__default__"].nodes) == {node for name in PIPELINE_NAMES for node in PIPELINES[name].nodes}
     assert {node.name for node in PIPELINES["train"].nodes} == {
         "scan_images",
         "build_manifest",
@@ -52,8 +52,8 @@ def test_every_dataset_is_in_the_catalog_and_every_entry_is_used():
 
 
 @pytest.mark.parametrize("node", PIPELINES["__default__"].nodes, ids=lambda node: node.name)
-def test_every_parameter_is_hinted_with_its_model(node):
-    # A hint that cannot be resolved would silently switch Kedro's validation off.
+def test_every_parameter_has_its_model_as_type_hint(node):
+    # An unresolvable hint would silently disable Kedro's validation.
     hints = typing.get_type_hints(node.func)
     arguments = list(inspect.signature(node.func).parameters)
     for argument, name in zip(arguments, node.inputs, strict=True):
@@ -63,39 +63,39 @@ def test_every_parameter_is_hinted_with_its_model(node):
 
 
 @pytest.mark.parametrize("node", PIPELINES["__default__"].nodes, ids=lambda node: node.name)
-def test_node_and_argument_names_are_the_catalogs(node):
+def test_node_and_argument_names_match_the_catalog(node):
     assert node.name == node.func.__name__
     assert [name.removeprefix("params:") for name in node.inputs] == list(inspect.signature(node.func).parameters)
 
 
-def test_there_is_a_dvc_stage_a_pipeline():
-    assert set(STAGES) == {"digits", *FIVE}
-    assert all(STAGES[name]["cmd"] == f"kedro run --pipelines={name}" for name in FIVE)
+def test_every_pipeline_has_a_dvc_stage():
+    assert set(STAGES) == {"digits", *PIPELINE_NAMES}
+    assert all(STAGES[name]["cmd"] == f"kedro run --pipelines={name}" for name in PIPELINE_NAMES)
 
 
-@pytest.mark.parametrize("name", FIVE)
-def test_dvc_outs_are_the_pipelines_outputs(name):
+@pytest.mark.parametrize("name", PIPELINE_NAMES)
+def test_dvc_outs_match_the_pipeline_outputs(name):
     expected = datasets(PIPELINES[name].all_outputs()) - KEPT - IN_MEMORY
     stage = STAGES[name]
     assert stage_paths(stage.get("outs", []) + stage.get("metrics", [])) == paths(expected)
 
 
-@pytest.mark.parametrize("name", FIVE)
-def test_dvc_deps_are_the_pipelines_inputs(name):
+@pytest.mark.parametrize("name", PIPELINE_NAMES)
+def test_dvc_deps_match_the_pipeline_inputs(name):
     inputs = datasets(PIPELINES[name].inputs()) - KEPT
     expected = paths(inputs - {"raw_images"}) | ({"${ingestion.source}"} if "raw_images" in inputs else set())
     deps = {dep for dep in STAGES[name]["deps"] if not dep.startswith("src/")}
     assert deps == expected
 
 
-@pytest.mark.parametrize("name", FIVE)
-def test_dvc_params_are_the_pipelines_parameters(name):
+@pytest.mark.parametrize("name", PIPELINE_NAMES)
+def test_dvc_params_match_the_pipeline_parameters(name):
     parameters = {key.removeprefix("params:") for key in PIPELINES[name].inputs() if key.startswith("params:")}
     assert {key for entry in STAGES[name]["params"] for keys in entry.values() for key in keys} == parameters
 
 
-@pytest.mark.parametrize("name", FIVE)
-def test_dvc_deps_are_the_code_that_the_stage_imports(name):
+@pytest.mark.parametrize("name", PIPELINE_NAMES)
+def test_dvc_deps_match_the_imported_code(name):
     deps = {dep for dep in STAGES[name]["deps"] if dep.startswith("src/")}
     imported = {file_of(module) for module in modules_of(name)}
     assert {file for file in imported if not any(covers(dep, file) for dep in deps)} == set()
@@ -103,7 +103,7 @@ def test_dvc_deps_are_the_code_that_the_stage_imports(name):
 
 
 def modules_of(name):
-    """All modules of ours that a stage imports: its nodes, the datasets that it reads and writes, and theirs."""
+    """Return the modules of the package that a stage imports, through its nodes and datasets."""
     graph = grimp.build_graph("kedro_dcgan", exclude_type_checking_imports=True)
     types = {CATALOG[dataset]["type"] for dataset in datasets(PIPELINES[name].datasets())}
     ours = [type_.removeprefix("kedro_dcgan.datasets.") for type_ in types if type_.startswith("kedro_dcgan")]
@@ -113,12 +113,12 @@ def modules_of(name):
 
 
 def file_of(module):
-    """The path of a module in the project."""
+    """Return the path of a module in the project."""
     path = PROJECT / "src" / Path(*module.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return str(path.relative_to(PROJECT))
 
 
 def covers(dep, file):
-    """Whether a dep of DVC, a file or a folder, holds a file."""
+    """Tell whether a DVC dependency (a file or a folder) contains a file."""
     return file == dep or file.startswith(f"{dep}/")

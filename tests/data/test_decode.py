@@ -67,7 +67,7 @@ def test_format_is_recognised_by_content():
     assert open_image(encode(Image.new("RGB", (8, 8)), "JPEG"), 100).format == "JPEG"
 
 
-def test_decode_refuses_with_a_reason():
+def test_decode_rejects_with_a_reason():
     whole = encode(Image.effect_noise((64, 64), 50), "JPEG")
     assert reason(b"") == "empty"
     assert reason(b"<html>not found</html>") == "not_an_image"
@@ -75,7 +75,7 @@ def test_decode_refuses_with_a_reason():
     assert reason(encode(Image.new("L", (100, 101))), max_pixels=100 * 100) == "too_many_pixels"
 
 
-def test_decode_refuses_a_pixel_bomb_by_its_header():
+def test_decode_rejects_a_pixel_bomb_by_its_header():
     huge = bytearray(encode(Image.new("L", (8, 8))))
     huge[16:24] = (60_000).to_bytes(4, "big") * 2  # the size in the header; the checksum no longer fits
     assert reason(bytes(huge)) in {"too_many_pixels", "unreadable", "not_an_image"}

@@ -108,7 +108,7 @@ def test_damaged_pixels_are_left_to_pillow():
     assert decode_plain(header) is None
 
 
-def test_messy_files_that_pillow_refuses_are_not_decoded():
+def test_messy_files_that_pillow_rejects_are_not_decoded():
     for data in messy.contents().values():
         header = read_plain_header(data)
         if header is not None and header.width * header.height < 10**6 and decode_plain(header) is not None:

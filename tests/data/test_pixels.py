@@ -28,7 +28,7 @@ def test_to_uint8_clamps_and_never_wraps():
     assert to_uint8(torch.tensor([-1.2, -1.0, 1.0, 1.2, torch.inf])).tolist() == [0, 0, 255, 255, 255]
 
 
-def test_to_uint8_refuses_nan():
+def test_to_uint8_rejects_nan():
     with pytest.raises(DataError, match="NaN"):
         to_uint8(torch.tensor([0.0, torch.nan]))
 

@@ -35,7 +35,7 @@ def test_require_names_the_split_and_the_counts():
         IMAGES.require("train", 10, "a batch", "Add images.")
 
 
-def test_require_digest_refuses_other_images():
+def test_require_digest_rejects_other_images():
     with pytest.raises(DataError, match="xyz"):
         IMAGES.require_digest("xyz")
 

@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from faults import fault
+from dataset_errors import raises_dataset_error
 from networks import generator_config
 from PIL import Image
 
@@ -38,7 +38,7 @@ def test_a_loaded_generator_generates_the_same_images(tmp_path, trained):
 
 
 @pytest.mark.parametrize("damage", ["missing", "weights", "config", "format", "network"])
-def test_a_damaged_generator_is_refused_in_one_line(tmp_path, trained, damage):
+def test_a_damaged_generator_is_rejected_in_one_line(tmp_path, trained, damage):
     dataset = TrainedGeneratorDataset(tmp_path / "generator")
     dataset.save(trained)
     weights, config = tmp_path / "generator/generator.safetensors", tmp_path / "generator/generator.json"
@@ -52,12 +52,12 @@ def test_a_damaged_generator_is_refused_in_one_line(tmp_path, trained, damage):
         content = json.loads(config.read_text())
         content["format" if damage == "format" else "network"] = 99 if damage == "format" else {"image_size": 16}
         config.write_text(json.dumps(content))
-    with fault(ModelError, "") as caught:
+    with raises_dataset_error(ModelError, "") as caught:
         dataset.load()
     assert "\n" not in str(caught.value.__cause__)
 
 
-def test_weights_of_another_network_are_refused(trained):
+def test_weights_of_another_network_are_rejected(trained):
     other = TrainedGenerator(generator_config("dcgan", 16, 1, 6, 8), trained.weights, "digest", 0)
     with pytest.raises(ModelError, match="must fit its network"):
         other.build()

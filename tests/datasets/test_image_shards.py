@@ -12,11 +12,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import faults
+import dataset_errors
 import hostile
 import numpy as np
 import pytest
-from faults import fault
+from dataset_errors import raises_dataset_error
 
 from kedro_dcgan.data.manifest import COLUMNS, complete_manifest
 from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
@@ -124,7 +124,7 @@ ImageShardsDataset(Path(sys.argv[2])).save(scan_of(Path(sys.argv[1]), workers=in
 
 def start(pictures, target, workers=1):
     code = PROGRAM.format(
-        paths=[str(Path(module.__file__).parent) for module in (faults, hostile, sys.modules[__name__])]
+        paths=[str(Path(module.__file__).parent) for module in (dataset_errors, hostile, sys.modules[__name__])]
     )
     return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), pictures, target, str(workers)])
 
@@ -237,7 +237,7 @@ def test_full_disk_leaves_only_the_old_shards(stored, pictures, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
     try:
-        with fault(DataError, "must have room for it (File too large)"):
+        with raises_dataset_error(DataError, "must have room for it (File too large)"):
             stored.save(scan_of(pictures))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -255,7 +255,7 @@ def test_source_that_is_removed_stops_the_scan_and_keeps_finished_shards(picture
                 pictures.rename(tmp_path / "unplugged")
             yield block
 
-    with fault(SourceError, "it is gone"):
+    with raises_dataset_error(SourceError, "it is gone"):
         dataset.save(Scan(scan.source, scan.preparation, A_SHARD, scan.count, scan.blocks, run))
     (tmp_path / "unplugged").rename(pictures)
     again = scan_of(pictures)
@@ -284,7 +284,7 @@ def test_flipped_bit_in_a_shard_is_detected(stored, selected):
     data = bytearray(shard.read_bytes())
     data[-1] ^= 1
     shard.write_bytes(data)
-    with fault(DataError, "00002.npy") as caught:
+    with raises_dataset_error(DataError, "00002.npy") as caught:
         selected.load()
     assert "damaged" in str(caught.value.__cause__)
     assert f"--params ingestion.source={stored.path.with_name('pictures')}" in str(caught.value.__cause__)
@@ -302,7 +302,7 @@ def test_hashes_are_checked_once_per_process(stored, selected, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["missing shard", "path out of the folder", "damaged index", "other format"])
-def test_damaged_dataset_is_refused(stored, selected, tmp_path, damage):
+def test_damaged_dataset_is_rejected(stored, selected, tmp_path, damage):
     index = selected.path / "index.json"
     if damage == "missing shard":
         (stored.path / "00001.npy").unlink()
@@ -313,7 +313,7 @@ def test_damaged_dataset_is_refused(stored, selected, tmp_path, damage):
         index.write_text(index.read_text()[:40])
     else:
         index.write_text(index.read_text().replace('"format": 2', '"format": 99'))
-    with fault(DataError, "must "):
+    with raises_dataset_error(DataError, "must "):
         selected.load()
 
 
@@ -327,13 +327,13 @@ def test_damaged_records_are_detected(stored):
 @pytest.mark.parametrize("data", [b"", b"\x93NUMPY"])
 def test_truncated_shard_is_detected(stored, data):
     (stored.path / "00001.npy").write_bytes(data)
-    with fault(DataError, "00001.npy") as caught:
+    with raises_dataset_error(DataError, "00001.npy") as caught:
         stored.load()
     assert "damaged" in str(caught.value.__cause__)
 
 
-def test_selection_from_other_shards_is_refused(stored, selected, pictures):
+def test_selection_from_other_shards_is_rejected(stored, selected, pictures):
     (pictures / "000.png").unlink()
     stored.save(scan_of(pictures))
-    with fault(DataError, "kedro run --pipelines=preprocessing"):
+    with raises_dataset_error(DataError, "kedro run --pipelines=preprocessing"):
         selected.load()

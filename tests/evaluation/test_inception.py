@@ -64,7 +64,7 @@ def test_features_do_not_depend_on_the_batch_and_grey_is_repeated(accepted):
     assert torch.allclose(together, torch.cat([extract(image[None]) for image in grey]), rtol=1e-4, atol=1e-5)
 
 
-def test_wrong_and_missing_weights_are_refused(weights, tmp_path):
+def test_wrong_and_missing_weights_are_rejected(weights, tmp_path):
     with pytest.raises(ModelError, match="SHA-256 6726825d"):
         InceptionFeatures(weights)
     with pytest.raises(ModelError, match=r"none\.pth.*fetch-weights"):

@@ -116,6 +116,6 @@ def test_nearest_indices_are_ordered():
     assert nearest_indices(torch.tensor([[4.0], [0.1]]), others, 2).tolist() == [[1, 2], [0, 3]]
 
 
-def test_too_few_images_are_refused():
+def test_too_few_images_are_rejected():
     with pytest.raises(ValueError, match=r"5 neighbours.*got 5"):
         FeatureSet.of(drawn(5))

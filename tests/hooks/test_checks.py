@@ -64,7 +64,7 @@ def test_report_of_an_earlier_manifest_is_checked():
         checks.after_dataset_saved("dataset_report", "")
 
 
-def test_manifest_of_an_earlier_run_is_forgotten():
+def test_manifest_of_an_earlier_run_is_not_checked_again():
     checks = checks_of("dataset_report")
     checks.after_dataset_saved("manifest", manifest_of(1, empty=3))
     checks.before_pipeline_run(pipeline_of("dataset_report"), None)
@@ -85,14 +85,14 @@ def test_hidden_files_do_not_dilute_the_skipped_fraction():
         checks.after_dataset_saved("dataset_report", "")
 
 
-def test_source_without_usable_image_is_refused_with_the_most_frequent_reason():
+def test_source_without_usable_image_is_rejected_with_the_most_frequent_reason():
     checks = checks_of("dataset_report", max_skipped=1)
     checks.after_dataset_saved("manifest", manifest_of(0, not_an_image=2, empty=1))
     with pytest.raises(SourceError, match=r"at least one usable image \(got none of 3; .*: not_an_image"):
         checks.after_dataset_saved("dataset_report", "")
 
 
-def test_images_that_stop_one_run_stop_the_next_one():
+def test_images_that_fail_the_checks_also_stop_a_later_run():
     checks = checks_of("images", max_skipped=1)
     with pytest.raises(SourceError, match="at least one usable image"):
         checks.after_dataset_loaded("manifest", manifest_of(0, empty=1))
@@ -103,7 +103,7 @@ def test_images_that_stop_one_run_stop_the_next_one():
 @pytest.mark.parametrize(
     ("requested", "refused"), [("~/photos", False), ("~/photos/", False), (None, False), ("b", True)]
 )
-def test_shards_of_another_source_than_requested_are_refused(requested, refused):
+def test_shards_of_another_source_than_requested_are_rejected(requested, refused):
     checks = checks_of("images")
     checks._requested_source = requested
     catalog = SimpleNamespace(load=lambda name: SimpleNamespace(source="~/photos"))

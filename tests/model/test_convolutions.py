@@ -1,4 +1,4 @@
-"""Every algorithm of a convolution equals torch's own, with all its derivatives, in each precision."""
+"""Every convolution algorithm matches torch in outputs, first and second derivatives, in each precision."""
 
 from collections import Counter
 
@@ -10,11 +10,11 @@ from kedro_dcgan.model import convolution_algorithms, layers
 from kedro_dcgan.model.convolution_algorithms import OPERATIONS, Geometry, key_of
 from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d
 
-# Of the large image (size), the kernel, stride, padding and output padding.
+# (size of the large image, kernel, stride, padding, output padding)
 GEOMETRIES = [(4, 4, 1, 0, 0), (8, 4, 2, 1, 0), (9, 4, 2, 1, 1), (11, 5, 1, 0, 0), (17, 5, 2, 0, 0), (6, 3, 1, 1, 0)]
 
 
-# Every way to run the three operations, of which a kernel of 4 with stride 2 has the third.
+# Algorithms of the three operations. Only a kernel of 4 with stride 2 has `subpixel`.
 CHOICES = [
     {"small": "product", "large": "product", "kernel": "product"},
     {"small": "torch", "large": "product", "kernel": "product"},
@@ -35,7 +35,7 @@ def choose(layer, choice):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Which algorithms have been run."""
+    """How often each algorithm has run."""
     found = Counter()
 
     run = layers.run
@@ -49,7 +49,7 @@ def runs(monkeypatch):
 
 
 def both(geometry, *, transposed, bias=True, dtype=torch.float64):
-    """The same layer as torch has it and as ours, and images for it."""
+    """Return torch's layer, our layer with the same weights, and images for them."""
     size, kernel, stride, padding, output_padding = geometry
     arguments = {"stride": stride, "padding": padding, "bias": bias, "dtype": dtype}
     if transposed:
@@ -66,7 +66,7 @@ def both(geometry, *, transposed, bias=True, dtype=torch.float64):
 
 
 def gradients(layer, images, order):
-    """Gradients of something that is linear in no operand, of the first or second order."""
+    """Return first-order or second-order gradients of a function that is nonlinear in every operand."""
     images = images.clone().requires_grad_(True)
     wanted = (images, *layer.parameters())
     found = torch.autograd.grad(layer(images).square().sum(), wanted, create_graph=order == 2)
@@ -78,7 +78,7 @@ def gradients(layer, images, order):
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_every_algorithm_equals_torchs_convolution_and_its_derivatives(runs, geometry, transposed, choice):
+def test_every_algorithm_matches_torch_in_outputs_and_derivatives(runs, geometry, transposed, choice):
     if choice["large"] == "subpixel" and geometry != SUBPIXEL:
         pytest.skip("no algorithm of this geometry")
     theirs, ours, images = both(geometry, transposed=transposed)
@@ -92,7 +92,7 @@ def test_every_algorithm_equals_torchs_convolution_and_its_derivatives(runs, geo
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("transposed", [False, True])
-def test_activations_may_be_applied_in_place(transposed, choice):
+def test_in_place_activations_are_allowed(transposed, choice):
     theirs, ours, images = both(SUBPIXEL, transposed=transposed, bias=False)
     choose(ours, choice)
     activated = [nn.Sequential(layer, nn.LeakyReLU(0.2, inplace=True)) for layer in (ours, theirs)]
@@ -100,7 +100,7 @@ def test_activations_may_be_applied_in_place(transposed, choice):
         torch.testing.assert_close(found, expected)
 
 
-def test_a_layer_whose_operations_all_run_by_torch_is_torchs_own(runs):
+def test_layer_with_only_torch_algorithms_calls_torch_directly(runs):
     for transposed in (False, True):
         theirs, ours, images = both(SUBPIXEL, transposed=transposed)
         choose(ours, {"small": "torch", "large": "torch", "kernel": "torch"})
@@ -111,7 +111,7 @@ def test_a_layer_whose_operations_all_run_by_torch_is_torchs_own(runs):
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("choice", CHOICES)
-def test_under_autocast_they_are_as_near_as_bfloat16_is(runs, transposed, bias, choice):
+def test_autocast_matches_torch_within_bfloat16_precision(runs, transposed, bias, choice):
     theirs, ours, images = both(SUBPIXEL, transposed=transposed, bias=bias, dtype=torch.float32)
     choose(ours, choice)
     with torch.autocast("cpu", torch.bfloat16):
@@ -125,7 +125,7 @@ def test_under_autocast_they_are_as_near_as_bfloat16_is(runs, transposed, bias, 
     assert runs
 
 
-def test_images_stay_in_the_order_of_channels_last():
+def test_outputs_stay_channels_last():
     for transposed in (False, True):
         _, ours, images = both(SUBPIXEL, transposed=transposed)
         choose(ours, CHOICES[0])
@@ -147,7 +147,7 @@ def test_images_stay_in_the_order_of_channels_last():
         (True, torch.bfloat16, 512, 81, False, False),
     ],
 )
-def test_without_timing_products_run_where_they_were_faster_elsewhere(
+def test_default_algorithms_follow_stored_timings(
     monkeypatch, amx, precision, channels, pixels, product, kernel_product
 ):
     monkeypatch.setattr(convolution_algorithms, "_has_amx", lambda: amx)
@@ -160,7 +160,7 @@ def test_without_timing_products_run_where_they_were_faster_elsewhere(
 
 @pytest.mark.parametrize("amx", [False, True])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_one_patch_is_always_a_product(monkeypatch, amx, precision):
+def test_single_patch_always_uses_the_matrix_product(monkeypatch, amx, precision):
     monkeypatch.setattr(convolution_algorithms, "_has_amx", lambda: amx)
     geometry = Geometry(4, 1, 0, 3, 8, (4, 4), (1, 1))
     assert {geometry.algorithm(operation, precision) for operation in OPERATIONS} == {"product"}

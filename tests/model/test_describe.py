@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from kedro_dcgan.model.describe import describe
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
 
-# The sources' own summaries.
+# Parameter counts from the model summaries of the sources.
 PARAMETERS = {
     "dcgan": ((64, 3, 100, 64), 3_576_704, 2_765_568),
     "digits28": ((28, 1, 100, 64), 2_305_472, 212_865),
@@ -15,17 +15,17 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_trainable_parameters_are_those_of_the_source(name):
+def test_trainable_parameters_match_the_source(name):
     (size, channels, latents, width), of_generator, of_discriminator = PARAMETERS[name]
     assert describe(generator_config(name, size, channels, latents, width)).trainable_parameters == of_generator
     assert describe(discriminator_config(name, size, channels, width)).trainable_parameters == of_discriminator
 
 
-def test_the_generator_of_the_notebook_has_its_trainable_parameters():
+def test_trainable_parameters_of_the_notebook28_generator_match_the_source():
     assert describe(generator_config("notebook28", 28, 1, 100, 64)).trainable_parameters == 413_889
 
 
-def test_flops_are_those_of_the_convolutions_by_hand():
+def test_flops_match_the_formula_for_convolutions():
     flops = {layer.name: layer.flops for layer in describe(generator_config("dcgan", 64, 3, 100, 64)).layers}
     convolutions = [count for count in flops.values() if count]
     stages = [(4, 512, 256), (8, 256, 128), (16, 128, 64), (32, 64, 3)]
@@ -36,7 +36,7 @@ def test_flops_are_those_of_the_convolutions_by_hand():
 
 
 @pytest.mark.parametrize("name", ["generator", "discriminator"])
-def test_flops_are_those_that_torch_counts_on_real_memory(name):
+def test_flops_match_the_torch_flop_counter(name):
     if name == "generator":
         config = generator_config("dcgan", 64, 3, 100, 64)
         network, inputs = build_generator(config), torch.zeros(1, 100)
@@ -55,7 +55,7 @@ def test_spectral_norm_adds_no_parameters():
     assert normalised.trainable_parameters == plain.trainable_parameters
 
 
-def test_memory_is_that_of_weights_and_outputs():
+def test_training_memory_is_that_of_weights_and_outputs():
     config = generator_config("dcgan", 16, 1, 10, 4)
     one, two = describe(config, batch_size=1), describe(config, batch_size=2)
     outputs = 10 + 3 * 8 * 4 * 4 + 3 * 4 * 8 * 8 + 2 * 16 * 16

@@ -1,4 +1,4 @@
-"""The recipes from Keras give Keras' numbers: outputs that Keras itself computed, from weights drawn by a rule.
+"""The recipes from Keras reproduce outputs that Keras computed from seeded random weights.
 
 `keras/*.npz` hold inputs, outputs and the names and shapes of the weights, in Keras' layout (NHWC).
 """
@@ -22,7 +22,7 @@ CONFIGS = {
     "simpsons200_generator": generator_config("simpsons200", 200, 3, 100, 32),
     "simpsons200_discriminator_trunk": discriminator_config("simpsons200", 200, 3, 32),
 }
-# Layers of the trunk, which is what Keras computed of this discriminator.
+# The number of layers of this discriminator for which Keras outputs are stored.
 TRUNK = 6
 
 
@@ -31,7 +31,7 @@ def read(name):
 
 
 def keras_weights(reference):
-    """Draw the weights by the rule under which the outputs were computed, as (kind, array) pairs."""
+    """Draw the weights from which the outputs were computed; yield (kind, tensor) pairs."""
     random = np.random.default_rng(int(reference["seed"]))
     for path, shape in zip(reference["weight_names"], reference["weight_shapes"], strict=True):
         standard = random.standard_normal(tuple(int(size) for size in shape.strip("(),").split(","))).astype("float32")
@@ -41,7 +41,7 @@ def keras_weights(reference):
 
 
 def fill(network, reference):
-    """Put Keras' weights into ours: kernels are HWIO there, and units of dense layers lie in HWC order."""
+    """Load Keras' weights: its kernels are HWIO, and the units of its dense layers are in HWC order."""
     weights, layers = keras_weights(reference), list(network.layers)
     with torch.no_grad():
         for place, layer in enumerate(layers):
@@ -58,7 +58,7 @@ def fill(network, reference):
 
 def _fill_kernel(layer, kernel, after, before):
     if isinstance(layer, nn.Linear):
-        # (inputs, units): units may be shaped to an image after it, inputs flattened from one before.
+        # (inputs, units): the units may become an image, and the inputs may come from one.
         kernel = _units_in_order(kernel, after)
         if any(isinstance(module, nn.Flatten) for module in before) and kernel.shape[0] % 49 == 0:
             kernel = kernel.reshape(7, 7, -1, kernel.shape[1]).permute(2, 0, 1, 3).reshape(kernel.shape)
@@ -81,7 +81,7 @@ def to_ours(images):
 
 
 def network_of(name):
-    """Build a network on the CPU; of the one whose dense layer holds 655 million weights, the trunk."""
+    """Build a network on the CPU; without the dense layer of 655 million weights for the trunk."""
     if name.endswith("generator"):
         return build_generator(CONFIGS[name])
     if not name.endswith("trunk"):
@@ -102,19 +102,19 @@ def outputs_of(name, training):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_outputs_are_those_of_keras(name):
+def test_outputs_match_keras(name):
     ours, keras = outputs_of(name, training=False)
     assert ours.shape == keras.shape
     torch.testing.assert_close(ours, keras, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.endswith("generator")])
-def test_outputs_with_batch_statistics_are_those_of_keras(name):
+def test_outputs_with_batch_statistics_match_keras(name):
     ours, keras = outputs_of(name, training=True)
     torch.testing.assert_close(ours, keras, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_parameter_counts_are_those_of_keras(name):
+def test_parameter_counts_match_keras(name):
     layers = describe(CONFIGS[name]).layers[: TRUNK if name.endswith("trunk") else None]
     assert sum(layer.parameters for layer in layers) == int(read(name)["parameter_count"])

@@ -13,7 +13,7 @@ from kedro_dcgan.model.networks import GeneratorConfig, initialise
 from kedro_dcgan.model.recipes import ARCHITECTURES, build_discriminator, build_generator
 
 
-def test_the_standard_64_pixel_networks_have_the_published_parameter_counts():
+def test_64_pixel_networks_have_the_published_parameter_counts():
     assert describe(generator_config("dcgan", 64, 3, 100, 64)).trainable_parameters == 3_576_704
     assert describe(discriminator_config("dcgan", 64, 3, 64)).trainable_parameters == 2_765_568
 
@@ -31,7 +31,7 @@ def test_generator_output_lies_in_the_model_range():
     assert images.abs().max() <= 1
 
 
-def test_discriminator_gives_one_logit_an_image():
+def test_discriminator_gives_one_logit_per_image():
     assert build_discriminator(discriminator_config("dcgan", 32, 3, 4))(torch.zeros(7, 3, 32, 32)).shape == (7,)
 
 
@@ -44,7 +44,7 @@ def test_discriminator_gives_one_logit_an_image():
         ("simpsons200_light", 100, "a multiple of 8 for `training.architecture` simpsons200_light (got 100)"),
     ],
 )
-def test_a_size_that_an_architecture_does_not_take_is_refused(name, size, rule):
+def test_unsupported_image_size_is_rejected(name, size, rule):
     for build in (
         lambda: build_generator(generator_config(name, size, 1, 10, 2)),
         lambda: build_discriminator(discriminator_config(name, size, 1, 2)),
@@ -61,7 +61,7 @@ def kinds(config):
 CONV, NORM, LEAKY = "Conv2d", "BatchNorm2d", "LeakyReLU"
 
 
-def test_discriminator_normalises_all_convolutions_but_the_first_and_the_last():
+def test_discriminator_normalises_all_but_the_first_and_last_convolution():
     assert kinds(discriminator_config("dcgan", 64, 3, 64)) == [CONV, LEAKY, *3 * [CONV, NORM, LEAKY], CONV]
 
 
@@ -78,7 +78,7 @@ def test_dropout_follows_each_activation_and_replaces_the_dropout_of_the_archite
     assert kinds(config) == [CONV, LEAKY, "Dropout", *3 * stage, CONV]
 
 
-def test_without_batch_norm_convolutions_have_a_bias_in_its_place():
+def test_convolutions_without_batch_norm_have_a_bias():
     bare = build_discriminator(discriminator_config("dcgan", 32, 1, 8, batch_norm=False))
     assert not bare.has_batch_norm
     assert [layer.bias is not None for layer in bare.layers if isinstance(layer, nn.Conv2d)] == [
@@ -90,7 +90,7 @@ def test_without_batch_norm_convolutions_have_a_bias_in_its_place():
 
 
 @pytest.mark.parametrize("name", ["dcgan", "digits28"])
-def test_under_spectral_norm_no_layer_stretches_by_more_than_one(name):
+def test_spectral_norm_scales_every_layer_to_one(name):
     size = 28
     network = build_discriminator(discriminator_config(name, size, 1, 4, spectral_norm=True)).train()
     initialise(network, torch.Generator().manual_seed(0))
@@ -103,7 +103,7 @@ def test_under_spectral_norm_no_layer_stretches_by_more_than_one(name):
         assert 0.95 < norm < 1.05
 
 
-def test_initialise_draws_the_papers_distributions_from_the_seed():
+def test_initialise_draws_the_dcgan_distributions_from_the_seed():
     networks = [build_generator(generator_config("dcgan", 64, 3, 100, 64)) for _ in range(2)]
     for network in networks:
         initialise(network, torch.Generator().manual_seed(3))
@@ -117,14 +117,14 @@ def test_initialise_draws_the_papers_distributions_from_the_seed():
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_building_a_network_leaves_torchs_random_state_alone(name):
+def test_building_a_network_keeps_the_global_random_state(name):
     size = 200 if "simpsons" in name else 28
     before = torch.get_rng_state()
     build_generator(generator_config(name, size, 1, 10, 4))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_config_survives_json():
+def test_config_survives_a_json_round_trip():
     config = generator_config("digits28", 28, 1, 10, 4)
     assert GeneratorConfig(**json.loads(json.dumps(asdict(config)))) == config
 

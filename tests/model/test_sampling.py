@@ -16,16 +16,16 @@ def make_generator():
     return generator
 
 
-def test_latents_follow_from_the_seed_alone():
+def test_latents_depend_only_on_the_seed():
     assert torch.equal(sample_latents(8, CONFIG, seed=1), sample_latents(8, CONFIG, seed=1))
     assert not torch.equal(sample_latents(8, CONFIG, seed=1), sample_latents(8, CONFIG, seed=2))
 
 
-def test_fewer_latents_are_the_first_of_more():
+def test_fewer_latents_are_a_prefix_of_more():
     assert torch.equal(sample_latents(100, CONFIG, seed=1)[:5], sample_latents(5, CONFIG, seed=1))
 
 
-def test_latents_are_of_the_distribution_that_the_generator_takes():
+def test_latents_follow_the_configured_distribution():
     normal = sample_latents(2000, CONFIG, seed=1)
     assert normal.shape == (2000, 6)
     assert abs(normal.mean()) < 0.03
@@ -36,7 +36,7 @@ def test_latents_are_of_the_distribution_that_the_generator_takes():
     assert abs(uniform.std() - 3**-0.5) < 0.02
 
 
-def test_an_image_depends_on_its_own_latent_alone():
+def test_image_does_not_depend_on_other_latents():
     generator, latents = make_generator(), sample_latents(10, CONFIG, seed=1)
     together = generate_all(generator, latents)
     one_by_one = torch.cat(list(generate(generator, latents, batch_size=1)))
@@ -49,7 +49,7 @@ def test_generate_gives_uint8_images_and_keeps_the_last_batch():
     assert batches[0].dtype == torch.uint8
 
 
-def test_generate_leaves_mode_and_statistics_as_they_were():
+def test_generate_keeps_mode_and_batch_norm_statistics():
     generator = make_generator().train()
     before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     generate_all(generator, sample_latents(10, CONFIG, seed=1))

@@ -216,6 +216,6 @@ def test_few_images_have_only_a_distance(digits, tmp_path):
     report_evaluation(result, *pictures)
 
 
-def test_a_generator_trained_on_other_images_is_refused(digits, tmp_path):
+def test_a_generator_trained_on_other_images_is_rejected(digits, tmp_path):
     with pytest.raises(DataError, match="trained on"):
         evaluate_generator(trained("other"), *digits, ReferenceCache(tmp_path), parameters())

@@ -51,7 +51,7 @@ def only_protocol(result):
     return protocol
 
 
-def test_metrics_are_of_the_pixels_and_unreadable_files_are_counted(folders):
+def test_metrics_match_the_pixels_and_unreadable_files_are_counted(folders):
     result = compared(folders)
     json.loads(json.dumps(result, allow_nan=False))
     assert result["skipped"] == {"real": 0, "generated": 1}
@@ -89,7 +89,7 @@ def test_equal_folders_have_distance_0_and_the_digest_depends_on_content_alone(f
     assert digests[0] == digests[1] != only_protocol(compared(folders, real="generated"))["dataset_digest"]
 
 
-def test_a_missing_folder_and_a_single_image_are_refused(folders):
+def test_a_missing_folder_and_a_single_image_are_rejected(folders):
     with pytest.raises(SourceError, match=r"`--generated`.*: --generated PATH"):
         compared(folders, generated="missing")
     (folders / "one").mkdir()
@@ -123,13 +123,13 @@ def test_downloaded_weights_are_checked_and_found(server, hub, monkeypatch):
 
 
 @pytest.mark.parametrize("address", ["foo", "http://127.0.0.1:1/a b", "file:///etc/hostname", "http://127.0.0.1:1/x"])
-def test_an_invalid_address_is_refused(hub, address):
+def test_an_invalid_address_is_rejected(hub, address):
     with pytest.raises(ModelError, match=r"downloadable from .*--url"):
         inception.fetch_weights(address)
     assert not hub.exists() or not list(hub.iterdir())
 
 
-def test_an_unwritable_cache_is_refused(tmp_path, monkeypatch):
+def test_an_unwritable_cache_is_rejected(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "file"))
     with pytest.raises(ModelError, match=r"downloadable from .*--url"):

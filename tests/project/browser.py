@@ -1,4 +1,4 @@
-"""A real browser, without a window: Debian's chromium, driven by Selenium."""
+"""A headless browser: Debian's chromium, driven by Selenium."""
 
 import shutil
 import tempfile
@@ -12,7 +12,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 class Browser:
-    """A page at a time."""
+    """A browser with one page."""
 
     def __init__(self, width=1500, height=1100):
         self._profile = tempfile.TemporaryDirectory()
@@ -20,7 +20,7 @@ class Browser:
         options.binary_location = CHROMIUM
         for argument in (
             "--headless=new",
-            # It refuses its sandbox to root, and a container has little shared memory.
+            # Its sandbox does not work for root, and a container has little shared memory.
             "--no-sandbox",
             "--disable-dev-shm-usage",
             "--disable-gpu",
@@ -36,22 +36,22 @@ class Browser:
         self.driver.get(address)
 
     def wait(self, holds, seconds=60):
-        """Wait until something of the page holds; return it."""
+        """Wait until a function of the driver returns a true value; return that value."""
         return WebDriverWait(self.driver, seconds).until(lambda _: holds(self.driver))
 
     def text(self):
-        """Return all that can be read."""
+        """Return the visible text of the page."""
         return self.driver.execute_script("return document.body.innerText")
 
     def wait_for_text(self, *texts, seconds=60):
-        """Wait until the page says all of this."""
+        """Wait until the page contains all texts."""
         self.wait(lambda _: all(text in self.text() for text in texts), seconds)
 
     def save(self, path):
-        """Save what is seen as PNG."""
+        """Save a screenshot as PNG."""
         self.driver.save_screenshot(str(path))
 
     def close(self):
-        """End it."""
+        """Close the browser and delete its profile."""
         self.driver.quit()
         self._profile.cleanup()

@@ -1,4 +1,4 @@
-"""Three trainings of different lengths, compared in MLflow's own pages, in a table and on a page of ours."""
+"""Three trainings of different lengths, compared in MLflow's UI, in a table and on the comparison page."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from browser import CHROMIUM, DRIVER, Browser
-from projects import copy_project, required, surroundings
+from projects import command_environment, copy_project, require_program
 from servers import free_port
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,7 @@ LENGTHS = (1, 3, 6)
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The faces source's 10, 30 and 60 epochs, scaled down."""
+    """A project with three trainings; their lengths are the faces source's 10, 30 and 60 epochs, scaled down."""
     project = copy_project(tmp_path_factory.mktemp("compare") / "kedro-dcgan")
     project.kedro("run", "--env=smoke", "--pipelines=ingestion,preprocessing")
     for epochs in LENGTHS:
@@ -36,7 +36,7 @@ def names_of(table):
     return [name.strip() for name in table.splitlines()[0].split("|")[2:-1]]
 
 
-def test_the_table_has_numbers_with_intervals_and_what_differs(compared):
+def test_table_has_metrics_with_intervals_and_differing_parameters(compared):
     names = names_of(compared)
     assert len(names) == 3
     rows = {line.split("|")[1].strip(" `"): line.split("|")[2:-1] for line in compared.splitlines() if "|" in line}
@@ -48,14 +48,14 @@ def test_the_table_has_numbers_with_intervals_and_what_differs(compared):
     assert kimg == sorted(kimg)
 
 
-def test_runs_are_found_by_name_and_by_id_and_what_is_wrong_is_named(project, compared):
+def test_runs_are_found_by_name_and_id_and_invalid_arguments_are_errors(project, compared):
     names = names_of(compared)
     ids = [json.loads(file.read_text())["run_id"] for file in project.path.glob("data/09_tracking/*/sent.json")]
     other = project.kedro(
         "dcgan", "compare", names[0], ids[0][:10], "--report", str(project.path / "two.html"), check=False
     )
     if other.returncode:
-        # It was the same one.
+        # Both arguments named the same run.
         other = project.kedro("dcgan", "compare", names[0], ids[1][:10], "--report", str(project.path / "two.html"))
     assert (project.path / "two.html").is_file()
     unknown = project.kedro("dcgan", "compare", "nobody", names[0], check=False)
@@ -73,14 +73,14 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def pages(project):
-    """The address that `kedro dcgan ui` says, while it serves."""
+def ui_address(project):
+    """The address that `kedro dcgan ui` prints."""
     port = free_port()
     command = ["kedro", "dcgan", "ui", "--port", str(port)]
     started = subprocess.Popen(
         command,
         cwd=project.path,
-        env=surroundings(),
+        env=command_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -94,8 +94,8 @@ def pages(project):
     started.wait(30)
 
 
-def show(browser, address, *texts):
-    """Open an address of MLflow's pages, when they are there, without the assistant that opens by itself."""
+def open_ui(browser, address, *texts):
+    """Open a page of MLflow's UI once the server answers, without the assistant panel."""
     from selenium.common.exceptions import WebDriverException
 
     def is_open(_):
@@ -105,25 +105,25 @@ def show(browser, address, *texts):
             return False
         return True
 
-    # The server has just been started, and imports for seconds.
+    # The server has just started and spends seconds on imports.
     browser.wait(is_open, 180)
     browser.driver.execute_script("localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')")
     browser.driver.execute_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
-    # An address that differs only behind the # opens nothing.
+    # The browser does not reload an address that differs only after the #.
     browser.open("about:blank")
     browser.open(address)
     browser.wait_for_text(*texts)
 
 
-def picture(browser, name, folder):
+def save_screenshot(browser, name, folder):
     target = folder / f"{name}.png"
     browser.save(target)
     assert target.stat().st_size > 20_000
 
 
-@required("chromium", bool(CHROMIUM and DRIVER))
-def test_the_runs_table_shows_numbers_parameters_and_tags_as_columns(browser, pages, compared, tmp_path):
-    show(browser, pages, *names_of(compared), "3 matching runs")
+@require_program("chromium", bool(CHROMIUM and DRIVER))
+def test_mlflow_runs_table_has_columns_for_metrics_parameters_and_tags(browser, ui_address, compared, tmp_path):
+    open_ui(browser, ui_address, *names_of(compared), "3 matching runs")
     browser.wait_for_text("Metrics", "Parameters", "Tags", "preset")
     headers = browser.wait(
         lambda driver: [e.get_attribute("col-id") or "" for e in driver.find_elements("css selector", "[col-id]")]
@@ -131,23 +131,23 @@ def test_the_runs_table_shows_numbers_parameters_and_tags_as_columns(browser, pa
     shown = " ".join(headers)
     for column in ("fd_efflite0", "training.epochs", "training.generator.learning_rate", "preset"):
         assert column in shown, headers
-    picture(browser, "mlflow-table", tmp_path)
+    save_screenshot(browser, "mlflow-table", tmp_path)
 
 
-@required("chromium", bool(CHROMIUM and DRIVER))
-def test_the_compare_view_shows_curves_over_each_other_and_grids_side_by_side(browser, pages, compared, tmp_path):
+@require_program("chromium", bool(CHROMIUM and DRIVER))
+def test_mlflow_compare_view_overlays_curves_and_shows_sample_grids(browser, ui_address, compared, tmp_path):
     names = names_of(compared)
-    show(
+    open_ui(
         browser,
-        f"{pages}&compareRunsMode=CHART",
+        f"{ui_address}&compareRunsMode=CHART",
         "Samples",
         "Training",
         *[f"{name} (generator_loss)" for name in names],
     )
-    pictures = browser.wait(lambda driver: _loaded(driver) if len(_loaded(driver)) >= 3 else False)
+    pictures = browser.wait(lambda driver: _sample_grids(driver) if len(_sample_grids(driver)) >= 3 else False)
     assert len({source for source, _ in pictures}) == 3
     assert all(width > 100 for _, width in pictures)
-    # One chart has the lines of all three.
+    # One chart shows all three runs.
     lines = browser.driver.execute_script(
         "return [...document.querySelectorAll('.js-plotly-plot')]"
         ".map(plot => (plot.data || []).map(line => [line.name, (line.y || []).length]))"
@@ -155,11 +155,11 @@ def test_the_compare_view_shows_curves_over_each_other_and_grids_side_by_side(br
     assert max(len(chart) for chart in lines) >= 3
     longest = max(lines, key=lambda chart: len({length for _, length in chart}))
     assert len({length for _, length in longest}) == 3
-    picture(browser, "mlflow-compare", tmp_path)
+    save_screenshot(browser, "mlflow-compare", tmp_path)
 
 
-def _loaded(driver):
-    """Return sources and widths of the samples that are shown."""
+def _sample_grids(driver):
+    """Return the sources and widths of the displayed sample grids."""
     return [
         (image.get_attribute("src"), driver.execute_script("return arguments[0].naturalWidth", image))
         for image in driver.find_elements("css selector", "img")
@@ -167,8 +167,8 @@ def _loaded(driver):
     ]
 
 
-@required("chromium", bool(CHROMIUM and DRIVER))
-def test_our_page_opens_from_a_file_with_all_its_pictures(browser, project, compared, tmp_path):
+@require_program("chromium", bool(CHROMIUM and DRIVER))
+def test_comparison_page_opens_from_a_file_with_all_images(browser, project, compared, tmp_path):
     page = project.path / "data/08_reporting/comparison.html"
     browser.open(page.as_uri())
     browser.wait_for_text("3 trained generators", "Samples at the end of training", "Metrics", "Differences")
@@ -181,6 +181,6 @@ def test_our_page_opens_from_a_file_with_all_its_pictures(browser, project, comp
         if entry["level"] == "SEVERE" and "file:" in entry["message"]
     ]
     assert not errors
-    # All of it is in the file: it can be mailed.
+    # The file contains everything.
     assert not re.findall(r'(?:src|href)="(?!data:)', page.read_text())
-    picture(browser, "comparison", tmp_path)
+    save_screenshot(browser, "comparison", tmp_path)

@@ -1,4 +1,4 @@
-"""DVC keeps versions of datasets: of a folder and of an archive, in a remote folder and in a bucket, for any clone."""
+"""DVC versions datasets (a folder or an archive); clones pull them from a folder or from S3."""
 
 import hashlib
 import json
@@ -26,12 +26,12 @@ SECRET = "secret-of-the-bucket"
 UP_TO_DATE = "Data and pipelines are up to date."
 
 
-def ran(result):
+def stages_run(result):
     return [line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")]
 
 
-def draw(folder, first, last):
-    """Noise over gradients: no two are alike."""
+def write_images(folder, first, last):
+    """Write distinct images: noise over gradients."""
     folder.mkdir(exist_ok=True)
     rows, columns = np.mgrid[:48, :48][..., None]
     for number in range(first, last):
@@ -46,7 +46,7 @@ def pack(folder, archive, count):
             members.write(file, file.name)
 
 
-def names(project, folder):
+def file_names(project, folder):
     return {file.name for file in (project.path / folder).iterdir()}
 
 
@@ -68,14 +68,14 @@ def set_source(project, source):
     file.write_text(yaml.safe_dump(parameters))
 
 
-def write_stand_ins(project):
-    """Write what the other stages would make: training takes long, and to DVC a file is a file."""
+def write_placeholders(project):
+    """Write placeholders for the outputs of the other stages, which would take long to run."""
     stages = yaml.safe_load((project.path / "dvc.yaml").read_text())["stages"]
     for name in stages.keys() - {"ingestion", "preprocessing"}:
         for out in stages[name].get("outs", []) + stages[name].get("metrics", []):
             out = out if isinstance(out, str) else next(iter(out))
             path = project.path / out
-            path = path if path.suffix else path / "stand-in.txt"
+            path = path if path.suffix else path / "placeholder.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{{}} {out}")
     project.run("dvc", "commit", "--force")
@@ -86,80 +86,80 @@ def clone(project, path, tag):
     return Project(path)
 
 
-def listing(project, hash_of_folder):
-    """Return the names of the files that DVC's cache has for the hash of a folder."""
+def cached_names(project, hash_of_folder):
+    """Return the names of the files in DVC's cache for the hash of a folder."""
     stored = project.path / ".dvc/cache/files/md5" / hash_of_folder[:2] / hash_of_folder[2:]
     return {entry["relpath"] for entry in json.loads(stored.read_text())}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project with a history: tag `v1` has images and all that was made of them, `v2` more images, prepared."""
+    """A project with two tags: `v1` has images and the outputs of all stages, `v2` has more images, prepared."""
     project = copy_project(tmp_path_factory.mktemp("versions") / "kedro-dcgan")
-    (project.path / "conf/local/.gitkeep").touch()  # git leaves out empty folders, and Kedro wants this one
+    (project.path / "conf/local/.gitkeep").touch()  # Kedro needs this folder, and git does not store empty ones
     (project.path / "data/01_raw").mkdir(parents=True)
     set_source(project, FACES)
     project.run("git", "init", "--quiet")
     project.run("git", "config", "user.name", "Someone")
     project.run("git", "config", "user.email", "someone@example.com")
     shutil.copytree(ROOT / ".dvc", project.path / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
-    # Remotes come before the first version: no commit is without them.
+    # Add the remotes first, so that every commit has them.
     project.run("dvc", "remote", "add", "--default", "storage", str(project.path.parent / "storage"))
     project.run("dvc", "remote", "add", "bucket", "s3://faces/versions")
 
-    draw(project.path / FACES, 0, FIRST)
+    write_images(project.path / FACES, 0, FIRST)
     project.run("dvc", "add", FACES)
-    assert ran(project.run("dvc", "repro", "preprocessing")) == ["ingestion", "preprocessing"]
-    write_stand_ins(project)
+    assert stages_run(project.run("dvc", "repro", "preprocessing")) == ["ingestion", "preprocessing"]
+    write_placeholders(project)
     commit(project, "v1")
 
-    draw(project.path / FACES, FIRST, SECOND)
+    write_images(project.path / FACES, FIRST, SECOND)
     project.run("dvc", "add", FACES)
-    assert ran(project.run("dvc", "repro", "preprocessing")) == ["ingestion", "preprocessing"]
+    assert stages_run(project.run("dvc", "repro", "preprocessing")) == ["ingestion", "preprocessing"]
     commit(project, "v2")
     return project
 
 
-def test_git_has_the_small_files_of_dvc_and_no_data(project):
+def test_git_tracks_dvc_files_and_no_data(project):
     tracked = project.run("git", "ls-files", "data").stdout.split()
     assert f"{FACES}.dvc" in tracked
     assert all(file.endswith((".dvc", ".gitignore", ".gitkeep")) for file in tracked)
 
 
-def test_a_new_version_asks_for_a_new_training_and_the_old_one_for_nothing(project):
+def test_new_dataset_version_reruns_training_and_the_old_one_is_cached(project):
     switch(project, "v2")
-    assert len(names(project, FACES)) == SECOND
-    assert ran(project.run("dvc", "repro", "--dry", "training")) == ["training"]
+    assert len(file_names(project, FACES)) == SECOND
+    assert stages_run(project.run("dvc", "repro", "--dry", "training")) == ["training"]
 
     switch(project, "v1")
-    assert len(names(project, FACES)) == FIRST
+    assert len(file_names(project, FACES)) == FIRST
     result = project.run("dvc", "repro")
-    assert ran(result) == []
+    assert stages_run(result) == []
     assert UP_TO_DATE in result.stdout
     assert project.run("git", "status", "--porcelain").stdout == ""
 
-    # Without the lock file all of it comes from DVC's cache of runs.
+    # Without the lock file, everything comes from DVC's run cache.
     (project.path / "dvc.lock").unlink()
     shutil.rmtree(project.path / IMAGES)
     result = project.run("dvc", "repro", "preprocessing")
-    assert ran(result) == []
+    assert stages_run(result) == []
     assert all(f"Stage '{stage}' is cached" in result.stdout for stage in ("ingestion", "preprocessing"))
-    assert "index.json" in names(project, IMAGES)
+    assert "index.json" in file_names(project, IMAGES)
     project.run("git", "checkout", "--quiet", "dvc.lock")
 
 
-def test_dvc_hash_leads_to_what_dvc_has_stored(project):
+def test_dvc_hash_identifies_the_cached_data(project):
     hashes = {}
     for tag, count in (("v1", FIRST), ("v2", SECOND)):
         switch(project, tag)
         hashes[tag] = [dvc_hash(project.path, path) for path in (FACES, SHARDS)]
-        assert listing(project, hashes[tag][0]) == {f"{number:03d}.png" for number in range(count)}
-        assert listing(project, hashes[tag][1]) == {"index.json", "00000.npy", "00000.parquet"}
+        assert cached_names(project, hashes[tag][0]) == {f"{number:03d}.png" for number in range(count)}
+        assert cached_names(project, hashes[tag][1]) == {"index.json", "00000.npy", "00000.parquet"}
         assert dvc_hash(project.path, project.path / FACES) == hashes[tag][0]
     assert not set(hashes["v1"]) & set(hashes["v2"])
 
 
-def test_dvc_hash_of_what_has_changed_since_is_none(project):
+def test_dvc_hash_of_modified_data_is_none(project):
     switch(project, "v1")
     assert dvc_hash(project.path, IMAGES)
     picture, selection = project.path / FACES / "003.png", project.path / IMAGES / "train.npy"
@@ -172,29 +172,29 @@ def test_dvc_hash_of_what_has_changed_since_is_none(project):
 
 
 @pytest.mark.parametrize("path", ["data/01_raw", f"{FACES}/000.png", "data/01_raw/nothing", "torchvision:MNIST"])
-def test_dvc_hash_of_what_dvc_does_not_know_is_none(project, path):
+def test_dvc_hash_of_untracked_data_is_none(project, path):
     assert dvc_hash(project.path, path) is None
 
 
-def test_a_clone_pulls_both_versions_from_a_folder_and_has_nothing_to_do(project, tmp_path):
+def test_clone_pulls_both_versions_from_a_folder_and_is_up_to_date(project, tmp_path):
     project.run("dvc", "push", "--all-tags")
 
     fresh = clone(project, tmp_path / "clone", "v1")
     fresh.run("dvc", "pull")
-    assert len(names(fresh, FACES)) == FIRST
+    assert len(file_names(fresh, FACES)) == FIRST
     result = fresh.run("dvc", "repro")
-    assert ran(result) == []
+    assert stages_run(result) == []
     assert UP_TO_DATE in result.stdout
 
     fresh.run("git", "checkout", "--quiet", "v2")
     fresh.run("dvc", "pull")
-    assert len(names(fresh, FACES)) == SECOND
-    assert ran(fresh.run("dvc", "repro", "ingestion")) == []
+    assert len(file_names(fresh, FACES)) == SECOND
+    assert stages_run(fresh.run("dvc", "repro", "ingestion")) == []
 
 
 @pytest.fixture
 def s3(tmp_path, monkeypatch):
-    """A server that speaks S3, with an empty bucket `faces`. The user's settings of AWS, and a proxy, stay outside."""
+    """An S3 server with an empty bucket `faces`, without the user's AWS settings and proxy."""
     (tmp_path / "empty").touch()
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "empty"))
@@ -212,7 +212,7 @@ def s3(tmp_path, monkeypatch):
     server.stop()
 
 
-def test_a_clone_pulls_from_s3_and_no_secret_is_in_git(project, tmp_path, s3):
+def test_clone_pulls_from_s3_and_git_has_no_secret(project, tmp_path, s3):
     endpoint, client = s3
     settings = {"endpointurl": endpoint, "access_key_id": "someone", "secret_access_key": SECRET}
     project.run("git", "checkout", "--quiet", "v1")
@@ -229,33 +229,33 @@ def test_a_clone_pulls_from_s3_and_no_secret_is_in_git(project, tmp_path, s3):
     shutil.copy(project.path / ".dvc/config.local", fresh.path / ".dvc/config.local")
     fresh.run("dvc", "pull", "--remote", "bucket", "--with-deps", "preprocessing")
     for folder in (FACES, SHARDS, IMAGES):
-        assert names(fresh, folder) == listing(project, dvc_hash(project.path, folder))
+        assert file_names(fresh, folder) == cached_names(project, dvc_hash(project.path, folder))
     assert UP_TO_DATE in fresh.run("dvc", "status", "--with-deps", "preprocessing").stdout
 
 
-def test_an_archive_has_versions_too(project, tmp_path):
+def test_archive_is_versioned(project, tmp_path):
     archive, contents = f"{FACES}.zip", {}
     set_source(project, archive)
-    draw(tmp_path, 0, SECOND)
+    write_images(tmp_path, 0, SECOND)
     for tag, count in (("archive-v1", FIRST), ("archive-v2", SECOND)):
         pack(tmp_path, project.path / archive, count)
         contents[tag] = (project.path / archive).read_bytes()
         project.run("dvc", "add", archive)
         commit(project, tag)
         assert dvc_hash(project.path, archive) == hashlib.md5(contents[tag]).hexdigest()
-    assert ran(project.run("dvc", "repro", "--dry", "ingestion")) == ["ingestion"]
+    assert stages_run(project.run("dvc", "repro", "--dry", "ingestion")) == ["ingestion"]
 
     switch(project, "archive-v1")
     assert (project.path / archive).read_bytes() == contents["archive-v1"]
 
 
-def test_the_same_images_make_the_same_shards_wherever_and_whenever_they_were_written(tmp_path):
-    # To DVC other bytes are other shards, and ask for a new training.
+def test_equal_images_give_equal_shards_for_any_path_time_and_container(tmp_path):
+    # Other bytes would make DVC run the training again.
     base = {}
     for name in ("ingestion", "preprocessing"):
         base |= yaml.safe_load((ROOT / f"conf/base/parameters_{name}.yml").read_text())
     preprocessing = PreprocessingParameters(**base["preprocessing"])
-    draw(tmp_path / "faces", 0, 5)
+    write_images(tmp_path / "faces", 0, 5)
     pack(tmp_path / "faces", tmp_path / "faces.zip", 5)
     shutil.copytree(tmp_path / "faces", tmp_path / "faces later", copy_function=shutil.copyfile)
     made = {}
@@ -264,7 +264,7 @@ def test_the_same_images_make_the_same_shards_wherever_and_whenever_they_were_wr
         scan = scan_images(ImageSourceDataset(tmp_path).load(), ingestion, preprocessing)
         ImageShardsDataset(tmp_path / "shards").save(scan)
         made[source] = {file.name: file.read_bytes() for file in (tmp_path / "shards").iterdir()}
-        # But for the name of the source, which people are told when a shard is damaged.
+        # Only the name of the source differs, which error messages about damaged shards contain.
         index = json.loads(made[source].pop("index.json"))
         assert index.pop("source") == source
         made[source]["index"] = index

@@ -1,4 +1,4 @@
-"""`kedro dcgan describe`: the layers and the costs of a preset's networks, as a table and as JSON."""
+"""`kedro dcgan describe`: layers and costs of the networks of a preset, as a table or JSON."""
 
 import json
 

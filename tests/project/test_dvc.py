@@ -1,4 +1,4 @@
-"""`dvc repro` walks the same road, runs what changed and nothing else, and makes one MLflow run a model."""
+"""`dvc repro` runs only the stages that changed, resumes a stopped training, and makes one MLflow run per model."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def no_tracking_uri():
     mlflow.set_tracking_uri(None)
 
 
-def ran(output):
+def stages_run(output):
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
 
@@ -28,9 +28,9 @@ def repro(project, *stages):
 
 
 def stop_in_training(project):
-    """Press Ctrl-C in `dvc repro`, which every process of the terminal gets, once there is a checkpoint.
+    """Send Ctrl-C to `dvc repro` and all its processes, like a terminal, once there is a checkpoint.
 
-    (Here the processes are those of a terminal, without any fork of ours between them.)
+    It uses the real `kedro`, because the processes of the fork server are not in this process group.
     """
     with project.start("dvc", "repro", start_new_session=True) as process:
         while not list(project.path.glob("data/06_models/checkpoints/*/0*")):
@@ -45,7 +45,7 @@ def stop_in_training(project):
 
 @pytest.fixture
 def project(empty_project):
-    """A DVC project whose stages, which run on `base`, take seconds."""
+    """A DVC project whose stages take seconds: `base` has the values of the smoke preset."""
     for file in (empty_project.path / "conf/smoke").iterdir():
         base = empty_project.path / "conf/base" / file.name
         OmegaConf.save(OmegaConf.merge(OmegaConf.load(base), OmegaConf.load(file)), base)
@@ -60,14 +60,14 @@ def set_training(project, **values):
     OmegaConf.save(OmegaConf.merge(OmegaConf.load(file), {"training": values}), file)
 
 
-def test_repro_goes_on_after_ctrl_c_then_has_nothing_to_do_until_a_parameter_changes(project):
-    assert ran(repro(project, "preprocessing").stdout) == ["digits", "ingestion", "preprocessing"]
-    assert ran(stop_in_training(project)) == ["training"]
-    gone_on_with = repro(project).stdout
-    assert "resumes from" in gone_on_with
-    assert ran(gone_on_with) == ["training", "evaluation", "export"]
+def test_repro_resumes_after_ctrl_c_and_reruns_only_changed_stages(project):
+    assert stages_run(repro(project, "preprocessing").stdout) == ["digits", "ingestion", "preprocessing"]
+    assert stages_run(stop_in_training(project)) == ["training"]
+    resumed = repro(project).stdout
+    assert "resumes from" in resumed
+    assert stages_run(resumed) == ["training", "evaluation", "export"]
     assert len(list((project.path / "data/07_model_output/samples").glob("*.png"))) == 16
-    assert ran(repro(project).stdout) == []
+    assert stages_run(repro(project).stdout) == []
     first = project.mlflow_run()
 
     mlflow.set_tracking_uri(f"sqlite:///{project.path}/mlflow.db")
@@ -79,7 +79,7 @@ def test_repro_goes_on_after_ctrl_c_then_has_nothing_to_do_until_a_parameter_cha
     assert version.run_id == first
 
     set_training(project, seed=1, epochs=1)
-    assert ran(repro(project, "training").stdout) == ["training"]
+    assert stages_run(repro(project, "training").stdout) == ["training"]
     assert project.mlflow_run() != first
     assert len(client.search_runs([run.info.experiment_id])) == 2
     changed = json.loads(project.run("dvc", "status", "--json").stdout)

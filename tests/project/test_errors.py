@@ -1,6 +1,6 @@
-"""Mistakes of a user: one line with the facts, exit code 1, and no work done.
+"""User errors: one line with the facts, exit code 1, and no work done.
 
-Each case is a command and texts that its error line must contain: the parameter, the value, the remedy.
+Each case is a command and the facts in its error line: the parameter, the value, the remedy.
 """
 
 import hostile
@@ -143,7 +143,7 @@ def test_source_without_a_usable_image_stops_a_run_after_the_report(tmp_path):
 
 def test_unwritable_folder_is_reported_before_any_work(tmp_path):
     project = copy_project(tmp_path / "kedro-dcgan")
-    # No folder is read-only for root, but a file instead of a folder stops every user.
+    # Root can write to every folder, but nobody can write below a file.
     (project.path / "data").mkdir()
     (project.path / "data/06_models").touch()
     result = project.kedro("run", "--env=smoke", check=False)
@@ -153,7 +153,7 @@ def test_unwritable_folder_is_reported_before_any_work(tmp_path):
     assert not list(project.path.glob("data/0[2-5]*/[!.]*"))
 
 
-def test_single_image_is_refused(tmp_path):
+def test_single_image_is_rejected(tmp_path):
     project = copy_project(tmp_path / "kedro-dcgan")
     (project.path / "one").mkdir()
     (project.path / "one/1.png").write_bytes(hostile.png(1))

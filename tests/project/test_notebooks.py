@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_a_notebook_runs_from_its_folder_and_is_kept_without_output(trained_project, notebook):
+def test_notebook_runs_from_its_folder_and_is_stored_without_output(trained_project, notebook):
     content = nbformat.read(notebook, as_version=4)
     assert not any(cell.get("outputs") for cell in content.cells)
     folder = Path(trained_project.path / "notebooks")

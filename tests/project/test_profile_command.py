@@ -1,4 +1,4 @@
-"""`kedro dcgan profile`: the time of each part of a step, and a trace."""
+"""`kedro dcgan profile`: the time of each part of a training step, and a trace."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The README's commands work as they stand there. `make run` is run on the smoke preset, in this environment."""
+"""The commands in the README work. `make run` uses the smoke preset and this environment."""
 
 import re
 import sys
@@ -14,26 +14,26 @@ pytestmark = pytest.mark.slow
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line.removeprefix("$ ") for block in BLOCKS for line in block.splitlines() if line.startswith("$ ")]
-# A clone needs a network, the tests would start themselves, the UI would stay: make only says what it would do.
+# The tests would start themselves and the UI would not end, so make only prints these commands.
 REPLACED = {"make test": "make --dry-run test", "make ui": "make --dry-run ui"}
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Run all commands in order, in one fresh copy, with a home that has a folder of photos."""
+    """Run all commands in order, in one fresh copy, with a folder of photos in the home directory."""
     folder = tmp_path_factory.mktemp("readme")
     project = copy_project(folder / "kedro-dcgan")
     photos = folder / "photos"
     photos.mkdir()
     for number, photo in enumerate(load_sample_images().images * 30):
         Image.fromarray(photo[number : number + 300, number : number + 300]).save(photos / f"{number}.jpg")
-    # The smoke preset, but under the name that the README's commands use.
+    # The smoke preset registers the model under the name that the README uses.
     export = project.path / "conf/smoke/parameters_export.yml"
     export.write_text(export.read_text().replace("dcgan-generator-smoke", "dcgan-generator"))
-    # The environment is the one that runs this test, whatever the age of the lock.
+    # Use the environment of this test, even if the lock file is newer.
     (project.path / ".venv").symlink_to(sys.prefix)
     (project.path / "ready").touch()
-    # (`.ci/run` has `make run` start a `kedro` that imports everything.)
+    # `.ci/run` tests `make run` with the real `kedro`.
     make = f"READY=ready PRESET=smoke BIN={preloaded_kedro().folder}"
     variables = {"HOME": str(folder), "KEDRO_ENV": "smoke", "MAKEFLAGS": make, **forked_kedro()}
     outputs = {}
@@ -44,12 +44,12 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme_works(results, command):
+def test_readme_command_works(results, command):
     if not command.startswith("git clone"):
         assert results[command].returncode == 0
 
 
-def test_the_shown_output_of_make_run_is_what_it_says(results):
+def test_readme_shows_the_output_lines_of_make_run(results):
     block = next(block for block in BLOCKS if "$ make run" in block)
     shown = block.split("$ make run\n")[1].split("\n$ ")[0]
     labels = [line.split()[0] for line in shown.splitlines() if line and line[0] not in " .…"]
@@ -57,7 +57,7 @@ def test_the_shown_output_of_make_run_is_what_it_says(results):
     assert [label for label in labels if label != "environment"] == real
 
 
-def test_the_pictures_and_pages_of_the_readme_exist():
+def test_files_linked_in_the_readme_exist():
     links = re.findall(r"\]\(([^)#]+)", README) + re.findall(r'src="([^"]+)"', README)
     assert links
     assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []

@@ -1,11 +1,11 @@
-"""Where REQUIRE_ALL is on, tests fail without the programs that they need; elsewhere they are skipped."""
+"""With REQUIRE_ALL, tests fail without the programs that they need; otherwise they are skipped."""
 
 import pytest
-from projects import required
+from projects import require_program
 
 
 @pytest.mark.parametrize(
-    ("value", "is_there", "is_skipped"),
+    ("value", "is_installed", "is_skipped"),
     [
         (None, False, True),
         ("", False, True),
@@ -16,8 +16,8 @@ from projects import required
         ("1", True, False),
     ],
 )
-def test_require_all_is_off_if_it_is_empty_or_zero(value, is_there, is_skipped, monkeypatch):
+def test_require_all_is_off_if_it_is_empty_or_zero(value, is_installed, is_skipped, monkeypatch):
     monkeypatch.delenv("REQUIRE_ALL", raising=False)
     if value is not None:
         monkeypatch.setenv("REQUIRE_ALL", value)
-    assert required("a program", is_there).args == (is_skipped,)
+    assert require_program("a program", is_installed).args == (is_skipped,)

@@ -1,4 +1,4 @@
-"""The champion answers over HTTP, and its model loads where there is no Kedro."""
+"""The champion is served over HTTP, and its model loads without Kedro."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from projects import ROOT, surroundings
+from projects import ROOT, command_environment
 from servers import free_port, wait_until
 
 from kedro_dcgan.datasets import TrainedGeneratorDataset
@@ -27,12 +27,12 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
 @pytest.fixture(scope="module")
 def server(trained_project):
-    """`kedro dcgan serve`, which is `mlflow models serve` on the project's database."""
+    """The address and process id of `kedro dcgan serve`."""
     port = free_port()
     with subprocess.Popen(
         ["kedro", "dcgan", "serve", "--model", MODEL, "--port", str(port)],
         cwd=trained_project.path,
-        env=surroundings(),
+        env=command_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -43,7 +43,7 @@ def server(trained_project):
 
 
 def ask(server, body):
-    """Return status and answer."""
+    """Return the status and the JSON answer."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(server[0], data, {"Content-Type": "application/json"})
     try:
@@ -53,7 +53,7 @@ def ask(server, body):
         return error.code, json.loads(error.read())
 
 
-def test_it_draws_what_the_generator_draws(server, trained_project):
+def test_served_model_generates_the_same_images(server, trained_project):
     trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
     latents = sample_latents(3, trained.config, 5)
     expected = generate_all(trained.build(), latents)[:, 0].numpy()
@@ -65,7 +65,7 @@ def test_it_draws_what_the_generator_draws(server, trained_project):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "fact"),
     [
         (
             {"dataframe_records": [{"seed": -1}]},
@@ -88,27 +88,27 @@ def test_it_draws_what_the_generator_draws(server, trained_project):
         (b"no JSON", "valid JSON"),
     ],
 )
-def test_a_bad_request_gets_400_and_a_sentence(server, body, said):
+def test_bad_request_gets_status_400_and_a_message(server, body, fact):
     status, answer = ask(server, body)
     assert status == 400
-    assert said in answer["message"]
+    assert fact in answer["message"]
     assert "Traceback" not in answer["message"]
 
 
-def test_the_documented_curl_makes_a_file(server, tmp_path):
+def test_documented_curl_command_writes_an_image(server, tmp_path):
     (line,) = [line for line in OPERATIONS.splitlines() if line.startswith("curl -s http://127.0.0.1:5001/invocations")]
     command = line.replace("http://127.0.0.1:5001/invocations", server[0])
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, env=surroundings(), check=True)
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, env=command_environment(), check=True)
     assert Image.open(tmp_path / "image.png").size == (32, 32)
 
 
-def test_it_listens_to_this_machine_alone(server):
+def test_server_listens_only_on_localhost(server):
     processes = [psutil.Process(server[1]), *psutil.Process(server[1]).children(recursive=True)]
     listening = [one for process in processes for one in process.net_connections() if one.status == "LISTEN"]
     assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
 
 
-def test_the_model_loads_without_kedro_and_without_our_sources(trained_project):
+def test_registered_model_loads_without_kedro_and_the_installed_package(trained_project):
     code = (
         "import sys\n"
         "class Absent:\n"
@@ -125,5 +125,5 @@ def test_the_model_loads_without_kedro_and_without_our_sources(trained_project):
     )
     quiet = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "PYTHONWARNINGS": "ignore"}
     loaded_from = trained_project.run("python", "-c", code, **quiet).stdout.strip()
-    # What was logged with the model, not what is installed.
+    # The code logged with the model is used, not the installed package.
     assert "/mlartifacts/" in loaded_from

@@ -1,4 +1,4 @@
-"""Commands start without what they do not need: torch and matplotlib take seconds to import."""
+"""Commands do not import packages that they do not need: torch and matplotlib take seconds."""
 
 import re
 
@@ -12,13 +12,13 @@ def project(tmp_path_factory):
 
 
 def imported(project, command, code):
-    """Run a command; return the packages that it, and its workers, imported."""
+    """Run a command; return the packages that it and its workers imported."""
     result = project.run("kedro", *command.split(), check=False, PYTHONPROFILEIMPORTTIME="1")
     assert result.returncode == code, result.stderr
     return {name.partition(".")[0] for name in re.findall(r"^import time: .*\| +([\w.]+)$", result.stderr, re.M)}
 
 
-def test_ingestion_and_preprocessing_do_without_torch(project):
+def test_ingestion_and_preprocessing_do_not_import_torch(project):
     packages = imported(project, "run --pipelines=ingestion,preprocessing", 0)
     assert {"kedro_dcgan", "imagecodecs", "matplotlib"} <= packages
     assert not {"torch", "mlflow"} & packages
@@ -26,7 +26,7 @@ def test_ingestion_and_preprocessing_do_without_torch(project):
 
 
 @pytest.mark.parametrize(("command", "code"), [("dcgan --help", 0), ("run --params training.epochs=-1", 1)])
-def test_help_and_the_check_of_parameters_do_without_torch_matplotlib_and_mlflow(project, command, code):
+def test_help_and_parameter_errors_do_not_import_torch_matplotlib_or_mlflow(project, command, code):
     packages = imported(project, command, code)
     assert "kedro_dcgan" in packages
     assert not {"torch", "matplotlib", "mlflow"} & packages

@@ -28,13 +28,13 @@ def test_the_best_is_bold_if_intervals_do_not_overlap():
 
 
 @pytest.mark.parametrize("change", [{"generated": 1000}, {"dataset_digest": "other"}, {"seed": 1}, {"real": 100}])
-def test_different_protocols_are_refused_with_the_field(change):
+def test_different_protocols_are_rejected_with_the_field(change):
     (name,) = change
     with pytest.raises(ComparisonError, match=name):
         compare({"a": evaluation(40.0, 0.5), "b": evaluation(30.0, 0.5, replace(PROTOCOL, **change))})
 
 
-def test_evaluations_without_a_common_extractor_are_refused():
+def test_evaluations_without_a_common_extractor_are_rejected():
     on_inception = replace(PROTOCOL, extractor="inception")
     other = evaluation_record([MetricValue("fd", on_inception, Estimate(3.0, 2.0, 4.0))])
     with pytest.raises(ComparisonError, match="one extractor"):
@@ -45,7 +45,7 @@ def test_evaluations_without_a_common_extractor_are_refused():
     "content",
     ["", "[]", "{}", '{"numbers": [], "protocols": []}', '{"numbers": [{}], "protocols": [{"seed": 0}]}', "\0"],
 )
-def test_a_file_that_is_not_an_evaluation_is_refused(tmp_path, content):
+def test_a_file_that_is_not_an_evaluation_is_rejected(tmp_path, content):
     file = tmp_path / "metrics.json"
     file.write_text(content)
     with pytest.raises(ComparisonError, match=r"metrics\.json must be an evaluation"):
@@ -53,7 +53,7 @@ def test_a_file_that_is_not_an_evaluation_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("change", [{"value": "x"}, {"value": None}, {"low": "x"}, {"metric": "other"}, {"name": 3}])
-def test_a_damaged_number_is_refused(tmp_path, change):
+def test_a_damaged_number_is_rejected(tmp_path, change):
     file, damaged = tmp_path / "metrics.json", evaluation(40.0, 0.5)
     damaged["numbers"][1] |= change
     file.write_text(json.dumps(damaged))

@@ -54,7 +54,7 @@ def test_the_default_is_the_newest_run_and_earlier_comparable_ones(evaluated):
     assert found[0].evaluation == {"verdict": "sharp"}
 
 
-def test_runs_with_equal_names_get_their_ids_and_no_run_is_used_twice(evaluated):
+def test_runs_with_equal_names_are_shown_with_ids_and_no_run_is_used_twice(evaluated):
     first, second = evaluated("base"), evaluated("base")
     other = evaluated("other")
     names = [run.name for run in read_runs("tests", (first[:10], second, other))]

@@ -27,6 +27,6 @@ def test_a_comparable_version_replaces_the_champion_if_it_is_significantly_bette
     assert (found is None) if reason is None else (reason in found)
 
 
-def test_it_survives_a_round_trip_through_tags():
+def test_primary_metric_survives_a_round_trip_through_tags():
     assert PrimaryMetric.from_tags(CHAMPION.tags()) == CHAMPION
     assert PrimaryMetric.from_tags({"metric": "fd", "value": "3"}) is None

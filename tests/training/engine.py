@@ -1,4 +1,4 @@
-"""Tiny trainings for tests: a state, batches, and a run to look at."""
+"""Tiny trainings for tests: states, batches and runs."""
 
 import torch
 from recipes import tiny_training
@@ -8,7 +8,7 @@ from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.loop import Training, TrainingCallbacks
 from kedro_dcgan.training.state import create_state
 
-# The networks are tiny: more than one thread only makes them wait for each other.
+# The networks are tiny: more threads would only slow them down.
 torch.set_num_threads(1)
 
 CPU = Compute(torch.device("cpu"), "float32")
@@ -21,18 +21,18 @@ def new_state(training=None, compute=CPU):
 
 
 def batches(count, begin=0):
-    """Batches of 8 images, each of them another."""
+    """Return `count` consecutive batches of 8 images, starting with batch `begin`."""
     return [REAL[torch.arange(8 * n, 8 * n + 8) % 64] for n in range(begin, begin + count)]
 
 
-def a_run(state, training=None, compute=CPU, **callbacks):
+def new_run(state, training=None, compute=CPU, **callbacks):
     return Training(state, training or tiny_training(), compute, TrainingCallbacks(REAL, **callbacks))
 
 
 def ticks(state, count, training=None, **callbacks):
-    """Train on so many batches from where the state is."""
+    """Train on the next `count` batches; return the ticks."""
     begin = state.images_seen // 8
-    run = a_run(state, training, **callbacks)
+    run = new_run(state, training, **callbacks)
     return list(run.ticks(batches(count, begin), total_images=8 * (begin + count)))
 
 
@@ -41,7 +41,7 @@ def weights_of(state):
 
 
 def tensors_in(value):
-    """All tensors of nested dicts and lists, in their order."""
+    """Return all tensors in nested dicts and lists, in order."""
     if isinstance(value, torch.Tensor):
         return [value]
     if isinstance(value, dict):

@@ -16,7 +16,7 @@ def images(count=200, size=16, channels=3):
     return torch.rand(count, channels, size, size, generator=draws(1).source) * 2 - 1
 
 
-def test_flip_mirrors_half_of_the_images_and_leaves_the_others():
+def test_flip_mirrors_half_of_the_images():
     before = images()
     after = flip(before, draws())
     mirrored = (after == before.flip(3)).flatten(1).all(dim=1)
@@ -26,7 +26,7 @@ def test_flip_mirrors_half_of_the_images_and_leaves_the_others():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_equal_sources_augment_equally_and_each_image_for_itself(name):
+def test_augmentation_depends_on_the_random_source_and_varies_between_images(name):
     before = images()
     after = augment(before, [name], draws())
     assert torch.equal(after, augment(before, [name], draws()))
@@ -35,7 +35,7 @@ def test_equal_sources_augment_equally_and_each_image_for_itself(name):
     assert len({tuple(image.flatten().tolist()) for image in same}) > 20
 
 
-def test_nothing_is_done_without_a_name():
+def test_no_augmentation_returns_the_images_unchanged():
     before = images()
     assert augment(before, [], draws()) is before
 
@@ -47,7 +47,7 @@ def test_gradients_reach_the_images(name):
     assert (before.grad != 0).flatten(1).any(dim=1).all()
 
 
-def test_translation_moves_whole_images_by_at_most_an_eighth_and_fills_with_zero():
+def test_translation_shifts_by_at_most_an_eighth_and_fills_with_zero():
     before = images(count=100, size=16)
     after = translation(before, draws())
     seen = set()
@@ -68,7 +68,7 @@ def shifted(image, down, right):
 
 
 @pytest.mark.parametrize("size", [16, 28, 15])
-def test_cutout_takes_one_square_of_half_the_size(size):
+def test_cutout_masks_one_square_of_half_the_image_size(size):
     side = (size + 1) // 2
     after = cutout(torch.ones(400, 1, size, size), draws())
     tops, bottoms = set(), set()
@@ -76,23 +76,23 @@ def test_cutout_takes_one_square_of_half_the_size(size):
         gone = image == 0
         rows, columns = gone.any(dim=1).sum(), gone.any(dim=0).sum()
         assert gone.sum() == rows * columns  # a rectangle
-        # Its centre is in the image: at most half of it is beyond the border.
+        # The centre is inside the image, so at most half of the square is outside.
         assert side // 2 <= rows <= side
         assert side // 2 <= columns <= side
         tops.add(int(gone.any(dim=1).nonzero().min()))
         bottoms.add(int(gone.any(dim=1).nonzero().max()))
-    # From where its upper half is beyond the border to where its lower half is.
+    # The extreme positions have half of the square outside.
     assert min(bottoms) == side - side // 2 - 1
     assert max(tops) == size - side // 2
     assert (after == 0).flatten(1).sum(dim=1).max() == side * side
-    # Each place is as likely as its mirror image.
+    # The distribution of positions is symmetric.
     share = (after == 0).float().mean(dim=(0, 1))
     assert (share - share.flip(0)).abs().max() < 0.15
     assert (share - share.flip(1)).abs().max() < 0.15
 
 
-def test_colour_keeps_what_a_grey_image_has_no_share_in():
-    # Without colour saturation changes nothing; brightness moves the mean by at most a half.
+def test_colour_changes_only_brightness_and_contrast_of_grey_images():
+    # Saturation does not change a grey image, and brightness shifts its mean by at most 0.5.
     grey = images(channels=1)
     after = colour(grey, draws())
     moved = (after - grey).mean(dim=(1, 2, 3))

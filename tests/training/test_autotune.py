@@ -1,4 +1,4 @@
-"""The fastest algorithm of each operation is found by timing, and used from then on."""
+"""Autotuning times the algorithms of each convolution and applies the fastest ones."""
 
 import math
 
@@ -16,7 +16,7 @@ IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 def network():
     torch.manual_seed(0)
-    # Of the last layer, Y is one pixel: the usual algorithm is the product.
+    # The output of the last layer is one pixel, so its default algorithm is the matrix product.
     return nn.Sequential(
         Conv2d(3, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.ReLU(), ConvTranspose2d(4, 3, 4, 2, 1), Conv2d(3, 2, 8)
     )
@@ -24,7 +24,7 @@ def network():
 
 @pytest.fixture
 def seconds(monkeypatch):
-    """Seconds by algorithm, as if they were measured."""
+    """Simulated timings: seconds by algorithm."""
     found, ran = {}, []
     run = autotune.run
 
@@ -38,27 +38,27 @@ def seconds(monkeypatch):
 
 
 @pytest.mark.parametrize("fastest", ["torch", "product", "subpixel"])
-def test_the_fastest_algorithm_that_an_operation_has_is_chosen(seconds, fastest):
+def test_fastest_available_algorithm_is_chosen(seconds, fastest):
     seconds |= {"torch": 2.0, "product": 2.0, "subpixel": 2.0, fastest: 1.0}
     tuning = tune(network(), IMAGES, [torch.float32])
     first = tuning.algorithms["0"]
     assert set(tuning.algorithms) == {"0", "3", "4"}
-    # Only a large image has a third one.
+    # Only the operation `large` has the algorithm `subpixel`.
     others = fastest if fastest != "subpixel" else "torch"
     assert first == {"small float32": others, "large float32": fastest, "kernel float32": others}
 
 
 @pytest.mark.parametrize(("product", "expected"), [(0.95, "torch"), (0.85, "product")])
-def test_a_gain_that_timings_vary_by_changes_nothing(seconds, product, expected):
+def test_gain_within_timing_noise_keeps_the_default(seconds, product, expected):
     seconds |= {"torch": 1.0, "product": product, "subpixel": 2.0}
     tuning = tune(network(), IMAGES, [torch.float32])
     assert set(tuning.algorithms["0"].values()) == {expected}
-    # The product is usual here.
+    # The matrix product is the default of this layer.
     seconds |= {"torch": 0.95, "product": 1.0}
     assert set(tune(network(), IMAGES, [torch.float32]).algorithms["4"].values()) == {"product"}
 
 
-def test_each_precision_is_timed_for_itself_and_its_seconds_are_added_up(seconds):
+def test_each_precision_is_timed_separately_and_its_times_are_summed(seconds):
     seconds |= {"torch": 1.0, "product": 1.0, "subpixel": 1.0}
     tuning = tune(network(), IMAGES, [torch.float32, torch.bfloat16])
     keys = {key_of(operation, dtype) for operation in OPERATIONS for dtype in (torch.float32, torch.bfloat16)}
@@ -66,7 +66,7 @@ def test_each_precision_is_timed_for_itself_and_its_seconds_are_added_up(seconds
     assert tuning.seconds == {torch.float32: 9.0, torch.bfloat16: 9.0}
 
 
-def test_a_precision_that_is_emulated_is_given_up_after_a_layer(monkeypatch):
+def test_emulated_precision_is_abandoned_after_one_layer(monkeypatch):
     calls = []
     monkeypatch.setattr(autotune, "run", lambda operation, one, *_: calls.append(one.dtype))
     monkeypatch.setattr(
@@ -74,19 +74,19 @@ def test_a_precision_that_is_emulated_is_given_up_after_a_layer(monkeypatch):
     )
     tuning = tune(network(), IMAGES, [torch.float32, torch.bfloat16])
     assert tuning.seconds == {torch.float32: 9.0, torch.bfloat16: math.inf}
-    # Seven algorithms of the first layer.
+    # The first layer has seven algorithms.
     assert calls.count(torch.bfloat16) == 7
     assert set(tuning.algorithms["3"]) == {key_of(operation, torch.float32) for operation in OPERATIONS}
 
 
-def test_layers_use_what_was_chosen_and_others_stay_as_they_are():
+def test_chosen_algorithms_apply_to_their_layers_only():
     tuned = network()
     use_algorithms(tuned, {"0": {"large float32": "subpixel"}, "gone": {}})
     assert tuned[0].geometry(8, 8).algorithm("large", torch.float32) == "subpixel"
     assert tuned[3].algorithms == {}
 
 
-def test_timing_leaves_the_network_as_it_was():
+def test_timing_does_not_change_the_network():
     tuned, expected = network(), network()
     tune(tuned, IMAGES, [torch.float32])
     assert tuned.training
@@ -94,7 +94,7 @@ def test_timing_leaves_the_network_as_it_was():
         assert torch.equal(found, before)
 
 
-def test_padded_layers_are_timed_at_the_size_that_they_convolve():
+def test_padded_layers_are_timed_at_their_padded_size():
     layer = SameConv2d(3, 4, 5, 2)
     geometry = autotune.geometries(nn.Sequential(layer), IMAGES)["0"]
     assert (geometry.large, geometry.small) == ((11, 11), (4, 4))

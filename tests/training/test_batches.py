@@ -14,7 +14,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 
 @pytest.mark.parametrize("how", [batches_on, resident, streamed])
 @pytest.mark.parametrize("device", DEVICES)
-def test_batches_are_the_images_at_the_indices_in_their_order_as_uint8(how, device):
+def test_batches_are_uint8_images_in_the_order_of_the_indices(how, device):
     indices = list(batch_indices(200, 32, range(17), seed=3))
     batches = list(how(torch.device(device), IMAGES, indices))
     assert len(batches) == 17
@@ -24,7 +24,7 @@ def test_batches_are_the_images_at_the_indices_in_their_order_as_uint8(how, devi
         assert np.array_equal(batch.cpu().numpy(), PIXELS[ROWS[wanted]])
 
 
-def test_streamed_batches_are_gathered_only_a_little_ahead():
+def test_streaming_prefetches_only_a_few_batches():
     taken = []
     indices = (taken.append(1) or np.array([0]) for _ in range(100))
     batches = streamed(torch.device("cpu"), IMAGES, indices)
@@ -33,6 +33,6 @@ def test_streamed_batches_are_gathered_only_a_little_ahead():
     batches.close()
 
 
-def test_an_error_while_gathering_reaches_the_caller():
+def test_gathering_error_reaches_the_caller():
     with pytest.raises(IndexError):
         list(streamed(torch.device("cpu"), IMAGES, [np.array([5]), np.array([999])]))

@@ -1,4 +1,4 @@
-"""Precision, threads, algorithms and execution are chosen by timing, and a training is resumed as it was started."""
+"""Calibration chooses precision, threads, algorithms and execution by timing; a resumed training reuses them."""
 
 import logging
 import math
@@ -30,7 +30,7 @@ AUTO = {"precision": "auto", "threads": "auto"}
 
 @pytest.fixture
 def speeds(monkeypatch):
-    """Images a second by precision, threads and execution, as if they were measured."""
+    """Simulated timings: images per second by precision, threads and execution."""
     found = {}
 
     class Trial:
@@ -66,8 +66,8 @@ def calibrated(compute=CPU, **changes):
     return calibrate(plan_of(training, compute), training)
 
 
-def on_cpu(quick, **changes):
-    """Return speeds of a CPU where one thread and float32 have 100 images/s, but for what is quicker."""
+def cpu_speeds(quick, **changes):
+    """Return speeds of a CPU: 100 images/s in all settings except those in `quick`."""
     usual = {(precision, count, "eager"): 100.0 for precision in ("float32", "bfloat16") for count in (1, 2)}
     return {**usual, **quick}
 
@@ -76,16 +76,16 @@ def on_cpu(quick, **changes):
     ("quick", "precision", "threads"),
     [
         ({("float32", 2, "eager"): 150.0, ("bfloat16", 2, "eager"): 200.0}, "bfloat16", 2),
-        # A processor that has bfloat16 and is slower with it; a gain within the noise.
+        # bfloat16 in hardware, but slower; a gain within the noise.
         ({("float32", 2, "eager"): 150.0, ("bfloat16", 2, "eager"): 120.0}, "float32", 2),
         ({("float32", 2, "eager"): 150.0, ("bfloat16", 2, "eager"): 156.0}, "float32", 2),
-        # Another program holds a core.
+        # Another program uses a core.
         ({("float32", 2, "eager"): 20.0, ("bfloat16", 1, "eager"): 140.0}, "bfloat16", 1),
         ({("float32", 2, "eager"): 20.0}, "float32", 1),
     ],
 )
-def test_the_fastest_precision_and_number_of_threads_are_chosen(speeds, caplog, quick, precision, threads):
-    speeds |= on_cpu(quick)
+def test_fastest_precision_and_number_of_threads_are_chosen(speeds, caplog, quick, precision, threads):
+    speeds |= cpu_speeds(quick)
     with caplog.at_level(logging.INFO):
         chosen = calibrated()
     assert (chosen.precision, chosen.threads) == (precision, threads)
@@ -99,61 +99,61 @@ def test_the_fastest_precision_and_number_of_threads_are_chosen(speeds, caplog, 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_explicit_parameters_win_however_slow(speeds, precision, threads):
-    speeds |= on_cpu({(precision, threads, "eager"): 1.0})
+    speeds |= cpu_speeds({(precision, threads, "eager"): 1.0})
     chosen = calibrated(precision=precision, threads=threads)
     assert (chosen.precision, chosen.threads, chosen.images_per_second) == (precision, threads, 1.0)
 
 
-def test_a_precision_whose_convolutions_are_hopeless_is_not_tried(speeds, monkeypatch):
+def test_precision_with_very_slow_convolutions_is_not_timed(speeds, monkeypatch):
     of_network = Tuning({}, {torch.float32: 1.0, torch.bfloat16: math.inf})
     monkeypatch.setattr(calibration, "tune_networks", lambda *_: {"generator": of_network, "discriminator": of_network})
     speeds |= {("float32", 1, "eager"): 1.0, ("float32", 2, "eager"): 2.0}
     assert calibrated().precision == "float32"
 
 
-def test_without_hardware_for_bfloat16_it_is_not_tried(speeds, monkeypatch):
+def test_bfloat16_without_hardware_support_is_not_timed(speeds, monkeypatch):
     monkeypatch.setattr(calibration, "has_bfloat16", lambda device: False)
     speeds |= {("float32", 1, "eager"): 1.0, ("float32", 2, "eager"): 2.0}
     assert calibrated().precision == "float32"
 
 
 @pytest.mark.parametrize("changes", [{"deterministic": True}, {"kimg": 0.7}])
-def test_nothing_is_timed_where_bits_must_be_equal_or_a_training_is_short(speeds, changes):
+def test_deterministic_or_short_training_is_not_timed(speeds, changes):
     chosen = calibrated(**changes)
     assert (chosen.precision, chosen.threads, chosen.validation_threads) == ("float32", 2, 2)
     assert chosen.images_per_second is None
 
 
 @pytest.mark.parametrize(("faster", "precision"), [(1.0, "float32"), (0.5, "bfloat16")])
-def test_where_memory_does_not_hold_a_copy_convolutions_alone_are_timed(speeds, monkeypatch, faster, precision):
+def test_only_convolutions_are_timed_if_memory_cannot_hold_a_copy(speeds, monkeypatch, faster, precision):
     plan = plan_of(tiny_training())
-    # Two copies that work on micro-batches of half the size fit, two others do not.
+    # Two copies fit with micro-batches of half the size only.
     free = 2 * training_bytes(plan.generator, plan.discriminator, 4, CPU.device)
     monkeypatch.setattr(calibration, "free_bytes", lambda device: free)
     of_network = Tuning({}, {torch.float32: 1.0, torch.bfloat16: faster})
     monkeypatch.setattr(calibration, "tune_networks", lambda *_: {"generator": of_network, "discriminator": of_network})
     assert calibrated().precision == precision
-    speeds |= on_cpu({("float32", 2, "eager"): 150.0})
+    speeds |= cpu_speeds({("float32", 2, "eager"): 150.0})
     assert calibrated(gradient_accumulation=2).images_per_second == 150.0
 
 
 @pytest.mark.parametrize(("compiled", "expected"), [(1.02, "eager"), (1.04, "compiled")])
-def test_a_long_training_is_compiled_if_that_is_faster(speeds, compiled, expected):
-    speeds |= on_cpu({("float32", 2, "eager"): 1000.0, ("float32", 2, "compiled"): 1000.0 * compiled})
+def test_long_training_is_compiled_if_that_is_faster(speeds, compiled, expected):
+    speeds |= cpu_speeds({("float32", 2, "eager"): 1000.0, ("float32", 2, "compiled"): 1000.0 * compiled})
     assert calibrated(kimg=3000).execution == "eager"
     assert calibrated(kimg=4000).execution == expected
     assert calibrated(kimg=4000, compile=False).execution == "eager"
     assert calibrated(kimg=10, compile=True).execution == "compiled"
-    # Asked for by name, it is obeyed where nothing is timed, too.
+    # An explicit parameter applies even if nothing is timed.
     assert calibrated(kimg=0.7, compile=True).execution == "compiled"
     assert calibrated(kimg=4000, compile=True, deterministic=True).execution == "compiled"
 
 
-def test_on_a_gpu_a_training_of_minutes_is_captured_and_one_of_hours_compiled_too(speeds, roomy_cuda):
+def test_gpu_captures_training_of_minutes_and_also_compiles_training_of_hours(speeds, roomy_cuda):
     for precision, factor in (("float32", 1), ("bfloat16", 2)):
         ways = {"eager": 500.0, "graphed": 1000.0, "compiled and graphed": 1500.0}
         speeds |= {(precision, 0, way): factor * speed for way, speed in ways.items()}
-    # 30 seconds, 10 minutes and 2 hours as it is.
+    # 30 seconds, 10 minutes and 2 hours of eager bfloat16 steps.
     chosen = [calibrated(CUDA, kimg=kimg) for kimg in (30, 600, 7200)]
     assert [one.execution for one in chosen] == ["eager", "graphed", "compiled and graphed"]
     assert {one.precision for one in chosen} == {"bfloat16"}
@@ -167,15 +167,15 @@ def test_failed_modes_fall_back_to_the_fastest_other(speeds, roomy_cuda, caplog)
     assert "compiled and graphed" in warning
 
 
-def test_on_a_gpu_captured_steps_decide_on_the_precision_too(speeds, roomy_cuda):
-    # Eager, bfloat16 only adds casts between kernels that wait for the host.
+def test_gpu_precision_is_chosen_by_the_speed_of_captured_steps(speeds, roomy_cuda):
+    # In eager steps, bfloat16 only adds casts, because the kernels wait for the host.
     speeds |= {("float32", 0, "eager"): 1000.0, ("bfloat16", 0, "eager"): 900.0}
     speeds |= {("float32", 0, "graphed"): 2000.0, ("bfloat16", 0, "graphed"): 4000.0}
     chosen = calibrated(CUDA, kimg=600)
     assert (chosen.precision, chosen.execution) == ("bfloat16", "graphed")
 
 
-def test_a_lack_of_memory_while_timing_is_survived(speeds, monkeypatch):
+def test_out_of_memory_during_timing_falls_back_to_convolution_times(speeds, monkeypatch):
     def fail(self):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
@@ -186,7 +186,7 @@ def test_a_lack_of_memory_while_timing_is_survived(speeds, monkeypatch):
     assert (chosen.precision, chosen.threads, chosen.images_per_second) == ("bfloat16", 1, None)
 
 
-def test_a_compiler_that_fails_is_said_once_and_survived(monkeypatch, caplog):
+def test_failing_compiler_warns_once_and_falls_back_to_eager(monkeypatch, caplog):
     def fail(*_, **__):
         raise RuntimeError("no C++ compiler\nfound anywhere")
 
@@ -206,13 +206,13 @@ def resumed(stored, compute=CPU, **changes):
 
 
 def test_resume_reuses_the_calibration(speeds):
-    # The fixture holds no speeds: a measurement would fail.
+    # The fixture has no speeds, so a measurement would fail.
     assert resumed(STORED) == (STORED, STORED)
     assert resumed(STORED, precision="bfloat16") == (STORED, STORED)
 
 
 def test_explicit_parameters_win_on_resume_and_are_not_stored(speeds):
-    # The speed of other threads is not expected any more.
+    # The stored speed does not apply to another number of threads.
     used, kept = resumed(STORED, threads=2)
     assert used == replace(STORED, threads=2, validation_threads=2, images_per_second=None)
     assert kept == STORED
@@ -220,11 +220,11 @@ def test_explicit_parameters_win_on_resume_and_are_not_stored(speeds):
     assert resumed(compiled, compile=False) == (replace(STORED, images_per_second=None), compiled)
     speeds["bfloat16", 2, "compiled"] = 150.0
     assert resumed(STORED, compile=True)[0].execution == "compiled"
-    speeds |= on_cpu({("float32", 2, "eager"): 150.0})
+    speeds |= cpu_speeds({("float32", 2, "eager"): 150.0})
     assert resumed(STORED, precision="float32")[0].precision == "float32"
 
 
-def test_a_smaller_machine_caps_the_threads_for_as_long_as_it_trains(speeds, caplog):
+def test_smaller_machine_caps_the_threads_without_storing_the_cap(speeds, caplog):
     elsewhere = replace(STORED, hardware="a larger machine", threads=8, validation_threads=8)
     with caplog.at_level(logging.INFO):
         used, kept = resumed(elsewhere)
@@ -233,34 +233,34 @@ def test_a_smaller_machine_caps_the_threads_for_as_long_as_it_trains(speeds, cap
     assert "threads: 2, not 8" in caplog.text
 
 
-def test_on_another_kind_of_device_all_but_the_precision_is_timed(speeds):
+def test_another_device_type_keeps_the_precision_and_times_the_rest(speeds):
     speeds |= {("bfloat16", 1, "eager"): 100.0, ("bfloat16", 2, "eager"): 150.0}
     speeds |= {("float32", 1, "eager"): 100.0, ("float32", 2, "eager"): 150.0}
     found, _ = resumed(replace(STORED, device="cuda", execution="graphed"))
     assert (found.device, found.precision, found.threads, found.execution) == ("cpu", "bfloat16", 2, "eager")
 
 
-def test_emulated_bfloat16_is_obeyed_with_a_warning_and_not_timed(speeds, monkeypatch, caplog):
+def test_emulated_bfloat16_is_used_with_a_warning_and_not_timed(speeds, monkeypatch, caplog):
     monkeypatch.setattr(calibration, "has_bfloat16", lambda device: False)
     assert calibrated(precision="bfloat16").precision == "bfloat16"
     (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert "float32" in warning
 
 
-def test_a_checkpoint_without_calibration_is_calibrated(speeds):
-    speeds |= on_cpu({("float32", 2, "eager"): 150.0})
+def test_checkpoint_without_calibration_is_calibrated(speeds):
+    speeds |= cpu_speeds({("float32", 2, "eager"): 150.0})
     training = tiny_training(kimg=10, **AUTO)
     assert calibration_of({}, plan_of(training), training)[0].threads == 2
 
 
-def test_several_ranks_capture_nothing_and_use_their_share_of_the_cores(speeds):
+def test_ranks_run_eagerly_and_share_the_cores(speeds):
     stored = replace(STORED, device="cuda", execution="graphed")
     used, kept = resumed(stored, Compute(torch.device("cuda"), "float32", Ranks(0, 2), 1))
     assert (used.execution, kept.execution) == ("eager", "graphed")
     assert calibrated(Compute(torch.device("cpu"), "float32", Ranks(0, 2), 1), precision="float32").threads == 1
 
 
-def test_the_calibration_is_part_of_the_state_and_of_all_networks():
+def test_calibration_is_stored_in_the_state_and_applied_to_all_networks():
     training = tiny_training(ema__half_life=100)
     state = new_state(training)
     algorithms = {"generator": {"layers.1": {"large float32": "torch"}}, "discriminator": {}}
@@ -271,7 +271,7 @@ def test_the_calibration_is_part_of_the_state_and_of_all_networks():
         assert network.get_submodule("layers.1").algorithms == {"large float32": "torch"}
 
 
-def test_optimisers_may_be_recorded_where_steps_are_and_have_their_own_options_after_a_restart():
+def test_optimisers_are_capturable_only_where_steps_are_captured():
     recorded, restarted = new_state(), new_state()
     execute(recorded, "graphed")
     ticks(recorded, 2)
@@ -284,20 +284,20 @@ def test_optimisers_may_be_recorded_where_steps_are_and_have_their_own_options_a
     assert groups == [[True, True], [False, False]]
 
 
-def test_timing_takes_whole_cycles_when_every_kind_of_step_is_warm(monkeypatch):
+def test_timing_covers_whole_cycles_after_warm_up_of_every_step_variant(monkeypatch):
     training = tiny_training(penalties__r1=1.0, penalties__r1_every=6, discriminator__batch_norm=False)
     training = training.model_copy(update={"discriminator": training.discriminator.model_copy(update={"steps": 2})})
     events = []
 
-    class Watched(Step):
+    class RecordingStep(Step):
         def train(self, variant, real_images, draws):
             events.append(variant)
             return super().train(variant, real_images, draws)
 
         def __init__(self, state, training, compute, run):
-            super().__init__(state, training, compute)  # without `run`: there is no GPU
+            super().__init__(state, training, compute)  # without `run`, because there is no GPU
 
-    monkeypatch.setattr("kedro_dcgan.training.fast.execution.Step", Watched)
+    monkeypatch.setattr("kedro_dcgan.training.fast.execution.Step", RecordingStep)
     for way in ("eager", "graphed"):
         events.clear()
         copy = execution.Trial(plan_of(training), training, replace(STORED, precision="float32", execution=way))
@@ -308,28 +308,28 @@ def test_timing_takes_whole_cycles_when_every_kind_of_step_is_warm(monkeypatch):
         assert len(kinds) == 3
         least = STEPS_BEFORE + 1 if way == "graphed" else 1
         assert all(before[kind] >= least for kind in kinds)
-        # Each as often as in training: penalties fall on turns of D alone.
+        # Each variant is timed as often as it occurs in training.
         assert sorted(timed.values()) == [1, 2, 3]
 
 
-def test_a_gpu_is_timed_until_its_clock_has_risen(monkeypatch):
+def test_gpu_is_timed_until_its_clock_has_risen(monkeypatch):
     monkeypatch.setitem(execution._LEAST_SECONDS, "cpu", 8.0)
     steps = []
 
-    class Counted(Step):
+    class CountingStep(Step):
         def __call__(self, images):
             steps.append(1)
 
-    # A second a step.
-    monkeypatch.setattr("kedro_dcgan.training.fast.execution.Step", Counted)
+    # Each step takes one second.
+    monkeypatch.setattr("kedro_dcgan.training.fast.execution.Step", CountingStep)
     monkeypatch.setattr(execution, "_now", lambda device: float(len(steps)))
     training = tiny_training()
     assert execution.Trial(plan_of(training), training, STORED).images_per_second() == 8
-    # To warm up, two and four that were too few, and eight.
+    # Two warm-up steps, two rounds that were too short (2 and 4 steps), and a round of 8.
     assert len(steps) == 2 + 2 + 4 + 8
 
 
-def test_timing_leaves_the_training_as_it_is():
+def test_timing_does_not_change_the_training():
     plain, measured = new_state(), new_state()
     ticks(plain, 3)
     training = tiny_training(kimg=10, **AUTO)
@@ -345,7 +345,7 @@ def test_timing_leaves_the_training_as_it_is():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("penalty", [{}, {"penalties__r1": 4.0, "penalties__r1_every": 2}])
-def test_compiled_networks_train_what_eager_ones_train(penalty):
+def test_compiled_networks_train_the_same_weights_as_eager_ones(penalty):
     training, states = tiny_training(ema__half_life=100, discriminator__batch_norm=not penalty, **penalty), []
     for name in ("eager", "compiled"):
         state = new_state(training)

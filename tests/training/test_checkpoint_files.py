@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole, checked, and never more or fewer than are to be kept."""
+"""Checkpoints on disk: atomic saves, checksums, retention, and which checkpoint a training resumes from."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ import signal
 
 import pytest
 import torch
-from faults import fault
+from dataset_errors import raises_dataset_error
 
 from kedro_dcgan.datasets import CheckpointsDataset
 from kedro_dcgan.errors import DiskFullError, TrainingError
@@ -19,7 +19,7 @@ FINGERPRINT = {"training.batch_size": 8, "images": "abc"}
 
 
 class Plan:
-    """What is asked for."""
+    """The requested training."""
 
     def __init__(self, training_id="aaa", total_images=100, **changes):
         self.training_id, self.total_images = training_id, total_images
@@ -37,11 +37,11 @@ def folder(tmp_path):
     return CheckpointFolder(tmp_path / "checkpoints")
 
 
-def seen_in(folder, training_id="aaa"):
+def images_seen_in(folder, training_id="aaa"):
     return [header.images_seen for header in folder._headers(training_id)]
 
 
-def test_what_is_saved_is_read_again(folder):
+def test_saved_checkpoint_is_read_back(folder):
     folder.save(checkpoint(10))
     header = folder.newest("aaa", 100)
     assert header == checkpoint(10).header
@@ -50,19 +50,19 @@ def test_what_is_saved_is_read_again(folder):
     assert state["images_seen"] == 10
 
 
-def test_the_newest_ones_and_the_best_are_kept(folder):
+def test_newest_checkpoints_and_the_best_are_kept(folder):
     for images_seen in (10, 20, 30, 40, 50):
         folder.save(checkpoint(images_seen, is_best=images_seen in (10, 20)))
-    assert seen_in(folder) == [20, 40, 50]
+    assert images_seen_in(folder) == [20, 40, 50]
 
 
-def test_later_ones_of_a_longer_run_are_left_alone(folder):
+def test_later_checkpoints_of_a_longer_run_are_kept(folder):
     for images_seen in (80, 90, 10, 20, 30):
         folder.save(checkpoint(images_seen))
-    assert seen_in(folder) == [20, 30, 80, 90]
+    assert images_seen_in(folder) == [20, 30, 80, 90]
 
 
-def test_what_a_killed_process_left_is_removed(folder):
+def test_leftovers_of_a_killed_process_are_removed(folder):
     folder.save(checkpoint(10))
     for name in (".000000000020.7.incomplete", ".000000000005.removed"):
         (folder.root / "aaa" / name).mkdir()
@@ -70,26 +70,26 @@ def test_what_a_killed_process_left_is_removed(folder):
     assert sorted(path.name for path in (folder.root / "aaa").iterdir()) == ["000000000010", "000000000020"]
 
 
-def test_other_trainings_are_left_alone(folder):
+def test_checkpoints_of_other_trainings_are_kept(folder):
     folder.save(checkpoint(90, "bbb"))
     for images_seen in (10, 20, 30):
         folder.save(checkpoint(images_seen, keep=1))
-    assert (seen_in(folder), seen_in(folder, "bbb")) == ([30], [90])
+    assert (images_seen_in(folder), images_seen_in(folder, "bbb")) == ([30], [90])
     assert folder.last_saved().images_seen == 30
 
 
 DAMAGES = {
     "empty": lambda data: b"",
-    "half": lambda data: data[: len(data) // 2],
-    "without its end": lambda data: data[:-1],
-    "one bit": lambda data: data[:2000] + bytes([data[2000] ^ 1]) + data[2001:],
+    "truncated": lambda data: data[: len(data) // 2],
+    "last byte missing": lambda data: data[:-1],
+    "one bit flipped": lambda data: data[:2000] + bytes([data[2000] ^ 1]) + data[2001:],
     "zeros": lambda data: bytes(len(data)),
     "a web page": lambda data: b"<html>not found</html>",
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_set_aside_with_a_warning_and_the_one_before_is_taken(folder, damage, caplog):
+def test_damaged_checkpoint_is_set_aside_and_the_previous_one_is_used(folder, damage, caplog):
     folder.save(checkpoint(10))
     folder.save(checkpoint(20))
     file = folder.root / "aaa/000000000020/state.pt"
@@ -102,14 +102,14 @@ def test_a_damaged_checkpoint_is_set_aside_with_a_warning_and_the_one_before_is_
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}'])
-def test_a_damaged_header_is_set_aside(folder, content):
+def test_checkpoint_with_a_damaged_header_is_set_aside(folder, content):
     folder.save(checkpoint(10))
     folder.save(checkpoint(20))
     (folder.root / "aaa/000000000020/checkpoint.json").write_text(content)
     assert folder.newest("aaa", 100).images_seen == 10
 
 
-def test_a_checkpoint_in_the_place_of_another_is_set_aside(folder):
+def test_checkpoint_in_the_wrong_folder_is_set_aside(folder):
     folder.save(checkpoint(10))
     (folder.root / "aaa/000000000010").rename(folder.root / "aaa/000000000099")
     assert folder.newest("aaa", 100) is None
@@ -117,7 +117,7 @@ def test_a_checkpoint_in_the_place_of_another_is_set_aside(folder):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory"), OSError(24, "too many files")])
-def test_what_cannot_be_read_for_another_reason_is_not_damaged(folder, monkeypatch, error):
+def test_other_read_errors_do_not_count_as_damage(folder, monkeypatch, error):
     folder.save(checkpoint(10))
 
     def fail(*arguments, **named):
@@ -126,10 +126,10 @@ def test_what_cannot_be_read_for_another_reason_is_not_damaged(folder, monkeypat
     monkeypatch.setattr(torch, "load", fail)
     with pytest.raises(type(error)):
         folder.read_state(folder.newest("aaa", 100))
-    assert seen_in(folder) == [10]
+    assert images_seen_in(folder) == [10]
 
 
-def test_nothing_that_is_pickled_is_let_in(folder, tmp_path):
+def test_pickled_objects_are_not_loaded(folder, tmp_path):
     folder.save(checkpoint(10))
 
     class Payload:
@@ -144,26 +144,26 @@ def test_nothing_that_is_pickled_is_let_in(folder, tmp_path):
     assert not (tmp_path / "harm").exists()
 
 
-def test_a_full_disk_lets_training_go_on_with_the_old_checkpoint_but_not_end(tmp_path, caplog):
+def test_full_disk_is_a_warning_during_training_and_an_error_at_the_end(tmp_path, caplog):
     dataset = CheckpointsDataset(tmp_path / "checkpoints")
     dataset.save([checkpoint(10)])
-    # A limit on the size of a file is what a process can set itself: the error is that of a full disk.
+    # A process can limit its own file size, which gives the same error as a full disk.
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with caplog.at_level(logging.WARNING):
             dataset.save([checkpoint(20)])
-        with fault(DiskFullError, "must have room for it"):
+        with raises_dataset_error(DiskFullError, "must have room for it"):
             dataset.save([checkpoint(30, must_be_saved=True)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert caplog.text.count("NOT SAVED: the disk of") == 1
-    assert seen_in(dataset.load()) == [10]
+    assert images_seen_in(dataset.load()) == [10]
     assert [path.name for path in (tmp_path / "checkpoints/aaa").iterdir()] == ["000000000010"]
 
 
-def test_the_same_training_is_gone_on_with_at_its_newest_moment(folder):
+def test_same_training_resumes_from_its_newest_checkpoint(folder):
     assert choose_checkpoint(folder, Plan(), "auto") is None
     for images_seen in (10, 20):
         folder.save(checkpoint(images_seen))
@@ -171,17 +171,17 @@ def test_the_same_training_is_gone_on_with_at_its_newest_moment(folder):
     assert choose_checkpoint(folder, Plan(), "never") is None
 
 
-def test_a_longer_training_goes_on_and_a_shorter_one_takes_an_earlier_moment(folder):
+def test_longer_training_resumes_and_shorter_one_uses_an_earlier_checkpoint(folder):
     for images_seen in (10, 20, 100):
         folder.save(checkpoint(images_seen, keep=3))
     assert choose_checkpoint(folder, Plan(total_images=200), "auto").images_seen == 100
     assert choose_checkpoint(folder, Plan(total_images=50), "auto").images_seen == 20
-    # None is early enough: it starts anew, and the later ones stay.
+    # No checkpoint is early enough: the training starts from scratch and keeps the later ones.
     assert choose_checkpoint(folder, Plan(total_images=5), "auto") is None
     assert choose_checkpoint(folder, Plan(total_images=5), "force") is None
 
 
-def test_a_changed_training_is_refused_with_the_difference_while_another_is_not_finished(folder):
+def test_changed_training_is_rejected_while_another_is_unfinished(folder):
     folder.save(checkpoint(20))
     changed = Plan("bbb", **{"training.batch_size": 16})
     with pytest.raises(
@@ -192,6 +192,6 @@ def test_a_changed_training_is_refused_with_the_difference_while_another_is_not_
     assert choose_checkpoint(folder, changed, "force").images_seen == 20
 
 
-def test_a_changed_training_starts_anew_when_the_other_is_finished(folder):
+def test_changed_training_starts_from_scratch_if_the_other_is_finished(folder):
     folder.save(checkpoint(100))
     assert choose_checkpoint(folder, Plan("bbb"), "auto") is None

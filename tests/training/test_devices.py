@@ -17,13 +17,13 @@ from kedro_dcgan.training.plan import require_hardware
 CPU = Compute(torch.device("cpu"), "float32")
 
 
-def test_choose_compute_takes_what_is_there():
+def test_choose_compute_returns_an_available_device():
     assert choose_compute("cpu", "float32") == CPU
     assert choose_compute("auto", "auto").device.type in {"cpu", "cuda", "mps"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
-def test_choose_compute_refuses_a_device_that_is_not_there():
+def test_choose_compute_rejects_an_unavailable_device():
     with pytest.raises(ParameterError, match=r"`training.device` must be a device of this machine \(got 'cuda'\)"):
         choose_compute("cuda", "auto")
 
@@ -37,19 +37,19 @@ def test_choose_compute_refuses_a_device_that_is_not_there():
         ({}, False),
     ],
 )
-def test_a_cpu_has_bfloat16_where_it_has_instructions_for_it(monkeypatch, capabilities, expected):
+def test_cpu_has_bfloat16_if_it_has_the_instructions(monkeypatch, capabilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert has_bfloat16("cpu") == expected
 
 
-def test_a_precision_that_is_asked_for_is_obeyed_and_auto_is_float32_until_it_is_timed(monkeypatch):
+def test_explicit_precision_is_used_and_auto_starts_as_float32(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
     asked = ("auto", "float32", "bfloat16")
     assert [choose_compute("cpu", one).precision for one in asked] == ["float32", "float32", "bfloat16"]
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_deterministic_algorithms_are_those_of_a_training_and_then_as_before(wanted):
+def test_deterministic_algorithms_are_set_and_restored(wanted):
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     with deterministic_algorithms(wanted):
         assert torch.are_deterministic_algorithms_enabled() == wanted
@@ -57,7 +57,7 @@ def test_deterministic_algorithms_are_those_of_a_training_and_then_as_before(wan
     assert before == (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark)
 
 
-def test_there_must_be_a_core_for_each_thread():
+def test_more_threads_than_cores_are_rejected():
     require_hardware(tiny_training(threads="auto"), CPU.device, 1)
     require_hardware(tiny_training(threads=2), CPU.device, 2)
     with pytest.raises(ParameterError, match=r"`training.threads` .* at most 2, .* \(got 2 x 2\)"):
@@ -65,7 +65,7 @@ def test_there_must_be_a_core_for_each_thread():
 
 
 @pytest.mark.parametrize(("kind", "there"), [("cpu", 4), ("cuda", 2), ("mps", 1)])
-def test_there_must_be_as_many_devices_as_are_asked_for(monkeypatch, kind, there):
+def test_more_devices_than_available_are_rejected(monkeypatch, kind, there):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     require_hardware(tiny_training(devices=there), torch.device(kind), cores=4)
     with pytest.raises(ParameterError, match=rf"`training.devices` must be at most {there}, .* \(got {there + 1}\)"):
@@ -88,9 +88,9 @@ print(pages_of_a_step())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="of GNU's C library")
-def test_memory_that_is_kept_is_not_cleared_again():
-    # 64 MB four times: 16,384 pages of 4 KB each.
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the GNU C library")
+def test_keeping_freed_memory_avoids_page_faults():
+    # Four times 64 MB are 4 x 16,384 pages of 4 KB.
     command = [sys.executable, "-c", FAULTS]
     given_back, kept = (
         int(subprocess.run([*command, how], capture_output=True, check=True).stdout) for how in ("leave", "keep")

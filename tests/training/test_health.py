@@ -19,7 +19,7 @@ GOOD = TickRecord(0, 0.7, 2.0, 0.9, 0.9, 0.8, 0.2, 0.9, None, 100.0, 1.0, HEALTH
 
 
 def history(count, kimg_a_tick=5, **columns):
-    """So many ticks; each column is a list that ends at the last tick."""
+    """Return `count` tick records; a column lists the values of the last ticks."""
     records = [replace(GOOD, images_seen=1000 * kimg_a_tick * (n + 1)) for n in range(count)]
     for name, values in columns.items():
         for n, value in enumerate(values, start=count - len(values)):
@@ -31,11 +31,11 @@ def health(records, is_critic=False):
     return diagnose(records, is_critic)
 
 
-def test_a_good_training_is_healthy():
+def test_good_training_is_healthy():
     assert {health(history(count)) for count in (1, 2, 5, 20)} == {HEALTHY}
 
 
-def test_the_discriminator_wins_when_it_has_been_right_for_20_kimg():
+def test_discriminator_wins_after_20_kimg_of_near_perfect_accuracy():
     sure = {"real_accuracy": [1.0] * 4, "fake_accuracy": [0.999] * 4}
     assert health(history(6, **sure)) == WINS
     assert health(history(6, real_accuracy=[1.0] * 4, fake_accuracy=[0.98, 1.0, 1.0, 1.0])) == HEALTHY
@@ -45,24 +45,24 @@ def test_the_discriminator_wins_when_it_has_been_right_for_20_kimg():
     assert health(history(6, kimg_a_tick=30, **sure)) == WINS
 
 
-def test_a_critic_may_win():
+def test_critic_with_perfect_accuracy_is_healthy():
     assert health(history(6, real_accuracy=[1.0] * 4, fake_accuracy=[1.0] * 4), is_critic=True) == HEALTHY
 
 
-def test_modes_collapse_when_diversity_falls_below_half_of_its_highest_for_two_ticks():
+def test_mode_collapse_if_diversity_is_below_half_its_maximum_for_two_ticks():
     assert health(history(8, diversity=[0.9, 0.44, 0.44])) == COLLAPSE
     assert health(history(8, diversity=[0.44])) == HEALTHY
     assert health(history(8, diversity=[0.44, 0.5])) == HEALTHY
 
 
-def test_modes_collapse_when_diversity_never_rises():
+def test_mode_collapse_if_diversity_never_rises():
     assert health(history(10, diversity=[0.1] * 10)) == COLLAPSE
     assert health(history(10, diversity=[0.1] * 9 + [0.21])) == HEALTHY
-    # At the beginning the samples are all grey.
+    # At the start of training, all samples are grey.
     assert health(history(9, diversity=[0.1] * 9)) == HEALTHY
 
 
-def test_a_loss_that_swings_is_told():
+def test_oscillating_loss_is_reported():
     assert health(history(8, generator_loss=[1.0, 3.0] * 4)) == OSCILLATION
     assert health(history(8, generator_loss=[1.9, 2.1] * 4)) == HEALTHY
     assert health(history(8, generator_loss=[1, 2, 3, 4, 5, 6, 7, 8])) == HEALTHY
@@ -70,11 +70,11 @@ def test_a_loss_that_swings_is_told():
 
 
 @pytest.mark.parametrize("name", [WINS, COLLAPSE, OSCILLATION])
-def test_there_is_advice_for_each(name):
+def test_each_problem_has_advice(name):
     assert "`training." in ADVICE[name]
 
 
-def test_the_verdict_says_since_when_or_what_has_passed():
+def test_verdict_names_the_onset_or_past_problems():
     assert verdict([]) == "not trained"
     assert verdict(history(4)) == "healthy"
     assert verdict(history(6, health=[COLLAPSE, HEALTHY, WINS, COLLAPSE, COLLAPSE])) == "mode collapse since 25.0 kimg"
@@ -93,7 +93,7 @@ def test_diversity_is_one_for_real_images_and_falls_with_copies():
     assert diversity(half, images) == pytest.approx(0.5, abs=0.01)
 
 
-def test_diversity_compares_equally_many():
+def test_diversity_compares_sets_of_equal_size():
     images = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert diversity(images, images[:10]) == pytest.approx(1)
     assert diversity(images, images[:1]) != diversity(images, images[:1])  # NaN

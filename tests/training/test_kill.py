@@ -1,4 +1,4 @@
-"""Killed at any moment and started again, a training ends in the same bits as one that was left alone."""
+"""A training that is killed at any time and resumed ends with the same bits as an uninterrupted one."""
 
 import os
 import random
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine import CPU, REAL, a_run, batches, new_state, tensors_in
+from engine import CPU, REAL, batches, new_run, new_state, tensors_in
 from recipes import tiny_training
 
 from kedro_dcgan import storage as atomic
@@ -29,7 +29,7 @@ from kedro_dcgan.training.fast.execution import Calibration, set_up
 from kedro_dcgan.training.plan import plan_training
 
 KILLS = 20
-# Long enough to be killed in; for what is killed while it saves, as long as it takes to save twice.
+# Steps of a training that is killed at random times, and of one that is killed during one of its two saves.
 LONG, SHORT = 60, 10
 TRAINING = tiny_training(
     discriminator__dropout=0.3,
@@ -42,7 +42,7 @@ IMAGES = PreparedImages(16, 1, "digest", [StoredShard("0", "", REAL.numpy())], {
 PLAN = plan_training(IMAGES, TRAINING)
 
 
-# What the first calibration finds, and what others would: bits differ.
+# The result of the first calibration, and that of any later one. Their trainings have different bits.
 FOUND = Calibration(
     "cpu",
     "this machine",
@@ -57,7 +57,7 @@ OTHER = replace(FOUND, precision="float32", algorithms={})
 
 
 def train(folder, steps, training=TRAINING):
-    """What the node does, without Kedro: resume from what is there, save what is due, return the final state."""
+    """Train like the node, without Kedro: resume, save checkpoints and return the final state."""
     stored, plan = CheckpointFolder(folder), plan_training(IMAGES, training)
     start = TrainingStart(plan, choose_checkpoint(stored, plan, training.resume))
     before = restore(stored, start, training.resume)
@@ -68,7 +68,7 @@ def train(folder, steps, training=TRAINING):
         state.load_state_dict(before)
     set_up(state, calibrated, kept)
     done = state.images_seen // 8
-    run = a_run(state, training, compute, validate=lambda generator: float(generator.layers[1].weight.abs().sum()))
+    run = new_run(state, training, compute, validate=lambda generator: float(generator.layers[1].weight.abs().sum()))
     for tick in run.ticks(batches(steps - done, done), 8 * steps):
         if tick.checkpoint:
             is_best = state.best is not None and state.best.images_seen == tick.images_seen
@@ -78,15 +78,15 @@ def train(folder, steps, training=TRAINING):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """The final states of trainings that were left alone, and how long the long one takes."""
+def uninterrupted(tmp_path_factory):
+    """The final states of uninterrupted trainings, and how long these took in seconds."""
     started = time.perf_counter()
     long = train(tmp_path_factory.mktemp("long"), LONG)
     return {LONG: long, SHORT: train(tmp_path_factory.mktemp("short"), SHORT), "time": time.perf_counter() - started}
 
 
-def forked(folder, steps, prepare=lambda: None, training=TRAINING):
-    """Train in a process of its own, which has this one's imports."""
+def train_in_fork(folder, steps, prepare=lambda: None, training=TRAINING):
+    """Train in a forked process; return its id."""
     if pid := os.fork():
         return pid
     try:
@@ -101,14 +101,14 @@ def without_times(record):
     return {**record.as_dict(), "images_per_second": 0, "gigaflops_per_second": 0}
 
 
-def code_of(pid):
+def exit_code(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def require_equal(folder, steps, undisturbed):
-    state, expected = train(folder, steps), undisturbed[steps]
+def assert_same_result(folder, steps, uninterrupted):
+    state, expected = train(folder, steps), uninterrupted[steps]
     assert state.images_seen == 8 * steps
-    # Whole checkpoints, and nothing else.
+    # Only complete checkpoints are left.
     left = [path.name for path in (folder / PLAN.training_id).iterdir()]
     assert all(name.isdigit() for name in left), left
     pairs = zip(tensors_in(expected.state_dict()), tensors_in(state.state_dict()), strict=True)
@@ -117,55 +117,55 @@ def require_equal(folder, steps, undisturbed):
         assert without_times(one) == without_times(other)
 
 
-def test_trainings_killed_at_20_random_moments_end_in_the_same_bits(undisturbed, tmp_path):
+def test_training_killed_20_times_ends_with_the_same_bits(uninterrupted, tmp_path):
     moments, kills, trainings = random.Random(0), 0, 0
     while kills < KILLS:
-        pid = forked(tmp_path / str(trainings), LONG)
-        time.sleep(moments.uniform(0, undisturbed["time"] / 6))
+        pid = train_in_fork(tmp_path / str(trainings), LONG)
+        time.sleep(moments.uniform(0, uninterrupted["time"] / 6))
         os.kill(pid, signal.SIGKILL)
-        code = code_of(pid)
+        code = exit_code(pid)
         assert code in (0, -signal.SIGKILL)
         if code == 0:
-            # It was done before its time.
-            require_equal(tmp_path / str(trainings), LONG, undisturbed)
+            # The training finished before it was killed.
+            assert_same_result(tmp_path / str(trainings), LONG, uninterrupted)
             trainings += 1
         else:
             kills += 1
-    require_equal(tmp_path / str(trainings), LONG, undisturbed)
+    assert_same_result(tmp_path / str(trainings), LONG, uninterrupted)
 
 
-def test_a_training_with_everything_on_auto_killed_at_10_random_moments_ends_in_the_same_bits(monkeypatch, tmp_path):
+def test_calibrated_training_killed_10_times_ends_with_the_same_bits(monkeypatch, tmp_path):
     auto = tiny_training(precision="auto", threads="auto", images_per_validation=48)
     folder = tmp_path / "killed"
 
     def calibrate(plan, training):
-        # A noisy day: once there is a checkpoint, timing would find something else.
+        # Timing is noisy: once there is a checkpoint, it would give another result.
         return OTHER if list(folder.glob("*/[0-9]*")) else FOUND
 
     monkeypatch.setattr(calibration, "calibrate", calibrate)
     started = time.perf_counter()
-    expected = train(tmp_path / "undisturbed", LONG, auto)
+    expected = train(tmp_path / "uninterrupted", LONG, auto)
     seconds, moments = time.perf_counter() - started, random.Random(1)
     for _ in range(10):
-        pid = forked(folder, LONG, training=auto)
+        pid = train_in_fork(folder, LONG, training=auto)
         time.sleep(moments.uniform(0, seconds / 3))
         os.kill(pid, signal.SIGKILL)
-        assert code_of(pid) in (0, -signal.SIGKILL)
+        assert exit_code(pid) in (0, -signal.SIGKILL)
     assert list(folder.glob("*/[0-9]*"))
     found = train(folder, LONG, auto)
     assert found.calibration["precision"] == "bfloat16"
     assert found.calibration["algorithms"] == FOUND.algorithms
     pairs = zip(tensors_in(expected.state_dict()), tensors_in(found.state_dict()), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
-    # The bits of the other calibration are others.
+    # The other calibration gives other bits.
     monkeypatch.setattr(calibration, "calibrate", lambda plan, training: OTHER)
     other = train(tmp_path / "other", LONG, auto)
     assert not torch.equal(other.generator.layers[1].weight, expected.generator.layers[1].weight)
 
 
-# Leftovers, the tensors, fsync of each file and folder, the renames, old ones; twice.
+# Each of the two saves writes tensors, syncs files and folders, renames, and removes old folders.
 @pytest.mark.parametrize("call", range(1, 19))
-def test_a_training_killed_while_it_saves_ends_in_the_same_bits(undisturbed, tmp_path, call):
+def test_training_killed_during_a_save_ends_with_the_same_bits(uninterrupted, tmp_path, call):
     def die_at_call():
         calls = iter(range(1, 1000))
 
@@ -182,5 +182,5 @@ def test_a_training_killed_while_it_saves_ends_in_the_same_bits(undisturbed, tmp
         torch.save = dying(torch.save)
         shutil.rmtree = dying(shutil.rmtree)
 
-    assert code_of(forked(tmp_path, SHORT, die_at_call)) == -signal.SIGKILL
-    require_equal(tmp_path, SHORT, undisturbed)
+    assert exit_code(train_in_fork(tmp_path, SHORT, die_at_call)) == -signal.SIGKILL
+    assert_same_result(tmp_path, SHORT, uninterrupted)

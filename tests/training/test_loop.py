@@ -1,6 +1,6 @@
 import pytest
 import torch
-from engine import a_run, batches, new_state, tensors_in, ticks, weights_of
+from engine import batches, new_run, new_state, tensors_in, ticks, weights_of
 from recipes import tiny_training
 
 from kedro_dcgan.errors import TrainingError
@@ -8,7 +8,7 @@ from kedro_dcgan.model.sampling import generate_all
 from kedro_dcgan.training.devices import Compute, deterministic_algorithms
 
 
-def test_there_is_a_tick_before_the_first_step_then_by_images_seen_then_at_the_end():
+def test_ticks_come_before_the_first_step_at_each_interval_and_at_the_end():
     seen = ticks(new_state(), count=5)
     assert [tick.images_seen for tick in seen] == [0, 16, 32, 40]
     assert [tick.record is None for tick in seen] == [True, False, False, False]
@@ -16,14 +16,14 @@ def test_there_is_a_tick_before_the_first_step_then_by_images_seen_then_at_the_e
     assert all(tick.samples.shape == (4, 1, 16, 16) for tick in seen)
 
 
-def test_ticks_are_at_multiples_whatever_the_batch_size():
+def test_ticks_follow_multiples_of_the_interval_for_any_batch_size():
     training = tiny_training(images_per_tick=20)
     assert [tick.images_seen for tick in ticks(new_state(training), 8, training)] == [0, 24, 40, 64]
 
 
 def test_training_is_lazy():
     state = new_state()
-    running = a_run(state).ticks(batches(100), 800)
+    running = new_run(state).ticks(batches(100), 800)
     assert next(running).record is None
     assert state.images_seen == 0
     assert next(running).record.images_seen == state.images_seen == 16
@@ -32,23 +32,23 @@ def test_training_is_lazy():
 def test_training_learns_the_brightness_of_its_images():
     state, training = new_state(), tiny_training(images_per_tick=10_000)
     bright = [torch.full((8, 1, 16, 16), 200, dtype=torch.uint8)] * 150
-    last = list(a_run(state, training).ticks(bright, 1200))[-1]
+    last = list(new_run(state, training).ticks(bright, 1200))[-1]
     assert abs(last.samples.float().mean() - 200) < 30
 
 
-def test_what_is_shown_is_the_average_if_there_is_one():
+def test_samples_come_from_the_ema_generator_if_there_is_one():
     training = tiny_training(ema__half_life=100)
     state = new_state(training)
     last = ticks(state, 4, training)[-1]
-    run = a_run(state, training)
+    run = new_run(state, training)
     assert torch.equal(last.samples, generate_all(state.ema_generator, run._fixed_latents)[:4])
     assert not torch.equal(last.samples, generate_all(state.generator, run._fixed_latents)[:4])
 
 
 @pytest.mark.parametrize("network", ["discriminator", "generator"])
-def test_a_loss_that_is_not_finite_stops_training_in_its_step_and_names_it(network):
+def test_non_finite_loss_stops_training_at_its_step_and_is_named(network):
     state = new_state()
-    running = a_run(state, tiny_training(images_per_tick=800)).ticks(spoiled(state, network, after=3), 800)
+    running = new_run(state, tiny_training(images_per_tick=800)).ticks(spoiled(state, network, after=3), 800)
     next(running)
     with pytest.raises(TrainingError, match=rf"the {network}'s loss must stay finite \(got nan in step 4, at 0.0"):
         next(running)
@@ -63,7 +63,7 @@ def spoiled(state, network, after):
         yield batch
 
 
-def test_weights_that_are_not_finite_are_never_shown_or_kept():
+def test_non_finite_weights_are_never_sampled_or_kept():
     state = new_state(tiny_training(images_per_tick=8))
     original = state.generator_optimiser.step
 
@@ -72,65 +72,65 @@ def test_weights_that_are_not_finite_are_never_shown_or_kept():
         next(state.generator.parameters()).data.fill_(torch.inf)
 
     state.generator_optimiser.step = diverge
-    running = a_run(state, tiny_training(images_per_tick=8)).ticks(batches(4), 32)
+    running = new_run(state, tiny_training(images_per_tick=8)).ticks(batches(4), 32)
     next(running)
     with pytest.raises(TrainingError, match=r"the generator's weights must stay finite"):
         next(running)
 
 
-def test_training_stops_after_the_step_when_asked_and_offers_a_checkpoint():
+def test_stop_request_ends_training_after_the_step_with_a_checkpoint():
     state = new_state()
-    running = a_run(state, tiny_training(images_per_tick=80), should_stop=lambda: state.images_seen == 24)
+    running = new_run(state, tiny_training(images_per_tick=80), should_stop=lambda: state.images_seen == 24)
     seen = list(running.ticks(batches(100), 800))
     assert [(tick.images_seen, tick.checkpoint is not None) for tick in seen] == [(0, False), (24, True)]
     assert seen[-1].record is None
     assert state.means.steps == 3
 
 
-def test_training_asked_to_stop_at_a_tick_shows_it_and_offers_a_checkpoint():
+def test_stop_request_at_a_tick_yields_the_tick_with_a_checkpoint():
     state = new_state()
-    seen = list(a_run(state, should_stop=lambda: state.images_seen == 16).ticks(batches(100), 800))
+    seen = list(new_run(state, should_stop=lambda: state.images_seen == 16).ticks(batches(100), 800))
     last = seen[-1]
     assert (len(seen), last.images_seen, last.record.images_seen, last.checkpoint is not None) == (2, 16, 16, True)
 
 
-def test_the_generator_with_the_smallest_distance_is_the_best():
+def test_best_generator_has_the_smallest_distance():
     distances = iter([5.0, 3.0, 4.0])
     training = tiny_training(images_per_validation=16, images_per_checkpoint=10_000)
     state = new_state(training)
     seen = ticks(state, 6, training, validate=lambda generator: next(distances))
     assert [tick.record and tick.record.validation for tick in seen] == [None, 5.0, 3.0, 4.0]
-    # A checkpoint where it is better than before, and at the end.
+    # A new best generator and the end of training give a checkpoint.
     assert [tick.checkpoint is not None for tick in seen] == [False, True, True, True]
     assert (state.best.images_seen, state.best.validation) == (32, 3.0)
     assert not torch.equal(state.best.weights["layers.1.weight"], state.generator.state_dict()["layers.1.weight"])
 
 
-def test_a_generator_whose_samples_are_alike_is_not_the_best_if_there_is_another(monkeypatch):
-    # (A black picture may be nearer to white digits than digits that are not good yet.)
+def test_collapsed_generator_is_not_the_best_if_there_is_another(monkeypatch):
+    # A black image may have a smaller distance than imperfect digits.
     diversities = iter([0.1, 0.05, 0.5, 0.3, 0.1])
     monkeypatch.setattr("kedro_dcgan.training.loop.diversity", lambda *_: next(diversities))
     distances, best = iter([1.0, 0.5, 9.0, 8.0, 0.1]), []
     training = tiny_training(images_per_validation=16)
     state = new_state(training)
-    for tick in a_run(state, training, validate=lambda generator: next(distances)).ticks(batches(10), 80):
+    for tick in new_run(state, training, validate=lambda generator: next(distances)).ticks(batches(10), 80):
         best += [state.best.images_seen] if tick.images_seen else []
     assert best == [16, 32, 48, 64, 64]
 
 
-def test_it_is_measured_at_the_cadence_and_at_the_end():
+def test_validation_runs_at_its_interval_and_at_the_end():
     training = tiny_training(images_per_validation=32)
     measured = []
     ticks(new_state(training), 5, training, validate=lambda generator: measured.append(1) or 1.0)
     assert len(measured) == 2
 
 
-def test_measuring_and_showing_do_not_change_what_is_trained():
-    plain, looked_at = new_state(), new_state()
+def test_validation_and_sampling_do_not_change_the_training():
+    plain, sampled = new_state(), new_state()
     ticks(plain, 6, tiny_training(images_per_tick=48))
     training = tiny_training(images_per_tick=8, images_per_validation=8)
-    ticks(looked_at, 6, training, validate=lambda generator: float(torch.rand(1)))
-    expected = weights_of(looked_at)
+    ticks(sampled, 6, training, validate=lambda generator: float(torch.rand(1)))
+    expected = weights_of(sampled)
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(plain).items())
 
 
@@ -138,7 +138,7 @@ DUE = [(16, [16, 32, 48, 64, 80]), (24, [32, 48, 80]), (40, [48, 80]), (56, [64,
 
 
 @pytest.mark.parametrize(("every", "due"), DUE)
-def test_what_is_due_between_two_ticks_comes_with_the_next_one(every, due):
+def test_validation_and_checkpoint_due_between_ticks_come_with_the_next_tick(every, due):
     training = tiny_training(images_per_checkpoint=every, images_per_validation=every)
     seen = ticks(new_state(training), 10, training, validate=lambda generator: 1.0)
     assert [tick.images_seen for tick in seen if tick.checkpoint] == due
@@ -146,22 +146,22 @@ def test_what_is_due_between_two_ticks_comes_with_the_next_one(every, due):
 
 
 @pytest.mark.parametrize("changes", [{"ema__recalibration": 0}, {"ema__recalibration": 3}, {"ema__recalibration": 33}])
-def test_the_average_is_shown_with_any_recalibration(changes):
+def test_ema_generator_is_sampled_with_any_recalibration(changes):
     training = tiny_training(ema__half_life=100, **changes)
     assert [tick.images_seen for tick in ticks(new_state(training), 2, training)] == [0, 16]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
 @pytest.mark.parametrize("changes", [{}, {"ema__half_life": 100}, {"discriminator__dropout": 0.3}])
-def test_a_gpu_trains_and_ends_in_the_same_bits_when_it_is_stopped(changes):
+def test_resumed_gpu_training_ends_with_the_same_bits(changes):
     compute = Compute(torch.device("cuda"), "float32")
     training = tiny_training(**changes, deterministic=True)
     with deterministic_algorithms(True):
         whole, first, second = (new_state(training, compute) for _ in range(3))
         on_gpu = [batch.cuda() for batch in batches(8)]
-        list(a_run(whole, training, compute).ticks(on_gpu, 64))
-        list(a_run(first, training, compute).ticks(on_gpu[:3], 64))
+        list(new_run(whole, training, compute).ticks(on_gpu, 64))
+        list(new_run(first, training, compute).ticks(on_gpu[:3], 64))
         second.load_state_dict(first.state_dict())
-        list(a_run(second, training, compute).ticks(on_gpu[3:], 64))
+        list(new_run(second, training, compute).ticks(on_gpu[3:], 64))
     pairs = zip(tensors_in(whole.state_dict()), tensors_in(second.state_dict()), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)

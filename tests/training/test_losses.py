@@ -9,34 +9,34 @@ from kedro_dcgan.training.losses import LOSSES, accuracies
 REAL, FAKE = torch.tensor([0.3, -1.2]), torch.tensor([0.7, -0.4])
 
 
-def test_the_non_saturating_loss_at_chance_level():
+def test_non_saturating_loss_at_chance_level():
     loss, undecided = LOSSES["non_saturating"], torch.zeros(4)
     assert math.isclose(loss.real(undecided, 1.0) + loss.fake(undecided), 2 * math.log(2), rel_tol=1e-6)
     assert math.isclose(loss.generator(undecided), math.log(2), rel_tol=1e-6)
 
 
 @pytest.mark.parametrize("label", [1.0, 0.9])
-def test_the_non_saturating_loss_is_the_cross_entropy_of_the_labels(label):
+def test_non_saturating_loss_is_cross_entropy_with_the_labels(label):
     loss = LOSSES["non_saturating"]
     assert torch.allclose(loss.real(REAL, label), cross_entropy(REAL, torch.full((2,), label)))
     assert torch.allclose(loss.fake(FAKE), cross_entropy(FAKE, torch.zeros(2)))
     assert torch.allclose(loss.generator(FAKE), cross_entropy(FAKE, torch.ones(2)))
 
 
-def test_the_non_saturating_loss_stays_finite_where_the_sigmoid_saturates():
+def test_non_saturating_loss_is_finite_where_the_sigmoid_saturates():
     loss = LOSSES["non_saturating"]
     assert loss.generator(torch.tensor([-1000.0])) == 1000
     assert loss.real(torch.tensor([1000.0]), 1.0) + loss.fake(torch.tensor([-1000.0])) == 0
 
 
-def test_the_hinge_loss_leaves_alone_what_is_beyond_the_margin():
+def test_hinge_loss_is_zero_beyond_the_margin():
     loss = LOSSES["hinge"]
     assert loss.real(torch.tensor([1.0, 5.0, 0.0]), 1.0) == pytest.approx(1 / 3)
     assert loss.fake(torch.tensor([-1.0, -5.0, 1.0])) == pytest.approx(2 / 3)
     assert loss.generator(FAKE) == pytest.approx(-0.15)
 
 
-def test_the_least_squares_loss_is_the_distance_to_the_labels():
+def test_least_squares_loss_is_half_the_squared_distance_to_the_labels():
     loss = LOSSES["least_squares"]
     assert loss.real(torch.tensor([1.0, 0.0]), 1.0) == pytest.approx(0.25)
     assert loss.real(torch.tensor([0.9]), 0.9) == 0
@@ -44,22 +44,22 @@ def test_the_least_squares_loss_is_the_distance_to_the_labels():
     assert loss.generator(torch.tensor([1.0, 3.0])) == pytest.approx(1.0)
 
 
-def test_the_wasserstein_loss_is_the_difference_of_the_means():
+def test_wasserstein_loss_is_the_difference_of_mean_logits():
     loss = LOSSES["wgan_gp"]
     assert loss.real(REAL, 1.0) + loss.fake(FAKE) == pytest.approx(float(FAKE.mean() - REAL.mean()))
     assert loss.generator(FAKE) == -FAKE.mean()
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_is_smaller_for_a_discriminator_that_is_right(name):
+def test_every_loss_prefers_correct_logits(name):
     loss, real, fake = LOSSES[name], torch.tensor([1.0]), torch.tensor([0.0])
     assert loss.real(real, 1.0) + loss.fake(fake) < loss.real(fake, 1.0) + loss.fake(real)
     assert loss.generator(real) < loss.generator(fake)
 
 
-def test_accuracies_are_the_shares_on_the_right_side_of_the_boundary():
+def test_accuracies_are_fractions_on_the_correct_side_of_the_boundary():
     real, fake = torch.tensor([0.6, 0.4, 2.0, -1.0]), torch.tensor([0.3, 0.7, -2.0, -3.0])
     assert [float(share) for share in accuracies(LOSSES["non_saturating"], real, fake)] == [0.75, 0.5]
     assert [float(share) for share in accuracies(LOSSES["least_squares"], real, fake)] == [0.5, 0.75]
-    # A critic's numbers mean something only beside each other.
+    # Only differences between a critic's outputs are meaningful.
     assert [float(share) for share in accuracies(LOSSES["wgan_gp"], real + 100, fake + 100)] == [0.75, 0.5]

@@ -1,4 +1,4 @@
-"""What ranks and the node say to each other, without ranks."""
+"""Messages between the ranks and the training node, without starting ranks."""
 
 import json
 import threading
@@ -16,21 +16,21 @@ from kedro_dcgan.training.distributed.messages import Exchange, LaunchSpec
 SPEC = LaunchSpec(("images", "shards"), "checkpoints", None, tiny_training(seed=1), parent=None, threads=0)
 
 
-def test_messages_come_in_order_and_are_gone_when_they_were_read(tmp_path):
+def test_messages_arrive_in_order_and_are_deleted_after_reading(tmp_path):
     sender, receiver = Exchange(tmp_path), Exchange(tmp_path)
     for number in range(3):
         sender.send({"number": number, "values": torch.full((2,), number)})
     assert len(receiver.unread()) == 3
-    messages = receiver.messages(wait=lambda: pytest.fail("there is something to read"))
+    messages = receiver.messages(wait=lambda: pytest.fail("there are unread messages"))
     for number in range(3):
         message = next(messages)
         assert message["number"] == number
         assert torch.equal(message["values"], torch.full((2,), number))
-    # The last one is kept until the next is wanted: what it has led to may not be saved yet.
+    # The last message is kept until the next one is read, because its results may not be saved yet.
     assert len(list(tmp_path.glob("*.pt"))) == 1
 
 
-def test_a_sender_waits_while_four_messages_are_unread(tmp_path):
+def test_sender_blocks_while_four_messages_are_unread(tmp_path):
     sender, receiver = Exchange(tmp_path), Exchange(tmp_path)
     sending = threading.Thread(target=lambda: [sender.send({"number": number}) for number in range(6)])
     sending.start()
@@ -41,7 +41,7 @@ def test_a_sender_waits_while_four_messages_are_unread(tmp_path):
     sending.join()
 
 
-def test_a_sender_that_nobody_reads_gives_up(tmp_path, monkeypatch):
+def test_sender_times_out_without_a_reader(tmp_path, monkeypatch):
     monkeypatch.setattr(exchange, "MOST_SECONDS_UNREAD", 0.1)
     sender = Exchange(tmp_path)
     with pytest.raises(TrainingError, match="must be read by the kedro run"):
@@ -49,7 +49,7 @@ def test_a_sender_that_nobody_reads_gives_up(tmp_path, monkeypatch):
             sender.send({"number": number})
 
 
-def test_a_receiver_waits_until_there_is_something(tmp_path):
+def test_receiver_waits_for_the_first_message(tmp_path):
     sender, waits = Exchange(tmp_path), []
 
     def wait():
@@ -61,11 +61,11 @@ def test_a_receiver_waits_until_there_is_something(tmp_path):
     assert len(waits) == 3
 
 
-def test_progress_and_the_wish_to_stop_are_seen_by_the_other_side(tmp_path):
+def test_progress_and_stop_requests_reach_the_other_side(tmp_path):
     rank, node = Exchange(tmp_path), Exchange(tmp_path)
     assert (node.progress(), rank.stop.exists(), node.silence()) == (0, False, 0.0)
     rank.report_progress(1234)
-    rank.report_progress(1235)  # Not so often.
+    rank.report_progress(1235)  # Too soon after the last report.
     node.stop.touch()
     rank.stay_alive()
     time.sleep(0.2)
@@ -75,11 +75,11 @@ def test_progress_and_the_wish_to_stop_are_seen_by_the_other_side(tmp_path):
     assert 0.1 <= node.silence() < exchange.ALIVE_SECONDS
 
 
-def test_what_is_to_be_trained_comes_back(tmp_path):
+def test_launch_spec_is_read_back(tmp_path):
     assert LaunchSpec.read(SPEC.write(tmp_path)) == SPEC
 
 
-def test_ranks_that_are_told_nothing_say_what_is_missing(tmp_path, monkeypatch):
+def test_missing_or_outdated_launch_spec_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(spec_module, "WAIT_SECONDS", 0.1)
     with pytest.raises(TrainingError, match=r"Run first: kedro run .* training.devices=external"):
         LaunchSpec.read(tmp_path / "training.json")

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, with PyTorch's launcher, and with a torchrun that the user starts."""
+"""Training in several processes, started by PyTorch's launcher or by the user's own torchrun."""
 
 import json
 import signal
@@ -34,7 +34,7 @@ def recipe(**changes):
 
 @pytest.fixture
 def images(tmp_path):
-    """Prepared images on disk, as preprocessing leaves them."""
+    """Prepared images on disk, in the format of preprocessing."""
     shards = tmp_path / "shards"
     shards.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (80, 1, 16, 16), dtype=np.uint8)
@@ -53,14 +53,16 @@ def stored(tmp_path):
     return CheckpointFolder(tmp_path / "checkpoints")
 
 
-def trained_here(images, stored, training):
+def train_in_one_process(images, stored, training):
     start = start_training(images, stored, training)
     with train_in_process(images, stored, training, start, lambda: False, lambda batches, done: batches) as run:
         return run.begin, list(run.ticks)
 
 
-def trained_elsewhere(images, stored, training, is_asked_to_stop=lambda: False, show_progress=lambda seen: None):
-    """Train, and keep the checkpoints as the node does."""
+def train_in_several_processes(
+    images, stored, training, is_asked_to_stop=lambda: False, show_progress=lambda seen: None
+):
+    """Train and save checkpoints like the node does."""
     start, ticks = start_training(images, stored, training), []
     plan = start.plan
     with train_in_processes(images, stored, training, start, is_asked_to_stop, show_progress) as run:
@@ -74,8 +76,8 @@ def trained_elsewhere(images, stored, training, is_asked_to_stop=lambda: False, 
     return run.begin, ticks
 
 
-def require_equal_ticks(ones, others):
-    """Equal but for the order of sums."""
+def assert_ticks_close(ones, others):
+    """Check that ticks are equal, up to the order of summation."""
     assert [tick.images_seen for tick in ones] == [tick.images_seen for tick in others]
     assert [tick.checkpoint is not None for tick in ones] == [tick.checkpoint is not None for tick in others]
     for one, other in zip(ones, others, strict=True):
@@ -87,44 +89,42 @@ def require_equal_ticks(ones, others):
 
 
 def ranks():
-    """Return the ranks that this process has started, among what else it has."""
+    """Return the running ranks among the children of this process."""
     children = psutil.Process().children(recursive=True)
-    return [child for child in children if "kedro_dcgan.training.distributed.worker" in seen(child.cmdline)]
+    return [child for child in children if "kedro_dcgan.training.distributed.worker" in value_or_empty(child.cmdline)]
 
 
 def addresses():
-    """Return where this process and its children listen."""
+    """Return the IP addresses on which this process and its children listen."""
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    connections = chain.from_iterable(seen(process.net_connections, "inet") for process in processes)
+    connections = chain.from_iterable(value_or_empty(process.net_connections, "inet") for process in processes)
     return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
 
 
-def seen(look, *arguments):
-    """Return what a process shows, nothing if it has just ended."""
+def value_or_empty(read, *arguments):
+    """Return a property of a process, or an empty list if the process has just ended."""
     try:
-        return look(*arguments)
+        return read(*arguments)
     except psutil.Error:
         return []
 
 
-def test_two_processes_train_what_one_trains_and_listen_to_this_machine_alone(images, stored, tmp_path):
-    heard, progress = set(), []
+def test_two_processes_train_the_same_as_one_and_listen_only_on_localhost(images, stored, tmp_path):
+    listening, progress = set(), []
 
-    def look(seen):
+    def record(seen):
         progress.append(seen)
-        heard.update(addresses())
+        listening.update(addresses())
 
-    begin, ticks = trained_elsewhere(images, stored, recipe(devices=2), show_progress=look)
+    begin, ticks = train_in_several_processes(images, stored, recipe(devices=2), show_progress=record)
     assert begin == 0
-    require_equal_ticks(ticks, trained_here(images, CheckpointFolder(tmp_path / "other"), recipe())[1])
-    assert heard == {"127.0.0.1"}
+    assert_ticks_close(ticks, train_in_one_process(images, CheckpointFolder(tmp_path / "other"), recipe())[1])
+    assert listening == {"127.0.0.1"}
     assert 0 < max(progress) <= 8 * STEPS
     assert not (tmp_path / "ranks").exists()
 
 
-def test_a_rank_that_dies_ends_training_in_one_line_and_training_goes_on_from_the_last_checkpoint(
-    images, stored, tmp_path
-):
+def test_dead_rank_ends_training_in_one_line_and_training_resumes(images, stored, tmp_path):
     killed = []
 
     def kill_second(seen):
@@ -134,17 +134,17 @@ def test_a_rank_that_dies_ends_training_in_one_line_and_training_goes_on_from_th
 
     training = recipe(devices=2, **LONG)
     with pytest.raises(TrainingError, match=r"all of `training.devices` 2 ranks .*\(rank . died: SIGKILL\)"):
-        trained_elsewhere(images, stored, training, show_progress=kill_second)
+        train_in_several_processes(images, stored, training, show_progress=kill_second)
     assert "exitcode: -9" in (tmp_path / "ranks" / LOG).read_text()
     assert not ranks()
 
-    # What the first rank finds wrong is said as by one process.
+    # An error of the first rank reads like that of a single process.
     with pytest.raises(TrainingError, match=r"the training that was stopped at .* training.seed was 0, is 1\."):
-        trained_elsewhere(images, stored, recipe(devices=2, seed=1, **LONG))
+        train_in_several_processes(images, stored, recipe(devices=2, seed=1, **LONG))
 
-    # In another number of processes, too. It stops when asked to, with all that there is.
+    # It resumes under torchrun, and a stop request ends it with a checkpoint.
     asked = []
-    begin, ticks = trained_elsewhere(
+    begin, ticks = train_in_several_processes(
         images, stored, recipe(**LONG, devices="external"), lambda: bool(asked), in_torchrun(tmp_path, asked)
     )
     assert begin >= 80
@@ -154,7 +154,7 @@ def test_a_rank_that_dies_ends_training_in_one_line_and_training_goes_on_from_th
 
 
 def in_torchrun(tmp_path, asked):
-    """Start a torchrun when there is something to train, and ask to stop when it does."""
+    """Return a callback that starts torchrun, and requests a stop at the first progress."""
     started = []
 
     def follow(seen):
@@ -168,7 +168,7 @@ def in_torchrun(tmp_path, asked):
     return follow
 
 
-def test_the_processes_end_with_the_one_that_started_them(images, tmp_path):
+def test_ranks_end_if_their_parent_is_killed(images, tmp_path):
     program = f"""
 from pathlib import Path
 from kedro_dcgan.training.checkpoints import CheckpointFolder
@@ -186,10 +186,10 @@ with train_in_processes(images, stored, training, start, lambda: False, lambda s
 """
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert parent.stdout.readline() == b"0\n"
-    there = psutil.Process(parent.pid).children(recursive=True)
-    assert len(there) == 3
+    children = psutil.Process(parent.pid).children(recursive=True)
+    assert len(children) == 3
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    _, alive = psutil.wait_procs(there, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive
     parent.stdout.close()

@@ -1,4 +1,4 @@
-"""Every preset trains: its own networks, options and batches, on images of noise."""
+"""Every preset trains its networks with its options on noise, and has the values of its source."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from kedro_dcgan.training.state import create_state
 
 CONF = Path(__file__).parents[2] / "conf"
 PRESETS = ("base", "paper", "images64", "faces64", "digits28", "notebook28", "simpsons200", "experiment64")
-# The sizes of the sources, but for the one whose dense layer would then hold 655 million weights.
+# At its own size, simpsons200 has a dense layer of 655 million weights.
 SIZES = {"simpsons200": 40}
 
 
@@ -28,7 +28,7 @@ def parameters_of(preset):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_trains(preset):
+def test_preset_trains(preset):
     parameters = parameters_of(preset)
     batch = {"batch_size": 4, "kimg": 0.012, "images_per_tick": 8, "device": "cpu", "precision": "float32"}
     training = parameters.training.model_copy(update=batch)
@@ -74,18 +74,18 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("preset", RECIPES)
-def test_a_preset_has_the_values_of_its_source(preset):
+def test_preset_has_the_values_of_its_source(preset):
     training = parameters_of(preset).training
     for key, expected in RECIPES[preset].items():
         group, _, leaf = key.rpartition(".")
         assert getattr(getattr(training, group) if group else training, leaf) == expected, key
-    # None of the sources penalises gradients or averages its generator.
+    # No source uses a gradient penalty or an EMA.
     assert training.penalties.r1 == 0
     assert training.ema.half_life is None
 
 
 @pytest.mark.parametrize("preset", PRESETS[1:])
-def test_a_preset_says_only_what_differs_from_base(preset):
+def test_preset_contains_only_differences_from_base(preset):
     base = OmegaConfigLoader(str(CONF), env="base", base_env="base")["parameters"]
     for file in (CONF / preset).glob("*.yml"):
         assert not list(repeated(yaml.safe_load(file.read_text()), base))

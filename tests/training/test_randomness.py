@@ -6,13 +6,13 @@ from kedro_dcgan.training.data import batch_indices, seeded, source_at
 CPU = torch.device("cpu")
 
 
-def test_a_source_is_a_function_of_seed_and_moment():
+def test_random_source_depends_only_on_seed_and_images_seen():
     draws = {(seed, seen): torch.randn(4, generator=source_at(seed, seen)) for seed in (0, 1) for seen in (0, 8)}
     assert torch.equal(draws[0, 8], torch.randn(4, generator=source_at(0, 8)))
     assert len({tuple(draw.tolist()) for draw in draws.values()}) == 4
 
 
-def test_torch_itself_draws_from_the_source_and_is_then_as_before():
+def test_seeded_context_seeds_torch_and_restores_its_state():
     torch.manual_seed(99)
     expected = torch.rand(2)
     torch.manual_seed(99)
@@ -24,7 +24,7 @@ def test_torch_itself_draws_from_the_source_and_is_then_as_before():
         assert torch.equal(torch.rand(4), inside)
 
 
-def test_the_order_of_an_epoch_is_a_permutation_by_seed_and_epoch():
+def test_epoch_order_is_a_permutation_given_by_seed_and_epoch():
     first, second = (order.tolist() for order in batch_indices(50, 50, range(2), seed=0))
     (other,) = (order.tolist() for order in batch_indices(50, 50, range(1), seed=1))
     assert sorted(first) == sorted(second) == sorted(other) == list(range(50))
@@ -33,14 +33,14 @@ def test_the_order_of_an_epoch_is_a_permutation_by_seed_and_epoch():
     assert first != other
 
 
-def test_batch_indices_show_each_image_once_a_pass():
+def test_batch_indices_repeat_no_image_within_an_epoch():
     indices = list(batch_indices(count=10, batch_size=3, batches=range(7), seed=0))
     assert [len(batch) for batch in indices] == [3] * 7
     for one_pass in (indices[0:3], indices[3:6]):
         assert len(set(np.concatenate(one_pass))) == 9
 
 
-def test_batch_indices_can_begin_anywhere():
+def test_batch_indices_can_start_at_any_batch():
     whole = list(batch_indices(count=10, batch_size=3, batches=range(11), seed=4))
     for begin in range(11):
         rest = list(batch_indices(count=10, batch_size=3, batches=range(begin, 11), seed=4))

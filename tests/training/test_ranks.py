@@ -1,4 +1,4 @@
-"""Several ranks, each on its rows of every batch, train what one process trains on all of them."""
+"""Ranks that each train on their rows of every batch get the same weights as one process on whole batches."""
 
 import pytest
 import torch
@@ -15,18 +15,18 @@ STEPS = 4
 NO_NORM = {"discriminator__batch_norm": False}
 OPTIONS = {
     "batch norm over all ranks": {},
-    "an average, and labels of 0.9": {"ema__half_life": 100, "real_label": 0.9},
+    "ema and label smoothing": {"ema__half_life": 100, "real_label": 0.9},
     "dropout": {"discriminator__dropout": 0.5},
     "augmentation": {"augmentation__flip": True, "augmentation__differentiable": ["colour", "translation", "cutout"]},
-    "parts": {"gradient_accumulation": 2, "augmentation__flip": True, "discriminator__dropout": 0.5},
+    "micro-batches": {"gradient_accumulation": 2, "augmentation__flip": True, "discriminator__dropout": 0.5},
     "separate updates": {"discriminator__update": "separately", "discriminator__steps": 2},
     "r1 and spectral norm": {**NO_NORM, "discriminator__spectral_norm": True, "penalties__r1": 2.0},
-    "wgan_gp, whose accuracy depends on all logits": {**NO_NORM, "loss": "wgan_gp"},
+    "wgan_gp": {**NO_NORM, "loss": "wgan_gp"},
 }
 
 
 def train(training, compute):
-    """Take some steps on this rank's rows."""
+    """Train some steps on the rows of this rank."""
     state = new_state(training, compute)
     spread_over_ranks(state, training, compute.ranks)
     step, parts = Step(state, training, compute), training.gradient_accumulation
@@ -34,7 +34,7 @@ def train(training, compute):
     return state, torch.stack(values)
 
 
-def train_as_a_rank(number, count, folder):
+def train_as_rank(number, count, folder):
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=number, world_size=count)
     compute = Compute(torch.device("cpu"), "float32", Ranks(number, count))
     for name, changes in OPTIONS.items():
@@ -46,17 +46,17 @@ def train_as_a_rank(number, count, folder):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(train_as_a_rank, (2, str(folder)), nprocs=2)
+    multiprocessing.spawn(train_as_rank, (2, str(folder)), nprocs=2)
     return folder
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_two_ranks_train_what_one_process_trains(results, name):
+def test_two_ranks_train_the_same_weights_as_one_process(results, name):
     state, values = train(tiny_training(**OPTIONS[name]), CPU)
     alone = {**weights_of(state), "values": values}
     first, second = (torch.load(results / f"{name}-{number}.pt", weights_only=True) for number in (0, 1))
     assert list(first) == list(alone)
     assert all(torch.equal(first[key], second[key]) for key in first)
-    # What differs is the order of sums.
+    # Only the order of summation differs.
     for key, expected in alone.items():
         assert torch.allclose(first[key].float(), expected.float(), rtol=1e-3, atol=1e-4), key

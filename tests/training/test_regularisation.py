@@ -14,7 +14,7 @@ IMAGES = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
 class Linear(nn.Module):
-    """D(x) = w x: its gradient is w everywhere."""
+    """D(x) = w x, whose gradient is w everywhere."""
 
     def __init__(self, norm):
         super().__init__()
@@ -25,37 +25,37 @@ class Linear(nn.Module):
 
 
 class Quadratic(nn.Module):
-    """D(x) = |x|^2 / 2: its gradient is x."""
+    """D(x) = |x|^2 / 2, whose gradient is x."""
 
     def forward(self, images):
         return images.flatten(1).square().sum(dim=1) / 2
 
 
-def test_r1_of_a_linear_discriminator_is_the_square_of_its_weight():
+def test_r1_of_a_linear_discriminator_is_half_gamma_times_its_squared_norm():
     assert r1_penalty(Linear(norm=3.0), IMAGES, gamma=10.0).item() == pytest.approx(10 / 2 * 9)
 
 
-def test_r1_is_taken_at_the_real_images():
+def test_r1_is_evaluated_at_the_real_images():
     expected = IMAGES.flatten(1).square().sum(dim=1).mean().item()
     assert r1_penalty(Quadratic(), IMAGES, gamma=2.0).item() == pytest.approx(expected)
 
 
-def test_r1_can_be_learned_from():
+def test_r1_is_differentiable():
     discriminator = Linear(norm=3.0)
     r1_penalty(discriminator, IMAGES, gamma=10.0).backward()
-    # d/dw gamma / 2 |w|^2
+    # The derivative of gamma / 2 |w|^2 is gamma w.
     assert torch.allclose(discriminator.weight.grad, 10 * discriminator.weight)
 
 
 @pytest.mark.parametrize(("norm", "expected"), [(1.0, 0.0), (3.0, 40.0), (0.0, 10.0)])
-def test_the_gradient_penalty_wants_a_norm_of_one(norm, expected):
+def test_gradient_penalty_is_zero_for_gradient_norm_one(norm, expected):
     draws = Draws(torch.Generator().manual_seed(0), CPU)
     penalty = gradient_penalty(Linear(norm), IMAGES, -IMAGES, 10.0, draws)
     assert penalty.item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_gradient_penalty_is_taken_between_real_and_fake_images():
-    # On the way from 0 to x the gradient of |x|^2 / 2 has the norm share * |x|.
+def test_gradient_penalty_is_evaluated_between_real_and_fake_images():
+    # At share * x, the gradient of |x|^2 / 2 has the norm share * |x|.
     share = torch.rand(5, 1, 1, 1, generator=torch.Generator().manual_seed(7)).flatten()
     expected = (share * IMAGES.flatten(1).norm(dim=1) - 1).square().mean().item()
     draws = Draws(torch.Generator().manual_seed(7), CPU)
@@ -64,7 +64,7 @@ def test_the_gradient_penalty_is_taken_between_real_and_fake_images():
 
 
 @pytest.mark.parametrize("changes", [{"loss": "wgan_gp"}, {"penalties__r1": 1.0}])
-def test_a_penalty_on_a_discriminator_with_batch_norm_is_refused(changes):
+def test_penalty_with_batch_norm_is_rejected(changes):
     training = tiny_training(**changes)
     with pytest.raises(ParameterError, match=r"`training\.discriminator\.batch_norm` must be false"):
         require_networks(*network_configs(16, 1, training), training)

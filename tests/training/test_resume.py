@@ -1,4 +1,4 @@
-"""Stopped anywhere and gone on with, a training ends in the same bits."""
+"""A training that is stopped after any step and resumed ends with the same bits."""
 
 import io
 
@@ -12,7 +12,7 @@ from kedro_dcgan.errors import TrainingError
 STEPS = 12
 RECIPES = {
     "plain": {},
-    "dropout and averaging": {"discriminator__dropout": 0.3, "ema__half_life": 100},
+    "dropout and ema": {"discriminator__dropout": 0.3, "ema__half_life": 100},
     "spectral norm, hinge and R1": {
         "discriminator__spectral_norm": True,
         "discriminator__batch_norm": False,
@@ -20,7 +20,7 @@ RECIPES = {
         "penalties__r1": 1.0,
         "penalties__r1_every": 3,
     },
-    "augmentation, turns and parts": {
+    "augmentation, two updates of D, micro-batches": {
         "augmentation__flip": True,
         "augmentation__differentiable": ["colour", "translation", "cutout"],
         "discriminator__steps": 2,
@@ -31,7 +31,7 @@ RECIPES = {
 
 
 def validate(generator):
-    # It grows: the best generator is the first that was measured.
+    # The value grows, so the first measured generator is the best.
     return float(next(generator.parameters()).detach().square().sum())
 
 
@@ -46,14 +46,14 @@ def without_times(state):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_training_stopped_after_any_step_ends_in_the_same_bits(recipe):
+def test_resumed_training_ends_with_the_same_bits(recipe):
     training = tiny_training(**RECIPES[recipe], images_per_validation=32)
     whole = new_state(training)
     ticks(whole, STEPS, training, validate=validate)
     assert whole.best.images_seen < whole.images_seen
     for stop in range(1, STEPS):
         first = new_state(training)
-        torch.manual_seed(stop)  # what the process has drawn for itself does not matter
+        torch.manual_seed(stop)  # the global random state does not matter
         list(
             ticks(first, STEPS, training, validate=validate, should_stop=lambda f=first, s=stop: f.images_seen == 8 * s)
         )
@@ -68,7 +68,7 @@ def test_a_training_stopped_after_any_step_ends_in_the_same_bits(recipe):
         assert all(torch.equal(one, other) for one, other in zip(tensors_in(expected), tensors_in(got), strict=True))
 
 
-def test_what_was_asked_for_anew_holds_after_a_change():
+def test_changed_hyperparameters_apply_after_resuming():
     before = new_state()
     ticks(before, 2)
     changed = tiny_training(generator__learning_rate=1e-5, discriminator__betas=(0.0, 0.9), ema__half_life=50)
@@ -78,19 +78,19 @@ def test_what_was_asked_for_anew_holds_after_a_change():
     assert state.discriminator_optimiser.param_groups[0]["betas"] == (0.0, 0.9)
     moments = [tensors_in(one.generator_optimiser.state_dict()["state"]) for one in (before, state)]
     assert all(torch.equal(old, new) for old, new in zip(*moments, strict=True))
-    # An average that is new begins with the generator.
+    # A new average starts with the generator's weights.
     averaged = state.ema_generator.state_dict()
     assert all(torch.equal(value, averaged[name]) for name, value in before.generator.state_dict().items())
 
 
-def test_networks_of_other_shapes_are_refused_in_one_line():
-    state, said = new_state(tiny_training(generator__width=6)), r"^the networks must be those of the checkpoint \("
-    with pytest.raises(TrainingError, match=said) as caught:
+def test_checkpoint_with_other_shapes_is_rejected_in_one_line():
+    state, message = new_state(tiny_training(generator__width=6)), r"^the networks must be those of the checkpoint \("
+    with pytest.raises(TrainingError, match=message) as caught:
         state.load_state_dict(through_a_file(new_state()))
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_gone_on_with_has_the_memory_format_that_it_had():
+def test_resumed_optimiser_state_keeps_its_memory_format():
     before, after = new_state(), new_state()
     ticks(before, 1)
     after.load_state_dict(through_a_file(before))
@@ -101,7 +101,7 @@ def test_what_is_gone_on_with_has_the_memory_format_that_it_had():
     assert strides[0] == strides[1]
 
 
-def test_a_state_taken_is_not_changed_by_what_is_trained_afterwards():
+def test_state_dict_is_not_changed_by_further_training():
     state = new_state()
     ticks(state, 2)
     taken = state.state_dict()

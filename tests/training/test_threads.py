@@ -1,4 +1,4 @@
-"""Fewer threads are chosen where they are faster, and only then."""
+"""The number of threads is reduced only if that is faster."""
 
 import time
 
@@ -18,20 +18,20 @@ def eight_threads():
 @pytest.mark.parametrize(
     ("speeds", "expected"),
     [
-        # Alone; next to a busy program; a small network on many cores; a gain within the noise.
+        # An idle machine; a busy one; a small network on many cores; a gain within the noise.
         ({8: 8.0, 4: 5.0}, 8),
         ({8: 0.5, 4: 0.7, 2: 0.9, 1: 1.0}, 1),
         ({8: 1.0, 4: 2.0, 2: 1.5}, 4),
         ({8: 1.0, 4: 1.02}, 8),
     ],
 )
-def test_threads_are_halved_for_as_long_as_that_is_faster(speeds, expected):
+def test_threads_are_halved_while_that_is_faster(speeds, expected):
     cold = set(speeds)
 
     def speed():
         count = torch.get_num_threads()
         if count in cold:
-            # Of the first call with each number, which does not count.
+            # The first call with each number of threads is a warm-up and does not count.
             cold.remove(count)
             return 1000.0
         return speeds[count]
@@ -41,12 +41,12 @@ def test_threads_are_halved_for_as_long_as_that_is_faster(speeds, expected):
     assert torch.get_num_threads() == 8
 
 
-def test_one_slow_moment_does_not_decide():
+def test_one_slow_measurement_does_not_change_the_choice():
     calls = []
 
     def speed():
         calls.append(torch.get_num_threads())
-        # The first three rounds of eight threads are disturbed, after the call that does not count.
+        # The warm-up and the first three measurements with eight threads are slow.
         return 0.1 if calls.count(8) <= 4 and calls[-1] == 8 else {8: 8.0, 4: 5.0}[calls[-1]]
 
     assert fewest_fast_threads(speed, 8)[0] == 8
@@ -54,7 +54,7 @@ def test_one_slow_moment_does_not_decide():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds of the wall, of this process, and of this thread."""
+    """Simulated clocks: seconds of wall time, of this process and of this thread."""
     seconds = {"wall": 0.0, "process": 0.0, "thread": 0.0, "calls": 0}
     monkeypatch.setattr(threads.time, "perf_counter", lambda: seconds["wall"])
     monkeypatch.setattr(threads.time, "process_time", lambda: seconds["process"])
@@ -63,7 +63,7 @@ def clock(monkeypatch):
 
 
 def run_for(clock, seconds, count, is_importing):
-    """Let time pass. An import holds Python's lock, and starves the thread that is timed."""
+    """Advance the clocks. An import holds the GIL, so the timed thread gets a tenth of the time."""
     own = 0.1 * seconds if is_importing else seconds
     clock["wall"] += seconds
     clock["thread"] += own
@@ -72,9 +72,9 @@ def run_for(clock, seconds, count, is_importing):
 
 
 @pytest.mark.parametrize(("speeds", "expected"), [({8: 8.0, 4: 5.0}, 8), ({8: 1.0, 4: 5.0, 2: 4.0}, 4)])
-def test_other_threads_of_this_process_are_waited_for(clock, speeds, expected):
+def test_timing_waits_for_other_threads_of_this_process(clock, speeds, expected):
     def speed():
-        # An import takes a core in the first 16 calls. Sometimes it disturbs the one, sometimes the other.
+        # An import uses a core in the first 16 calls, and distorts their speeds.
         count, is_importing = torch.get_num_threads(), clock["calls"] < 16
         run_for(clock, 0.1, count, is_importing)
         return (0.1 if count == expected else 0.9) if is_importing else speeds[count]
@@ -83,17 +83,17 @@ def test_other_threads_of_this_process_are_waited_for(clock, speeds, expected):
     assert clock["calls"] > 16
 
 
-def test_waiting_for_own_threads_times_out(clock):
+def test_waiting_for_other_threads_times_out(clock):
     def speed():
         run_for(clock, 0.5, torch.get_num_threads(), is_importing=True)
         return {8: 0.1, 4: 1.0, 2: 0.5}[torch.get_num_threads()]
 
     assert fewest_fast_threads(speed, 8)[0] == 4
-    # Once for each pair.
+    # It waits once for each pair of thread counts.
     assert 20 <= clock["wall"] < 26
 
 
-def test_work_runs_on_what_was_fastest_and_then_all_is_as_before(monkeypatch):
+def test_fast_threads_sets_the_fastest_count_and_restores_the_old_one(monkeypatch):
     monkeypatch.setattr(threads, "usable_cores", lambda: 2)
 
     def work():
@@ -105,7 +105,7 @@ def test_work_runs_on_what_was_fastest_and_then_all_is_as_before(monkeypatch):
         assert torch.get_num_threads() == 2
 
 
-def test_there_are_no_more_threads_than_cores_or_than_openmp_is_told(monkeypatch):
+def test_threads_are_capped_by_cores_and_openmp(monkeypatch):
     monkeypatch.setattr(threads, "usable_cores", lambda: 3)
     assert most_threads() == 3
     with torch_threads(2):

@@ -1,27 +1,27 @@
-"""The weights of short trainings have not changed, or `TRAJECTORY_VERSION` has."""
+"""Short trainings end with the stored bits; a change must raise `TRAJECTORY_VERSION`."""
 
 import json
 import platform
 
 import pytest
 import torch
-from trajectories import CASES, STORED, portable
+from trajectories import CASES, STORED, run_portably
 
 from kedro_dcgan.training.plan import TRAJECTORY_VERSION
 
 EXPECTED = json.loads(STORED.read_text())
 REMEDY = (
-    "Other weights than before. If that is intended, raise TRAJECTORY_VERSION in training/plan.py and run "
+    "The weights have changed. If that is intended, raise TRAJECTORY_VERSION in training/plan.py and run "
     "python tests/training/trajectories.py --write; note in the CHANGELOG that trainings cannot resume."
 )
 
 
 @pytest.fixture(scope="module")
 def found():
-    return json.loads(portable())
+    return json.loads(run_portably())
 
 
-def test_the_digests_are_of_this_version():
+def test_stored_digests_have_the_current_trajectory_version():
     assert EXPECTED["trajectory_version"] == TRAJECTORY_VERSION
     assert set(EXPECTED["cases"]) == set(CASES)
 
@@ -31,7 +31,7 @@ def test_the_digests_are_of_this_version():
     reason=f"the digests are of torch {EXPECTED['torch']} on x86-64",
 )
 @pytest.mark.parametrize("name", CASES)
-def test_short_trainings_end_in_the_same_bits(name, found):
+def test_short_trainings_end_with_the_stored_bits(name, found):
     expected, case = EXPECTED["cases"][name], found["cases"][name]
     assert case["weights"] == expected["weights"], REMEDY
     assert (case["kept"], case["validation"]) == (expected["kept"], expected["validation"]), REMEDY

@@ -1,4 +1,4 @@
-"""Short trainings whose weights are compared with stored digests, whatever the processor.
+"""Short trainings whose weights are compared with stored digests, on any x86-64 processor.
 
 `python tests/training/trajectories.py` prints the digests; with `--write` it stores them, for the current
 `TRAJECTORY_VERSION` and version of torch.
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Code paths of torch and MKL that do the same on every x86-64 processor. Set before torch is imported.
+# Code paths of torch and MKL that give equal bits on every x86-64 processor. They are set before torch is imported.
 PORTABLE = {
     "ATEN_CPU_CAPABILITY": "default",
     "MKL_CBWR": "COMPATIBLE",
@@ -22,7 +22,7 @@ PORTABLE = {
 STORED = Path(__file__).with_suffix(".json")
 HERE = Path(__file__).parent
 
-# Together, the cases use all losses and networks, and the options of both updates, of augmentation and of the EMA.
+# Together, the cases cover all losses and networks, all augmentations, the EMA and the options of both updates.
 CASES = {
     "paper": {},
     "r1, average, augmentation": {
@@ -59,12 +59,12 @@ SIZES = {"digits28": (28, 1), "notebook28": (28, 1), "simpsons200": (200, 3), "s
 
 
 def main(is_written: bool) -> None:
-    """Train all cases; print the digests, or store them."""
+    """Train all cases; print or store their digests."""
     import torch
 
     from kedro_dcgan.training.plan import TRAJECTORY_VERSION
 
-    # oneDNN and NNPACK choose their code by the processor.
+    # oneDNN and NNPACK choose code paths by processor.
     torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     torch.backends.nnpack.set_flags(False)
     found = {"trajectory_version": TRAJECTORY_VERSION, "torch": torch.__version__.partition("+")[0]}
@@ -79,7 +79,7 @@ def main(is_written: bool) -> None:
 
 
 def trained(name):
-    """Train a case through the same function as the node; return a digest of its weights and which one is kept."""
+    """Train a case like the node does; return a digest of its weights, and the images seen by the kept generator."""
     import numpy as np
     from recipes import tiny_training
 
@@ -114,8 +114,8 @@ def trained(name):
     }
 
 
-def portable(*arguments):
-    """Run this script on the portable code paths; return what it prints."""
+def run_portably(*arguments):
+    """Run this script on the portable code paths; return its output."""
     path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, __file__, *arguments]
     environment = {**os.environ, **PORTABLE, "PYTHONPATH": path, "TRAJECTORIES": "portable"}
@@ -129,4 +129,4 @@ if __name__ == "__main__":
     if os.environ.get("TRAJECTORIES"):
         main("--write" in sys.argv)
     else:
-        print(portable(*sys.argv[1:]), end="")
+        print(run_portably(*sys.argv[1:]), end="")

@@ -65,7 +65,7 @@ def test_equal_names_are_numbered_in_linear_time():
 
 
 @pytest.mark.parametrize("suffix", [".zip", *TARS])
-def test_empty_archive_is_refused(root, suffix):
+def test_empty_archive_is_rejected(root, suffix):
     assert refused(hostile.empty(root / f"x{suffix}"))[0].startswith(
         f"`ingestion.source` must hold at least one file (got {root / f'x{suffix}'}, empty)"
     )
@@ -73,7 +73,7 @@ def test_empty_archive_is_refused(root, suffix):
 
 @pytest.mark.parametrize(("suffix", "begun"), [(".zip", False), (".zip", True), (".tar", True), (".tar.gz", True)])
 @pytest.mark.parametrize("change", ["replaced", "removed"])
-def test_archive_that_changes_is_refused(root, suffix, begun, change):
+def test_archive_that_changes_is_rejected(root, suffix, begun, change):
     path = hostile.good(root / f"x{suffix}", {f"{number}.png": PICTURE for number in range(6)})
     other = hostile.good(root / f"y{suffix}", {f"{number}.png": OTHER for number in range(7)})
     of_source = blocks(path)

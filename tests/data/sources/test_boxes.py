@@ -48,7 +48,7 @@ def test_celeba_boxes_are_found_by_name_in_one_folder(tmp_path, folder):
 
 
 @pytest.mark.parametrize("path", ["img_celeba/000001.jpg", "img_celeba/000002.jpg", "000002.jpg", "a/b/000002.jpg"])
-def test_celeba_boxes_for_two_folders_are_refused(tmp_path, path):
+def test_celeba_boxes_for_two_folders_are_rejected(tmp_path, path):
     boxes = read(tmp_path, CELEBA, "000001.jpg,0,0,1,1", "000002.jpg,0,0,2,2")
     assert boxes.find(("a/000001.jpg",))
     folder, _, name = path.rpartition("/")
@@ -60,12 +60,12 @@ def test_celeba_boxes_for_two_folders_are_refused(tmp_path, path):
 
 @pytest.mark.parametrize("columns", [OURS, CELEBA])
 @pytest.mark.parametrize("again", ["a.jpg,5,6,7,8", "a.jpg,1,2,3,4"])
-def test_two_boxes_for_one_image_are_refused(tmp_path, columns, again):
+def test_two_boxes_for_one_image_are_rejected(tmp_path, columns, again):
     assert "line 4 is a second box for a.jpg" in refused(tmp_path, columns, "a.jpg,1,2,3,4", "b.jpg,1,2,3,4", again)
 
 
 @pytest.mark.parametrize("name", ["~no_such_user/boxes.csv", "a\0b", "x" * 5000])
-def test_file_name_that_cannot_be_a_path_is_refused(tmp_path, name):
+def test_file_name_that_cannot_be_a_path_is_rejected(tmp_path, name):
     with pytest.raises(SourceError, match=r"^`preprocessing.crop.boxes` must be a CSV file [^\n]*\.$"):
         ImageSourceDataset(tmp_path).load().boxes(name)
 
@@ -79,7 +79,7 @@ def test_boxes_have_the_hash_of_their_file(tmp_path):
     assert boxes.sha256 == hashlib.sha256(f"{OURS}\na.jpg,0,0,1,1\n".encode()).hexdigest()
 
 
-def test_missing_file_is_refused(tmp_path):
+def test_missing_file_is_rejected(tmp_path):
     (tmp_path / "folder").mkdir()
     for name, problem in (("boxes.csv", "No such file or directory"), ("folder", "Is a directory")):
         with pytest.raises(SourceError, match=rf"^`preprocessing.crop.boxes` must be .*{name}: {problem}\)[^\n]*$"):
@@ -90,16 +90,16 @@ def test_missing_file_is_refused(tmp_path):
     ("columns", "missing"),
     [("path,left,top,width", "height"), ("path;left;top;width;height", "path, left, top, width, height"), ("", "path")],
 )
-def test_missing_column_is_refused(tmp_path, columns, missing):
+def test_missing_column_is_rejected(tmp_path, columns, missing):
     assert f"it has no column {missing}" in refused(tmp_path, columns, "a.jpg,1,2,3,4")
 
 
 @pytest.mark.parametrize(
     "row", ["1,2,x,4", "1,2,,4", "1,2,3", "", "nan,2,3,4", "1,inf,3,4", "1,2,-1e999,4", '1,2,"3\n4",5', "1,2,3\0,4"]
 )
-def test_invalid_numbers_are_refused(tmp_path, row):
+def test_invalid_numbers_are_rejected(tmp_path, row):
     refused(tmp_path, OURS, "a.jpg,1,2,3,4", f"b.jpg,{row}")
 
 
-def test_file_that_is_not_utf8_is_refused(tmp_path):
+def test_file_that_is_not_utf8_is_rejected(tmp_path):
     refused(tmp_path, OURS, "ä.jpg,1,2,3,4", encoding="latin-1")

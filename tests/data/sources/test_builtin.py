@@ -51,7 +51,7 @@ def pixels(item):
     return np.asarray(Image.open(io.BytesIO(item.data), formats=["PPM"]))
 
 
-def test_unknown_dataset_is_refused_with_the_known_ones(tmp_path):
+def test_unknown_dataset_is_rejected_with_the_known_ones(tmp_path):
     with pytest.raises(
         SourceError, match=r"^`ingestion\.source` must name a known dataset [^\n]*\(got MINST\)[^\n]*$"
     ) as caught:
@@ -88,12 +88,12 @@ def test_downloaded_dataset_is_read_without_a_network(project, no_network):
     assert no_network == []
 
 
-def test_dataset_with_too_many_images_is_refused(project):
+def test_dataset_with_too_many_images_is_rejected(project):
     with pytest.raises(SourceError, match=r"at most `ingestion\.max_files` 7 files"):
         open_source("torchvision:MNIST", project, Limits(1000, 7))
 
 
-def test_damaged_download_is_refused(project):
+def test_damaged_download_is_rejected(project):
     (project / RAW / "train-images-idx3-ubyte").write_bytes(b"text")
     with pytest.raises(SourceError, match=r"^`torchvision:MNIST` must be downloaded, or be in [^\n]*\.$"):
         open_source("torchvision:MNIST", project, LIMITS)

@@ -37,7 +37,7 @@ print(*(item.path for block in source.blocks(1) for item in block.read()))
 
 
 @pytest.mark.parametrize("code", [36, 40], ids=["1 GiB", "4 GiB"])
-def test_xz_that_claims_too_much_memory_is_refused(root, code):
+def test_xz_that_claims_too_much_memory_is_rejected(root, code):
     path = with_dictionary(hostile.good(root / "x.tar.xz", FILES), code)
     message, found = refused(path)
     assert str(path) in message
@@ -60,7 +60,7 @@ def test_xz_may_have_several_streams(root, padding):
 
 
 @pytest.mark.parametrize("keep", [40, -30, -1])
-def test_xz_that_was_cut_off_is_refused(root, keep):
+def test_xz_that_was_cut_off_is_rejected(root, keep):
     path = hostile.good(root / "x.tar.xz", FILES)
     path.write_bytes(path.read_bytes()[:keep])
     assert path.name in refused(path)[0]

@@ -107,7 +107,7 @@ def test_tree_may_be_deeper_than_the_recursion_limit(tmp_path):
         path.rmdir()
 
 
-def test_folder_refuses_too_many_files(tmp_path):
+def test_folder_rejects_too_many_files(tmp_path):
     write(tmp_path, *(f"{number}/a.png" for number in range(11)))
     assert open_folder(tmp_path, Limits(1000, files=11)).count == 11
     with pytest.raises(SourceError, match=r"`ingestion\.max_files` 10 files"):
@@ -126,7 +126,7 @@ def test_folder_without_permission_is_skipped(readable_by_some, become_nobody):
     assert (found["a.png"], found["c/d.png"]) == (None, None)
 
 
-def test_source_folder_without_permission_is_refused(readable_by_some, become_nobody):
+def test_source_folder_without_permission_is_rejected(readable_by_some, become_nobody):
     write(readable_by_some, "a.png")
     readable_by_some.chmod(0o311)
     become_nobody()
@@ -152,7 +152,7 @@ def test_path_that_is_too_long_is_skipped(tmp_path, monkeypatch):
     assert re.fullmatch(r"(d{250}/)+d{250}", deep.path)
 
 
-def test_disk_that_is_removed_while_it_is_listed_is_refused(tmp_path, monkeypatch):
+def test_disk_that_is_removed_while_it_is_listed_is_rejected(tmp_path, monkeypatch):
     write(tmp_path, "a.png", "b/c.png")
     real = os.scandir
 

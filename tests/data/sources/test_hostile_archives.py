@@ -93,7 +93,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_tar_with_a_hostile_header_is_refused_after_the_members_before_it(root, case):
+def test_tar_with_a_hostile_header_is_rejected_after_the_members_before_it(root, case):
     message, found = refused(BROKEN[case](root / "x.tar"))
     assert "x.tar, damaged or cut off after " in message
     assert reasons(found).pop(INNOCENT) is None
@@ -102,28 +102,28 @@ def test_tar_with_a_hostile_header_is_refused_after_the_members_before_it(root, 
 
 # A bzip2 file of a single block gives nothing if it is cut off.
 @pytest.mark.parametrize("suffix", [".zip", *TARS[:-1]])
-def test_archive_that_was_cut_off_is_refused(root, suffix):
+def test_archive_that_was_cut_off_is_rejected(root, suffix):
     message, found = refused(hostile.truncated(root / f"x{suffix}"))
     assert f"must be a whole {'zip' if suffix == '.zip' else 'tar'} archive (got {root / f'x{suffix}'}" in message
     assert len(found) < 11
 
 
 @pytest.mark.parametrize("cut", [0, 512, 700, 1536])
-def test_tar_that_was_cut_off_anywhere_is_refused(root, cut):
+def test_tar_that_was_cut_off_anywhere_is_rejected(root, cut):
     path = hostile.good(root / "x.tar", {"a.png": b"a" * 512, "b.png": b"b" * 512})
     assert len(read(path)) == 2
     path.write_bytes(path.read_bytes()[: 512 + cut])
     assert "whole tar archive" in refused(path)[0]
 
 
-def test_tar_with_a_wrong_checksum_at_its_end_is_refused(root):
+def test_tar_with_a_wrong_checksum_at_its_end_is_rejected(root):
     path = hostile.good(root / "x.tar.gz", {"a.png": PICTURE})
     path.write_bytes(path.read_bytes()[:-8] + bytes(8))
     assert "CRC" in refused(path)[0]
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar"])
-def test_archive_of_too_many_members_is_refused(root, suffix):
+def test_archive_of_too_many_members_is_rejected(root, suffix):
     message, found = refused(hostile.many_members(root / f"x{suffix}"))
     assert "at most `ingestion.max_files` 1,000 files" in message
     assert len(found) <= 1000

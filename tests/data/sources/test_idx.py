@@ -136,7 +136,7 @@ def test_idx_starts_a_block_after_a_fixed_number_of_images(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("keep", [10, 40, 60, -3])
-def test_idx_that_was_cut_off_is_refused(tmp_path, suffix, keep):
+def test_idx_that_was_cut_off_is_rejected(tmp_path, suffix, keep):
     path = write_images(tmp_path / f"{IMAGES}{suffix}", pictures(9))
     path.write_bytes(path.read_bytes()[:keep])
     message = refused(path)
@@ -145,7 +145,7 @@ def test_idx_that_was_cut_off_is_refused(tmp_path, suffix, keep):
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_idx_label_file_that_was_cut_off_is_refused(tmp_path, suffix):
+def test_idx_label_file_that_was_cut_off_is_rejected(tmp_path, suffix):
     path = write_images(tmp_path / f"{IMAGES}{suffix}", pictures(9))
     labels = write_labels(tmp_path / f"{LABELS}{suffix}", range(9))
     labels.write_bytes(labels.read_bytes()[:-3])
@@ -153,13 +153,13 @@ def test_idx_label_file_that_was_cut_off_is_refused(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("count", [8, 10])
-def test_idx_with_a_wrong_number_of_labels_is_refused(tmp_path, count):
+def test_idx_with_a_wrong_number_of_labels_is_rejected(tmp_path, count):
     write_images(tmp_path / IMAGES, pictures(9))
     write_labels(tmp_path / LABELS, range(count))
     assert f"labels and claims {count}, for 9 images" in refused(tmp_path)
 
 
-def test_idx_that_changes_while_it_is_read_is_refused(tmp_path):
+def test_idx_that_changes_while_it_is_read_is_rejected(tmp_path):
     path = write_images(tmp_path / IMAGES, pictures(9))
     blocks = open_source(IMAGES, tmp_path, LIMITS).blocks(4)
     next(blocks)
@@ -180,7 +180,7 @@ CLAIMS = {
 
 @pytest.mark.parametrize("is_gzip", [False, True])
 @pytest.mark.parametrize("shape", CLAIMS)
-def test_idx_with_a_huge_claim_is_refused_without_allocating(tmp_path, is_gzip, shape):
+def test_idx_with_a_huge_claim_is_rejected_without_allocating(tmp_path, is_gzip, shape):
     suffix = ".gz" if is_gzip else ""
     path = write(tmp_path / f"{IMAGES}{suffix}", (0x803, *shape), bytes(100))
     write(tmp_path / f"{LABELS}{suffix}", (0x801, shape[0]), bytes(min(shape[0], 1000)))

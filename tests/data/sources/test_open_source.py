@@ -20,14 +20,14 @@ from kedro_dcgan.errors import SourceError
     ],
     ids=["nothing", "dangling", "file", "pipe", "folder"],
 )
-def test_invalid_path_is_refused_with_the_problem(tmp_path, make, problem):
+def test_invalid_path_is_rejected_with_the_problem(tmp_path, make, problem):
     make(tmp_path / "images")
     with pytest.raises(SourceError, match=rf"^`ingestion.source` must [^\n]*images, {problem}\)[^\n]*$"):
         ImageSourceDataset(tmp_path).load().open("images", LIMITS)
 
 
 @pytest.mark.parametrize("name", ["~no_such_user/images", "x" * 5000])
-def test_name_that_cannot_be_a_path_is_refused(tmp_path, name):
+def test_name_that_cannot_be_a_path_is_rejected(tmp_path, name):
     with pytest.raises(SourceError, match=r"^`ingestion.source` must be a folder[^\n]*$"):
         ImageSourceDataset(tmp_path).load().open(name, LIMITS)
 
@@ -42,7 +42,7 @@ def test_digits_are_written_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.xz", "x-idx3-ubyte", "idx/x-idx3-ubyte", "x.jpg"])
-def test_source_without_permission_is_refused(readable_by_some, become_nobody, name):
+def test_source_without_permission_is_rejected(readable_by_some, become_nobody, name):
     path = readable_by_some / name
     path.parent.mkdir(exist_ok=True)
     hostile.good(path, {"a.png": b"a"}) if "." in name else path.write_bytes(b"\0\0\x08\x03")

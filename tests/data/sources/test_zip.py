@@ -101,16 +101,16 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_damaged_directory_is_refused(root, case):
+def test_damaged_directory_is_rejected(root, case):
     assert "must be a whole zip archive" in refused(patched(write(root / "x.zip"), *BROKEN[case]))[0]
 
 
-def test_archive_in_parts_is_refused(root, small_fields):
+def test_archive_in_parts_is_rejected(root, small_fields):
     path = patched(write(root / "x.zip"), 16, b"PK\6\7", b"\2")
     assert "must be a whole zip archive" in refused(path)[0]
 
 
-def test_overlapping_members_are_refused(root):
+def test_overlapping_members_are_rejected(root):
     path = hostile.zip_overlapping(root / "x.zip")
     with zipfile.ZipFile(path) as archive:
         assert sum(member.file_size for member in archive.infolist()) > 3000 * path.stat().st_size
@@ -118,7 +118,7 @@ def test_overlapping_members_are_refused(root):
     assert len(read(hostile.zip_overlapping(root / "once.zip", count=1))) == 2
 
 
-def test_invalid_utf8_in_a_name_is_refused(root):
+def test_invalid_utf8_in_a_name_is_rejected(root):
     path = hostile.good(root / "x.zip", {"aä.png": b"plain"})
     path.write_bytes(path.read_bytes().replace("ä".encode(), b"\xe4\xe4"))
     assert "must be a whole zip archive" in refused(path)[0]

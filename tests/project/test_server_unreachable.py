@@ -1,4 +1,4 @@
-"""`kedro run` while the tracking server is away, and what the server gets when it is back."""
+"""`kedro run` while the tracking server is unreachable, and the upload of its records with `kedro dcgan sync`."""
 
 from pathlib import Path
 
@@ -21,30 +21,36 @@ def server(tmp_path):
     made.kill()
 
 
-def test_a_run_without_a_server_is_sent_by_sync_and_no_password_is_shown(empty_project, server):
+def test_sync_uploads_a_run_made_without_a_server_and_shows_no_password(empty_project, server):
     project = empty_project
     environment = {"MLFLOW_TRACKING_URI": f"http://me:{SECRET}@127.0.0.1:{server.port}"}
-    away = project.kedro("run", "--env=smoke", **environment)
-    said = away.stdout + away.stderr
-    assert "Cannot upload to MLflow" in said
-    assert "kedro dcgan sync" in said
-    assert "Traceback" not in said
-    assert f"http://me:***@127.0.0.1:{server.port}" in said
+    result = project.kedro("run", "--env=smoke", **environment)
+    output = result.stdout + result.stderr
+    assert "Cannot upload to MLflow" in output
+    assert "kedro dcgan sync" in output
+    assert "Traceback" not in output
+    assert f"http://me:***@127.0.0.1:{server.port}" in output
     refused = project.kedro("dcgan", "sync", check=False, **environment)
     assert refused.returncode == 1
     assert "must answer (it does not:" in refused.stderr
-    asked = [
+    results = [
         project.kedro("dcgan", *verb.split(), check=False, **environment)
         for verb in ("promote --version=1", "rollback", "serve", "compare", "sample --output=new", "ui")
     ]
-    for result in asked:
+    for result in results:
         assert result.returncode == 1
         assert "must answer (it does not:" in result.stderr
     server.start()
     synced = project.kedro("dcgan", "sync", **environment)
     assert "registered    dcgan-generator-smoke v1 (candidate, champion)" in synced.stdout
     assert "No pending records" in project.kedro("dcgan", "sync", **environment).stdout
-    outputs = [said, refused.stderr, *(result.stdout + result.stderr for result in asked), synced.stdout, synced.stderr]
+    outputs = [
+        output,
+        refused.stderr,
+        *(result.stdout + result.stderr for result in results),
+        synced.stdout,
+        synced.stderr,
+    ]
     files = [path for path in (project.path / "data").rglob("*") if path.is_file()]
     assert not [text for text in outputs if SECRET in text]
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
@@ -55,14 +61,14 @@ def test_a_run_without_a_server_is_sent_by_sync_and_no_password_is_shown(empty_p
     logged = client.get_metric_history(run.info.run_id, "generator_loss")
     assert [metric.step for metric in logged] == history["images_seen"].tolist()
     assert run.info.status == "FINISHED"
-    # It says when it was, not when it was sent.
+    # Times are those of the run, not of the upload.
     assert run.info.end_time - run.info.start_time < 120_000
     assert max(metric.timestamp for metric in logged) <= run.info.end_time
     assert SECRET not in str(run.to_dictionary())
 
 
 @pytest.mark.parametrize("project", ["/home/me/faces", "/home/me/faces/.dvc/tmp/exps/tmpa1b2"])
-def test_queued_experiments_of_dvc_are_tracked_where_the_project_is(monkeypatch, project):
+def test_queued_dvc_experiments_log_to_the_database_of_the_project(monkeypatch, project):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(settings, "_PROJECT", Path(project))
     assert settings._tracking_uri() == "sqlite:////home/me/faces/mlflow.db"

@@ -1,9 +1,9 @@
-"""Batches for training: ours from shards against ImageFolder and a DataLoader on the same images, in one run.
+"""Loading of training batches: our shards against ImageFolder and DataLoader on the same images, in one run.
 
-The peer decodes PNG files with torchvision's ImageFolder, in this process and with two workers. Both
-sides shuffle, and end with float32 batches in [-1, 1] on the device.
+The peer decodes PNG files with torchvision's ImageFolder, in this process and with two workers. Both sides shuffle and
+give float32 batches in [-1, 1] on the device.
 
-    python benchmarks/reading.py [IMAGES]
+    python benchmarks/batch_loading.py [IMAGES]
 """
 
 import statistics

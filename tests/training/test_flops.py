@@ -12,8 +12,8 @@ from kedro_dcgan.training.state import create_state
 from kedro_dcgan.training.step import Step
 
 
-def test_the_standard_step_takes_2_275_gigaflops_an_image():
-    # Its multiply-adds, layer by layer, without D's gradients in G's turn and with the fakes used twice.
+def test_standard_step_takes_2_275_gflop_per_image():
+    # Multiply-adds of all layers. G's update computes no weight gradients of D, and both updates share the fakes.
     training = training_parameters(generator__width=64, discriminator__width=64, penalties__r1=0)
     assert flops_per_image(*network_configs(64, 3, training), training) == pytest.approx(2 * 1137.3e6, rel=1e-4)
 
@@ -29,7 +29,7 @@ def test_the_standard_step_takes_2_275_gigaflops_an_image():
         (28, {"architecture": "notebook28"}),
     ],
 )
-def test_torch_counts_as_much_in_real_steps(size, changes):
+def test_flops_match_the_torch_flop_counter_in_real_steps(size, changes):
     training = tiny_training(**changes)
     configs = network_configs(size, 1, training)
     step = Step(create_state(*configs, training, CPU), training, CPU)
@@ -40,7 +40,7 @@ def test_torch_counts_as_much_in_real_steps(size, changes):
 
 
 @pytest.mark.parametrize("changes", [{"penalties__r1": 1.0, "penalties__r1_every": 2}, {"loss": "wgan_gp"}])
-def test_torch_counts_about_as_much_of_a_penalty(changes):
+def test_flops_of_penalties_are_close_to_the_torch_flop_counter(changes):
     training = tiny_training(**changes, discriminator__batch_norm=False)
     configs = network_configs(32, 1, training)
     step, counted = Step(create_state(*configs, training, CPU), training, CPU), FlopCounterMode(display=False)
@@ -52,6 +52,6 @@ def test_torch_counts_about_as_much_of_a_penalty(changes):
 
 
 class NoModules(nullcontext):
-    """Counts by module need hooks that gradients of gradients do not go with."""
+    """Disables the counts by module: their hooks fail with second derivatives."""
 
     parents = frozenset({"Global"})

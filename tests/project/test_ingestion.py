@@ -1,4 +1,4 @@
-"""What a person gets who points the project at a folder of their own."""
+"""Ingestion of a user's own folder with the real command: verdicts, reports, and resuming after a kill."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ from projects import copy_project
 
 @pytest.fixture(scope="module")
 def ingested(tmp_path_factory):
-    """The project after a folder of odd files was ingested, with the output of the command."""
+    """The project after the ingestion of a folder of odd files, with the output of the command."""
     folder = tmp_path_factory.mktemp("dataset")
     project = copy_project(folder / "kedro-dcgan")
     messy.build(folder / "odd files")
@@ -29,7 +29,7 @@ def ingested(tmp_path_factory):
     return project
 
 
-def test_odd_files_are_answered_with_a_table_of_reasons(ingested):
+def test_manifest_lists_odd_files_with_reasons(ingested):
     manifest = pd.read_parquet(ingested.path / "data/02_intermediate/manifest.parquet")
     assert len(manifest) == len(messy.CASES)
     assert f"{len(messy.CASES)} images scanned" in ingested.output
@@ -38,14 +38,14 @@ def test_odd_files_are_answered_with_a_table_of_reasons(ingested):
     assert "(5 link" in ingested.output or ", 5 link" in ingested.output
 
 
-def test_the_report_names_each_reason_and_holds_its_pictures(ingested):
+def test_report_names_each_reason_and_embeds_images(ingested):
     page = (ingested.path / "data/08_reporting/dataset.html").read_text()
     for reason in ("truncated", "lfs_pointer", "too_many_pixels", "near_duplicate"):
         assert f"<code>{reason}</code>" in page
     assert page.count("data:image/png;base64,") == 3
 
 
-def test_the_report_can_be_made_again_by_itself(ingested):
+def test_report_node_run_alone_reproduces_the_report(ingested):
     page = ingested.path / "data/08_reporting/dataset.html"
     before = page.read_text()
     page.unlink()
@@ -53,13 +53,13 @@ def test_the_report_can_be_made_again_by_itself(ingested):
     assert page.read_text() == before
 
 
-def test_the_contact_sheets_are_pictures(ingested):
+def test_contact_sheets_are_images(ingested):
     for name in ("accepted_images", "skipped_images", "image_sizes"):
         picture = Image.open(ingested.path / f"data/08_reporting/{name}.png")
         assert min(picture.size) > 100
 
 
-def test_kedro_viz_gets_previews_of_its_known_kinds(ingested):
+def test_kedro_viz_previews_have_supported_types(ingested):
     import inspect
 
     from kedro_dcgan.datasets import PageDataset, PictureDataset, TableDataset
@@ -79,11 +79,11 @@ def many_pictures(folder, count):
     folder.mkdir()
     data = [hostile.png(seed, 128) for seed in range(20)]
     for number in range(count):
-        # Bytes after the end of a PNG do not count, but make another file of it.
+        # Bytes after the end of a PNG make the files differ, but not the images.
         (folder / f"{number:05d}.png").write_bytes(data[number % 20] + str(number).encode())
 
 
-def test_a_second_run_into_the_same_place_is_refused_and_a_killed_one_is_gone_on_with(tmp_path):
+def test_concurrent_ingestion_is_rejected_and_killed_ingestion_resumes(tmp_path):
     project = copy_project(tmp_path / "kedro-dcgan")
     many_pictures(tmp_path / "many", 5_000)
     parameters = f"ingestion.source={tmp_path / 'many'},preprocessing.shard_megabytes=1,ingestion.workers=2"
@@ -105,7 +105,7 @@ def test_a_second_run_into_the_same_place_is_refused_and_a_killed_one_is_gone_on
     assert "resuming after" in third.stdout
     assert "5,000 images scanned · 5,000 accepted" in third.stdout
     assert not incomplete.exists()
-    # No worker of the killed run is left.
+    # The workers of the killed run end.
     deadline = time.monotonic() + 20
     while any(str(project.path) in line for line in _loky_workers()) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""`kedro run`, stopped and started again: the same results, in the same MLflow run, or a plain word."""
+"""`kedro run`, stopped and resumed: the same results in the same MLflow run, or a clear error."""
 
 import random
 import shutil
@@ -34,8 +34,8 @@ def command(pipelines="training", **changes):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    project = copy_project(tmp_path_factory.mktemp("undisturbed") / "kedro-dcgan")
+def uninterrupted(tmp_path_factory):
+    project = copy_project(tmp_path_factory.mktemp("uninterrupted") / "kedro-dcgan")
     project.kedro(*command("train"))
     return project
 
@@ -51,11 +51,11 @@ def checkpoints(project):
     return sorted(path.name for path in project.path.glob("data/06_models/checkpoints/*/0*"))
 
 
-def stopped(project, number, after=1):
-    """Start training, send a signal once there is one checkpoint more than before, and return the result."""
-    there = set(checkpoints(project))
+def stop_training(project, number, after=1):
+    """Start a training, send a signal after some new checkpoints; return the exit code and the outputs."""
+    before = set(checkpoints(project))
     process = project.start_kedro(*command())
-    while len(set(checkpoints(project)) - there) < after:
+    while len(set(checkpoints(project)) - before) < after:
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(number)
@@ -72,12 +72,12 @@ def history_of(project):
     return pd.read_json(project.path / "data/06_models/training_history.jsonl", lines=True)
 
 
-def require_same_results(project, undisturbed):
-    folders = [one.path / "data/06_models" for one in (undisturbed, project)]
+def assert_same_results(project, uninterrupted):
+    folders = [one.path / "data/06_models" for one in (uninterrupted, project)]
     first, second = (TrainedGeneratorDataset(folder / "generator").load() for folder in folders)
     assert (first.config, first.facts) == (second.config, second.facts)
     assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
-    histories = [history_of(one) for one in (undisturbed, project)]
+    histories = [history_of(one) for one in (uninterrupted, project)]
     pd.testing.assert_frame_equal(
         *(history.drop(columns=["images_per_second", "gigaflops_per_second"]) for history in histories)
     )
@@ -85,28 +85,28 @@ def require_same_results(project, undisturbed):
     assert frames[0] == frames[1]
 
 
-def test_a_training_that_is_stopped_by_signals_is_gone_on_with_in_its_run(project, undisturbed):
+def test_training_stopped_by_signals_resumes_in_its_mlflow_run(project, uninterrupted):
     for number, code, killed in (("SIGTERM", 143, True), ("SIGINT", 130, True), ("SIGKILL", -9, False)):
-        returned, output, errors = stopped(project, getattr(signal, number))
+        returned, output, errors = stop_training(project, getattr(signal, number))
         assert returned == code, errors
         if killed:
             assert "stopped and saved at" in errors
             assert "Resume with the same command." in errors
             assert "Traceback" not in output + errors
             assert list(runs(project)["status"]) == ["KILLED"]
-    # How often it saves is no part of what is trained, but is a parameter of the run.
+    # The number of kept checkpoints is a parameter of the run, but does not affect the training.
     assert "resumes from" in project.kedro(*command(checkpoints_kept=3)).stdout
-    require_same_results(project, undisturbed)
+    assert_same_results(project, uninterrupted)
     assert list(runs(project)["status"]) == ["FINISHED"]
     client = mlflow.MlflowClient()
     steps = [metric.step for metric in client.get_metric_history(runs(project)["run_id"][0], "generator_loss")]
     assert steps == list(history_of(project)["images_seen"])
 
 
-def test_a_training_stopped_before_its_first_tick_is_gone_on_with(project):
-    # So long that no machine gets to its end within a second; what is gone on with is short.
+def test_training_stopped_before_its_first_tick_resumes(project):
+    # The first training is too long to finish within a second; the resumed one is short.
     process = project.start_kedro(*command(kimg=100, images_per_tick=100_000))
-    # The run is opened right before the first step, the samples of which take a moment.
+    # The run is opened just before the first step.
     while not list((project.path / "data/09_tracking").glob("*/journal.jsonl")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -120,8 +120,8 @@ def test_a_training_stopped_before_its_first_tick_is_gone_on_with(project):
     assert "resumes from" in project.kedro(*command(images_per_tick=100_000)).stdout
 
 
-def test_a_changed_training_is_refused_a_finished_one_repeated_and_a_longer_one_gone_on_with(project, undisturbed):
-    stopped(project, signal.SIGTERM)
+def test_changed_training_is_rejected_finished_one_is_kept_and_longer_one_resumes(project, uninterrupted):
+    stop_training(project, signal.SIGTERM)
     refused = project.kedro(*command(real_label=0.9), check=False)
     assert refused.returncode == 1
     assert "training.real_label was 1.0, is 0.9" in refused.stderr
@@ -131,7 +131,7 @@ def test_a_changed_training_is_refused_a_finished_one_repeated_and_a_longer_one_
     finished = checkpoints(project)
     assert "already finished" in project.kedro(*command()).stdout
     assert checkpoints(project) == finished
-    require_same_results(project, undisturbed)
+    assert_same_results(project, uninterrupted)
     assert len(runs(project)) == 1
 
     longer = project.kedro(*command(kimg=6)).stdout
@@ -146,23 +146,23 @@ def test_a_changed_training_is_refused_a_finished_one_repeated_and_a_longer_one_
     pictures = [file.path for file in client.list_artifacts(run_id, "images") if file.path.endswith(".png")]
     assert len(pictures) == len(steps) + 1
 
-    # The other one has all it was to have, so a changed one may begin.
-    assert "goes on" not in project.kedro(*command(kimg=0.1, real_label=0.9)).stdout
+    # The other training is finished, so a changed one may start from scratch.
+    assert "resumes from" not in project.kedro(*command(kimg=0.1, real_label=0.9)).stdout
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(project, undisturbed):
-    stopped(project, signal.SIGKILL, after=2)
+def test_damaged_checkpoint_is_reported_and_the_previous_one_is_used(project, uninterrupted):
+    stop_training(project, signal.SIGKILL, after=2)
     newest = project.path / "data/06_models/checkpoints"
     file = max(newest.glob("*/0*/state.pt"))
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     output = project.kedro(*command())
-    assert "is damaged (its SHA-256 is another): set aside" in output.stdout + output.stderr
-    require_same_results(project, undisturbed)
+    assert f"{file.parent.name} is damaged" in output.stdout + output.stderr
+    assert_same_results(project, uninterrupted)
 
 
-def test_a_training_killed_at_8_random_moments_ends_in_the_same_bits(project, undisturbed):
+def test_training_killed_8_times_ends_with_the_same_bits(project, uninterrupted):
     moments, kills = random.Random(time.time_ns()), 0
     while kills < 8:
         with project.start("kedro", *command()) as process:
@@ -170,9 +170,9 @@ def test_a_training_killed_at_8_random_moments_ends_in_the_same_bits(project, un
             process.kill()
             process.communicate()
         if process.returncode == 0:
-            # It finished before it was killed: start again.
-            require_same_results(project, undisturbed)
+            # It finished before it was killed: start from scratch.
+            assert_same_results(project, uninterrupted)
             shutil.rmtree(project.path / "data/06_models/checkpoints")
         kills += process.returncode != 0
     project.kedro(*command())
-    require_same_results(project, undisturbed)
+    assert_same_results(project, uninterrupted)

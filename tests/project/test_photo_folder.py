@@ -1,4 +1,4 @@
-"""A user's own folder of photos takes the same road."""
+"""A training on a user's own folder of photos, end to end."""
 
 import json
 
@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 
-def test_a_folder_of_photos_is_one_parameter_away(empty_project, tmp_path):
+def test_photo_folder_trains_end_to_end(empty_project, tmp_path):
     photos = tmp_path / "my photos"
     (photos / "trip").mkdir(parents=True)
     china, flower = load_sample_images().images
@@ -19,7 +19,7 @@ def test_a_folder_of_photos_is_one_parameter_away(empty_project, tmp_path):
     (photos / "broken.jpg").write_bytes((photos / "trip" / "1.jpg").read_bytes()[:2000])
 
     parameters = f"ingestion.source={photos},preprocessing.channels=3,training.batch_size=16,evaluation.samples=20"
-    # Kedro's own spelling of old; `train` is everything that a trained generator needs.
+    # `--pipeline` is Kedro's older spelling; `train` contains all stages up to a trained generator.
     result = empty_project.kedro("run", "--pipeline=train", "--env=smoke", "--params", parameters)
 
     assert "61 images scanned · 60 accepted · 1 skipped (1 truncated)" in result.stdout

@@ -1,4 +1,4 @@
-"""A team's server: MLflow over PostgreSQL, to which four trainings log at once."""
+"""A shared MLflow server on PostgreSQL, to which four trainings log concurrently."""
 
 import json
 import threading
@@ -11,19 +11,22 @@ import numpy as np
 import pandas as pd
 import psycopg
 import pytest
-from projects import copy_project, forked_kedro, required, surroundings
+from projects import command_environment, copy_project, forked_kedro, require_program
 from servers import MlflowServer, PostgresServer, wait_until
 
-import kedro_dcgan.settings  # noqa: F401  (how MLflow is used here, retries above all)
+import kedro_dcgan.settings  # noqa: F401  (configures MLflow, above all its retries)
 from kedro_dcgan.tracking import connection as conflicts
 from kedro_dcgan.tracking.connection import TrackingSettings
 from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
 
-pytestmark = [required("PostgreSQL", bool(list(Path("/usr/lib/postgresql").glob("*/bin/initdb")))), pytest.mark.slow]
+pytestmark = [
+    require_program("PostgreSQL", bool(list(Path("/usr/lib/postgresql").glob("*/bin/initdb")))),
+    pytest.mark.slow,
+]
 
 TRAININGS = 4
-# Datasets that all trainings log at the same moment.
+# The number of datasets that all trainings log concurrently.
 ROUNDS = 12
 
 
@@ -41,7 +44,7 @@ def server(postgres, tmp_path):
     made.kill()
 
 
-def test_four_trainings_at_once_are_four_whole_runs(server, tmp_path):
+def test_four_concurrent_trainings_give_four_complete_runs(server, tmp_path):
     projects = [copy_project(tmp_path / f"of-{number}") for number in range(TRAININGS)]
     projects[0].kedro("run", "--env=smoke", "--pipelines=ingestion,preprocessing")
     for project in projects[1:]:
@@ -49,7 +52,7 @@ def test_four_trainings_at_once_are_four_whole_runs(server, tmp_path):
             (project.path / "data").mkdir(exist_ok=True)
             (project.path / "data" / folder).symlink_to(projects[0].path / "data" / folder)
     command = "kedro run --env=smoke --pipelines=training --params training.images_per_tick=64,training.seed={}"
-    environment = {**surroundings(), **forked_kedro(), "MLFLOW_TRACKING_URI": server.address}
+    environment = {**command_environment(), **forked_kedro(), "MLFLOW_TRACKING_URI": server.address}
     started = [
         project.start(*command.format(number).split(), env=environment) for number, project in enumerate(projects)
     ]
@@ -71,7 +74,7 @@ def test_four_trainings_at_once_are_four_whole_runs(server, tmp_path):
         assert np.allclose([value for _, value in logged], history["generator_loss"])
         pictures = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
         assert len([path for path in pictures if path.endswith(".png")]) == len(history) + 1
-        # The server has the files, and the project has none.
+        # Artifacts are on the server only.
         assert not (project.path / "mlartifacts").exists()
         assert (
             json.loads(next(project.path.glob("data/09_tracking/*/sent.json")).read_text())["run_id"] == run.info.run_id
@@ -80,8 +83,8 @@ def test_four_trainings_at_once_are_four_whole_runs(server, tmp_path):
 
 
 @contextmanager
-def inserts_held_back(postgres, count):
-    """Let so many clients see that a dataset is not there, and insert it all at once at the end."""
+def blocked_inserts(postgres, count):
+    """Block inserts until `count` clients have found no dataset and try to insert one, then release them all."""
     address = postgres.address.replace("+psycopg", "")
     with psycopg.connect(address) as holding, psycopg.connect(address, autocommit=True) as watching:
         holding.execute("LOCK TABLE datasets IN EXCLUSIVE MODE")
@@ -91,8 +94,8 @@ def inserts_held_back(postgres, count):
 
 
 @pytest.fixture
-def conflicts_met(monkeypatch):
-    """The errors that were recognised as conflicts."""
+def recognised_conflicts(monkeypatch):
+    """Errors that were recognised as conflicts."""
     met, original = [], conflicts.is_conflict
 
     def is_conflict(error):
@@ -104,7 +107,7 @@ def conflicts_met(monkeypatch):
     return met
 
 
-def test_runs_that_log_a_dataset_at_the_same_moment_all_have_it(postgres, server, tmp_path, conflicts_met, caplog):
+def test_runs_that_log_a_dataset_concurrently_all_have_it(postgres, server, tmp_path, recognised_conflicts, caplog):
     common = {"experiment": "race", "artifact_location": None, "run_name": None, "ui_port": 5000}
     settings = TrackingSettings(
         server=server.address, journals=tmp_path / "journals", system_metrics_seconds=0, **common
@@ -113,30 +116,30 @@ def test_runs_that_log_a_dataset_at_the_same_moment_all_have_it(postgres, server
     runs = [TrackedRun(settings, identity) for identity in identities]
     journals = [Journal.create(settings.journals, identity) for identity in identities]
 
-    def all_are_sent():
+    def all_are_uploaded():
         return all(journal.is_uploaded(settings.shown_server) for journal in journals)
 
-    wait_until(all_are_sent, 60)
+    wait_until(all_are_uploaded, 60)
     for number in range(ROUNDS):
-        with inserts_held_back(postgres, TRAININGS):
+        with blocked_inserts(postgres, TRAININGS):
             for run in runs:
                 run.log_dataset("faces", f"{number:02}", "faces", {})
-        wait_until(all_are_sent, 60)
-    # And once more while the runs end.
+        wait_until(all_are_uploaded, 60)
+    # Repeat it while the runs end.
     ends = [threading.Thread(target=run.close, args=("FINISHED",)) for run in runs]
-    with inserts_held_back(postgres, TRAININGS):
+    with blocked_inserts(postgres, TRAININGS):
         for run, end in zip(runs, ends, strict=True):
             run.log_dataset("faces", f"{ROUNDS:02}", "faces", {})
             end.start()
     for end in ends:
         end.join()
-    assert all_are_sent()
+    assert all_are_uploaded()
     client = mlflow.MlflowClient(server.address)
     for journal in journals:
         run = client.get_run(journal.upload_state(settings.shown_server).run_id)
         digests = sorted(logged.dataset.digest for logged in run.inputs.dataset_inputs)
         assert (digests, run.info.status) == ([f"{number:02}" for number in range(ROUNDS + 1)], "FINISHED")
-    # One of them was the first each time.
-    assert len(conflicts_met) == (ROUNDS + 1) * (TRAININGS - 1)
-    assert {error.error_code for error in conflicts_met} == {"BAD_REQUEST"}
+    # In each round, one client succeeds at once.
+    assert len(recognised_conflicts) == (ROUNDS + 1) * (TRAININGS - 1)
+    assert {error.error_code for error in recognised_conflicts} == {"BAD_REQUEST"}
     assert "Cannot upload" not in caplog.text

@@ -1,4 +1,4 @@
-"""What tests say of errors that come through Kedro."""
+"""Check errors that a dataset raises and Kedro wraps."""
 
 from contextlib import contextmanager
 
@@ -7,8 +7,8 @@ from kedro.io import DatasetError
 
 
 @contextmanager
-def fault(kind, text):
-    """Kedro wraps what a dataset raises; the command line unwraps it."""
+def raises_dataset_error(kind, text):
+    """Check the type and text of the error inside the DatasetError that Kedro raises."""
     with pytest.raises(DatasetError) as caught:
         yield caught
     assert isinstance(caught.value.__cause__, kind)

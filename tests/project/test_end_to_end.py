@@ -1,4 +1,4 @@
-"""The whole road once, with the real commands, and what it leaves behind."""
+"""All pipelines end to end with the real commands: files, MLflow records and the registered generator."""
 
 import base64
 import io
@@ -41,11 +41,11 @@ def run(trained_project, client):
     return client.get_run(trained_project.mlflow_run())
 
 
-def pngs(folder):
+def read_pngs(folder):
     return {path.name: path.read_bytes() for path in Path(folder).glob("*.png")}
 
 
-def test_each_pipeline_says_in_a_line_what_it_did(trained_project):
+def test_each_pipeline_prints_one_summary_line(trained_project):
     starts = [line.split()[0] for line in trained_project.output.splitlines() if line and line[0] != " "]
     assert starts == [
         "ingestion",
@@ -62,21 +62,21 @@ def test_each_pipeline_says_in_a_line_what_it_did(trained_project):
     assert str(trained_project.path / "data/08_reporting/sample_grid.png") in trained_project.output
 
 
-def test_the_manifest_lists_all_images_with_their_split(trained_project):
+def test_manifest_lists_all_images_with_their_split(trained_project):
     manifest = pd.read_parquet(trained_project.path / "data/02_intermediate/manifest.parquet")
     assert len(manifest) == 1797
     assert manifest["label"].nunique() == 10
     assert manifest["split"].value_counts().to_dict() == {"train": 1251, "test": 373, "validation": 173}
 
 
-def test_the_shards_hold_the_splits_of_the_manifest(trained_project):
+def test_prepared_images_have_the_splits_of_the_manifest(trained_project):
     primary = trained_project.path / "data/03_primary"
     images = PreparedImagesDataset(primary / "images", "shards").load()
     assert {split: images.count(split) for split in images.rows} == {"train": 1251, "test": 373, "validation": 173}
     assert images.take("train", np.arange(3)).shape == (3, 1, 32, 32)
 
 
-def test_an_evaluation_of_another_generator_is_not_exported(trained_project):
+def test_export_rejects_an_evaluation_of_another_generator(trained_project):
     trained = TrainedGeneratorDataset(trained_project.path / "data/06_models/generator").load()
     evaluation = json.loads((trained_project.path / "data/08_reporting/evaluation.json").read_text())
     assert export_generator(trained, evaluation).facts["primary_metric"] == evaluation["primary_metric"]
@@ -85,7 +85,7 @@ def test_an_evaluation_of_another_generator_is_not_exported(trained_project):
         export_generator(replace(trained, weights=changed), evaluation)
 
 
-def test_the_pictures_are_there_and_open(trained_project):
+def test_reported_images_and_videos_are_readable(trained_project):
     reporting = trained_project.path / "data/08_reporting"
     assert Image.open(reporting / "sample_grid.png").size[0] > 200
     assert Image.open(reporting / "training_curves.png").size[0] > 200
@@ -93,23 +93,23 @@ def test_the_pictures_are_there_and_open(trained_project):
     assert Image.open(reporting / "progress.gif").n_frames == len(history) + 1  # one before the first step
     with av.open(str(reporting / "progress.mp4")) as video:
         frames = list(video.decode(video=0))
-    assert len(frames) == len(history) + 1 + 6  # the last one rests for 1.5 seconds
+    assert len(frames) == len(history) + 1 + 6  # the last frame is shown for 1.5 seconds
     last = Image.open(max((trained_project.path / "data/06_models/sample_frames").glob("*/*.png"))).convert("RGB")
     shown = frames[-1].to_ndarray(format="rgb24")[: last.height, : last.width]
     assert np.abs(shown.astype(int) - np.asarray(last)).mean() < 4
 
 
-def test_the_history_is_complete_and_its_clock_goes_forward(trained_project):
+def test_training_history_is_complete_and_ordered(trained_project):
     history = pd.read_json(trained_project.path / "data/06_models/training_history.jsonl", lines=True)
     assert history["images_seen"].is_monotonic_increasing
     assert history["images_seen"].iloc[-1] == 1251 // 16 * 16
     assert np.isfinite(history.select_dtypes("number").dropna(axis="columns").to_numpy()).all()
-    # It was measured once, at the end.
+    # Validation ran once, at the end.
     assert history["fd_efflite0_64_50_validation"].notna().tolist() == [False] * (len(history) - 1) + [True]
     assert set(history["health"]) == {"healthy"}
 
 
-def test_the_evaluation_states_its_protocol_and_is_never_called_fid(trained_project):
+def test_evaluation_names_its_protocol_and_no_fid(trained_project):
     text = (trained_project.path / "data/08_reporting/evaluation.json").read_text()
     evaluation = json.loads(text)
     assert evaluation["primary_metric"] in evaluation["metrics"]
@@ -141,21 +141,21 @@ def test_there_is_one_mlflow_run_with_flat_parameters(client, run):
     assert "classes" in run.data.tags["quality"]
 
 
-def test_the_run_has_live_losses_grids_and_the_evaluation(trained_project, client, run):
+def test_mlflow_run_has_losses_sample_grids_and_the_evaluation(trained_project, client, run):
     history = pd.read_json(trained_project.path / "data/06_models/training_history.jsonl", lines=True)
     logged = client.get_metric_history(run.info.run_id, "generator_loss")
     assert [metric.step for metric in logged] == history["images_seen"].tolist()
     assert np.allclose([metric.value for metric in logged], history["generator_loss"])
     times = [metric.timestamp for metric in logged]
     assert times == sorted(times)
-    assert len(set(times)) == len(times)  # logged when they happened, not all at the end
+    assert len(set(times)) == len(times)  # logged during training, not at its end
     evaluation = json.loads((trained_project.path / "data/08_reporting/evaluation.json").read_text())
     assert evaluation["metrics"].items() <= run.data.metrics.items()
     grids = [file.path for file in client.list_artifacts(run.info.run_id, "images") if file.path.endswith(".png")]
     assert len(grids) == len(history) + 1
 
 
-def test_the_generator_loads_by_alias_and_draws_the_same_images(trained_project, client):
+def test_registered_generator_loads_by_alias_and_generates_the_same_images(trained_project, client):
     trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
     expected = generate_all(trained.build(), sample_latents(5, trained.config, seed=7))[:, 0].numpy()
     for alias in ("candidate", "champion"):
@@ -165,23 +165,23 @@ def test_the_generator_loads_by_alias_and_draws_the_same_images(trained_project,
         assert np.array_equal(drawn, expected)
 
 
-def test_nothing_pickled_is_shipped(trained_project):
+def test_registered_models_contain_no_pickle(trained_project):
     shipped = [path.suffix for path in (trained_project.path / "mlartifacts").rglob("*") if path.is_file()]
     assert ".safetensors" in shipped
     assert not {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"} & set(shipped)
 
 
-def test_sample_writes_the_same_bytes_each_time_and_those_of_export(trained_project, tmp_path):
+def test_sample_command_is_reproducible_and_matches_the_export(trained_project, tmp_path):
     for name in ("one", "again"):
         arguments = f"--count 6 --seed 0 --output {tmp_path / name} --model {MODEL}@champion".split()
         trained_project.kedro("dcgan", "sample", *arguments)
-    exported = pngs(trained_project.path / "data/07_model_output/samples")
-    assert pngs(tmp_path / "one") == pngs(tmp_path / "again")
-    assert pngs(tmp_path / "one").items() <= exported.items()
-    assert len(set(pngs(tmp_path / "one").values())) == 6
+    exported = read_pngs(trained_project.path / "data/07_model_output/samples")
+    assert read_pngs(tmp_path / "one") == read_pngs(tmp_path / "again")
+    assert read_pngs(tmp_path / "one").items() <= exported.items()
+    assert len(set(read_pngs(tmp_path / "one").values())) == 6
 
 
-def test_sample_refuses_an_unknown_model_and_a_used_folder(trained_project, tmp_path):
+def test_sample_command_rejects_an_unknown_model_and_a_non_empty_folder(trained_project, tmp_path):
     unknown = trained_project.kedro(
         "dcgan", "sample", "--output", str(tmp_path / "new"), "--model", "nobody@champion", check=False
     )
@@ -194,7 +194,7 @@ def test_sample_refuses_an_unknown_model_and_a_used_folder(trained_project, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_evaluate_from_a_subfolder_goes_on_in_the_run_of_the_generator(trained_project, client, run):
+def test_evaluation_from_a_subfolder_logs_to_the_run_of_the_generator(trained_project, client, run):
     (trained_project.path / "notebooks").mkdir(exist_ok=True)
     command = ("kedro", "run", "--pipelines=evaluate", "--env=smoke", "--params", "evaluation.samples=50")
     trained_project.run(*command, cwd=trained_project.path / "notebooks")
@@ -207,7 +207,7 @@ def test_evaluate_from_a_subfolder_goes_on_in_the_run_of_the_generator(trained_p
     assert runs[0].info.run_name == run.info.run_name
 
 
-def test_a_training_that_fails_is_shown_as_failed(trained_project, tmp_path):
+def test_failed_training_has_a_failed_mlflow_run(trained_project, tmp_path):
     project = copy_project(tmp_path / "kedro-dcgan")
     shutil.copytree(trained_project.path / "data/03_primary", project.path / "data/03_primary")
     diverging = "training.penalties.r1=1e38"
@@ -219,7 +219,7 @@ def test_a_training_that_fails_is_shown_as_failed(trained_project, tmp_path):
     assert run.info.status == "FAILED"
 
 
-def test_no_telemetry_and_no_run_left_open(trained_project):
+def test_telemetry_is_off_and_no_run_stays_open(trained_project):
     with sqlite3.connect(trained_project.path / "mlflow.db") as connection:
         assert connection.execute("select count(*) from runs where status != 'FINISHED'").fetchone() == (0,)
     code = "import kedro_dcgan.settings, mlflow.telemetry.client as c; print(c._MLFLOW_TELEMETRY_CLIENT)"

@@ -1,6 +1,6 @@
-"""Ways to take a training step, each in a process of its own and timed by turns.
+"""Times variants of a training step, each in its own process, in alternating rounds.
 
-Processes, because how one way has its memory kept is not to help the other.
+Separate processes, because the memory allocator of one variant must not affect another.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ CONF = Path(__file__).parents[1] / "conf"
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: images of a size, with these parameters, as calibrated."""
+    """A training: image size, parameters and calibration."""
 
     size: int
     channels: int
@@ -37,11 +37,11 @@ class Case:
 
     @property
     def compute(self) -> Compute:
-        """The device, and the precision that was chosen for it."""
+        """The device and the calibrated precision."""
         return Compute(torch.device(self.calibration.device), self.calibration.precision)
 
-    def started(self) -> TrainingState:
-        """Return a new training, set up as calibrated. Its threads are those of the process."""
+    def new_state(self) -> TrainingState:
+        """Return the state of a new training with the calibrated algorithms; the caller sets the threads."""
         if self.calibration.device == "cpu":
             keep_freed_memory()
         state = create_state(*network_configs(self.size, self.channels, self.training), self.training, self.compute)
@@ -50,7 +50,7 @@ class Case:
 
 
 def calibrated(size: int, channels: int, training: TrainingParameters) -> Case:
-    """Calibrate a training as `kedro run` would now; on a GPU, steps are captured as in trainings of minutes."""
+    """Calibrate a training like `kedro run`; on a GPU, capture steps as in trainings of minutes."""
     compute = choose_compute(training.device, training.precision)
     if compute.device.type == "cpu":
         keep_freed_memory()
@@ -60,44 +60,44 @@ def calibrated(size: int, channels: int, training: TrainingParameters) -> Case:
     return Case(size, channels, training, replace(found, execution="graphed") if is_cuda else found)
 
 
-# Makes what takes a step on real images in [-1, 1].
+# Builds a function that trains one step on real images in [-1, 1].
 Build = Callable[[Case], Callable[[Tensor], object]]
 
 
-class Side:
-    """A way to take a step, ready to be timed."""
+class TimedStep:
+    """A variant of a training step in its own process, ready to be timed."""
 
     def __init__(self, build: Build, case: Case) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, other_end = context.Pipe()
-        context.Process(target=_answer, args=(other_end, build, case), daemon=True).start()
-        # To warm up, and to know how many steps make a round. (A GPU's steps of all kinds have been captured then.)
+        context.Process(target=_serve, args=(other_end, build, case), daemon=True).start()
+        # Warm up (on a GPU, until every step variant is captured) and measure how many steps make a round.
         is_cuda = case.calibration.device == "cuda"
         self.images_per_second(steps_until_captured(case.training) if is_cuda else 3)
         self._steps = max(2, round(SECONDS * self.images_per_second(2) / case.training.batch_size))
 
     def images_per_second(self, steps: int | None = None) -> float:
-        """Return the speed of so many steps, or of a round."""
-        self.begin(steps)
+        """Return the speed of a number of steps, by default of a round."""
+        self.start(steps)
         return self.result()
 
-    def begin(self, steps: int | None = None) -> None:
-        """Begin to take steps."""
+    def start(self, steps: int | None = None) -> None:
+        """Start some steps, by default a round."""
         self._pipe.send(steps or self._steps)
 
     def result(self) -> float:
-        """Wait for the steps that were begun, and return their speed."""
+        """Wait for the started steps; return their speed in images per second."""
         return float(self._pipe.recv())
 
-    def end(self) -> None:
-        """End the process."""
+    def stop(self) -> None:
+        """Stop the process."""
         self._pipe.send(0)
 
 
-def _answer(pipe: Connection, build: Build, case: Case) -> None:
+def _serve(pipe: Connection, build: Build, case: Case) -> None:
     torch.set_num_threads(case.calibration.threads)
     shape = case.training.batch_size, case.channels, case.size, case.size
-    # On a GPU, cuDNN tries its algorithms, as in our trainings and in those of pytorch/examples.
+    # On a GPU, cuDNN benchmarks its algorithms, as in our trainings and in pytorch/examples.
     with deterministic_algorithms(False):
         images, step = torch.rand(shape, device=case.compute.device) * 2 - 1, build(case)
         while steps := pipe.recv():
@@ -110,7 +110,7 @@ def _answer(pipe: Connection, build: Build, case: Case) -> None:
 
 
 def parameters(preset: str, **changes: Any) -> TrainingParameters:
-    """Return a preset's parameters with the peer's learning rates and without an average."""
+    """Return the parameters of a preset with the peer's learning rates and without an EMA."""
     values = preset_values(preset)
     for name in ("generator", "discriminator"):
         values[name]["learning_rate"] = 2e-4
@@ -119,7 +119,7 @@ def parameters(preset: str, **changes: Any) -> TrainingParameters:
 
 
 def preset_values(preset: str) -> dict[str, Any]:
-    """Return a preset's training parameters as they stand in conf/."""
+    """Return the training parameters of a preset from conf/."""
     values: dict[str, Any] = yaml.safe_load((CONF / "base/parameters_training.yml").read_text())["training"]
     if preset != "base":
         merge(values, yaml.safe_load((CONF / preset / "parameters_training.yml").read_text())["training"])
@@ -127,7 +127,7 @@ def preset_values(preset: str) -> dict[str, Any]:
 
 
 def merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Change nested values."""
+    """Merge nested changes into values, in place."""
     for key, value in changes.items():
         if isinstance(value, dict):
             merge(values[key], value)
