@@ -1,4 +1,4 @@
-"""Check errors that a dataset raises and Kedro wraps."""
+"""A check of errors that a dataset raises and Kedro wraps."""
 
 from contextlib import contextmanager
 

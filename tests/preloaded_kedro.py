@@ -98,7 +98,7 @@ def serve(address):
 
 
 def handle_request(connection):
-    """Fork the command, in which the request is returned; send the client its process id, then its exit code."""
+    """Fork the process of the command and return the request there; send its process id and exit code to the client."""
     message, outputs, _, _ = socket.recv_fds(connection, 1 << 20, 3)
     while not message.endswith(b"\n"):
         part = connection.recv(1 << 20)

@@ -40,8 +40,9 @@ def test_base_parameters_are_valid(raw):
 def test_out_of_range_value_is_reported_with_rule_and_remedy(raw):
     raw["training"]["batch_size"] = 1
     error = error_of(raw)
-    assert error.startswith("`training.batch_size` must be greater than or equal to 2 (got 1). ")
-    assert "conf/*/parameters_training.yml or with --params training.batch_size=VALUE." in error
+    for fact in ("`training.batch_size`", "equal to 2", "(got 1)", "conf/*/parameters_training.yml"):
+        assert fact in error
+    assert "--params training.batch_size=VALUE" in error
 
 
 def test_nested_misspelling_suggests_the_right_key(raw):
@@ -69,28 +70,32 @@ def test_unrelated_parameters_are_ignored(raw):
 
 def test_missing_key_is_reported(raw):
     del raw["export"]["seed"]
-    assert error_of(raw).startswith("`export.seed` must be given")
+    assert error_of(raw).startswith("`export.seed`")
 
 
 def test_near_duplicate_threshold_is_at_most_8_bits(raw):
     raw["ingestion"]["near_duplicates"]["most_bits"] = 9
-    assert "`ingestion.near_duplicates.most_bits` must be less than or equal to 8 (got 9)" in error_of(raw)
+    error = error_of(raw)
+    assert all(fact in error for fact in ("`ingestion.near_duplicates.most_bits`", "equal to 8", "(got 9)"))
 
 
 def test_split_fractions_must_add_up_to_1(raw):
     raw["ingestion"]["splits"]["test"] = 0.5
-    assert error_of(raw).startswith("`ingestion.splits` must add up to 1 (they add up to 1.3)")
+    error = error_of(raw)
+    assert error.startswith("`ingestion.splits`")
+    assert "1.3" in error
 
 
 def test_error_in_a_list_or_a_group_suggests_no_params_option(raw):
     raw["training"]["generator"]["betas"] = [0.5, 1.5]
     error = error_of(raw)
-    assert error.startswith("`training.generator.betas` must be less than 1 (got 1.5). ")
-    assert "conf/*/parameters_training.yml" in error
+    for fact in ("`training.generator.betas`", "less than 1", "(got 1.5)", "conf/*/parameters_training.yml"):
+        assert fact in error
     assert "--params" not in error
     raw["training"]["generator"] = 3
     error = error_of(raw)
-    assert error.startswith("`training.generator` must be a group of keys (got 3). ")
+    assert error.startswith("`training.generator`")
+    assert "(got 3)" in error
     assert "--params" not in error
 
 

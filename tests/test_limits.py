@@ -128,7 +128,7 @@ def test_limit_above_the_machine_is_capped(tmp_path):
 
 @pytest.fixture
 def container(tmp_path):
-    """A container with one CPU and 0.4 GB, for all users of the limits."""
+    """A container with one CPU and 0.4 GB."""
     fake_tree(tmp_path, "0::/\n", V2, v2_files("", "100000 100000"))
 
 

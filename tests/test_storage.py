@@ -66,6 +66,6 @@ def test_atomic_dataset_does_not_change_a_hard_linked_file(tmp_path):
 def test_too_little_disk_space_is_an_error_before_anything_is_written(tmp_path):
     path = tmp_path / "a/new/folder"
     require_disk_space(path, 1000, "two letters")
-    with pytest.raises(DiskFullError, match=r"two letters, 1,000,000,000,000 MB \(it has .* MB\)"):
+    with pytest.raises(DiskFullError, match=r"two letters.*1,000,000,000,000 MB"):
         require_disk_space(path, 10**18, "two letters")
     assert names(tmp_path) == []

@@ -50,7 +50,7 @@ def test_gradient_accumulation_makes_a_training_fit_into_memory(monkeypatch):
         )
         checks.before_pipeline_run(pipeline_of("generator"), None)
 
-    with pytest.raises(ParameterError, match="must fit into the memory of cpu"):
+    with pytest.raises(ParameterError, match="memory of cpu"):
         check()
     check(gradient_accumulation=2)
 
@@ -81,20 +81,20 @@ def test_hidden_files_links_and_special_files_do_not_count_as_skipped():
 def test_hidden_files_do_not_dilute_the_skipped_fraction():
     checks = checks_of("dataset_report", max_skipped=0.4)
     checks.after_dataset_saved("manifest", manifest_of(5, corrupt=5, hidden=100))
-    with pytest.raises(SourceError, match=r"max_skipped_fraction` 0\.4 \(got 0\.50: 110 images scanned"):
+    with pytest.raises(SourceError, match=r"max_skipped_fraction` 0\.4.*0\.50.*110"):
         checks.after_dataset_saved("dataset_report", "")
 
 
 def test_source_without_usable_image_is_rejected_with_the_most_frequent_reason():
     checks = checks_of("dataset_report", max_skipped=1)
     checks.after_dataset_saved("manifest", manifest_of(0, not_an_image=2, empty=1))
-    with pytest.raises(SourceError, match=r"at least one usable image \(got none of 3; .*: not_an_image"):
+    with pytest.raises(SourceError, match=r"usable image.*\(got none of 3.*not_an_image"):
         checks.after_dataset_saved("dataset_report", "")
 
 
 def test_images_that_fail_the_checks_also_stop_a_later_run():
     checks = checks_of("images", max_skipped=1)
-    with pytest.raises(SourceError, match="at least one usable image"):
+    with pytest.raises(SourceError, match="usable image"):
         checks.after_dataset_loaded("manifest", manifest_of(0, empty=1))
     with pytest.raises(SourceError, match=r"`ingestion.max_skipped_fraction` 0\.5"):
         checks_of("images").after_dataset_loaded("manifest", manifest_of(1, empty=2))

@@ -38,10 +38,10 @@ def test_discriminator_gives_one_logit_per_image():
 @pytest.mark.parametrize(
     ("name", "size", "rule"),
     [
-        ("digits28", 30, "a multiple of 4 for `training.architecture` digits28 (got 30)"),
-        ("notebook28", 32, "28 for `training.architecture` notebook28 (got 32)"),
-        ("simpsons200", 100, "a multiple of 8 for `training.architecture` simpsons200 (got 100)"),
-        ("simpsons200_light", 100, "a multiple of 8 for `training.architecture` simpsons200_light (got 100)"),
+        ("digits28", 30, "a multiple of 4"),
+        ("notebook28", 32, "28"),
+        ("simpsons200", 100, "a multiple of 8"),
+        ("simpsons200_light", 100, "a multiple of 8"),
     ],
 )
 def test_unsupported_image_size_is_rejected(name, size, rule):
@@ -49,9 +49,10 @@ def test_unsupported_image_size_is_rejected(name, size, rule):
         lambda: build_generator(generator_config(name, size, 1, 10, 2)),
         lambda: build_discriminator(discriminator_config(name, size, 1, 2)),
     ):
-        with pytest.raises(ParameterError) as refused:
+        with pytest.raises(ParameterError) as caught:
             build()
-        assert f"`preprocessing.image_size` must be {rule}. Pass" in str(refused.value)
+        facts = ("`preprocessing.image_size`", rule, name.removesuffix("_light"), f"(got {size})")
+        assert all(fact in str(caught.value) for fact in facts)
 
 
 def kinds(config):

@@ -90,11 +90,11 @@ def test_equal_folders_have_distance_0_and_the_digest_depends_on_content_alone(f
 
 
 def test_a_missing_folder_and_a_single_image_are_rejected(folders):
-    with pytest.raises(SourceError, match=r"`--generated`.*: --generated PATH"):
+    with pytest.raises(SourceError, match=r"`--generated`.*--generated PATH"):
         compared(folders, generated="missing")
     (folders / "one").mkdir()
     Image.new("RGB", (8, 8)).save(folders / "one/a.png")
-    with pytest.raises(DataError, match=r"`--real`.*at least 2 images \(got 1"):
+    with pytest.raises(DataError, match=r"`--real`.* 2 images.*\(got 1"):
         compared(folders, real="one")
 
 
@@ -124,7 +124,7 @@ def test_downloaded_weights_are_checked_and_found(server, hub, monkeypatch):
 
 @pytest.mark.parametrize("address", ["foo", "http://127.0.0.1:1/a b", "file:///etc/hostname", "http://127.0.0.1:1/x"])
 def test_an_invalid_address_is_rejected(hub, address):
-    with pytest.raises(ModelError, match=r"downloadable from .*--url"):
+    with pytest.raises(ModelError, match="--url"):
         inception.fetch_weights(address)
     assert not hub.exists() or not list(hub.iterdir())
 
@@ -132,7 +132,7 @@ def test_an_invalid_address_is_rejected(hub, address):
 def test_an_unwritable_cache_is_rejected(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "file"))
-    with pytest.raises(ModelError, match=r"downloadable from .*--url"):
+    with pytest.raises(ModelError, match="--url"):
         inception.fetch_weights("http://127.0.0.1:1/x")
 
 

@@ -81,7 +81,7 @@ def test_export_rejects_an_evaluation_of_another_generator(trained_project):
     evaluation = json.loads((trained_project.path / "data/08_reporting/evaluation.json").read_text())
     assert export_generator(trained, evaluation).facts["primary_metric"] == evaluation["primary_metric"]
     changed = {name: weights + 1 for name, weights in trained.weights.items()}
-    with pytest.raises(ModelError, match="must be of the current generator"):
+    with pytest.raises(ModelError, match="current generator"):
         export_generator(replace(trained, weights=changed), evaluation)
 
 
@@ -186,11 +186,12 @@ def test_sample_command_rejects_an_unknown_model_and_a_non_empty_folder(trained_
         "dcgan", "sample", "--output", str(tmp_path / "new"), "--model", "nobody@champion", check=False
     )
     assert unknown.returncode == 1
-    assert "Error: `--model` must be a registered NAME@ALIAS (got nobody@champion" in unknown.stderr
+    assert "Error: `--model`" in unknown.stderr
+    assert "(got nobody@champion" in unknown.stderr
     (tmp_path / "mine.txt").touch()
     used = trained_project.kedro("dcgan", "sample", "--output", str(tmp_path), check=False)
     assert used.returncode == 1
-    assert "must be a new or an empty folder" in used.stderr
+    assert "empty folder" in used.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -32,14 +32,14 @@ def test_sync_uploads_a_run_made_without_a_server_and_shows_no_password(empty_pr
     assert f"http://me:***@127.0.0.1:{server.port}" in output
     refused = project.kedro("dcgan", "sync", check=False, **environment)
     assert refused.returncode == 1
-    assert "must answer (it does not:" in refused.stderr
+    assert "must answer" in refused.stderr
     results = [
         project.kedro("dcgan", *verb.split(), check=False, **environment)
         for verb in ("promote --version=1", "rollback", "serve", "compare", "sample --output=new", "ui")
     ]
     for result in results:
         assert result.returncode == 1
-        assert "must answer (it does not:" in result.stderr
+        assert "must answer" in result.stderr
     server.start()
     synced = project.kedro("dcgan", "sync", **environment)
     assert "registered    dcgan-generator-smoke v1 (candidate, champion)" in synced.stdout

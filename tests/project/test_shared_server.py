@@ -84,7 +84,7 @@ def test_four_concurrent_trainings_give_four_complete_runs(server, tmp_path):
 
 @contextmanager
 def blocked_inserts(postgres, count):
-    """Block inserts until `count` clients have found no dataset and try to insert one, then release them all."""
+    """Block inserts of a dataset until `count` clients wait for theirs, then release all of them."""
     address = postgres.address.replace("+psycopg", "")
     with psycopg.connect(address) as holding, psycopg.connect(address, autocommit=True) as watching:
         holding.execute("LOCK TABLE datasets IN EXCLUSIVE MODE")

@@ -24,7 +24,7 @@ def test_choose_compute_returns_an_available_device():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
 def test_choose_compute_rejects_an_unavailable_device():
-    with pytest.raises(ParameterError, match=r"`training.device` must be a device of this machine \(got 'cuda'\)"):
+    with pytest.raises(ParameterError, match=r"`training.device`.*\(got 'cuda'\)"):
         choose_compute("cuda", "auto")
 
 
@@ -60,7 +60,7 @@ def test_deterministic_algorithms_are_set_and_restored(wanted):
 def test_more_threads_than_cores_are_rejected():
     require_hardware(tiny_training(threads="auto"), CPU.device, 1)
     require_hardware(tiny_training(threads=2), CPU.device, 2)
-    with pytest.raises(ParameterError, match=r"`training.threads` .* at most 2, .* \(got 2 x 2\)"):
+    with pytest.raises(ParameterError, match=r"`training.threads`.* 2\b.*\(got 2 x 2\)"):
         require_hardware(tiny_training(threads=2, devices=2), CPU.device, 2)
 
 
@@ -68,7 +68,7 @@ def test_more_threads_than_cores_are_rejected():
 def test_more_devices_than_available_are_rejected(monkeypatch, kind, there):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     require_hardware(tiny_training(devices=there), torch.device(kind), cores=4)
-    with pytest.raises(ParameterError, match=rf"`training.devices` must be at most {there}, .* \(got {there + 1}\)"):
+    with pytest.raises(ParameterError, match=rf"`training.devices`.* {there}\b.*\(got {there + 1}\)"):
         require_hardware(tiny_training(devices=there + 1), torch.device(kind), cores=4)
 
 

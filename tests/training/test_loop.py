@@ -50,7 +50,7 @@ def test_non_finite_loss_stops_training_at_its_step_and_is_named(network):
     state = new_state()
     running = new_run(state, tiny_training(images_per_tick=800)).ticks(spoiled(state, network, after=3), 800)
     next(running)
-    with pytest.raises(TrainingError, match=rf"the {network}'s loss must stay finite \(got nan in step 4, at 0.0"):
+    with pytest.raises(TrainingError, match=rf"{network}'s loss.*\(got nan in step 4\b"):
         next(running)
     assert state.images_seen == 32
 
@@ -74,7 +74,7 @@ def test_non_finite_weights_are_never_sampled_or_kept():
     state.generator_optimiser.step = diverge
     running = new_run(state, tiny_training(images_per_tick=8)).ticks(batches(4), 32)
     next(running)
-    with pytest.raises(TrainingError, match=r"the generator's weights must stay finite"):
+    with pytest.raises(TrainingError, match="generator's weights"):
         next(running)
 
 

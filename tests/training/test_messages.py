@@ -44,7 +44,7 @@ def test_sender_blocks_while_four_messages_are_unread(tmp_path):
 def test_sender_times_out_without_a_reader(tmp_path, monkeypatch):
     monkeypatch.setattr(exchange, "MOST_SECONDS_UNREAD", 0.1)
     sender = Exchange(tmp_path)
-    with pytest.raises(TrainingError, match="must be read by the kedro run"):
+    with pytest.raises(TrainingError, match="kedro run"):
         for number in range(5):
             sender.send({"number": number})
 
@@ -81,7 +81,7 @@ def test_launch_spec_is_read_back(tmp_path):
 
 def test_missing_or_outdated_launch_spec_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(spec_module, "WAIT_SECONDS", 0.1)
-    with pytest.raises(TrainingError, match=r"Run first: kedro run .* training.devices=external"):
+    with pytest.raises(TrainingError, match=r"kedro run .*training.devices=external"):
         LaunchSpec.read(tmp_path / "training.json")
     file = SPEC.write(tmp_path)
     file.write_text(json.dumps({**json.loads(file.read_text()), "format": 99}))

@@ -133,13 +133,13 @@ def test_dead_rank_ends_training_in_one_line_and_training_resumes(images, stored
             killed[0].kill()
 
     training = recipe(devices=2, **LONG)
-    with pytest.raises(TrainingError, match=r"all of `training.devices` 2 ranks .*\(rank . died: SIGKILL\)"):
+    with pytest.raises(TrainingError, match=r"`training.devices` 2 .*rank .*SIGKILL"):
         train_in_several_processes(images, stored, training, show_progress=kill_second)
     assert "exitcode: -9" in (tmp_path / "ranks" / LOG).read_text()
     assert not ranks()
 
     # An error of the first rank reads like that of a single process.
-    with pytest.raises(TrainingError, match=r"the training that was stopped at .* training.seed was 0, is 1\."):
+    with pytest.raises(TrainingError, match=r"training.seed was 0, is 1"):
         train_in_several_processes(images, stored, recipe(devices=2, seed=1, **LONG))
 
     # It resumes under torchrun, and a stop request ends it with a checkpoint.

@@ -1,4 +1,4 @@
-"""Ranks that each train on their rows of every batch get the same weights as one process on whole batches."""
+"""Ranks, each on its rows of the batches, train the same weights as one process."""
 
 import pytest
 import torch

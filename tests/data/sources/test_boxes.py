@@ -18,7 +18,8 @@ def refused(folder, *lines, **options):
         read(folder, *lines, **options)
     message = str(caught.value)
     assert "\n" not in message
-    assert message.startswith("`preprocessing.crop.boxes` must be a CSV file with the columns path, left, top, width, ")
+    assert message.startswith("`preprocessing.crop.boxes`")
+    assert "path, left, top, width, height" in message
     assert f"(got {folder / 'boxes.csv'}: " in message
     return message
 

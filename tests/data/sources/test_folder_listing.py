@@ -130,7 +130,7 @@ def test_source_folder_without_permission_is_rejected(readable_by_some, become_n
     write(readable_by_some, "a.png")
     readable_by_some.chmod(0o311)
     become_nobody()
-    with pytest.raises(SourceError, match=r"` must be a folder that you may list \(Permission denied\)"):
+    with pytest.raises(SourceError, match="Permission denied"):
         open_folder(readable_by_some)
 
 
@@ -162,5 +162,5 @@ def test_disk_that_is_removed_while_it_is_listed_is_rejected(tmp_path, monkeypat
         return real(path)
 
     monkeypatch.setattr(folder.os, "scandir", scandir)
-    with pytest.raises(SourceError, match=r"must be there .* \(it is gone: Stale file handle\)"):
+    with pytest.raises(SourceError, match="Stale file handle"):
         open_folder(tmp_path)
