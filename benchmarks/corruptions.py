@@ -113,8 +113,7 @@ def main(source: str | None, input_size: int = 128) -> None:
     test, train, other = images[:count], images[count : 2 * count], images[2 * count : 3 * count]
     extract = EfficientNetLite0Features(input_size)
     references = {
-        name: Reference.of(Collector(extract).add_all(side.split(50)))
-        for name, side in (("test", test), ("train", train))
+        name: Reference.of(Collector(extract, side.split(50))) for name, side in (("test", test), ("train", train))
     }
     rows = {name: damage(other) for name, damage in DAMAGES.items()}
     kinds = np.array(labels[2 * count : 3 * count]).astype(int) if labels else clusters(extract, other)
@@ -126,7 +125,7 @@ def main(source: str | None, input_size: int = 128) -> None:
     print(f"| {'damage':<26} | {' | '.join(SHOWN)} |\n|{'---|' * (len(SHOWN) + 1)}")
     floor: dict[str, Estimate] = {}
     for name, damaged in rows.items():
-        collected = Collector(extract).add_all(damaged.split(50))
+        collected = Collector(extract, damaged.split(50))
         seen = feature_set(collected)
         found = references["test"].measure(collected, references["test"].compare(seen))
         found["authenticity"] = references["train"].compare(seen).authenticity()

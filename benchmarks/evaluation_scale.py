@@ -88,7 +88,7 @@ def take_moments(count: int) -> None:
             return torch.randn(len(images), self.dimension)
 
     batches = (torch.empty(100) for _ in range(count // 100))
-    generated, real = Collector(Drawn()).add_all(batches), Collector(Drawn()).add_all(torch.empty(3000).split(100))
+    generated, real = Collector(Drawn(), batches), Collector(Drawn(), torch.empty(3000).split(100))
     Reference.of(real).measure(generated, None)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 

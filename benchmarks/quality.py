@@ -43,12 +43,12 @@ class Evaluator:
         self._extract, self._output = EfficientNetLite0Features(input_size, device), output
         count = min(SAMPLES, images.count("test"))
         real = torch.from_numpy(images.take("test", np.arange(count)))
-        self._reference = Reference.of(Collector(self._extract).add_all(real.split(50)))
+        self._reference = Reference.of(Collector(self._extract, real.split(50)))
 
     def __call__(self, side: str, seed: int, kimg: float, seconds: float, samples: Iterator[Tensor]) -> dict:
         """Return the metrics of one tick of one training."""
         images = torch.cat(list(samples))
-        collected = Collector(self._extract).add_all(images.split(50))
+        collected = Collector(self._extract, images.split(50))
         found = self._reference.measure(collected, self._reference.compare(feature_set(collected)))
         numbers = {name: round(float(found[name].value), 4) for name in ("fd", "precision", "recall", "coverage")}
         row = {"side": side, "seed": seed, "kimg": kimg, "seconds": round(seconds, 1), **numbers}

@@ -68,9 +68,3 @@ def test_subsets_have_the_u_statistic_of_their_members(monkeypatch):
 
 def test_few_images_have_no_subsets():
     assert compared(drawn(1001, 0), drawn(999, 1)).subset_estimates() == {}
-
-
-def test_kernel_distance_needs_two_images():
-    one, nine = torch.zeros(1), torch.zeros(9)
-    with pytest.raises(ValueError, match="at least 2"):
-        kernel.kernel_distance(one, nine, kernel.KernelSums(1, 9))

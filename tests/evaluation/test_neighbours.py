@@ -38,7 +38,7 @@ def by_definition(generated, real, k):
 
 
 def distances(features, others):
-    return torch.cat([block.distances() for block in pair_blocks(features, others)])
+    return torch.cat([block.distances for block in pair_blocks(features, others)])
 
 
 def test_distances_and_metrics_do_not_depend_on_the_blocks(monkeypatch):

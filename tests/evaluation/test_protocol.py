@@ -3,16 +3,21 @@ from dataclasses import replace
 import pytest
 
 from kedro_dcgan.errors import ComparisonError
-from kedro_dcgan.evaluation.protocol import MeasurementProtocol, require_comparable, short_count
+from kedro_dcgan.evaluation.intervals import Estimate
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol, MetricValue, require_comparable, short_count
 
 PROTOCOL = MeasurementProtocol("efflite0_128", "57", 1280, "bicubic", "float32", 10_000, 373, "test", 0, "digest")
 
 
+def name_of(metric, protocol):
+    return MetricValue(metric, protocol, Estimate(1.0)).name
+
+
 def test_names_contain_the_protocol_and_only_inception_gives_fid():
-    assert PROTOCOL.name_of("fd") == "fd_efflite0_128_10k_test"
-    assert PROTOCOL.name_of("recall") == "recall_efflite0_128_10k_test"
+    assert name_of("fd", PROTOCOL) == "fd_efflite0_128_10k_test"
+    assert name_of("recall", PROTOCOL) == "recall_efflite0_128_10k_test"
     on_inception = replace(PROTOCOL, extractor="inception", split="train")
-    assert on_inception.name_of("fd") == "fid10k_train"
+    assert name_of("fd", on_inception) == "fid10k_train"
     assert (short_count(373), short_count(2000)) == ("373", "2k")
 
 

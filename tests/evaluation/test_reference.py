@@ -25,7 +25,7 @@ class Identity:
 
 
 def compute(keep=True):
-    return Reference.of(Collector(Identity(keep)).add_all(FEATURES.split(7)))
+    return Reference.of(Collector(Identity(keep), FEATURES.split(7)))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_damaged_entries_are_computed_again_with_a_warning(cache, file, caplog):
 
 def test_moments_of_blocks_do_not_depend_on_the_batch_size(monkeypatch):
     monkeypatch.setattr(extractors, "_BUFFER", 11)
-    whole, parts = (Collector(Identity(False)).add_all(FEATURES.split(size)) for size in (30, 4))
+    whole, parts = (Collector(Identity(False), FEATURES.split(size)) for size in (30, 4))
     assert [block.count for block in parts.blocks] == [3] * 10
     for one, other in zip(whole.blocks, parts.blocks, strict=True):
         assert torch.allclose(one.outer, other.outer, rtol=1e-12)

@@ -7,6 +7,7 @@ held-out images beside everything that it says about generated ones.
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -20,15 +21,12 @@ _COVERED = 0.1
 
 
 class ClassProbe:
-    """Predicts the class of features: the argmax of `(x - mean) W + bias`, where W is `(D, classes)`.
-
-    It is fitted to features `(N, D)` and their labels.
-    """
+    """Predicts the class of features `(N, D)`: the argmax of `(x - mean) W + bias`, where W is `(D, classes)`."""
 
     def __init__(self, features: Tensor, labels: Sequence[str]) -> None:
-        self.classes = sorted(set(labels))
-        indices = {name: index for index, name in enumerate(self.classes)}
-        targets = one_hot(torch.tensor([indices[label] for label in labels]), len(indices)).to(torch.float64)
+        classes, indices = np.unique(labels, return_inverse=True)
+        self.classes: list[str] = classes.tolist()
+        targets = one_hot(torch.from_numpy(indices)).to(torch.float64)
         features = features.to("cpu", torch.float64)
         self._mean, self._bias = features.mean(dim=0), targets.mean(dim=0)
         centred = features - self._mean
@@ -64,9 +62,9 @@ def jensen_shannon(generated: Tensor, real: Tensor) -> float:
     return float(sum(nats)) / 2 / math.log(2)
 
 
-def chance_divergence(real: Tensor, count: int, draws: int = 200) -> float:
-    """Return the divergence at chance level: the mean over draws of `count` images from the real histogram."""
+def chance_divergence(real: Tensor, count: int) -> float:
+    """Return the divergence at chance level: the mean over 200 draws of `count` images from the real histogram."""
     source = torch.Generator().manual_seed(0)
-    drawn = torch.multinomial(real.expand(draws, -1), count, replacement=True, generator=source)
+    drawn = torch.multinomial(real.expand(200, -1), count, replacement=True, generator=source)
     histograms = [torch.bincount(one, minlength=len(real)).to(torch.float64) / count for one in drawn]
-    return sum(jensen_shannon(one, real) for one in histograms) / draws
+    return sum(jensen_shannon(one, real) for one in histograms) / len(histograms)

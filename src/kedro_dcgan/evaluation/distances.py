@@ -46,11 +46,7 @@ class FeatureMoments:
 
     @property
     def covariance(self) -> Tensor:
-        """The unbiased covariance `(D, D)`, with divisor N - 1 as in Heusel et al.'s code.
-
-        Raises:
-            ValueError: if there are fewer than two vectors.
-        """
+        """The unbiased covariance `(D, D)`, with divisor N - 1 as in Heusel et al.'s code."""
         if self.count < 2:
             raise ValueError(f"a covariance must have at least 2 feature vectors (got {self.count}). Use more images.")
         return (self.outer - torch.outer(self.total, self.mean)) / (self.count - 1)
@@ -128,10 +124,7 @@ def frechet_estimate(blocks: Sequence[FeatureMoments], reference: Gaussian) -> E
 
 
 def subset_members(count: int) -> Tensor:
-    """Return the members of each random subset of `count` images, 1.0 or 0.0 `(count, subsets)`.
-
-    There are no subsets of fewer images than SUBSET_SIZE.
-    """
+    """Return the members of each random subset, 1.0 or 0.0 `(count, subsets)`: none below SUBSET_SIZE images."""
     source = torch.Generator().manual_seed(0)
     members = torch.zeros(count, SUBSETS if count >= SUBSET_SIZE else 0, dtype=torch.float64)
     for subset in members.T:
@@ -140,7 +133,7 @@ def subset_members(count: int) -> Tensor:
 
 
 class KernelSums:
-    """Sums of the kernel k(x, y) = (x y / D + 1)^3 over pairs of a first set of N and a second set of M images.
+    """Sums of the kernel over pairs of a first set of N and a second set of M images.
 
     first, second: for each image over all images of the other set, `(N,)` and `(M,)`. subsets: over the pairs of each
     two subsets, `(subsets,)`.
@@ -152,14 +145,11 @@ class KernelSums:
         self._first_members, self._second_members = (one[:, :shared] for one in members)
         self.first, self.second, self.subsets = (torch.zeros(size, dtype=torch.float64) for size in (n, m, shared))
 
-    def add(self, block: PairBlock, leave_out: tuple[Tensor, Tensor] | None = None) -> None:
-        """Add the pairs of a block, except those at the indices `leave_out`."""
-        kernel = (block.products / block.dimension).add_(1).pow_(3)
-        if leave_out:
-            kernel[leave_out] = 0
-        self.first[block.rows] = kernel.sum(dim=1)
-        self.second.add_(kernel.sum(dim=0))
-        self.subsets.add_((kernel @ self._second_members * self._first_members[block.rows]).sum(dim=0))
+    def add(self, block: PairBlock) -> None:
+        """Add the pairs of a block."""
+        self.first[block.rows] = block.kernel.sum(dim=1)
+        self.second.add_(block.kernel.sum(dim=0))
+        self.subsets.add_((block.kernel @ self._second_members * self._first_members[block.rows]).sum(dim=0))
 
 
 def kernel_distance(generated_sums: Tensor, real_sums: Tensor, between: KernelSums) -> Estimate:
@@ -167,13 +157,8 @@ def kernel_distance(generated_sums: Tensor, real_sums: Tensor, between: KernelSu
 
     generated_sums, real_sums: of k between each image and all others of its set, `(N,)` and `(M,)`. The standard error
     comes from the projections of the statistic on single images (Serfling 1980, section 5.3).
-
-    Raises:
-        ValueError: if either set has fewer than two images.
     """
     n, m = len(generated_sums), len(real_sums)
-    if min(n, m) < 2:
-        raise ValueError(f"a kernel distance needs at least 2 images in each set (got {min(n, m)}). Use more images.")
     shares = generated_sums / (n - 1) - between.first / m, real_sums / (m - 1) - between.second / n
     value = sum(float(share.mean()) for share in shares)
     error = 2 * math.sqrt(sum(float(share.var()) / len(share) for share in shares))
@@ -185,7 +170,5 @@ def subset_distances(generated_sums: Tensor, real_sums: Tensor, between: KernelS
 
     generated_sums, real_sums: of k over the pairs of different images within each subset, `(subsets,)`.
     """
-    if not len(between.subsets):
-        return between.subsets
     within = (generated_sums + real_sums) / (SUBSET_SIZE * (SUBSET_SIZE - 1))
     return within - 2 * between.subsets / SUBSET_SIZE**2

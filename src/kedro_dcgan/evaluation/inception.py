@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.evaluation.features import CPU, extractor_id, float_pixels, fold_batch_norms, inference
+from kedro_dcgan.evaluation.features import CPU, ID_SUFFIXES, float_pixels, fold_batch_norms, inference
 from kedro_dcgan.evaluation.intervals import Estimate, mean_estimate
 
 # As is usual in torch hub, the file name contains the first digits of the file's SHA-256.
@@ -41,7 +41,7 @@ class InceptionFeatures:
     def __init__(
         self, weights: Path, device: torch.device = CPU, precision: str = "float32", keeps_features: bool = False
     ) -> None:
-        self.id, self.precision, self.keeps_features = extractor_id("inception", precision), precision, keeps_features
+        self.id, self.precision, self.keeps_features = f"inception{ID_SUFFIXES[precision]}", precision, keeps_features
         self.batch_size = 20 if device.type == "cpu" else 128
         try:
             data = weights.read_bytes()
@@ -77,11 +77,7 @@ class InceptionFeatures:
 
 
 def build_network() -> nn.Sequential:
-    """Return the network with random weights and the parameter names of the weights file; the last layer is `fc`.
-
-    Raises:
-        ModelError: if torch-fidelity is not installed.
-    """
+    """Return the network with random weights and the parameter names of the weights file; the last layer is `fc`."""
     blocks = torch_fidelity_blocks()
     conv = blocks.BasicConv2d
     layers: list[tuple[str, nn.Module]] = [
@@ -111,11 +107,7 @@ def build_network() -> nn.Sequential:
 
 
 def torch_fidelity_blocks() -> ModuleType:
-    """Return the module of torch-fidelity that defines the blocks of the network.
-
-    Raises:
-        ModelError: if torch-fidelity is not installed.
-    """
+    """Return the module of torch-fidelity that defines the blocks of the network."""
     try:
         from torch_fidelity import feature_extractor_inceptionv3
     except ImportError:
@@ -164,7 +156,7 @@ def fetch_weights(url: str | None = None) -> Path:
     """Download the weights into torch hub's cache, check their hash, and return the file.
 
     Raises:
-        ModelError: if the download fails or the hash is wrong.
+        ModelError: if torch-fidelity is not installed, the download fails or the hash is wrong.
     """
     url = url or torch_fidelity_blocks().URL_INCEPTION_V3
     file = _cached_weights()

@@ -12,8 +12,6 @@ from torch import Tensor
 
 # Blocks of images that the jackknife leaves out in turn.
 BLOCKS = 10
-# The 97.5 % quantile of the standard normal distribution.
-_NORMAL = 1.959964
 
 
 @dataclass(frozen=True)
@@ -25,11 +23,11 @@ class Estimate:
     high: float = math.nan
 
     @classmethod
-    def from_standard_error(cls, value: float, error: float, freedom: int | None = None) -> "Estimate":
-        """Return the symmetric interval of a standard error: Student's with `freedom` degrees, else the normal one."""
+    def from_standard_error(cls, value: float, error: float, freedom: float = math.inf) -> "Estimate":
+        """Return Student's interval of a standard error with `freedom` degrees; the normal one for infinitely many."""
         from scipy.stats import t
 
-        quantile = _NORMAL if freedom is None else float(t.ppf(0.975, freedom))
+        quantile = float(t.ppf(0.975, freedom))
         return cls(value, value - quantile * error, value + quantile * error)
 
 

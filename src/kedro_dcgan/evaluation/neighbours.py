@@ -6,7 +6,7 @@ of Alaa et al. 2022 (arXiv 2102.08921).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,31 +19,19 @@ from kedro_dcgan.evaluation.intervals import (
     proportion_estimate,
 )
 
-# Pairs in a block, whose products take about 100 MB.
+# Pairs in a block, whose distances take about 100 MB.
 _PAIRS = 12_000_000
 
 
-@dataclass(frozen=True)
-class PairBlock:
-    """The inner products `(rows, M)`, float64, of some vectors of one set, `rows`, with all M vectors of another."""
+class PairBlock(NamedTuple):
+    """Some vectors of one set, `rows`, with all M vectors of another: Euclidean distances and kernel, `(rows, M)`.
+
+    The kernel is k(x, y) = (x y / D + 1)^3 (Bińkowski et al. 2018). Both are float64.
+    """
 
     rows: slice
-    products: Tensor
-    squares: Tensor
-    other_squares: Tensor
-    dimension: int
-
-    def distances(self) -> Tensor:
-        """Return the Euclidean distances `(rows, M)`, from |x - y|^2 = |x|^2 + |y|^2 - 2 x y.
-
-        Rounding leaves about 1e-8 of their length between equal vectors.
-        """
-        squared = torch.add(self.other_squares, self.products, alpha=-2).add_(self.squares[:, None])
-        return squared.clamp_(min=0).sqrt_()
-
-    def diagonal(self) -> tuple[Tensor, Tensor]:
-        """Return the indices of the pairs of each vector with itself, if both sets are the same."""
-        return torch.arange(len(self.products)), torch.arange(self.rows.start, self.rows.stop)
+    distances: Tensor
+    kernel: Tensor
 
 
 def pair_blocks(features: Tensor, others: Tensor) -> Iterator[PairBlock]:
@@ -54,13 +42,17 @@ def pair_blocks(features: Tensor, others: Tensor) -> Iterator[PairBlock]:
     for start in range(0, len(features), step):
         rows = slice(start, min(start + step, len(features)))
         block = features[rows].to("cpu", torch.float64)
-        yield PairBlock(rows, block @ others.T, block.square().sum(dim=1), other_squares, others.shape[1])
+        products = block @ others.T
+        # |x - y|^2 = |x|^2 + |y|^2 - 2 x y. Rounding leaves about 1e-8 of their length between equal vectors.
+        squared = torch.add(other_squares, products, alpha=-2).add_(block.square().sum(dim=1)[:, None])
+        kernel = products.div_(others.shape[1]).add_(1).pow_(3)
+        yield PairBlock(rows, squared.clamp_(min=0).sqrt_(), kernel)
 
 
 def nearest_indices(features: Tensor, others: Tensor, k: int) -> Tensor:
     """Return the indices of the k nearest of `others` to each vector, `(N, k)`, nearest first."""
     blocks = pair_blocks(features, others)
-    return torch.cat([block.distances().topk(k, dim=1, largest=False).indices for block in blocks])
+    return torch.cat([block.distances.topk(k, dim=1, largest=False).indices for block in blocks])
 
 
 class Neighbourhoods:
@@ -83,7 +75,7 @@ class Neighbourhoods:
 
     def add(self, block: PairBlock) -> None:
         """Add the pairs of some generated vectors with all real ones."""
-        rows, distances = block.rows, block.distances()
+        rows, distances, _ = block
         self.real_balls[rows] = (distances < self.real_radii).sum(dim=1)
         is_in = distances < self.generated_radii[rows, None]
         for first in range(min(BLOCKS, len(distances))):

@@ -45,22 +45,16 @@ class MeasurementProtocol:
 
     @classmethod
     def of(
-        cls, extract: FeatureExtractor, *, generated: int, real: int, split: str, seed: int, dataset_digest: str
+        cls, extract: FeatureExtractor, *, generated: int, real: int, split: str, seed: int, digest: str
     ) -> "MeasurementProtocol":
-        """Return the protocol of a measurement with an extractor."""
+        """Return the protocol of a measurement with an extractor, of the dataset with a digest."""
         of_features = extract.id, extract.weights_sha256, extract.dimension, extract.resize, extract.precision
-        return cls(*of_features, generated, real, split, seed, dataset_digest)
+        return cls(*of_features, generated, real, split, seed, digest)
 
     @property
     def name(self) -> str:
         """The suffix of metric names: `efflite0_128_10k_test`."""
         return f"{self.extractor}_{short_count(self.generated)}_{self.split}"
-
-    def name_of(self, metric: str) -> str:
-        """Return the name of a metric: `fd_efflite0_128_10k_test`, or `fid10k_test` on the features of Inception."""
-        if self.extractor == INCEPTION and metric in _INCEPTION_NAMES:
-            return f"{_INCEPTION_NAMES[metric]}{short_count(self.generated)}_{self.split}"
-        return f"{metric}_{self.name}"
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "MeasurementProtocol":
@@ -75,8 +69,7 @@ def require_comparable(first: MeasurementProtocol, second: MeasurementProtocol) 
         ComparisonError: with every field that differs.
     """
     a, b = asdict(first), asdict(second)
-    different = [f"{name} {a[name]} and {b[name]}" for name in a if a[name] != b[name]]
-    if different:
+    if different := [f"{name} {a[name]} and {b[name]}" for name in a if a[name] != b[name]]:
         raise ComparisonError(
             f"only results of the same protocol can be compared (they differ: {', '.join(different)}). "
             "Evaluate both in the same way: kedro run --pipelines=evaluate."
@@ -90,10 +83,7 @@ def short_count(count: int) -> str:
 
 @dataclass(frozen=True)
 class MetricValue:
-    """A measured metric (`fd`, `precision`, …) with its protocol, its interval and, if known, its floor.
-
-    The floor is the value for as many real images.
-    """
+    """A measured metric (`fd`, `precision`, …), with its floor, the value for as many real images, if it is known."""
 
     metric: str
     protocol: MeasurementProtocol
@@ -102,8 +92,10 @@ class MetricValue:
 
     @property
     def name(self) -> str:
-        """The name with the protocol."""
-        return self.protocol.name_of(self.metric)
+        """The name with the protocol: `fd_efflite0_128_10k_test`, or `fid10k_test` on the features of Inception."""
+        if self.protocol.extractor == INCEPTION and self.metric in _INCEPTION_NAMES:
+            return f"{_INCEPTION_NAMES[self.metric]}{short_count(self.protocol.generated)}_{self.protocol.split}"
+        return f"{self.metric}_{self.protocol.name}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stored form. Unknown floors and ends of intervals are None."""

@@ -11,8 +11,8 @@ not match is computed again.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,10 +59,11 @@ class FeatureSet:
             raise ValueError(f"{k} neighbours need more than {k} images (got {len(features)}). Use more images.")
         neighbours, sums = [], KernelSums(len(features), len(features))
         for block in pair_blocks(features, features):
-            sums.add(block, leave_out=block.diagonal())
-            distances = block.distances()
-            distances[block.diagonal()] = torch.inf
-            neighbours.append(distances.topk(k, dim=1, largest=False).values)
+            # Leave out the pairs of each vector with itself.
+            diagonal = torch.arange(len(block.distances)), torch.arange(block.rows.start, block.rows.stop)
+            block.distances[diagonal], block.kernel[diagonal] = torch.inf, 0
+            sums.add(block)
+            neighbours.append(block.distances.topk(k, dim=1, largest=False).values)
         return cls(features, torch.cat(neighbours), sums.first, sums.subsets)
 
 
@@ -91,11 +92,11 @@ class Comparison:
 
     def subset_estimates(self) -> dict[str, Estimate]:
         """Return `kd_subsets_mean` and `kd_subsets_deviation`, as other tools report KID; nothing for few images."""
-        distances = subset_distances(self.generated.subset_sums, self.real.subset_sums, self.kernel_sums)
-        if not len(distances):
+        if not len(self.kernel_sums.subsets):
             return {}
-        values = {"mean": distances.mean(), "deviation": distances.std(correction=0)}
-        return {f"kd_subsets_{name}": Estimate(float(value)) for name, value in values.items()}
+        distances = subset_distances(self.generated.subset_sums, self.real.subset_sums, self.kernel_sums)
+        mean, deviation = float(distances.mean()), float(distances.std(correction=0))
+        return {"kd_subsets_mean": Estimate(mean), "kd_subsets_deviation": Estimate(deviation)}
 
     def authenticity(self) -> Estimate:
         """Return the share of generated images that are not near-copies; the real set must be the training set."""
@@ -112,11 +113,7 @@ class Reference:
 
     @classmethod
     def of(cls, collected: Collector) -> "Reference":
-        """Compute the statistics of collected features.
-
-        Raises:
-            ValueError: if there are fewer than two images.
-        """
+        """Compute the statistics of collected features."""
         moments = collected.moments
         return cls(moments.count, Gaussian.of_moments(moments), feature_set(collected))
 
@@ -150,52 +147,46 @@ class ReferenceCache:
 
     def reference(self, key: Mapping[str, Any], compute: Callable[[], Reference]) -> Reference:
         """Return the cached reference of a key, or compute and store it."""
-
-        def save(path: Path, reference: Reference) -> None:
-            save_file({name: tensor.contiguous() for name, tensor in reference.tensors().items()}, path)
-
-        return self._cached(key, TENSORS, lambda path: Reference.from_tensors(load_file(path)), save, compute)
+        if file := self._find(key, TENSORS):
+            return Reference.from_tensors(load_file(file))
+        reference = compute()
+        with self._new_entry(key, TENSORS) as file:
+            save_file({name: tensor.contiguous() for name, tensor in reference.tensors().items()}, file)
+        return reference
 
     def estimates(self, key: Mapping[str, Any], compute: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
         """Return the cached estimates of a key by name, or compute and store them."""
+        if file := self._find(key, NUMBERS):
+            return {name: Estimate(**stored) for name, stored in json.loads(file.read_text("utf-8")).items()}
+        estimates = compute()
+        with self._new_entry(key, NUMBERS) as file:
+            _write_json(file, {name: asdict(estimate) for name, estimate in estimates.items()})
+        return estimates
 
-        def load(path: Path) -> dict[str, Estimate]:
-            return {name: Estimate(**stored) for name, stored in json.loads(path.read_text("utf-8")).items()}
+    def _find(self, key: Mapping[str, Any], name: str) -> Path | None:
+        """Return a file of the entry of a key, if it is undamaged."""
+        entry = self._entry(key)
+        if not entry.exists():
+            return None
+        with suppress(OSError, ValueError):
+            if json.loads((entry / KEY).read_text("utf-8")) == _index(key, entry / name):
+                return entry / name
+        logger.warning("The cached reference statistics in %s are damaged or outdated. Computing them again.", entry)
+        return None
 
-        def save(path: Path, estimates: dict[str, Estimate]) -> None:
-            _write_json(path, {name: asdict(estimate) for name, estimate in estimates.items()})
+    @contextmanager
+    def _new_entry(self, key: Mapping[str, Any], name: str) -> Iterator[Path]:
+        """Yield the file to write; add or replace the entry of the key at the end."""
+        with atomic_folder(self._entry(key)) as folder:
+            yield folder / name
+            _write_json(folder / KEY, _index(key, folder / name))
 
-        return self._cached(key, NUMBERS, load, save, compute)
+    def _entry(self, key: Mapping[str, Any]) -> Path:
+        return self.root / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _cached(
-        self,
-        key: Mapping[str, Any],
-        name: str,
-        load: Callable[[Path], Any],
-        save: Callable[[Path, Any], None],
-        compute: Callable[[], Any],
-    ) -> Any:
-        def index(file: Path) -> dict[str, Any]:
-            return {"format": FORMAT, "sha256": sha256_of(file), "key": dict(key)}
 
-        # Load an entry with this key and an undamaged file.
-        entry = self.root / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        if entry.exists():
-            is_valid = False
-            with suppress(OSError, ValueError):
-                is_valid = json.loads((entry / KEY).read_text("utf-8")) == index(entry / name)
-            if is_valid:
-                return load(entry / name)
-            logger.warning(
-                "The cached reference statistics in %s are damaged or have another key. Computing them again.", entry
-            )
-
-        # Replace it, or add it.
-        computed = compute()
-        with atomic_folder(entry) as folder:
-            save(folder / name, computed)
-            _write_json(folder / KEY, index(folder / name))
-        return computed
+def _index(key: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    return {"format": FORMAT, "sha256": sha256_of(file), "key": dict(key)}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

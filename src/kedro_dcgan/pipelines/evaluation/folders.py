@@ -44,15 +44,10 @@ def compare_sources(real: str, generated: str, project: Path, extractors: Sequen
 
     # Compare their features by each extractor.
     values: list[MetricValue] = []
+    counts = {name: side.count for name, side in sides.items()}
     for of_generated, of_real in zip(sides["generated"].collectors, sides["real"].collectors, strict=True):
-        protocol = MeasurementProtocol.of(
-            of_generated.extract,
-            generated=sides["generated"].count,
-            real=sides["real"].count,
-            split="real",
-            seed=0,
-            dataset_digest=sides["real"].digest,
-        )
+        digest = sides["real"].digest
+        protocol = MeasurementProtocol.of(of_generated.extract, **counts, split="real", seed=0, digest=digest)
         reference = Reference.of(of_real)
         comparison = reference.compare(feature_set(of_generated))
         estimates = reference.measure(of_generated, comparison) | (comparison.subset_estimates() if comparison else {})

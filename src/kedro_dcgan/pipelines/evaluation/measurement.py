@@ -45,20 +45,15 @@ class SplitReferences:
 
     def protocol(self, split: str) -> MeasurementProtocol:
         """Return the protocol of generated images compared with a split."""
+        generated, real, seed = self.evaluation.samples, len(self.indices(split)), self.evaluation.seed
         return MeasurementProtocol.of(
-            self.extract,
-            generated=self.evaluation.samples,
-            real=len(self.indices(split)),
-            split=split,
-            seed=self.evaluation.seed,
-            dataset_digest=self.images.digest,
+            self.extract, generated=generated, real=real, split=split, seed=seed, digest=self.images.digest
         )
 
     def indices(self, split: str) -> np.ndarray:
         """Return the images of a split that are its reference: all, or the same random `evaluation.real_images`."""
-        count, most = self.images.count(split), self.evaluation.real_images
-        # Without a limit, or below it, this is all of them.
-        return np.sort(np.random.default_rng(0).permutation(count)[:most])
+        shuffled = np.random.default_rng(0).permutation(self.images.count(split))
+        return np.sort(shuffled[: self.evaluation.real_images])
 
     def of(self, split: str) -> Reference:
         """Return the reference of a split."""
@@ -66,9 +61,8 @@ class SplitReferences:
             # It does not depend on the generated images.
             key = self._key("reference", split)
             del key["generated"], key["seed"]
-            self._loaded[split] = self.cache.reference(
-                key, lambda: Reference.of(self._collect(split, self.indices(split)))
-            )
+            indices = self.indices(split)
+            self._loaded[split] = self.cache.reference(key, lambda: Reference.of(self._collect(split, indices)))
         return self._loaded[split]
 
     def floors(self, split: str) -> dict[str, Estimate]:
@@ -102,7 +96,7 @@ class SplitReferences:
         size = self.extract.batch_size
         parts = (indices[start : start + size] for start in range(0, len(indices), size))
         batches = (torch.from_numpy(self.images.take(split, part)) for part in parts)
-        return Collector(self.extract).add_all(track(batches, f"  {split} images", len(indices)))
+        return Collector(self.extract, track(batches, f"  {split} images", len(indices)))
 
 
 @dataclass(frozen=True)
@@ -169,10 +163,11 @@ def measure_classes(
     divergence = jackknife(jensen_shannon(generated, real), without_block)
     count, known = Estimate(float(is_covered.sum())), Estimate(float(len(probe.classes)))
     chance, protocol = Estimate(chance_divergence(real, len(features))), references.protocol("test")
-    return [
+    values = [
         MetricValue("classes_covered", protocol, count, known),
         MetricValue("class_divergence", protocol, divergence, chance),
-    ], {
+    ]
+    return values, {
         "classifier_accuracy_test": probe.accuracy(test.features, labels["test"]).value,
         "covered": int(is_covered.sum()),
         "shares": [
@@ -190,21 +185,20 @@ def select_pictures(
     if not (measured.images and train and "test" in measured.comparisons):
         return None
 
-    def draw(indices: Tensor) -> np.ndarray:
-        return generate_all(generator, latents[indices]).numpy()
-
-    first = torch.arange(min(_SAMPLES, len(latents)))
-    shown = first[:_WITH_NEIGHBOURS]
-    nearest = nearest_indices(measured.images.features[shown], train.features, _NEIGHBOURS)
+    samples = generate_all(generator, latents[:_SAMPLES]).numpy()
+    shown = samples[:_WITH_NEIGHBOURS]
+    nearest = nearest_indices(measured.images.features[: len(shown)], train.features, _NEIGHBOURS)
     near = images.take("train", measured.references.indices("train")[nearest.flatten().numpy()])
     near = near.reshape(len(shown), _NEIGHBOURS, *near.shape[1:])
     # Best first: in the most real balls, and among equals nearest to a real image.
     balls = measured.comparisons["test"].neighbourhoods
     order = torch.from_numpy(np.lexsort((balls.nearest_real.numpy(), -balls.real_balls.numpy())))
+    extremes = (latents[chosen] for chosen in (order[:_EXTREMES], order[-_EXTREMES:]))
+    best, worst = (generate_all(generator, chosen).numpy() for chosen in extremes)
     return EvaluationPictures(
-        samples=draw(first),
+        samples=samples,
         real=images.take("test", np.random.default_rng(0).permutation(images.count("test"))[:_SAMPLES]),
-        neighbours=np.concatenate([draw(shown)[:, None], near], axis=1).reshape(-1, *near.shape[2:]),
-        best=draw(order[:_EXTREMES]),
-        worst=draw(order[-_EXTREMES:]),
+        neighbours=np.concatenate([shown[:, None], near], axis=1).reshape(-1, *near.shape[2:]),
+        best=best,
+        worst=worst,
     )

@@ -94,24 +94,23 @@ class SpeedWatch:
     """Compares the speed of each tick with the calibrated one."""
 
     def __init__(self, calibration: Calibration) -> None:
-        self._expected = calibration.images_per_second
-        self._has_threads_to_give = calibration.device == "cpu" and calibration.threads > 1
+        self._calibration, self._load = calibration, _Load()
         self._slow_ticks, self._has_advised = 0, False
-        self._load = _Load()
 
     def advice(self, images_per_second: float) -> str | None:
         """Return a warning after the second slow tick in a row, once."""
-        others = self._load.of_others()
-        is_slow = self._expected is not None and images_per_second < _SLOW_SHARE * self._expected
-        self._slow_ticks = self._slow_ticks + 1 if is_slow else 0
-        if self._expected is None or self._slow_ticks < _SLOW_TICKS or self._has_advised:
+        others, expected = self._load.of_others(), self._calibration.images_per_second
+        if expected is None or self._has_advised:
+            return None
+        self._slow_ticks = self._slow_ticks + 1 if images_per_second < _SLOW_SHARE * expected else 0
+        if self._slow_ticks < _SLOW_TICKS:
             return None
         self._has_advised = True
-        speeds = f"slow: {images_per_second:,.0f} images/s, calibrated at {self._expected:,.0f}"
+        speeds = f"slow: {images_per_second:,.0f} images/s, calibrated at {expected:,.0f}"
         if others < _NOTABLE_LOAD:
             return f"{speeds}. No other program was found to use the cores. Training continues."
         remedy = "Stop them"
-        if self._has_threads_to_give:
+        if self._calibration.device == "cpu" and self._calibration.threads > 1:
             remedy += ", or press Ctrl-C and resume with --params training.threads=1"
         return f"{speeds}. Other programs use {others:.1f} of {usable_cores()} cores. {remedy}."
 

@@ -1,0 +1,59 @@
+"""Shards and manifest -> the dataset for training: which images, in which split, in which order."""
+
+import logging
+
+import pandas as pd
+from kedro.pipeline import Node, Pipeline
+
+from kedro_dcgan.config import PreprocessingParameters
+from kedro_dcgan.data.manifest import SPLITS
+from kedro_dcgan.data.shards import ImageShards, PreparedImages, select
+from kedro_dcgan.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+_REMEDY = "Ingest again with the options that you want: kedro run --pipelines=ingestion,preprocessing."
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Return the preprocessing pipeline."""
+    sources = ["image_shards", "manifest", "params:preprocessing"]
+    return Pipeline([Node(prepare_images, sources, "images", name="prepare_images")])
+
+
+def prepare_images(
+    image_shards: ImageShards, manifest: pd.DataFrame, preprocessing: PreprocessingParameters
+) -> PreparedImages:
+    """Return the accepted images of the manifest as the dataset; the pixels stay as they are.
+
+    Raises:
+        DataError: if the shards were made with other parameters, or the manifest from other shards.
+    """
+    # Require the parameters that the shards were made with.
+    preparation = image_shards.preparation
+    crop, size, channels = preparation.crop, preparation.image_size, preparation.channels
+    stored = {name: getattr(preparation, name) for name in ("image_size", "channels", "resample", "background")}
+    stored |= {"crop.mode": crop.mode, "crop.side": crop.side, "crop.boxes": preparation.boxes}
+    wanted = preprocessing.model_dump()
+    wanted |= {f"crop.{name}": value for name, value in wanted["crop"].items()}
+    for name, value in stored.items():
+        if wanted[name] != value:
+            raise DataError(
+                f"`preprocessing.{name}` must be the one that the image shards were made with ({value}; "
+                f"got {wanted[name]}). {_REMEDY}"
+            )
+
+    # Require the manifest of these shards.
+    columns = ["path", "sha256", "row"]
+    records = image_shards.read_records(columns).sort_values("path", ignore_index=True)
+    if not records.astype(object).equals(manifest[columns].astype(object)):
+        raise DataError(f"the manifest must be that of the image shards (it is from other files). {_REMEDY}")
+
+    # Select the accepted images.
+    transform = f"{size}x{channels} {preparation.resample} {crop.mode} {crop.side} {preparation.background}"
+    images = select(image_shards, manifest, transform)
+    colours = "grey" if channels == 1 else "RGB"
+    shards = f"{len(images.shards)} shard{'' if len(images.shards) == 1 else 's'}"
+    counts = " · ".join(f"{split} {images.count(split):,}" for split in SPLITS)
+    logger.info(f"preprocessing {size}x{size} {colours}, uint8, {shards}, digest {images.digest} · {counts}")
+    return images
