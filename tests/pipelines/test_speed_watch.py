@@ -12,8 +12,12 @@ from kedro_dcgan.training.fast.execution import Calibration
 
 
 def watch(monkeypatch, others, threads=2, images_per_second=100.0):
-    monkeypatch.setattr(speed._Load, "of_others", lambda self: others)
-    return SpeedWatch(Calibration("cpu", "this machine", "float32", threads, images_per_second=images_per_second))
+    monkeypatch.setattr(SpeedWatch, "load_of_others", lambda self: others)
+    return SpeedWatch(calibration(threads, images_per_second))
+
+
+def calibration(threads=2, images_per_second=100.0):
+    return Calibration("cpu", "this machine", "float32", threads, images_per_second=images_per_second)
 
 
 def warnings(watched, speeds):
@@ -33,7 +37,7 @@ def test_a_child_process_that_ends_during_the_measurement_is_ignored(monkeypatch
         return [child]
 
     monkeypatch.setattr(psutil.Process, "children", gone)
-    assert speed._Load().of_others() >= 0
+    assert SpeedWatch(calibration()).load_of_others() >= 0
 
 
 @pytest.mark.parametrize(("others", "threads"), [(1.0, 1), (0.1, 2)])
@@ -49,21 +53,20 @@ def test_without_a_measured_speed_there_is_no_warning(monkeypatch):
 def test_the_load_of_others_excludes_this_process_and_its_children(monkeypatch):
     # Wall-clock seconds, busy seconds of all cores, and CPU seconds of this process.
     moments = iter([(0.0, 100.0, 5.0), (10.0, 115.0, 14.0), (20.0, 120.0, 24.0)])
-    monkeypatch.setattr(speed._Load, "_now", lambda self: next(moments))
-    load = speed._Load()
-    assert load.of_others() == pytest.approx(0.6)
+    monkeypatch.setattr(speed, "cpu_seconds", lambda: next(moments))
+    watched = SpeedWatch(calibration())
+    assert watched.load_of_others() == pytest.approx(0.6)
     # The clocks are not read at the same moment, so the difference may be negative.
-    assert load.of_others() == 0.0
+    assert watched.load_of_others() == 0.0
 
 
 def test_cpu_time_of_this_process_and_its_children_is_counted():
-    load = speed._Load()
-    _, total, own = load._now()
+    _, total, own = speed.cpu_seconds()
     child = multiprocessing.get_context("fork").Process(target=spin, args=(0.5,))
     child.start()
     spin(0.5)
     child.join()
-    _, total_after, own_after = load._now()
+    _, total_after, own_after = speed.cpu_seconds()
     # Half a second each.
     assert own_after - own > 0.9
     assert total_after - total > 0.4

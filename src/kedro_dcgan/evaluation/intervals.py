@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,23 +48,19 @@ def proportion_estimate(hits: Tensor) -> Estimate:
 
 def covered_share_estimate(covered_by_block: Tensor) -> Estimate:
     """Return the share of N items that at least one block covers, `(BLOCKS, N)`, with the jackknife's interval."""
-    counts = covered_by_block.sum(dim=0)
-
-    def share(covering: Tensor) -> float:
-        return float((covering > 0).to(torch.float64).mean())
-
-    found = jackknife(
-        share(counts), lambda block: share(counts - covered_by_block[block].to(counts.dtype)), len(covered_by_block)
-    )
+    counts = covered_by_block.to(torch.int64)
+    total = counts.sum(dim=0)
+    share, *without = ((covering > 0).to(torch.float64).mean().item() for covering in (total, *(total - counts)))
+    found = jackknife(share, without)
     return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
 
 
-def jackknife(value: float, leave_out: Callable[[int], float], blocks: int = BLOCKS) -> Estimate:
-    """Return `value`, a statistic of all blocks, with the delete-a-group jackknife's interval.
+def jackknife(value: float, without_block: Sequence[float]) -> Estimate:
+    """Return `value`, a statistic of all G blocks, with the delete-a-group jackknife's interval.
 
-    The standard error is sqrt((G - 1) / G * sum((t_g - mean(t))^2)), where t_g = `leave_out(g)` is the statistic
-    without block g (Efron and Stein 1981). The quantile is Student's with G - 1 degrees of freedom.
+    The standard error is sqrt((G - 1) / G * sum((t_g - mean(t))^2)), where t_g is the statistic without block g (Efron
+    and Stein 1981). The quantile is Student's with G - 1 degrees of freedom.
     """
-    values = torch.tensor([leave_out(index) for index in range(blocks)], dtype=torch.float64)
+    values, blocks = torch.tensor(without_block, dtype=torch.float64), len(without_block)
     error = math.sqrt((blocks - 1) / blocks * float((values - values.mean()).square().sum()))
     return Estimate.from_standard_error(value, error, blocks - 1)

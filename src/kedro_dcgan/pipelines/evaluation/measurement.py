@@ -156,11 +156,9 @@ def measure_classes(
     generated, real = probe.histogram(features), probe.histogram(test.features)
     is_covered = covered_classes(generated, real)
     blocks = features.tensor_split(BLOCKS)
-
-    def without_block(index: int) -> float:
-        return jensen_shannon(probe.histogram(torch.cat([*blocks[:index], *blocks[index + 1 :]])), real)
-
-    divergence = jackknife(jensen_shannon(generated, real), without_block)
+    rests = (torch.cat([*blocks[:index], *blocks[index + 1 :]]) for index in range(BLOCKS))
+    without = [jensen_shannon(probe.histogram(rest), real) for rest in rests]
+    divergence = jackknife(jensen_shannon(generated, real), without)
     count, known = Estimate(float(is_covered.sum())), Estimate(float(len(probe.classes)))
     chance, protocol = Estimate(chance_divergence(real, len(features))), references.protocol("test")
     values = [

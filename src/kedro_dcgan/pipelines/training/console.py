@@ -1,6 +1,7 @@
 """Console output of a training: its start, one line per tick, warnings about health and speed, its end."""
 
 import logging
+import os
 import time
 from contextlib import suppress
 
@@ -94,12 +95,12 @@ class SpeedWatch:
     """Compares the speed of each tick with the calibrated one."""
 
     def __init__(self, calibration: Calibration) -> None:
-        self._calibration, self._load = calibration, _Load()
+        self._calibration, self._before = calibration, cpu_seconds()
         self._slow_ticks, self._has_advised = 0, False
 
     def advice(self, images_per_second: float) -> str | None:
         """Return a warning after the second slow tick in a row, once."""
-        others, expected = self._load.of_others(), self._calibration.images_per_second
+        others, expected = self.load_of_others(), self._calibration.images_per_second
         if expected is None or self._has_advised:
             return None
         self._slow_ticks = self._slow_ticks + 1 if images_per_second < _SLOW_SHARE * expected else 0
@@ -114,26 +115,22 @@ class SpeedWatch:
             remedy += ", or press Ctrl-C and resume with --params training.threads=1"
         return f"{speeds}. Other programs use {others:.1f} of {usable_cores()} cores. {remedy}."
 
-
-class _Load:
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-        self._before = self._now()
-
-    def of_others(self) -> float:
+    def load_of_others(self) -> float:
         """Return the average number of cores that other programs used since the last call."""
-        (then, total, own), self._before = self._before, self._now()
+        (then, total, own), self._before = self._before, cpu_seconds()
         now, total_now, own_now = self._before
         return max(0.0, total_now - total - (own_now - own)) / max(now - then, 1e-9)
 
-    def _now(self) -> tuple[float, float, float]:
-        times = psutil.cpu_times()
-        # Without time that the host took (steal). Guests are also part of user time.
-        unused = ("idle", "iowait", "steal", "guest", "guest_nice")
-        used = sum(times) - sum(getattr(times, name, 0.0) for name in unused)
-        # This process, its finished children, and its running ones.
-        own = sum(self._process.cpu_times()[:4])
-        for child in self._process.children(recursive=True):
-            with suppress(psutil.Error):
-                own += sum(child.cpu_times()[:2])
-        return time.monotonic(), used, own
+
+def cpu_seconds() -> tuple[float, float, float]:
+    """Return seconds: the time now, and the time that all programs and that this one used the cores."""
+    times = psutil.cpu_times()
+    # Without time that the host took (steal). Guests are also part of user time.
+    unused = ("idle", "iowait", "steal", "guest", "guest_nice")
+    used = sum(times) - sum(getattr(times, name, 0.0) for name in unused)
+    # This process, its finished children, and its running ones.
+    own = sum(os.times()[:4])
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            own += sum(child.cpu_times()[:2])
+    return time.monotonic(), used, own
