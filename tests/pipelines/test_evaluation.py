@@ -112,7 +112,7 @@ def test_page_and_table_show_metrics_and_pictures(evaluated):
 def test_features_of_real_images_are_extracted_once(evaluated, digits, monkeypatch):
     folder, (before, *_) = evaluated
     monkeypatch.setattr(PreparedImages, "take", lambda *_: pytest.fail("features of real images are extracted again"))
-    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes.select_pictures", lambda *_: None)
+    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes.draw_pictures", lambda *_: (None,) * 3)
     again, *_ = evaluate_generator(trained(), *digits, folder, parameters())
     assert again == before
 

@@ -53,10 +53,7 @@ def covered_classes(generated: Tensor, real: Tensor) -> Tensor:
 
 
 def jensen_shannon(generated: Tensor, real: Tensor) -> float:
-    """Return the divergence of two histograms in bits: 0 if they are equal, 1 if they are disjoint (Lin 1991).
-
-    Unlike the Kullback-Leibler divergence it is finite where a class is missing.
-    """
+    """Return the divergence of histograms, 0 (equal) to 1 bit (disjoint), finite if classes are missing (Lin 1991)."""
     middle = ((generated + real) / 2).clamp(min=torch.finfo(generated.dtype).tiny)
     nats = [torch.special.xlogy(side, side / middle).sum() for side in (generated, real)]
     return float(sum(nats)) / 2 / math.log(2)

@@ -55,8 +55,7 @@ class FeatureExtractor(Protocol):
 class EfficientNetLite0Features:
     """Maps uint8 images to float32 features `(N, 1280)`: the last feature map, averaged over the pixels.
 
-    The network (Tan and Le 2019, arXiv 1905.11946, Lite variant) is trained on ImageNet. Its weights come in a Python
-    package, so nothing is downloaded. Distances on these features are not FID.
+    Tan and Le 2019 (arXiv 1905.11946), Lite variant, trained on ImageNet. The weights come in a Python package.
 
     Raises:
         ModelError: on construction, if the SHA-256 of the weights is wrong.
@@ -122,10 +121,7 @@ def inference(device: torch.device, precision: str) -> Iterator[None]:
 
 
 def fold_batch_norms(network: nn.Module, names: Iterable[tuple[str, str]]) -> None:
-    """Fold each batch norm into the convolution before it. The network must be in eval mode.
-
-    names: attributes of a convolution and of its batch norm within one module.
-    """
+    """Fold batch norms into the convolutions before them, in eval mode. `names` are the attributes of each pair."""
     for module in list(network.modules()):
         for conv_name, norm_name in names:
             conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)

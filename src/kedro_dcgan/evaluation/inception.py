@@ -136,9 +136,7 @@ def resize(pixels: Tensor, size: int) -> Tensor:
 
 
 def inception_score(probabilities: Tensor, splits: int = SPLITS) -> Estimate:
-    """Return exp(E[KL(p(y|x) | p(y))]) of class probabilities `(N, C)`, 1 to C, as the mean of consecutive splits.
-
-    Salimans et al. 2016 (arXiv 1606.03498).
+    """Return exp(E[KL(p(y|x) | p(y))]), 1 to C, of probabilities `(N, C)` (Salimans et al. 2016, arXiv 1606.03498).
 
     Raises:
         ValueError: if there are fewer images than splits.

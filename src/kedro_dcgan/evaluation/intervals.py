@@ -1,7 +1,4 @@
-"""Confidence intervals: every metric is reported with one.
-
-`scipy.stats` takes a second to import, so it is imported when an interval is computed.
-"""
+"""Confidence intervals of metrics. `scipy.stats` takes a second to import, so the functions that need it import it."""
 
 import math
 from collections.abc import Sequence

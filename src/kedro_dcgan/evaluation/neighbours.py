@@ -1,8 +1,7 @@
-"""Metrics from nearest neighbours: precision, recall, density, coverage and authenticity.
+"""Metrics from nearest neighbours: precision, recall, density and coverage.
 
 The ball of a vector reaches to its k-th nearest neighbour within its own set. Precision and recall are those of
-Kynkäänniemi et al. 2019 (arXiv 1904.06991), density and coverage of Naeem et al. 2020 (arXiv 2002.09797), authenticity
-of Alaa et al. 2022 (arXiv 2102.08921).
+Kynkäänniemi et al. 2019 (arXiv 1904.06991), density and coverage of Naeem et al. 2020 (arXiv 2002.09797).
 """
 
 from collections.abc import Iterator
@@ -100,11 +99,3 @@ class Neighbourhoods:
             "density": mean_estimate(self.real_balls.to(torch.float64) / self.k),
             "coverage": covered_share_estimate(self.nearest_generated < self.real_radii),
         }
-
-    def authenticity(self, training_nearest: Tensor) -> Estimate:
-        """Return the share of generated images that are not near-copies of a training image, 0 to 1.
-
-        A near-copy is closer to its nearest training image than that image is to its own nearest neighbour within the
-        training set, at the distances `training_nearest` `(M,)`.
-        """
-        return proportion_estimate(self.nearest_real > training_nearest[self.nearest_index])

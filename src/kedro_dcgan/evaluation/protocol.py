@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.evaluation.features import FeatureExtractor
@@ -44,9 +44,7 @@ class MeasurementProtocol:
     dataset_digest: str
 
     @classmethod
-    def of(
-        cls, extract: FeatureExtractor, *, generated: int, real: int, split: str, seed: int, digest: str
-    ) -> "MeasurementProtocol":
+    def of(cls, extract: FeatureExtractor, *, generated: int, real: int, split: str, seed: int, digest: str) -> Self:
         """Return the protocol of a measurement with an extractor, of the dataset with a digest."""
         of_features = extract.id, extract.weights_sha256, extract.dimension, extract.resize, extract.precision
         return cls(*of_features, generated, real, split, seed, digest)
@@ -63,11 +61,7 @@ class MeasurementProtocol:
 
 
 def require_comparable(first: MeasurementProtocol, second: MeasurementProtocol) -> None:
-    """Check that two results have the same protocol.
-
-    Raises:
-        ComparisonError: with every field that differs.
-    """
+    """Raise a ComparisonError with every field that differs between the protocols of two results, if there are any."""
     a, b = asdict(first), asdict(second)
     if different := [f"{name} {a[name]} and {b[name]}" for name in a if a[name] != b[name]]:
         raise ComparisonError(

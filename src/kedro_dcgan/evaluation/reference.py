@@ -1,4 +1,4 @@
-"""Statistics of real images, computed once for a dataset and an extractor and cached, and their comparison.
+"""Cached statistics of real images, and their comparison with generated ones.
 
 All metrics but the Fréchet distance need all pairs of features, so their time grows with the square of the number of
 images. One pass over the pairs within a set, and one over the pairs of two sets, serve all of them.
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kedro_dcgan.evaluation.distances import Gaussian, KernelSums, frechet_estimate, kernel_distance, subset_distances
 from kedro_dcgan.evaluation.features import Collector
-from kedro_dcgan.evaluation.intervals import Estimate
+from kedro_dcgan.evaluation.intervals import Estimate, proportion_estimate
 from kedro_dcgan.evaluation.neighbours import Neighbourhoods, pair_blocks
 from kedro_dcgan.storage import atomic_folder, sha256_of
 
@@ -50,11 +50,7 @@ class FeatureSet:
 
     @classmethod
     def of(cls, features: Tensor, k: int = NEIGHBOURS) -> "FeatureSet":
-        """Compute the statistics of features `(N, D)`.
-
-        Raises:
-            ValueError: if there are not more than `k` vectors.
-        """
+        """Compute the statistics of more than `k` features `(N, D)`."""
         if len(features) <= k:
             raise ValueError(f"{k} neighbours need more than {k} images (got {len(features)}). Use more images.")
         neighbours, sums = [], KernelSums(len(features), len(features))
@@ -99,8 +95,13 @@ class Comparison:
         return {"kd_subsets_mean": Estimate(mean), "kd_subsets_deviation": Estimate(deviation)}
 
     def authenticity(self) -> Estimate:
-        """Return the share of generated images that are not near-copies; the real set must be the training set."""
-        return self.neighbourhoods.authenticity(self.real.neighbours[:, 0])
+        """Return the share of generated images that are not near-copies of a training image; the real set is theirs.
+
+        A near-copy is closer to its nearest training image than that image is to its own nearest neighbour within the
+        training set (Alaa et al. 2022, arXiv 2102.08921).
+        """
+        balls = self.neighbourhoods
+        return proportion_estimate(balls.nearest_real > self.real.neighbours[balls.nearest_index, 0])
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Reference:
         return cls(moments.count, Gaussian.of_moments(moments), feature_set(collected))
 
     def compare(self, generated: FeatureSet | None) -> Comparison | None:
-        """Compare generated features with these; None where either side has none."""
+        """Compare generated features with these; None if either side has none."""
         return Comparison(generated, self.images) if generated and self.images else None
 
     def measure(self, generated: Collector, comparison: Comparison | None) -> dict[str, Estimate]:

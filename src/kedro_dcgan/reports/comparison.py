@@ -1,7 +1,4 @@
-"""Compare evaluations of the same protocol, and runs with their parameters, training curves and samples.
-
-The result is a Markdown table or a self-contained HTML page.
-"""
+"""Compare evaluations of the same protocol, and runs with their parameters, training curves and samples."""
 
 import io
 import json
@@ -101,11 +98,7 @@ def compare(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def compared_rows(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    """Return a row for each metric that all named evaluations have.
-
-    Raises:
-        ComparisonError: as `compare`.
-    """
+    """Return a row for each metric that all named evaluations have; raise the errors of `compare`."""
     # Compare the protocols of each extractor and split that two evaluations share. The others are left out.
     protocols: dict[str, dict[tuple[str, str], MeasurementProtocol]] = {}
     for name, evaluation in evaluations.items():
@@ -129,16 +122,13 @@ def compared_rows(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Row]:
 
 def _row(numbers: Sequence[Mapping[str, Any]]) -> Row:
     # Write each value with its interval.
-    have_intervals = [number["low"] is not None and number["high"] is not None for number in numbers]
-    texts = [
-        f"{short(number['value'])} [{short(number['low'])}, {short(number['high'])}]" if has else short(number["value"])
-        for number, has in zip(numbers, have_intervals, strict=True)
-    ]
+    ends = [(short(number["value"]), short(number["low"]), short(number["high"])) for number in numbers]
+    texts = [f"{value} [{low}, {high}]" if low and high else value for value, low, high in ends]
 
     # The best value is significant if its interval does not overlap with any other.
     name, metric, best = numbers[0]["name"], numbers[0]["metric"], None
     better = METRICS[metric].better
-    if len(numbers) > 1 and better and all(have_intervals):
+    if len(numbers) > 1 and better and all(low and high for _, low, high in ends):
         sign, low, high = (1, "low", "high") if better == "higher" else (-1, "high", "low")
         ranked = sorted(range(len(numbers)), key=lambda index: sign * numbers[index]["value"], reverse=True)
         if all(sign * numbers[ranked[0]][low] > sign * numbers[index][high] for index in ranked[1:]):
@@ -147,21 +137,13 @@ def _row(numbers: Sequence[Mapping[str, Any]]) -> Row:
 
 
 def write_runs_table(runs: Sequence[ComparedRun]) -> str:
-    """Return metrics and differences as a Markdown table.
-
-    Raises:
-        ComparisonError: if the runs were measured with different protocols or on different images.
-    """
+    """Return metrics and differences as a Markdown table; raise the errors of `compare`."""
     metrics = compare({run.name: run.evaluation for run in runs})
     return "\n".join([metrics, *(f"| {name} | {' | '.join(values)} |" for name, values in _differences(runs))])
 
 
 def write_runs_page(runs: Sequence[ComparedRun]) -> str:
-    """Return a self-contained HTML page.
-
-    Raises:
-        ComparisonError: as `write_runs_table`.
-    """
+    """Return a self-contained HTML page; raise the errors of `compare`."""
     rows = compared_rows({run.name: run.evaluation for run in runs})
     return render_page(
         "runs.html",

@@ -1,6 +1,6 @@
 """The report of a dataset: which files are usable and why others are not, as an HTML page with pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, advise, count_near
 from kedro_dcgan.reports.pages import picture_url, render_page
 
 _MOST_LABELS, _EXAMPLES = 30, 3
-_WITHOUT_LABEL = "(none: not in a folder)"
 # How the split of an image is determined, for each `preprocessing.near_duplicates`.
 _SPLIT_RULES: dict[NearDuplicates, str] = {
     "keep": "The split of an image depends on its content alone. It does not change when files are added, renamed or "
@@ -34,8 +33,7 @@ def draw_sizes(manifest: pd.DataFrame, least: int) -> Figure:
     axes = figure.subplots()
     if known.any():
         values = sides[known].to_numpy(dtype=float)
-        # A logarithmic axis: sides range from icons to posters.
-        # Wide enough for labelled ticks, even if all images have one size.
+        # The axis is logarithmic, from icons to posters, and wide enough for labelled ticks even if all have one size.
         bins = np.geomspace(min(values.min(), least) / 2, max(values.max(), least) * 2, 41).tolist()
         groups = [sides[known & chosen].to_numpy(dtype=float) for chosen in (is_accepted, ~is_accepted)]
         axes.hist(groups, bins=bins, stacked=True, color=["tab:green", "tab:red"], label=["accepted", "skipped"])
@@ -58,6 +56,11 @@ def write_page(
     pictures: Mapping[str, Image.Image | Figure],
 ) -> str:
     """Return a self-contained HTML page; the pictures are `accepted`, `skipped` and `sizes`."""
+    reasons = []
+    for reason, count in count_reasons(manifest).items():
+        examples = manifest.loc[manifest["reason"] == reason, ["path", "detail"]].head(_EXAMPLES).fillna("")
+        meaning = Reason(reason).meaning
+        reasons.append({"reason": reason, "count": count, "meaning": meaning, "examples": examples.to_dict("records")})
     accepted = manifest["verdict"] == ACCEPTED
     return render_page(
         "dataset.html",
@@ -67,7 +70,7 @@ def write_page(
         accepted=int(accepted.sum()),
         look_alikes=count_near_duplicates(manifest),
         advice=advise(manifest, image_size),
-        reasons=_reasons(manifest),
+        reasons=reasons,
         splits={split: int((manifest["split"] == split).sum()) for split in SPLITS},
         split_rule=_SPLIT_RULES[near_duplicates],
         labels=_labels(manifest),
@@ -77,22 +80,10 @@ def write_page(
     )
 
 
-def _reasons(manifest: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = []
-    for reason, count in count_reasons(manifest).items():
-        examples = manifest.loc[manifest["reason"] == reason, ["path", "detail"]].head(_EXAMPLES).fillna("")
-        meaning = Reason(reason).meaning
-        rows.append({"reason": reason, "count": count, "meaning": meaning, "examples": examples.to_dict("records")})
-    return rows
-
-
-def _labels(manifest: pd.DataFrame) -> list[dict[str, Any]]:
+def _labels(manifest: pd.DataFrame) -> list[dict[Hashable, Any]]:
     if not manifest["label"].notna().any():
         return []
-    labels = manifest["label"].astype("string").fillna(_WITHOUT_LABEL)
-    accepted = (manifest["verdict"] == ACCEPTED).groupby(labels).agg(["sum", "count"])
-    ordered = accepted.sort_values(["sum", "count"], ascending=False)
-    return [
-        {"label": label, "accepted": int(row["sum"]), "skipped": int(row["count"] - row["sum"])}
-        for label, row in ordered.iterrows()
-    ]
+    labels = manifest["label"].astype("string").fillna("(none: not in a folder)")
+    is_accepted = manifest["verdict"] == ACCEPTED
+    counts = pd.DataFrame({"accepted": is_accepted, "skipped": ~is_accepted}).groupby(labels).sum()
+    return counts.sort_values(["accepted", "skipped"], ascending=False).reset_index().to_dict("records")

@@ -105,9 +105,8 @@ def _notes(evaluation: Mapping[str, Any]) -> list[str]:
         for side in ("generated", "real")
         if protocol[side] <= protocol["dimension"] and protocol["split"] != "train"
     ]
-    for side, count in evaluation.get("skipped", {}).items():
-        if count:
-            sentences.append(f"{count:,} unreadable {side} files were skipped.")
+    skipped = evaluation.get("skipped", {})
+    sentences += [f"{count:,} unreadable {side} files were skipped." for side, count in skipped.items() if count]
     sizes = evaluation.get("sizes", {})
     if len({tuple(of_side) for of_side in sizes.values()}) > 1:
         three = {side: of_side[:3] + ["…"] * (len(of_side) > 3) for side, of_side in sizes.items()}

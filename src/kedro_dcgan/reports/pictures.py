@@ -49,21 +49,6 @@ class SkippedTile:
     picture: Image.Image | None = None
 
 
-@dataclass(frozen=True)
-class EvaluationPictures:
-    """The images that an evaluation shows, all uint8 `(N, C, H, W)`.
-
-    neighbours: rows of a generated image and its 5 nearest training images. best, worst: samples in the most and in the
-    fewest real neighbourhoods, best first and worst last.
-    """
-
-    samples: np.ndarray
-    real: np.ndarray
-    neighbours: np.ndarray
-    best: np.ndarray
-    worst: np.ndarray
-
-
 def make_grid(images: np.ndarray, columns: int | None = None, gap: int = 2, scale: int = 1) -> np.ndarray:
     """Lay out uint8 images `(N, C, H, W)` in rows; return uint8 `(H', W', C)`, or `(H', W')` for grey.
 
@@ -128,23 +113,28 @@ def _empty_contact_sheet(rows: int, text: str) -> Image.Image:
     return sheet
 
 
-def draw_evaluation(pictures: EvaluationPictures | None) -> tuple[Image.Image, Image.Image, Image.Image]:
-    """Draw samples beside real images, samples beside their nearest training images, and best and worst samples."""
-    if pictures is None:
-        sheet = _sheet(("There are too few images for this picture.", None, 0))
-        return sheet, sheet, sheet
-    samples = [_sheet(("generated", pictures.samples, 8)), _sheet(("real, test split", pictures.real, 8))]
+def draw_too_few_images() -> Image.Image:
+    """Draw the note that stands for each picture of an evaluation with too few images."""
+    return _sheet(("There are too few images for this picture.", None, 0))
+
+
+def draw_evaluation(
+    samples: np.ndarray, real: np.ndarray, nearest: np.ndarray, best: np.ndarray, worst: np.ndarray
+) -> tuple[Image.Image, Image.Image, Image.Image]:
+    """Draw samples beside real images, samples beside their nearest training images, and best and worst samples.
+
+    All images are uint8 `(N, C, H, W)`. nearest: for each of the first samples its k nearest, `(n, k, C, H, W)`.
+    """
+    compared = [_sheet(("generated", samples, 8)), _sheet(("real, test split", real, 8))]
     # Separate sheets, so that nobody takes a training image for a generated one.
     neighbours = []
-    rows = pictures.neighbours.reshape(-1, 6, *pictures.neighbours.shape[1:])
-    for half in np.array_split(rows, 2):
+    for half in np.array_split(np.arange(len(nearest)), 2):
         if len(half):
-            training = half[:, 1:].reshape(-1, *half.shape[2:])
-            neighbours.append(_sheet(("generated", half[:, 0], 1)))
-            neighbours.append(_sheet(("nearest training images", training, half.shape[1] - 1)))
-    best = "most like real images, best first", pictures.best, 16
-    worst = "least like real images, worst last", pictures.worst, 16
-    return _side_by_side(samples), _side_by_side(neighbours), _sheet(best, worst)
+            training = nearest[half].reshape(-1, *nearest.shape[2:])
+            neighbours.append(_sheet(("generated", samples[half], 1)))
+            neighbours.append(_sheet(("nearest training images", training, nearest.shape[1])))
+    extremes = ("most like real images, best first", best, 16), ("least like real images, worst last", worst, 16)
+    return _side_by_side(compared), _side_by_side(neighbours), _sheet(*extremes)
 
 
 def _sheet(*groups: tuple[str, np.ndarray | None, int]) -> Image.Image:

@@ -76,13 +76,14 @@ class _Side:
     """
 
     def __init__(self, name: str, source: Source, extractors: Sequence[FeatureExtractor]) -> None:
-        self.count, self.skipped, self.sizes, self._hashes = 0, 0, set[str](), list[str]()
+        self.skipped, self.sizes, self._hashes = 0, set[str](), list[str]()
         self.collectors = [Collector(extract) for extract in extractors]
         inputs = (item for block in source.blocks(_BLOCK) for item in block.read())
         with _errors_name_the_option(name), strict_pillow():
             for batch in _batches(self._decode(track(inputs, name, source.count, lambda _: 1))):
                 for collector in self.collectors:
                     collector.add(batch)
+        self.count = len(self._hashes)
         if self.count < 2:
             raise DataError(f"`--{name}` must hold at least 2 images (got {self.count}). Name another.")
         self.digest = hashlib.sha256("\n".join(sorted(self._hashes)).encode()).hexdigest()[:16]
@@ -97,7 +98,6 @@ class _Side:
             except UnusableImageError:
                 self.skipped += 1
                 continue
-            self.count += 1
             self._hashes.append(hashlib.sha256(item.data).hexdigest())
             upright = set_upright(pixels, header.orientation).transpose(2, 0, 1)
             self.sizes.add(f"{upright.shape[2]}x{upright.shape[1]}")

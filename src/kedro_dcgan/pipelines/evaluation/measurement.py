@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor
 
 from kedro_dcgan.config import EvaluationParameters
@@ -25,7 +26,7 @@ from kedro_dcgan.evaluation.reference import Comparison, FeatureSet, Reference, 
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate_all
 from kedro_dcgan.progress import track
-from kedro_dcgan.reports.pictures import EvaluationPictures
+from kedro_dcgan.reports.pictures import draw_evaluation, draw_too_few_images
 
 # The split whose images are measured as if they were generated.
 _OTHER = {"test": "train", "train": "test"}
@@ -175,28 +176,21 @@ def measure_classes(
     }
 
 
-def select_pictures(
+def draw_pictures(
     measured: Measurement, images: PreparedImages, generator: Generator, latents: Tensor
-) -> EvaluationPictures | None:
-    """Return samples, their nearest training images, and the best and worst samples; None without features."""
+) -> tuple[Image.Image, Image.Image, Image.Image]:
+    """Draw samples, their nearest training images, and the best and worst samples, if there are enough images."""
     train = measured.references.of("train").images
     if not (measured.images and train and "test" in measured.comparisons):
-        return None
-
+        return draw_too_few_images(), draw_too_few_images(), draw_too_few_images()
     samples = generate_all(generator, latents[:_SAMPLES]).numpy()
-    shown = samples[:_WITH_NEIGHBOURS]
-    nearest = nearest_indices(measured.images.features[: len(shown)], train.features, _NEIGHBOURS)
-    near = images.take("train", measured.references.indices("train")[nearest.flatten().numpy()])
-    near = near.reshape(len(shown), _NEIGHBOURS, *near.shape[1:])
+    real = images.take("test", np.random.default_rng(0).permutation(images.count("test"))[:_SAMPLES])
+    indices = nearest_indices(measured.images.features[:_WITH_NEIGHBOURS], train.features, _NEIGHBOURS)
+    nearest = images.take("train", measured.references.indices("train")[indices.flatten().numpy()])
+    nearest = nearest.reshape(*indices.shape, *nearest.shape[1:])
     # Best first: in the most real balls, and among equals nearest to a real image.
     balls = measured.comparisons["test"].neighbourhoods
     order = torch.from_numpy(np.lexsort((balls.nearest_real.numpy(), -balls.real_balls.numpy())))
     extremes = (latents[chosen] for chosen in (order[:_EXTREMES], order[-_EXTREMES:]))
     best, worst = (generate_all(generator, chosen).numpy() for chosen in extremes)
-    return EvaluationPictures(
-        samples=samples,
-        real=images.take("test", np.random.default_rng(0).permutation(images.count("test"))[:_SAMPLES]),
-        neighbours=np.concatenate([shown[:, None], near], axis=1).reshape(-1, *near.shape[2:]),
-        best=best,
-        worst=worst,
-    )
+    return draw_evaluation(samples, real, nearest, best, worst)

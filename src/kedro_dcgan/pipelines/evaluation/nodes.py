@@ -20,13 +20,12 @@ from kedro_dcgan.model.sampling import generate, sample_latents
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.evaluation.measurement import (
     SplitReferences,
+    draw_pictures,
     measure_classes,
     measure_samples,
-    select_pictures,
 )
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.evaluation import write_page, write_table
-from kedro_dcgan.reports.pictures import draw_evaluation
 from kedro_dcgan.training.devices import choose_compute, has_bfloat16
 from kedro_dcgan.training.threads import fast_threads
 
@@ -67,7 +66,7 @@ def evaluate_generator(
         references = [SplitReferences(reference_features, images, evaluation, extract) for extract in extractors]
         measured = measure_samples(samples, references)
         class_values, classes = measure_classes(measured[0], images, manifest)
-        pictures = select_pictures(measured[0], images, network, latents)
+        pictures = draw_pictures(measured[0], images, network, latents)
     values = [value for one in measured for value in one.values]
     record = {
         "verdict": verdict(measured[0].values, (classes["covered"], len(classes["shares"])) if classes else None),
@@ -77,7 +76,7 @@ def evaluate_generator(
         "images_seen": generator.images_seen,
     }
     _log(values, record["verdict"])
-    return record, *draw_evaluation(pictures)
+    return record, *pictures
 
 
 def report_evaluation(
@@ -95,9 +94,6 @@ def choose_extractors(
 
     inception_weights: a file, or `auto` for torch hub's cache. precision: `auto` measures which one is faster.
     companions: compute all metrics on the features of Inception, which takes memory, and not only FID.
-
-    Raises:
-        ModelError: if weights are missing or wrong.
     """
     if precision == "auto":
         precision = faster_precision(input_size, device)

@@ -42,6 +42,8 @@ def scan_images(
     boxes = raw_images.boxes(preprocessing.crop.boxes) if preprocessing.crop.boxes else None
     preparation = _preparation(ingestion, preprocessing, boxes.sha256 if boxes else None)
     size, channels = preparation.image_size, preparation.channels
+    per_shard = images_per_shard(size, channels, preprocessing.shard_megabytes)
+    read_blocks = partial(source.blocks, images_per_block(size, channels))
     workers = usable_cores() if ingestion.workers == "auto" else ingestion.workers
 
     def run(blocks: Iterable[Block], done: int) -> Iterator[ScannedBlock]:
@@ -49,14 +51,7 @@ def scan_images(
         scanned = map_in_order(partial(scan_block, preparation=preparation), tasks, workers, ingestion.engine)
         return track(scanned, "ingestion", source.count, lambda block: len(block.records), done)
 
-    return Scan(
-        ingestion.source,
-        preparation,
-        images_per_shard(size, channels, preprocessing.shard_megabytes),
-        source.count,
-        partial(source.blocks, images_per_block(size, channels)),
-        run,
-    )
+    return Scan(ingestion.source, preparation, per_shard, source.count, read_blocks, run)
 
 
 def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) -> pd.DataFrame:
@@ -72,13 +67,9 @@ def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) ->
             "Ingest again: kedro run --pipelines=ingestion."
         )
     hashed = ["perceptual_hash"] if near.action != "keep" else []
-    manifest = complete_manifest(
-        image_shards.read_records([name for name in COLUMNS if name != "split"] + hashed),
-        ingestion.splits.train,
-        ingestion.splits.validation,
-        near.action,
-        near.most_bits,
-    )
+    records = image_shards.read_records([name for name in COLUMNS if name != "split"] + hashed)
+    train, validation = ingestion.splits.train, ingestion.splits.validation
+    manifest = complete_manifest(records, train, validation, near.action, near.most_bits)
     logger.info("ingestion     %s", summarise(manifest))
     if count := count_near_duplicates(manifest):
         logger.info("              %d near-duplicates of another image, in the same split", count)

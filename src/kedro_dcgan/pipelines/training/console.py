@@ -35,11 +35,10 @@ class Console:
         self._speed = SpeedWatch(run.calibration)
         if training.images_per_validation and not distance:
             logger.warning("The validation split has no two images: the last generator is kept, not the best.")
-        length = f"{plan.total_images / 1000:.1f} kimg"
-        if training.kimg is None:
-            length = f"{length}, {training.epochs:g} epochs"
+        epochs = f", {training.epochs:g} epochs" if training.kimg is None else ""
         devices = "" if training.devices == 1 else f" · {training.devices} processes"
-        logger.info("training      %s%s · %s", run.calibration, devices, length)
+        kimg = plan.total_images / 1000
+        logger.info(f"training      {run.calibration}{devices} · {kimg:.1f} kimg{epochs}")
         if begin >= plan.total_images:
             logger.info("  already finished: nothing is left to train (training.resume=never trains it again)")
         elif begin:
