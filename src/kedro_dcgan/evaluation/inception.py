@@ -22,7 +22,7 @@ from kedro_dcgan.errors import ModelError
 from kedro_dcgan.evaluation.features import CPU, ID_SUFFIXES, float_pixels, fold_batch_norms, inference
 from kedro_dcgan.evaluation.intervals import Estimate, mean_estimate
 
-# As is usual in torch hub, the file name contains the first digits of the file's SHA-256.
+# The file name contains the first digits of the file's SHA-256, as is usual in torch hub.
 WEIGHTS_NAME, WEIGHTS_PREFIX = "weights-inception-2015-12-05-6726825d.pth", "6726825d"
 # Splits of the Inception Score.
 SPLITS = 10

@@ -95,7 +95,7 @@ class Comparison:
         return {"kd_subsets_mean": Estimate(mean), "kd_subsets_deviation": Estimate(deviation)}
 
     def authenticity(self) -> Estimate:
-        """Return the share of generated images that are not near-copies of a training image; the real set is theirs.
+        """Return the share of generated images that are not near-copies of an image of the training set, the real one.
 
         A near-copy is closer to its nearest training image than that image is to its own nearest neighbour within the
         training set (Alaa et al. 2022, arXiv 2102.08921).

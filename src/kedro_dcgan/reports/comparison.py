@@ -93,8 +93,8 @@ def compare(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
     for row in compared_rows(evaluations):
         cells = [f"**{text}**" if index == row.best else text for index, text in enumerate(row.texts)]
         lines.append(f"| `{row.name}` | {' | '.join(cells)} |")
-    verdicts = [str(one.get("verdict", "")) for one in evaluations.values()]
-    return "\n".join([*lines, f"| verdict | {' | '.join(verdicts)} |"])
+    verdicts = " | ".join(str(one.get("verdict", "")) for one in evaluations.values())
+    return "\n".join([*lines, f"| verdict | {verdicts} |"])
 
 
 def compared_rows(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Row]:

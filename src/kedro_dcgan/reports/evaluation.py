@@ -96,8 +96,7 @@ def write_table(evaluation: Mapping[str, Any]) -> str:
 
 def _notes(evaluation: Mapping[str, Any]) -> list[str]:
     """Return what limits the meaning of the metrics, in sentences."""
-    protocols = evaluation["protocols"]
-    sentences = [f"{evaluation['title']}."]
+    protocols, sentences = evaluation["protocols"], [f"{evaluation['title']}."]
     sentences += [
         f"{protocol[side]:,} {side} images are not more than the {protocol['dimension']:,} dimensions of "
         f"`{protocol['extractor']}`: with more images the distance would be much lower."

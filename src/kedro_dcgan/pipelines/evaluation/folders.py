@@ -44,9 +44,8 @@ def compare_sources(real: str, generated: str, project: Path, extractors: Sequen
 
     # Compare their features by each extractor.
     values: list[MetricValue] = []
-    counts = {name: side.count for name, side in sides.items()}
+    counts, digest = {name: side.count for name, side in sides.items()}, sides["real"].digest
     for of_generated, of_real in zip(sides["generated"].collectors, sides["real"].collectors, strict=True):
-        digest = sides["real"].digest
         protocol = MeasurementProtocol.of(of_generated.extract, **counts, split="real", seed=0, digest=digest)
         reference = Reference.of(of_real)
         comparison = reference.compare(feature_set(of_generated))

@@ -3,7 +3,7 @@
 The statistics of real images are cached. A floor is the metric of as many real images, measured as if generated.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -102,11 +102,11 @@ class SplitReferences:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The metrics of generated images by one extractor, and their features compared with each split, where known."""
+    """The metrics of generated images by one extractor, their features, and how these compare with the test split."""
 
     references: SplitReferences
     images: FeatureSet | None
-    comparisons: Mapping[str, Comparison]
+    compared_with_test: Comparison | None
     values: Sequence[MetricValue]
 
 
@@ -138,7 +138,7 @@ def _measure(references: SplitReferences, collected: Collector) -> Measurement:
     if isinstance(extract, InceptionFeatures) and images and len(images.features) >= SPLITS:
         score = inception_score(extract.probabilities(images.features))
         values.append(MetricValue("inception_score", references.protocol("test"), score))
-    return Measurement(references, images, {split: one for split, one in compared.items() if one}, values)
+    return Measurement(references, images, compared["test"], values)
 
 
 def measure_classes(
@@ -181,7 +181,7 @@ def draw_pictures(
 ) -> tuple[Image.Image, Image.Image, Image.Image]:
     """Draw samples, their nearest training images, and the best and worst samples, if there are enough images."""
     train = measured.references.of("train").images
-    if not (measured.images and train and "test" in measured.comparisons):
+    if not (measured.images and train and measured.compared_with_test):
         return draw_too_few_images(), draw_too_few_images(), draw_too_few_images()
     samples = generate_all(generator, latents[:_SAMPLES]).numpy()
     real = images.take("test", np.random.default_rng(0).permutation(images.count("test"))[:_SAMPLES])
@@ -189,7 +189,7 @@ def draw_pictures(
     nearest = images.take("train", measured.references.indices("train")[indices.flatten().numpy()])
     nearest = nearest.reshape(*indices.shape, *nearest.shape[1:])
     # Best first: in the most real balls, and among equals nearest to a real image.
-    balls = measured.comparisons["test"].neighbourhoods
+    balls = measured.compared_with_test.neighbourhoods
     order = torch.from_numpy(np.lexsort((balls.nearest_real.numpy(), -balls.real_balls.numpy())))
     extremes = (latents[chosen] for chosen in (order[:_EXTREMES], order[-_EXTREMES:]))
     best, worst = (generate_all(generator, chosen).numpy() for chosen in extremes)

@@ -45,10 +45,7 @@ def evaluate_generator(
     reference_features: ReferenceCache,
     evaluation: EvaluationParameters,
 ) -> tuple[dict[str, Any], Image.Image, Image.Image, Image.Image]:
-    """Return the metrics against both splits, and three pictures.
-
-    The pictures: samples beside real images, samples with their nearest training images, best and worst samples. The
-    floor of a metric is its value for as many real images; it is missing if there are fewer.
+    """Return the metrics, and pictures: samples beside real images, their nearest training images, best and worst ones.
 
     Raises:
         DataError: if the generator was trained on other images, or the test split has fewer than 2.

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 
-import numpy as np
 import pandas as pd
 
 from kedro_dcgan.config import TrainingParameters
@@ -99,16 +98,12 @@ def _started(
 ) -> Iterator[RunningTraining]:
     total, arguments = start.plan.total_images, (images, stored, training, start, request.is_set)
     flops = flops_per_image(start.plan.generator, start.plan.discriminator, training)
-    if training.devices == 1:
-
-        def follow(batches: Iterator[np.ndarray], done: int) -> Iterator[np.ndarray]:
-            return track(batches, "training", total, done=done, flops=flops)
-
-        with train_in_process(*arguments, follow) as run:
-            yield run
-    else:
+    if training.devices != 1:
         with progress_bar("training", total, flops=flops) as bar, train_in_processes(*arguments, bar.reach) as run:
             yield run
+        return
+    with train_in_process(*arguments, lambda batches, done: track(batches, "training", total, len, done, flops)) as run:
+        yield run
 
 
 def _snapshot(start: TrainingStart, training: TrainingParameters, used: Calibration, tick: Tick) -> TrainedGenerator:
