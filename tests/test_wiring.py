@@ -108,8 +108,7 @@ def modules_of(name):
     types = {CATALOG[dataset]["type"] for dataset in datasets(PIPELINES[name].datasets())}
     ours = [type_.removeprefix("kedro_dcgan.datasets.") for type_ in types if type_.startswith("kedro_dcgan")]
     own = {getattr(kedro_dcgan.datasets, dataset).__module__ for dataset in ours}
-    pipeline = f"kedro_dcgan.pipelines.{name}"
-    own |= {pipeline} | graph.find_descendants(pipeline)
+    own |= graph.find_descendants(f"kedro_dcgan.pipelines.{name}")
     return own.union(*map(graph.find_upstream_modules, own))
 
 

@@ -1,9 +1,8 @@
-"""Shards and manifest -> the dataset for training: which images, in which split, in which order."""
+"""Select the images of the dataset, their splits and their order from the shards and the manifest."""
 
 import logging
 
 import pandas as pd
-from kedro.pipeline import Node, Pipeline
 
 from kedro_dcgan.config import PreprocessingParameters
 from kedro_dcgan.data.manifest import SPLITS
@@ -13,12 +12,6 @@ from kedro_dcgan.errors import DataError
 logger = logging.getLogger(__name__)
 
 _REMEDY = "Ingest again with the options that you want: kedro run --pipelines=ingestion,preprocessing."
-
-
-def create_pipeline(**_: object) -> Pipeline:
-    """Return the preprocessing pipeline."""
-    sources = ["image_shards", "manifest", "params:preprocessing"]
-    return Pipeline([Node(prepare_images, sources, "images", name="prepare_images")])
 
 
 def prepare_images(
