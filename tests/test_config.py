@@ -7,9 +7,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
-from kedro_dcgan.config import Parameters, flatten, read_parameters
+from kedro_dcgan.config import Parameters, dotted_keys, flatten, read_parameters
 from kedro_dcgan.config.__main__ import SCHEMA_FILE, editor_schema, generated_files
-from kedro_dcgan.config.group import dotted_keys
 from kedro_dcgan.errors import ParameterError
 
 PROJECT = Path(__file__).parents[1]

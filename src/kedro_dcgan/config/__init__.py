@@ -5,42 +5,30 @@ annotate their parameters with these models, so Kedro passes them typed. `python
 documentation.
 """
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from kedro_dcgan.config.group import ParameterGroup, dotted_keys, flatten
 from kedro_dcgan.config.stages import (
     EvaluationParameters,
     ExportParameters,
     IngestionParameters,
+    ParameterGroup,
     PreprocessingParameters,
 )
-from kedro_dcgan.config.training import (
-    ArchitectureName,
-    AugmentationName,
-    LossName,
-    NetworkParameters,
-    TrainingParameters,
-)
+from kedro_dcgan.config.training import ArchitectureName, AugmentationName, LossName, TrainingParameters
 from kedro_dcgan.errors import ParameterError
 
 __all__ = [
-    "ArchitectureName",
-    "AugmentationName",
-    "EvaluationParameters",
-    "ExportParameters",
-    "IngestionParameters",
-    "LossName",
-    "NetworkParameters",
-    "ParameterGroup",
-    "Parameters",
-    "PreprocessingParameters",
-    "TrainingParameters",
-    "flatten",
-    "read_parameters",
-]
+    "ArchitectureName", "AugmentationName", "EvaluationParameters", "ExportParameters", "IngestionParameters",
+    "LossName", "ParameterGroup", "Parameters", "PreprocessingParameters", "TrainingParameters", "dotted_keys",
+    "flatten", "read_parameters",
+]  # fmt: skip
+
+# These change where and how fast the work runs, but not its result.
+_RUNTIME_ONLY = ("ingestion.workers", "ingestion.engine")
 
 
 class Parameters(ParameterGroup):
@@ -51,6 +39,26 @@ class Parameters(ParameterGroup):
     training: TrainingParameters
     evaluation: EvaluationParameters
     export: ExportParameters
+
+
+def flatten(parameters: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Return the values that affect the result under dotted keys: `{"training.generator.width": 32, ...}`."""
+    flat: dict[str, Any] = {}
+    for name, value in parameters:
+        key = f"{prefix}{name}"
+        if isinstance(value, BaseModel):
+            flat.update(flatten(value, f"{key}."))
+        elif key not in _RUNTIME_ONLY:
+            flat[key] = value
+    return flat
+
+
+def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of all groups and parameters of a model, in the order of declaration."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from dotted_keys(field.annotation, f"{prefix}{name}.")
 
 
 def read_parameters(raw: dict[str, Any], overridden: dict[str, Any]) -> Parameters:

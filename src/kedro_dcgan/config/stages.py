@@ -1,12 +1,22 @@
-"""The parameters of all stages except training: ingestion, preprocessing, evaluation and export."""
+"""The base class of all parameter models, and the parameters of all stages except training.
+
+A field's `description` is the only documentation of a parameter: `python -m kedro_dcgan.config` copies it everywhere.
+"""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kedro_dcgan.config.group import DeviceName, Fraction, ParameterGroup, Seed
-
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0, le=255)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class ParameterGroup(BaseModel):
+    """Parameters under one key of a YAML file. Unknown keys are errors, and values cannot be changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SplitFractions(ParameterGroup):

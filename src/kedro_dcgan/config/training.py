@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kedro_dcgan.config.group import DeviceName, ParameterGroup, Seed
+from kedro_dcgan.config.stages import DeviceName, ParameterGroup, Seed
 
 ArchitectureName = Literal["dcgan", "digits28", "notebook28", "simpsons200", "simpsons200_light"]
 LossName = Literal["non_saturating", "hinge", "least_squares", "wgan_gp"]

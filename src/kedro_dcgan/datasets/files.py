@@ -6,7 +6,7 @@ The datasets of images only name a place: `kedro_dcgan.data` defines what is sto
 import base64
 import os
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
@@ -20,7 +20,7 @@ from kedro_dcgan.data.shards import (
     write_prepared_images,
 )
 from kedro_dcgan.data.sources import ImageSources
-from kedro_dcgan.errors import DataError, SourceError
+from kedro_dcgan.errors import DataError
 from kedro_dcgan.storage import atomic_file
 
 Saved = TypeVar("Saved")
@@ -28,12 +28,18 @@ Loaded = TypeVar("Loaded")
 
 
 class FolderDataset(AbstractDataset[Saved, Loaded]):
-    """Data in a folder; they exist if the folder does, or the file `INDEX` in it."""
+    """Data in a folder; they exist if the folder does, or the file `INDEX` in it. Subclasses load, save or both."""
 
     INDEX: ClassVar[str] = ""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+
+    def load(self) -> Loaded:
+        raise DataError(f"`{self.path}` must not be loaded (it is write-only). Remove it from the node's inputs.")
+
+    def save(self, data: Saved) -> None:
+        raise DataError(f"`{self.path}` must not be saved (it is read-only). Remove it from the node's outputs.")
 
     def _exists(self) -> bool:
         return (self.path / self.INDEX).exists()
@@ -50,33 +56,18 @@ class FileDataset(FolderDataset[Saved, Loaded]):
 
 
 class AtomicDataset(FileDataset[Any, Any]):
-    """Wraps any dataset of one local file: a reader sees the old file or the new one, never half of it.
-
-    Example:
-        >>> import tempfile, pathlib
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "numbers.json"
-        >>> dataset = AtomicDataset(filepath=path, dataset={"type": "json.JSONDataset"})
-        >>> dataset.save({"one": 1})
-        >>> dataset.load()
-        {'one': 1}
-    """
+    """Wraps any dataset of one local file: a reader sees the old file or the new one, never half of it."""
 
     def __init__(self, filepath: str | Path, dataset: str | dict[str, Any]) -> None:
         super().__init__(filepath)
         self._config = {"type": dataset} if isinstance(dataset, str) else dict(dataset)
 
     def load(self) -> Any:
-        """Load with the wrapped dataset.
-
-        Raises:
-            DataError: if the file does not exist.
-        """
         if not self._exists():
             raise DataError(f"`{self.path}` must exist (it does not). Run the pipelines that make it: kedro run.")
         return self._wrapped(self.path).load()
 
     def save(self, data: Any) -> None:
-        """Save with the wrapped dataset to a temporary file, then rename it."""
         with atomic_file(self.path) as temporary:
             self._wrapped(temporary).save(data)
 
@@ -88,7 +79,6 @@ class PictureDataset(AtomicDataset):
     """A PNG file, which Kedro-Viz shows."""
 
     def preview(self) -> ImagePreview:
-        """Return the picture in base64."""
         return ImagePreview(base64.b64encode(self.path.read_bytes()).decode())
 
 
@@ -96,7 +86,6 @@ class TableDataset(AtomicDataset):
     """A pandas DataFrame, which Kedro-Viz shows."""
 
     def preview(self, rows: int = 20) -> TablePreview:
-        """Return the first rows."""
         first: dict[str, Any] = self.load().head(rows).astype(object).to_dict(orient="split")
         return TablePreview(first)
 
@@ -105,7 +94,6 @@ class PageDataset(AtomicDataset):
     """An HTML page, which Kedro-Viz shows."""
 
     def preview(self) -> HTMLPreview:
-        """Return the page."""
         return HTMLPreview(self.path.read_text(encoding="utf-8"))
 
 
@@ -113,12 +101,10 @@ class BytesDataset(FileDataset[bytes, bytes]):
     """Bytes in a file."""
 
     def save(self, data: bytes) -> None:
-        """Write the bytes."""
         with atomic_file(self.path) as temporary:
             temporary.write_bytes(data)
 
     def load(self) -> bytes:
-        """Read the bytes."""
         return self.path.read_bytes()
 
 
@@ -130,12 +116,7 @@ class ImageSourceDataset(FolderDataset[None, ImageSources]):
         self._sources = ImageSources(Path(os.path.normpath(self.path)))
 
     def load(self) -> ImageSources:
-        """Return the opener."""
         return self._sources
-
-    def save(self, data: None) -> NoReturn:
-        """Refuse to write: sources are read-only."""
-        raise SourceError("image sources are read-only. Remove this dataset from the outputs of the node.")
 
 
 class ImageShardsDataset(FolderDataset[Scan, ImageShards]):
@@ -144,11 +125,9 @@ class ImageShardsDataset(FolderDataset[Scan, ImageShards]):
     INDEX = "index.json"
 
     def save(self, data: Scan) -> None:
-        """Run the scan and write its shards."""
         write_scan(data, self.path)
 
     def load(self) -> ImageShards:
-        """Map the shards."""
         return read_image_shards(self.path)
 
 
@@ -162,9 +141,7 @@ class PreparedImagesDataset(FolderDataset[PreparedImages, PreparedImages]):
         self.shards = self.path.with_name(shards)
 
     def save(self, data: PreparedImages) -> None:
-        """Write the row numbers."""
         write_prepared_images(data, self.path)
 
     def load(self) -> PreparedImages:
-        """Check the shards and map them."""
         return read_prepared_images(self.path, self.shards)

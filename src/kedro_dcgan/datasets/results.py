@@ -7,13 +7,13 @@ import json
 import logging
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never, NoReturn
+from typing import TYPE_CHECKING, Never
 
 import numpy as np
 from PIL import Image
 
 from kedro_dcgan.datasets.files import FileDataset, FolderDataset
-from kedro_dcgan.errors import DataError, DiskFullError
+from kedro_dcgan.errors import DiskFullError
 from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid
 from kedro_dcgan.storage import atomic_file, atomic_folder
 
@@ -33,13 +33,11 @@ class CheckpointsDataset(FolderDataset["list[Checkpoint]", "CheckpointFolder"]):
     """
 
     def load(self) -> "CheckpointFolder":
-        """Return the folder."""
         from kedro_dcgan.training.checkpoints import CheckpointFolder
 
         return CheckpointFolder(self.path)
 
     def save(self, data: "list[Checkpoint]") -> None:
-        """Write the checkpoints."""
         for checkpoint in data:
             try:
                 self.load().save(checkpoint)
@@ -55,55 +53,36 @@ class TrainedGeneratorDataset(FolderDataset["TrainedGenerator", "TrainedGenerato
     INDEX = "generator.json"
 
     def save(self, data: "TrainedGenerator") -> None:
-        """Write both files; the folder is replaced when they are complete."""
         from kedro_dcgan.model.saved import write_generator
 
         with atomic_folder(self.path) as folder:
             write_generator(folder, data)
 
     def load(self) -> "TrainedGenerator":
-        """Read both files.
-
-        Raises:
-            ModelError: if a file is missing or damaged.
-        """
         from kedro_dcgan.model.saved import read_generator
 
         return read_generator(self.path)
 
 
 class ReferenceFeaturesDataset(FolderDataset[Never, "ReferenceCache"]):
-    """A cache of reference statistics. Evaluation fills it; nothing is saved through the catalog.
-
-    Example:
-        >>> import tempfile
-        >>> ReferenceFeaturesDataset(path=tempfile.mkdtemp()).load().estimates({"split": "test"}, dict)
-        {}
-    """
+    """A cache of reference statistics. Evaluation fills it; nothing is saved through the catalog."""
 
     def load(self) -> "ReferenceCache":
-        """Return the cache."""
         from kedro_dcgan.evaluation.reference import ReferenceCache
 
         return ReferenceCache(self.path)
-
-    def save(self, data: Never) -> None:
-        """Refuse: the cache fills itself."""
-        raise NotImplementedError("the cache of reference statistics fills itself")
 
 
 class ImageFolderDataset(FolderDataset[np.ndarray, np.ndarray]):
     """Stores uint8 images `(N, C, H, W)` as `00000.png`, `00001.png` and so on."""
 
     def save(self, data: np.ndarray) -> None:
-        """Write all images into a new folder, which then replaces the old one."""
         with atomic_folder(self.path) as folder:
             for number, image in enumerate(data):
                 pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
                 Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"{number:05d}.png")
 
     def load(self) -> np.ndarray:
-        """Read all images."""
         pixels = [np.asarray(Image.open(file)) for file in sorted(self.path.glob("*.png"))]
         return np.stack([image[None] if image.ndim == 2 else image.transpose(2, 0, 1) for image in pixels])
 
@@ -114,7 +93,6 @@ class SampleFramesDataset(FolderDataset[SampleFrames, list[SampleGrid]]):
     INDEX = "current.json"
 
     def save(self, data: SampleFrames) -> None:
-        """Write the frames."""
         for grid in data.grids:
             with atomic_file(self.file_of(data.training_id, grid.images_seen)) as temporary:
                 Image.fromarray(grid.picture).save(temporary)
@@ -123,43 +101,34 @@ class SampleFramesDataset(FolderDataset[SampleFrames, list[SampleGrid]]):
             temporary.write_text(json.dumps(current) + "\n", encoding="utf-8")
 
     def load(self) -> list[SampleGrid]:
-        """Read the frames of the training that was saved last, oldest first."""
         return self.of(**json.loads((self.path / self.INDEX).read_text(encoding="utf-8")))
 
     def file_of(self, training_id: str, images_seen: int) -> Path:
-        """Return the path of a frame."""
         return self.path / training_id / f"{images_seen:012d}.png"
 
     def of(self, training_id: str, images_seen: int) -> list[SampleGrid]:
-        """Read the frames of a training up to `images_seen`."""
         files = sorted(self.path.glob(f"{training_id}/[0-9]*.png"))
         frames = [SampleGrid(int(file.stem), np.asarray(Image.open(file))) for file in files]
         return [frame for frame in frames if frame.images_seen <= images_seen]
 
 
-class AnimationDataset(FileDataset[Animation, Any]):
+class AnimationDataset(FileDataset[Animation, Never]):
     """Writes a GIF that repeats, and shows its last picture for longer."""
 
     REST_SECONDS = 1.5
 
     def save(self, data: Animation) -> None:
-        """Write the file."""
         first, *others = [Image.fromarray(picture) for picture in data.pictures]
         durations = [round(1000 / data.frames_per_second)] * len(data.pictures)
         durations[-1] += round(1000 * self.REST_SECONDS)
         with atomic_file(self.path) as temporary:
             first.save(temporary, save_all=True, append_images=others, duration=durations, loop=0)
 
-    def load(self) -> NoReturn:
-        """Refuse to load the animation."""
-        raise DataError(f"`{self.path}` must not be loaded (it is write-only). Load `sample_frames` for the pictures.")
-
 
 class VideoDataset(AnimationDataset):
     """Writes an MP4 that shows its last picture for longer."""
 
     def save(self, data: Animation) -> None:
-        """Write the file."""
         import av
 
         rest = [data.pictures[-1]] * round(self.REST_SECONDS * data.frames_per_second)
