@@ -87,10 +87,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal(immediately: bool = False) -> Iterator[StopRequest]:
-    """Request a stop at the first SIGINT or SIGTERM and raise `Interrupted` at the second, or `immediately`.
-
-    Outside the main thread this does nothing, because Python allows signal handlers only there.
-    """
+    """Request a stop at the first SIGINT or SIGTERM and raise `Interrupted` at the second, or `immediately`."""
     request = StopRequest()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -98,6 +95,7 @@ def stop_on_signal(immediately: bool = False) -> Iterator[StopRequest]:
             raise Interrupted(number)
         request.signal_number = number
 
+    # Python allows signal handlers only in the main thread.
     in_main_thread = threading.current_thread() is threading.main_thread()
     previous = {number: signal.signal(number, handle) for number in _SIGNALS} if in_main_thread else {}
     try:

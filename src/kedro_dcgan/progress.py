@@ -20,10 +20,8 @@ class Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
 
     def __init__(self, label: str, total: int | None, done: int = 0, flops: float | None = None) -> None:
         self._flops = flops
-        bar_format = _BAR if total else None
-        super().__init__(
-            desc=label, total=total, initial=done, unit="images", bar_format=bar_format, leave=False, disable=None
-        )
+        look = {"unit": "images", "bar_format": _BAR if total else None, "leave": False, "disable": None}
+        super().__init__(desc=label, total=total, initial=done, **look)
 
     @property
     def format_dict(self) -> dict[str, Any]:
@@ -62,11 +60,7 @@ def track(
     done: int = 0,
     flops: float | None = None,
 ) -> Iterator[T]:
-    """Yield `items` and show a bar with rate and remaining time.
-
-    `total` is a number of images (None: unknown), of which `done` were finished before. Each item advances the bar by
-    its `size`.
-    """
+    """Yield `items`; each advances a bar of `total` images (None: unknown), `done` of them earlier, by its `size`."""
     with progress_bar(label, total, done, flops) as bar:
         for item in items:
             yield item

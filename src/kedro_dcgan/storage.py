@@ -1,22 +1,19 @@
-"""Files and folders on disk: written atomically, verified by hash, with clear errors for a full disk.
+"""Files and folders on disk: written atomically, with clear errors for a full disk.
 
 A reader sees the old content or the new one, never a mixture. A killed process leaves only hidden temporary files.
 """
 
 import errno
-import functools
 import glob
 import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from kedro_dcgan.errors import DataError, DiskFullError
+from kedro_dcgan.errors import DiskFullError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -25,10 +22,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`, with the same suffix; on success, sync it and move it to `path`.
 
-    After an error, the temporary file is deleted and `path` is unchanged.
-
-    Raises:
-        DiskFullError: if the disk is full.
+    After an error, such as `DiskFullError`, the temporary file is deleted and `path` is unchanged.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.incomplete{path.suffix}")
     try:
@@ -46,10 +40,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a new, empty folder next to `path`; on success, sync its files and move it to `path`.
 
-    After an error, the temporary folder is deleted and `path` is unchanged. A symbolic link is followed and kept.
-
-    Raises:
-        DiskFullError: if the disk is full.
+    After an error, such as `DiskFullError`, the temporary folder is deleted and `path` is unchanged. A symbolic link is
+    followed and kept.
     """
     path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
@@ -106,11 +98,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def report_full_disk(path: Path) -> Iterator[None]:
-    """Replace any error that a full disk causes while `path` is written.
-
-    Raises:
-        DiskFullError: in one line.
-    """
+    """Turn any error that a full disk causes while `path` is written into a `DiskFullError` of one line."""
     try:
         yield
     except Exception as error:
@@ -127,11 +115,7 @@ def report_full_disk(path: Path) -> Iterator[None]:
 
 
 def require_disk_space(path: Path, nbytes: int, content: str) -> None:
-    """Check the free space of the disk that `path` will be written to.
-
-    Raises:
-        DiskFullError: if less than `nbytes` are free.
-    """
+    """Raise a `DiskFullError` if the disk that `path` will be written to has less than `nbytes` free."""
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if free < nbytes:
@@ -141,49 +125,7 @@ def require_disk_space(path: Path, nbytes: int, content: str) -> None:
         )
 
 
-def read_index(file: Path, index_format: int, remedy: str) -> dict[str, Any]:
-    """Read the JSON index of a folder of prepared images.
-
-    Raises:
-        DataError: if it is missing, damaged or has another format.
-    """
-    try:
-        index: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        found = index.get("format")
-    except FileNotFoundError:
-        raise DataError(f"`{file.parent}` must hold prepared images (it does not). {remedy}") from None
-    except (ValueError, AttributeError):  # Not JSON, or not an object.
-        raise damaged(file, remedy) from None
-    if found != index_format:
-        raise DataError(f"`{file.parent}` must be of format {index_format} (got {found}). {remedy}")
-    return index
-
-
-def require_sha256(file: Path, sha256: str, remedy: str) -> None:
-    """Verify a file by its SHA-256; a file that has not changed is hashed once per process.
-
-    Raises:
-        DataError: if it is missing or damaged.
-    """
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        raise damaged(file, remedy, "missing") from None
-    if _cached_sha256(file, status.st_size, status.st_mtime_ns) != sha256:
-        raise damaged(file, remedy)
-
-
 def sha256_of(file: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@functools.cache
-def _cached_sha256(file: Path, size: int, modified: int) -> str:
-    return sha256_of(file)
-
-
-def damaged(file: Path, remedy: str, state: str = "damaged") -> DataError:
-    """Return the error for a file whose content is not what was written."""
-    return DataError(f"`{file}` must be as it was written (it is {state}). {remedy}")

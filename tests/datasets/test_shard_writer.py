@@ -3,11 +3,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from kedro_dcgan.data.scan import MAX_THUMBNAILS, ImageRecord, Preparation, ScannedBlock
-from kedro_dcgan.data.shard_writer import ShardWriter
+from kedro_dcgan.data.shard_writer import Scan, ShardWriter
 from kedro_dcgan.data.transforms import Crop
 
 PREPARATION = Preparation(512, 3, "bicubic", Crop(), (255, 255, 255), 512, 10**6, 10**8)
 A_SHARD = 30
+SCAN = Scan("here", PREPARATION, A_SHARD, None, blocks=None, run=None)
 
 
 def skipped(first):
@@ -31,9 +32,10 @@ def pictured(folder):
 @pytest.mark.parametrize("resumed_at", [0, 1, 2, 3])
 def test_number_of_thumbnails_is_limited_even_if_a_scan_resumes(tmp_path, resumed_at):
     for number in range(resumed_at):
-        ShardWriter(tmp_path, "here", PREPARATION, A_SHARD).write(number, shard(number))
-    writer = ShardWriter(tmp_path, "here", PREPARATION, A_SHARD)
-    entries = writer.finished()
-    entries += [writer.write(number, shard(number)) for number in range(resumed_at, 4)]
-    writer.write_index(entries)
+        ShardWriter(tmp_path, SCAN).write(shard(number))
+    writer = ShardWriter(tmp_path, SCAN)
+    assert len(writer.entries) == resumed_at
+    for number in range(resumed_at, 4):
+        writer.write(shard(number))
+    writer.write_index()
     assert pictured(tmp_path) == [f"{number:03d}" for number in range(MAX_THUMBNAILS)]

@@ -77,11 +77,7 @@ def strict_pillow() -> Iterator[None]:
 
 
 def open_image(data: bytes, max_pixels: int) -> Header:
-    """Read the header of an image.
-
-    Raises:
-        UnusableImageError: if it is empty, damaged, too large, or not an image of a supported format.
-    """
+    """Read the header of an image, or raise an `UnusableImageError` with the reason why it cannot be used."""
     if not data:
         raise UnusableImageError(Reason.EMPTY)
     header = read_plain_header(data) or _read_header(data)
@@ -102,10 +98,8 @@ def read_pixels(
 
     The pixels are uint8 `(H, W, 1)` if the file or `grey` says so, otherwise `(H, W, 3)`. Transparent pixels are
     blended with `background`; 16-bit grey is scaled to 8 bits; an animation gives its first frame. A JPEG is decoded
-    at 1/2, 1/4 or 1/8 of its size if `reduction`, the largest allowed factor, permits.
-
-    Raises:
-        UnusableImageError: `truncated` or `corrupt`.
+    at 1/2, 1/4 or 1/8 of its size if `reduction`, the largest allowed factor, permits. Damage raises an
+    `UnusableImageError`: `truncated` or `corrupt`.
     """
     try:
         pixels, reduced_by = decode_plain(header, grey) if header.is_plain and reduction < 2 else None, 1.0

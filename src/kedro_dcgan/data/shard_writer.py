@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from itertools import groupby
@@ -89,17 +89,15 @@ def write_scan(scan: Scan, path: Path) -> None:
 
 def _write_shards(scan: Scan, folder: Path) -> None:
     """Write the shards that a killed scan has not finished, and the index of all."""
-    writer = ShardWriter(folder, scan.source, scan.preparation, scan.inputs_per_shard)
-    entries = writer.finished()
+    writer = ShardWriter(folder, scan)
 
     # A finished shard is valid if none of its inputs has changed.
-    valid = 0
-    if entries:
-        shards = _group_by_shard(scan.blocks(), lambda block: len(block.paths), scan.inputs_per_shard)
-        for entry, (_, blocks) in zip(entries, shards, strict=False):
-            if _join_fingerprints(block.fingerprint() for block in blocks) != entry["fingerprint"]:
-                break
-            valid += 1
+    valid, shards = 0, _group_by_shard(scan.blocks(), lambda block: len(block.paths), scan.inputs_per_shard)
+    for entry, blocks in zip(writer.entries, shards, strict=False):
+        if _join_fingerprints(block.fingerprint() for block in blocks) != entry["fingerprint"]:
+            break
+        valid += 1
+    del writer.entries[valid:]
     if valid:
         logger.info("ingestion     resuming after %d finished shards", valid)
 
@@ -110,50 +108,58 @@ def _write_shards(scan: Scan, folder: Path) -> None:
         skipped += len(block.paths)
 
     scanned = scan.run(remaining, done)
-    del entries[valid:]
-    for number, of_shard in _group_by_shard(scanned, lambda block: len(block.records), scan.inputs_per_shard, done):
-        entries.append(writer.write(number, of_shard))
-    writer.write_index(entries)
+    for of_shard in _group_by_shard(scanned, lambda block: len(block.records), scan.inputs_per_shard):
+        writer.write(of_shard)
+    writer.write_index()
 
 
 def _group_by_shard(
-    blocks: Iterable[AnyBlock], count: Callable[[AnyBlock], int], inputs_per_shard: int, done: int = 0
-) -> Iterator[tuple[int, Iterator[AnyBlock]]]:
-    """Group blocks by the number of their shard; `count` returns the inputs of a block, `done` are before the first."""
-    seen = done
+    blocks: Iterable[AnyBlock], count: Callable[[AnyBlock], int], inputs_per_shard: int
+) -> Iterator[Iterator[AnyBlock]]:
+    """Group the blocks of each shard; `count` returns the number of inputs of a block."""
+    seen = 0
 
     def shard_of(block: AnyBlock) -> int:
         nonlocal seen
         seen += count(block)
         return (seen - 1) // inputs_per_shard
 
-    return groupby(blocks, shard_of)
+    return (of_shard for _, of_shard in groupby(blocks, shard_of))
 
 
 class ShardWriter:
-    """Writes shards to `folder`, and finds those that a killed scan with the same `preparation` has finished."""
+    """Writes shards to `folder`, after those that a killed scan with the same preparation has finished.
 
-    def __init__(self, folder: Path, source: str, preparation: Preparation, inputs_per_shard: int) -> None:
-        self._folder, self._source, self._shape = folder, source, (preparation.channels, preparation.image_size)
-        self._settings = {"preparation": asdict(preparation), "inputs_per_shard": inputs_per_shard}
-        self._made_for = {**self._settings, "decoders": _DECODERS}
+    `entries` are the entries of all shards for the index.
+    """
+
+    def __init__(self, folder: Path, scan: Scan) -> None:
+        preparation = asdict(scan.preparation)
+        self._folder, self._shape = folder, (scan.preparation.channels, *(scan.preparation.image_size,) * 2)
+        self._index = {"source": scan.source, "preparation": preparation, "inputs_per_shard": scan.inputs_per_shard}
+        # In the form in which JSON returns it: with lists in place of tuples.
+        made_for = {"preparation": preparation, "inputs_per_shard": scan.inputs_per_shard, "decoders": _DECODERS}
+        self._made_for = json.loads(json.dumps(made_for))
         for half_written in folder.glob(".*.incomplete*"):
             half_written.unlink()
+        self.entries: list[Entry] = []
+        while (entry := self._read_entry(len(self.entries))) is not None:
+            self.entries.append(entry)
 
-    def finished(self) -> list[Entry]:
-        """Return the entries of the finished shards 0, 1, 2, ... that were made for the same preparation."""
-        entries: list[Entry] = []
-        while (entry := self._read_entry(len(entries))) is not None:
-            if entry.pop("made_for") != json.loads(json.dumps(self._made_for)):
-                return []
-            entries.append(entry)
-        return entries
-
-    def write(self, number: int, blocks: Iterable[ScannedBlock]) -> Entry:
-        """Write one shard and return its entry for the index."""
+    def _read_entry(self, number: int) -> Entry | None:
+        """Return the entry of a shard, or None if the shard is not finished or was made for another preparation."""
         file = self._folder / f"{number:05d}"
-        former = self._read_entry(number - 1) if number else None
-        pictured: Counter[str] = Counter((former or {}).get("pictured", {}))
+        try:
+            entry: Entry = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        has_files = all(file.with_suffix(suffix).is_file() for suffix in (".npy", ".parquet"))
+        return entry if has_files and entry.pop("made_for") == self._made_for else None
+
+    def write(self, blocks: Iterable[ScannedBlock]) -> None:
+        """Write the next shard, and its entry last."""
+        file = self._folder / f"{len(self.entries):05d}"
+        pictured = Counter[str](self.entries[-1]["pictured"] if self.entries else {})
         batches, fingerprints, count = [], [], 0
         with atomic_file(file.with_suffix(".npy")) as temporary:
             with temporary.open("wb") as stream:
@@ -182,35 +188,21 @@ class ShardWriter:
         }
         with atomic_file(file.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps({**entry, "made_for": self._made_for}), encoding="utf-8")
-        return entry
+        self.entries.append(entry)
 
-    def write_index(self, entries: Sequence[Entry]) -> None:
+    def _write_header(self, stream: BinaryIO, count: int) -> None:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *self._shape)}
+        np.lib.format.write_array_header_1_0(stream, header)
+
+    def write_index(self) -> None:
         """Write the index of all shards, and remove the files of surplus shards."""
-        index = {
-            "format": SHARDS_FORMAT,
-            "source": self._source,
-            **self._settings,
-            "shards": [{key: entry[key] for key in entry if key not in _FOR_RESUMING} for entry in entries],
-        }
+        shards = [{key: entry[key] for key in entry if key not in _FOR_RESUMING} for entry in self.entries]
+        index = {"format": SHARDS_FORMAT, **self._index, "shards": shards}
         (self._folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-        kept = {"index", *(f"{number:05d}" for number in range(len(entries)))}
+        kept = {"index", *(f"{number:05d}" for number in range(len(shards)))}
         for file in self._folder.iterdir():
             if file.stem not in kept:
                 file.unlink()
-
-    def _write_header(self, stream: BinaryIO, count: int) -> None:
-        channels, size = self._shape
-        shape = (count, channels, size, size)
-        np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-    def _read_entry(self, number: int) -> Entry | None:
-        """Return the entry of a shard, or None if the shard is not finished."""
-        file = self._folder / f"{number:05d}"
-        try:
-            entry: Entry = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return entry if all(file.with_suffix(suffix).is_file() for suffix in (".npy", ".parquet")) else None
 
 
 def _record_batch(records: list[ImageRecord], first_row: int, pictured: Counter[str]) -> pa.RecordBatch:

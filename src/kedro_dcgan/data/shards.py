@@ -10,6 +10,7 @@ Images stay uint8 on disk and on their way to the device, where a batch is scale
 `shard_writer` writes the shards.
 """
 
+import functools
 import hashlib
 import json
 import shlex
@@ -28,7 +29,7 @@ from kedro_dcgan.data.manifest import SPLITS
 from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.storage import atomic_folder, damaged, read_index, require_sha256
+from kedro_dcgan.storage import atomic_folder, sha256_of
 
 SHARDS_FORMAT, IMAGES_FORMAT = 3, 2
 _REMEDY = "Make them: kedro run --pipelines=ingestion,preprocessing."
@@ -57,18 +58,14 @@ class ImageShards:
         """Return images by row number, uint8 `(len(numbers), C, H, W)`."""
         return _gather(self.shards, numbers)
 
-    def read_records(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return the records of all inputs (the columns of `ImageRecord`); `row` counts over all shards.
-
-        Raises:
-            DataError: if a file of records is missing or damaged.
-        """
+    def read_records(self, columns: list[str] | None = None) -> pd.DataFrame:
+        """Check and return the records of all inputs (the columns of `ImageRecord`); `row` counts over all shards."""
         tables, first_row = [], 0
         for entry in self.entries:
             # The index is data: only plain file names are opened, never a path out of the folder.
             file = self.folder / Path(entry["records"]).name
-            require_sha256(file, entry["records_sha256"], _remedy(self.source))
-            table = pq.read_table(file, columns=None if columns is None else list(columns))
+            _require_sha256(file, entry["records_sha256"], self.source)
+            table = pq.read_table(file, columns=columns)
             if "row" in table.column_names:
                 place = table.column_names.index("row")
                 table = table.set_column(place, "row", pa.compute.add(table["row"], first_row))
@@ -104,11 +101,7 @@ class PreparedImages:
         return _gather(self.shards, self.rows[split][indices])
 
     def require_digest(self, digest: str) -> None:
-        """Check that a generator was trained on these images.
-
-        Raises:
-            DataError: if `digest`, that of its training images, is another.
-        """
+        """Raise a `DataError` unless `digest`, that of the training images of a generator, is that of these images."""
         if digest != self.digest:
             raise DataError(
                 f"the generator must have been trained on the current images (it was trained on {digest}, these are "
@@ -116,11 +109,7 @@ class PreparedImages:
             )
 
     def require(self, split: str, least: int, what: str, remedy: str) -> None:
-        """Check the size of a split.
-
-        Raises:
-            DataError: if it holds fewer than `least` images.
-        """
+        """Raise a `DataError` if a split holds fewer than `least` images."""
         if (count := self.count(split)) < least:
             raise DataError(
                 f"the {split} split must hold at least {least:,} images for {what} (got {count:,}). {remedy}"
@@ -162,12 +151,12 @@ def read_image_shards(folder: Path) -> ImageShards:
     Raises:
         DataError: if there are no shards, one is missing or cut off, or the index is damaged or of another format.
     """
-    index = read_index(folder / "index.json", SHARDS_FORMAT, _REMEDY)
+    index = _read_index(folder, SHARDS_FORMAT)
     stored = index["preparation"]
     preparation = Preparation(**{**stored, "crop": Crop(**stored["crop"]), "background": tuple(stored["background"])})
-    remedy = _remedy(index["source"])
-    shards = [_open_shard(folder, entry["file"], entry["sha256"], remedy) for entry in index["shards"]]
-    return ImageShards(index["source"], preparation, shards, folder, index["shards"])
+    source, entries = index["source"], index["shards"]
+    shards = [_open_shard(folder / Path(entry["file"]).name, entry["sha256"], source) for entry in entries]
+    return ImageShards(source, preparation, shards, folder, entries)
 
 
 def read_prepared_images(folder: Path, shards_folder: Path) -> PreparedImages:
@@ -176,21 +165,21 @@ def read_prepared_images(folder: Path, shards_folder: Path) -> PreparedImages:
     Raises:
         DataError: if a shard is missing, damaged or has changed, or an index is damaged or of another format.
     """
-    index = read_index(folder / "index.json", IMAGES_FORMAT, _REMEDY)
-    stored = read_index(shards_folder / "index.json", SHARDS_FORMAT, _REMEDY)
+    index, stored = _read_index(folder, IMAGES_FORMAT), _read_index(shards_folder, SHARDS_FORMAT)
     hashes = {entry["file"]: entry["sha256"] for entry in stored["shards"]}
     if any(hashes.get(entry["file"]) != entry["sha256"] for entry in index["shards"]):
         raise DataError(
             f"`{folder}` must be selected from the current shards (it is from others). "
             "Select again: kedro run --pipelines=preprocessing."
         )
-    remedy = _remedy(stored["source"])
-    for file, sha256 in hashes.items():
-        require_sha256(shards_folder / Path(file).name, sha256, remedy)
-    shards = [_open_shard(shards_folder, file, sha256, remedy) for file, sha256 in hashes.items()]
+    source, shards = stored["source"], []
+    for name, sha256 in hashes.items():
+        file = shards_folder / Path(name).name
+        _require_sha256(file, sha256, source)
+        shards.append(_open_shard(file, sha256, source))
     rows = {split: np.load(folder / Path(file).name) for split, file in index["splits"].items()}
     facts = (index["image_size"], index["channels"], index["digest"])
-    return PreparedImages(*facts, shards, rows, stored["source"], (str(folder), str(shards_folder)))
+    return PreparedImages(*facts, shards, rows, source, (str(folder), str(shards_folder)))
 
 
 def write_prepared_images(images: PreparedImages, path: Path) -> None:
@@ -209,20 +198,51 @@ def write_prepared_images(images: PreparedImages, path: Path) -> None:
         (folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def _open_shard(folder: Path, name: str, sha256: str, remedy: str) -> StoredShard:
-    file = folder / Path(name).name
+def _read_index(folder: Path, index_format: int) -> dict[str, Any]:
+    file = folder / "index.json"
+    try:
+        index: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found = index.get("format")
+    except FileNotFoundError:
+        raise DataError(f"`{folder}` must hold prepared images (it does not). {_REMEDY}") from None
+    except (ValueError, AttributeError):  # Not JSON, or not an object.
+        raise _damaged(file) from None
+    if found != index_format:
+        raise DataError(f"`{folder}` must be of format {index_format} (got {found}). {_REMEDY}")
+    return index
+
+
+def _open_shard(file: Path, sha256: str, source: str) -> StoredShard:
     try:
         try:
             images = np.load(file, mmap_mode="r", allow_pickle=False)
         except ValueError:  # An empty array cannot be mapped, only read.
             images = np.load(file, allow_pickle=False)
     except FileNotFoundError:
-        raise damaged(file, remedy, "missing") from None
+        raise _damaged(file, source, "missing") from None
     except (ValueError, EOFError, OSError):
-        raise damaged(file, remedy) from None
+        raise _damaged(file, source) from None
     return StoredShard(file.name, sha256, images)
 
 
-def _remedy(source: str) -> str:
-    command = f"kedro run --pipelines=ingestion,preprocessing --params {shlex.quote(f'ingestion.source={source}')}"
-    return f"Make the shards again, with the same other options: {command}"
+def _require_sha256(file: Path, sha256: str, source: str) -> None:
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        raise _damaged(file, source, "missing") from None
+    if _cached_sha256(file, status.st_size, status.st_mtime_ns) != sha256:
+        raise _damaged(file, source)
+
+
+@functools.cache
+def _cached_sha256(file: Path, size: int, modified: int) -> str:
+    """Hash a file once per process, unless its size or modification time changes."""
+    return sha256_of(file)
+
+
+def _damaged(file: Path, source: str | None = None, state: str = "damaged") -> DataError:
+    params = f" --params {shlex.quote(f'ingestion.source={source}')}" if source else ""
+    return DataError(
+        f"`{file}` must be as it was written (it is {state}). Make the images again, with the same other options: "
+        f"kedro run --pipelines=ingestion,preprocessing{params}"
+    )

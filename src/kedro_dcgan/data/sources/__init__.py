@@ -30,6 +30,32 @@ _COLUMNS = ("path", "left", "top", "width", "height")
 _CELEBA = {"image_id": "path", "x_1": "left", "y_1": "top"}
 
 
+class Boxes:
+    """Boxes by path, or by file name if all images are in `one_folder`; `sha256` is the hash of the CSV file."""
+
+    def __init__(self, by_path: Mapping[str, Region], sha256: str, one_folder: bool) -> None:
+        self.sha256, self._by_path, self._one_folder = sha256, by_path, one_folder
+        self._folder: str | None = None
+
+    def find(self, paths: Iterable[str]) -> dict[str, Region]:
+        """Return the boxes of those `paths` that have one; bare names must match the files of one folder."""
+        found = {}
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            if self._one_folder and name in self._by_path:
+                self._folder = folder if self._folder is None else self._folder
+                if folder != self._folder:
+                    raise SourceError(
+                        "`preprocessing.crop.boxes` must have the column `path` if images are in several folders "
+                        f"(got `image_id` {name}, for the folders `{self._folder}` and `{folder}`). "
+                        "Write relative paths, or point ingestion.source at one of the folders."
+                    )
+                found[path] = self._by_path[name]
+            elif path in self._by_path:
+                found[path] = self._by_path[path]
+        return found
+
+
 class ImageSources:
     """Opens sources and files of boxes; relative paths start at the project folder."""
 
@@ -42,9 +68,35 @@ class ImageSources:
         """Return the source that `ingestion.source` names, as `open_source`."""
         return self._open(source, self._project, limits)
 
-    def boxes(self, file: str) -> "Boxes":
-        """Return the boxes that `preprocessing.crop.boxes` names, as `read_boxes`."""
-        return read_boxes(file, self._project)
+    def boxes(self, name: str) -> Boxes:
+        """Read the CSV file that `preprocessing.crop.boxes` names.
+
+        Raises:
+            SourceError: if it is missing, lacks a column, has two boxes for an image or a value that is not a number.
+        """
+        path: Path | str = name
+        try:
+            path = self._project / Path(name).expanduser()
+            data = path.read_bytes()
+            rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+            columns = [column.strip() for column in rows.fieldnames or ()]
+            rows.fieldnames = [_CELEBA.get(column, column) for column in columns]
+            missing = [column for column in _COLUMNS if column not in rows.fieldnames]
+            if missing:
+                raise ValueError(f"it has no column {', '.join(missing)}")
+            boxes: dict[str, Region] = {}
+            for row in rows:
+                if row["path"] in boxes:
+                    raise ValueError(f"line {rows.line_num} is a second box for {row['path']}")
+                left, top, width, height = (round(float(row[column])) for column in _COLUMNS[1:])
+                boxes[row["path"]] = (left, top, left + width, top + height)
+        except (OSError, RuntimeError, ValueError, TypeError, OverflowError, csv.Error) as error:
+            problem = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+            raise SourceError(
+                f"`preprocessing.crop.boxes` must be a CSV file with the columns {', '.join(_COLUMNS)} "
+                f"(got {path}: {problem}). Correct it, or set the parameter to null."
+            ) from None
+        return Boxes(boxes, hashlib.sha256(data).hexdigest(), one_folder="image_id" in columns)
 
 
 def open_source(name: str, project: Path, limits: Limits) -> Source:
@@ -75,64 +127,3 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
     if source.count == 0:
         raise invalid_source("hold at least one file", f"{path}, empty")
     return source
-
-
-class Boxes:
-    """Boxes by path, or by file name if all images are in `one_folder`; `sha256` is the hash of the CSV file."""
-
-    def __init__(self, by_path: Mapping[str, Region], sha256: str, one_folder: bool) -> None:
-        self.sha256, self._by_path, self._one_folder = sha256, by_path, one_folder
-        self._folder: str | None = None
-
-    def find(self, paths: Iterable[str]) -> dict[str, Region]:
-        """Return the boxes of those `paths` that have one.
-
-        Raises:
-            SourceError: if bare names match files in two folders, which is ambiguous.
-        """
-        found = {}
-        for path in paths:
-            folder, _, name = path.rpartition("/")
-            if self._one_folder and name in self._by_path:
-                self._folder = folder if self._folder is None else self._folder
-                if folder != self._folder:
-                    raise SourceError(
-                        "`preprocessing.crop.boxes` must have the column `path` if images are in several folders "
-                        f"(got `image_id` {name}, for the folders `{self._folder}` and `{folder}`). "
-                        "Write relative paths, or point ingestion.source at one of the folders."
-                    )
-                found[path] = self._by_path[name]
-            elif path in self._by_path:
-                found[path] = self._by_path[path]
-        return found
-
-
-def read_boxes(name: str, project: Path) -> Boxes:
-    """Read the CSV file that `preprocessing.crop.boxes` names; a relative path starts at the project folder.
-
-    Raises:
-        SourceError: if it is missing, lacks a column, has two boxes for an image or a value that is not a number.
-    """
-    path: Path | str = name
-    try:
-        path = project / Path(name).expanduser()
-        data = path.read_bytes()
-        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
-        columns = [column.strip() for column in rows.fieldnames or ()]
-        rows.fieldnames = [_CELEBA.get(column, column) for column in columns]
-        missing = [column for column in _COLUMNS if column not in rows.fieldnames]
-        if missing:
-            raise ValueError(f"it has no column {', '.join(missing)}")
-        boxes: dict[str, Region] = {}
-        for row in rows:
-            if row["path"] in boxes:
-                raise ValueError(f"line {rows.line_num} is a second box for {row['path']}")
-            left, top, width, height = (round(float(row[column])) for column in _COLUMNS[1:])
-            boxes[row["path"]] = (left, top, left + width, top + height)
-    except (OSError, RuntimeError, ValueError, TypeError, OverflowError, csv.Error) as error:
-        problem = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
-        raise SourceError(
-            f"`preprocessing.crop.boxes` must be a CSV file with the columns {', '.join(_COLUMNS)} "
-            f"(got {path}: {problem}). Correct it, or set the parameter to null."
-        ) from None
-    return Boxes(boxes, hashlib.sha256(data).hexdigest(), one_folder="image_id" in columns)

@@ -97,7 +97,6 @@ class ZipSource:
         return False
 
     def blocks(self, size: int) -> Iterator[Block]:
-        """Yield the members, `size` at a time; the archive must not change."""
         inputs = (_input_of(path, partial(self._read, member)) for path, member in self._members)
         return gather_blocks(inputs, size, self._stamps)
 
@@ -140,7 +139,6 @@ class TarSource:
         return False
 
     def blocks(self, size: int) -> Iterator[Block]:
-        """Yield the members, `size` at a time; whether the archive is whole is known only at its end."""
         return gather_blocks(self._inputs(), size, stamp_files([self._path]))
 
     def _inputs(self) -> Iterator[Input]:

@@ -88,7 +88,6 @@ class TorchvisionSource:
         limits.require_count(self.count)
 
     def blocks(self, size: int) -> Iterator["TorchvisionBlock"]:
-        """Yield the images, `size` at a time."""
         for start in range(0, self.count, size):
             yield TorchvisionBlock(self._name, self._root, tuple(self._inputs[start : start + size]))
 
@@ -103,17 +102,16 @@ class TorchvisionBlock:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Artificial paths: the name of the part and the number in it, such as `train/00000042`."""
+        # Such as `train/00000042`.
         values = [next(iter(part.values())) for part in PARTS[self.name]]
         names = [value if isinstance(value, str) else "train" if value else "test" for value in values]
         return tuple(f"{names[part]}/{number:08d}" for part, number in self.numbers)
 
     def fingerprint(self) -> str:
-        """Hash the paths: torchvision's datasets do not change."""
+        # The images of torchvision's datasets do not change.
         return hashlib.sha256("\0".join((self.name, *self.paths)).encode()).hexdigest()
 
     def read(self) -> Iterator[Input]:
-        """Yield the images as PGM or PPM."""
         for path, (part, number) in zip(self.paths, self.numbers, strict=True):
             dataset = _part(self.name, self.root, part)
             try:
@@ -124,7 +122,13 @@ class TorchvisionBlock:
                 continue
             image = image if image.mode in ("L", "RGB") else image.convert("RGB")
             data = as_ppm(image.tobytes(), image.width, image.height, len(image.getbands()))
-            yield Input(path, data, _label(dataset, target))
+            label = None
+            # STL10 labels unlabelled images -1.
+            if isinstance(target, int) and target >= 0:
+                names = getattr(dataset, "classes", ())
+                # A class name may contain `/`, which in a label stands for a folder.
+                label = str(names[target]).replace("/", "-") if target < len(names) else str(target)
+            yield Input(path, data, label)
 
 
 def _open(name: str, root: str, part: int, download: bool = False) -> Any:
@@ -135,12 +139,3 @@ def _open(name: str, root: str, part: int, download: bool = False) -> Any:
 
 # Workers cache it, since some datasets are read into memory as a whole.
 _part = functools.lru_cache(maxsize=3)(_open)
-
-
-def _label(dataset: Any, target: Any) -> str | None:
-    # STL10 labels unlabelled images -1.
-    if not isinstance(target, int) or target < 0:
-        return None
-    names = getattr(dataset, "classes", None)
-    # A class name may contain `/`, which in a label stands for a folder.
-    return str(names[target]).replace("/", "-") if names and target < len(names) else str(target)

@@ -40,12 +40,7 @@ class ForwardStream:
         self._can_seek = opener is None
 
     def read(self, size: int) -> bytes:
-        """Return the next `size` bytes, or fewer at the end.
-
-        Raises:
-            ValueError: if `size` is negative or over the budget.
-            SourceError: if the file expands too much.
-        """
+        """Return the next `size` bytes, or fewer at the end; more than the budget is a `ValueError`."""
         if not 0 <= size <= self.budget:
             raise ValueError(f"a header claims {size:,} bytes")
         self.budget -= size
@@ -62,11 +57,9 @@ class ForwardStream:
         return self._position
 
     def tell(self) -> int:
-        """Return the position in the decompressed content."""
         return self._position
 
     def close(self) -> None:
-        """Close the file."""
         self._stream.close()
 
     def _read(self, size: int) -> bytes:

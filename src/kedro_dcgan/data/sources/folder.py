@@ -42,7 +42,6 @@ class FolderSource:
         self.count = len(self._paths)
 
     def blocks(self, size: int) -> Iterator["FolderBlock"]:
-        """Yield the files, `size` at a time."""
         for start in range(0, self.count, size):
             names = tuple(self._paths[start : start + size])
             problems = {name: self._problems[name] for name in names if name in self._problems}
@@ -60,22 +59,20 @@ class FolderBlock:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths as text, unique for each name."""
         return tuple(name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace") for name in self.names)
 
     def fingerprint(self) -> str:
-        """Hash names, sizes, and the times when content and inode changed: a copy may keep the former."""
         hasher = hashlib.sha256()
         for name in self.names:
             state = b"gone"
             with contextlib.suppress(OSError):
                 status = os.lstat(os.path.join(self.root, name))  # noqa: PTH118  (bytes)
+                # A copy may keep the time when the content changed, but not that of the inode.
                 state = b"%d\0%d\0%d" % (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             hasher.update(b"%s\0%s\0" % (name, state))
         return hasher.hexdigest()
 
     def read(self) -> Iterator[Input]:
-        """Yield the files; the folder itself must still be there."""
         for name, path in zip(self.names, self.paths, strict=True):
             problem, data = self.problems.get(name), b""
             try:
@@ -109,11 +106,7 @@ def _read_file(path: bytes, max_bytes: int) -> bytes:
 
 
 def _walk(root: bytes) -> Iterator[tuple[bytes, UnusableImageError | None]]:
-    """Yield each path below a folder, in any order, and its problem, if that is known from listing it.
-
-    Raises:
-        SourceError: if the folder itself cannot be listed, or is gone.
-    """
+    """Yield each path below a folder, in any order, and its problem, if that is known from listing it."""
     # Not recursive: a hostile tree may be deeper than Python's stack.
     pending = [b""]
     while pending:
@@ -162,11 +155,7 @@ def _unreadable(error: OSError) -> UnusableImageError:
 
 
 def _require_folder(root: bytes, error: OSError) -> None:
-    """Distinguish an error of one file from a disk that was removed.
-
-    Raises:
-        SourceError: if the folder is gone, or is empty like a mount point.
-    """
+    """Raise a `SourceError` if an error of one file comes from a removed disk: the folder is gone or empty."""
     try:
         with os.scandir(root) as entries:
             exists = any(entries)

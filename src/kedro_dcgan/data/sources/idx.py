@@ -35,7 +35,6 @@ class IdxSource:
         return bool(_image_files(path))
 
     def blocks(self, size: int) -> Iterator[MemoryBlock]:
-        """Yield the images, `size` at a time, as PGM; each file must be whole and have as many labels as images."""
         return gather_blocks((item for file in self._files for item in _images(file)), size, stamp_files(self._files))
 
 

@@ -49,11 +49,7 @@ class Limits:
     files: int
 
     def require_count(self, count: int) -> None:
-        """Check the number of files.
-
-        Raises:
-            SourceError: if `count` is over the limit.
-        """
+        """Raise a `SourceError` if there are more files than allowed."""
         if count > self.files:
             raise SourceError(
                 f"`ingestion.source` must hold at most `ingestion.max_files` {self.files:,} files (it has more). "
@@ -86,25 +82,19 @@ class MemoryBlock:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths of the inputs."""
         return tuple(item.path for item in self.inputs)
 
     def fingerprint(self) -> str:
-        """Hash the paths, and size and modification time of the files."""
         return hashlib.sha256("\0".join((self.stamp, *self.paths)).encode()).hexdigest()
 
     def read(self) -> Iterator[Input]:
-        """Yield the inputs."""
         yield from self.inputs
 
 
 def gather_blocks(inputs: Iterable[Input], size: int, stamps: Mapping[Path, str]) -> Iterator[MemoryBlock]:
     """Gather inputs into blocks that end after every `size` inputs, or earlier if they grow large.
 
-    `stamps` has the stamp of each file that the inputs are read from.
-
-    Raises:
-        SourceError: if one of the files changes before the last block.
+    `stamps` has the stamp of each file that the inputs are read from: these files must not change.
     """
     _require_unchanged(stamps)
     stamp = " ".join(stamps.values())
