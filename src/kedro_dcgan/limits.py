@@ -85,9 +85,18 @@ def _cgroups(controller: str) -> Iterator[Path]:
     for kind, name in (("cgroup", controller), ("cgroup2", "")):
         if name not in cgroup_of:
             continue
-        # Of several mounts at one point, the last one is visible.
-        own, mounts = cgroup_of[name], dict(_mounts(kind, name))
+
+        # Find where a cgroup of the hierarchy is mounted. Of several mounts at one point, the last one is visible.
+        mounts = {}
+        for *paths, mount_kind, options in _MOUNT.findall(_read(_ROOT / "proc/self/mountinfo")):
+            # The super options of a v1 mount name its controllers.
+            if mount_kind == kind and (not name or name in options.split(",")):
+                # The kernel writes a space as \040.
+                mounted, point = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), path) for path in paths)
+                mounts[_ROOT / point.lstrip("/")] = PurePosixPath(mounted)
+
         # The path of a process outside the cgroup namespace contains "..".
+        own = cgroup_of[name]
         inside = [
             (point, own.relative_to(mounted))
             for point, mounted in mounts.items()
@@ -98,16 +107,6 @@ def _cgroups(controller: str) -> Iterator[Path]:
         outside = [(point, PurePosixPath()) for point in mounts]
         for point, below in (inside or outside)[:1]:
             yield from (point / folder for folder in (below, *below.parents))
-
-
-def _mounts(kind: str, controller: str) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Yield the mount points of a hierarchy, each with the cgroup mounted there."""
-    for *paths, mount_kind, options in _MOUNT.findall(_read(_ROOT / "proc/self/mountinfo")):
-        # The super options of a v1 mount name its controllers.
-        if mount_kind == kind and (kind == "cgroup2" or controller in options.split(",")):
-            # The kernel writes a space as \040.
-            mounted, point = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), path) for path in paths)
-            yield _ROOT / point.lstrip("/"), PurePosixPath(mounted)
 
 
 def _number(text: str) -> int | None:

@@ -62,20 +62,12 @@ def config_loader(env: str | None) -> AbstractConfigLoader:
 
 
 def parameters_of(env: str | None) -> Parameters:
-    """Return the parameters of a preset.
-
-    Raises:
-        ParameterError: for the first error in its files.
-    """
+    """Return the parameters of a preset, or raise a `ParameterError` for the first error in its files."""
     return read_parameters(config_loader(env)["parameters"], {})
 
 
 def existing_preset(env: str | None) -> str | None:
-    """Return the name of a preset, if it is a folder of `conf/` or not given.
-
-    Raises:
-        ParameterError: if there is no such folder.
-    """
+    """Return the name of a preset, or raise a `ParameterError` if it is given and is no folder of `conf/`."""
     conf = project_folder() / "conf"
     if env and not (conf / env).is_dir():
         presets = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "local")

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -41,23 +41,22 @@ def describe(env: str | None, as_json: bool) -> None:
     descriptions = [asdict(describe_network(config, parameters.training.batch_size)) for config in configs]
     if as_json:
         click.echo(json.dumps({description["name"].lower(): description for description in descriptions}, indent=2))
-    else:
-        click.echo("\n\n".join(_table(description) for description in descriptions))
-
-
-def _table(description: dict[str, Any]) -> str:
-    rows = [
-        (layer["name"], layer["kind"], "x".join(map(str, layer["output_shape"])), f"{layer['parameters']:,}")
-        for layer in description["layers"]
-    ]
-    rows += [
-        ("parameters", "", "", f"{description['parameters']:,}"),
-        ("trainable", "", "", f"{description['trainable_parameters']:,}"),
-        ("forward", "per image", "", f"{description['flops'] / 1e9:.3f} GFLOP"),
-        ("training", f"batch size {description['batch_size']}", "", f"{description['training_bytes'] / 1e9:.2f} GB"),
-    ]
-    lines = [f"  {name:<12} {kind:<17} {shape:>12} {amount:>14}" for name, kind, shape, amount in rows]
-    return "\n".join([description["name"], *lines])
+        return
+    for number, description in enumerate(descriptions):
+        rows = [
+            (layer["name"], layer["kind"], "x".join(map(str, layer["output_shape"])), f"{layer['parameters']:,}")
+            for layer in description["layers"]
+        ]
+        memory = f"{description['training_bytes'] / 1e9:.2f} GB"
+        rows += [
+            ("parameters", "", "", f"{description['parameters']:,}"),
+            ("trainable", "", "", f"{description['trainable_parameters']:,}"),
+            ("forward", "per image", "", f"{description['flops'] / 1e9:.3f} GFLOP"),
+            ("training", f"batch size {description['batch_size']}", "", memory),
+        ]
+        click.echo(f"\n{description['name']}" if number else description["name"])
+        for name, kind, shape, amount in rows:
+            click.echo(f"  {name:<12} {kind:<17} {shape:>12} {amount:>14}")
 
 
 @dcgan.command()

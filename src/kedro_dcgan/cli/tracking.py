@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -27,15 +28,17 @@ _model_option = click.option("--model", default="dcgan-generator", show_default=
 
 @contextmanager
 def connected(env: str | None = None) -> Iterator[TrackingSettings]:
-    """Connect MLflow to the server of the project and yield the tracking settings.
-
-    Raises:
-        TrackingError: if the server does not answer.
-    """
+    """Connect MLflow to the server of the project, which must answer, and yield the tracking settings."""
     tracking = read_settings(config_loader(env)["tracking"])
     connect(tracking)
     with reachable(tracking):
         yield tracking
+
+
+def _exit_with_mlflow(*arguments: str, **variables: str) -> NoReturn:
+    # Other users of this machine can see arguments, but not environment variables.
+    command = [sys.executable, "-m", "mlflow", *arguments, "--host", _HOST]
+    sys.exit(subprocess.call(command, env={**os.environ, **variables}))  # noqa: S603
 
 
 @dcgan.command()
@@ -50,14 +53,12 @@ def ui(port: int | None, env: str | None) -> None:
     if tracking.server.startswith("http"):
         click.echo(f"The UI is served by the tracking server: {tracking.shown_server}{page}")
         return
-    # Other users of this machine can see arguments, but not environment variables.
     variables = {"MLFLOW_BACKEND_STORE_URI": tracking.server}
     if tracking.artifact_location:
         variables["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = tracking.artifact_location
     port = port or tracking.ui_port
-    command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port)]
     click.echo(f"http://{_HOST}:{port}{page}   (press Ctrl-C to stop)")
-    sys.exit(subprocess.call(command, env={**os.environ, **variables}))  # noqa: S603
+    _exit_with_mlflow("server", "--port", str(port), **variables)
 
 
 @dcgan.command()
@@ -165,10 +166,8 @@ def serve(model: str, port: int, env: str | None) -> None:
     with connected(env) as tracked:
         version = find_version(name, alias or "champion")
     click.echo(f"http://{_HOST}:{port}/invocations   (Ctrl-C stops it)")
-    arguments = ["models", "serve", "--model-uri", f"models:/{name}/{version}", "--env-manager", "local"]
-    address = ["--host", _HOST, "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracked.server}
-    sys.exit(subprocess.call([sys.executable, "-m", "mlflow", *arguments, *address], env=environment))  # noqa: S603
+    model_options = ("--model-uri", f"models:/{name}/{version}", "--env-manager", "local")
+    _exit_with_mlflow("models", "serve", *model_options, "--port", str(port), MLFLOW_TRACKING_URI=tracked.server)
 
 
 @dcgan.command()

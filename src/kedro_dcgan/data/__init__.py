@@ -10,10 +10,7 @@ ACCEPTED, SKIPPED = "accepted", "skipped"
 
 
 class Reason(StrEnum):
-    """Why an input is skipped; the values are those of the manifest.
-
-    `meaning` is a short explanation, with a remedy if there is one.
-    """
+    """Why an input is skipped: the value in the manifest, and its `meaning`, with a remedy if there is one."""
 
     meaning: str
 

@@ -119,11 +119,7 @@ def images_per_shard(image_size: int, channels: int, megabytes: int) -> int:
 
 
 def scan_block(task: ScanTask, preparation: Preparation) -> ScannedBlock:
-    """Judge and prepare the inputs of a block.
-
-    Raises:
-        SourceError: if the source is gone. A problem of a single input goes into its record.
-    """
+    """Judge and prepare the inputs of a block; a problem of a single input goes into its record."""
     fingerprint = task.block.fingerprint()
     shape = (len(task.block.paths), preparation.channels, preparation.image_size, preparation.image_size)
     pixels, fields_of_inputs, count = np.empty(shape, dtype=np.uint8), [], 0
@@ -219,11 +215,10 @@ def draw_thumbnail(data: bytes, reason: str, preparation: Preparation) -> Jpeg |
 def drop_surplus(
     thumbnails: Sequence[bytes | None], reasons: Sequence[str | None], pictured: Counter[str]
 ) -> list[bytes | None]:
-    """Keep the first thumbnails of each reason; `pictured`, the number kept so far by reason, is updated."""
+    """Keep the first thumbnails of each reason; `pictured`, the number so far by reason, is updated."""
     kept = list(thumbnails)
     for place, reason in enumerate(reasons):
         if reason is not None and kept[place] is not None:
             pictured[reason] += 1
-            if pictured[reason] > MAX_THUMBNAILS:
-                pictured[reason], kept[place] = MAX_THUMBNAILS, None
+            kept[place] = kept[place] if pictured[reason] <= MAX_THUMBNAILS else None
     return kept

@@ -64,8 +64,7 @@ class Scan:
 def write_scan(scan: Scan, path: Path) -> None:
     """Run a scan and store its shards in the folder `path`, which they replace when they are complete.
 
-    Raises:
-        DiskFullError: the previous shards stay; those of this scan are removed.
+    If the disk is full, the previous shards stay, and those of this scan are removed.
     """
     # The folder may be a link to a larger disk.
     path = path.resolve()

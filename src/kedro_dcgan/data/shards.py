@@ -146,11 +146,7 @@ def dataset_digest(images: Iterable[tuple[str, str, str]], transform: str) -> st
 
 
 def read_image_shards(folder: Path) -> ImageShards:
-    """Map the shards of a folder; hashes are checked when the shards are used for training and evaluation.
-
-    Raises:
-        DataError: if there are no shards, one is missing or cut off, or the index is damaged or of another format.
-    """
+    """Map the shards of a folder; hashes are checked when the shards are used for training and evaluation."""
     index = _read_index(folder, SHARDS_FORMAT)
     stored = index["preparation"]
     preparation = Preparation(**{**stored, "crop": Crop(**stored["crop"]), "background": tuple(stored["background"])})

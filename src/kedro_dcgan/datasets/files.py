@@ -11,14 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
-from kedro_dcgan.data.shard_writer import Scan, write_scan
-from kedro_dcgan.data.shards import (
-    ImageShards,
-    PreparedImages,
-    read_image_shards,
-    read_prepared_images,
-    write_prepared_images,
-)
+from kedro_dcgan.data import shard_writer, shards
 from kedro_dcgan.data.sources import ImageSources
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.storage import atomic_file
@@ -86,8 +79,7 @@ class TableDataset(AtomicDataset):
     """A pandas DataFrame, which Kedro-Viz shows."""
 
     def preview(self, rows: int = 20) -> TablePreview:
-        first: dict[str, Any] = self.load().head(rows).astype(object).to_dict(orient="split")
-        return TablePreview(first)
+        return TablePreview(self.load().head(rows).astype(object).to_dict(orient="split"))
 
 
 class PageDataset(AtomicDataset):
@@ -119,29 +111,29 @@ class ImageSourceDataset(FolderDataset[None, ImageSources]):
         return self._sources
 
 
-class ImageShardsDataset(FolderDataset[Scan, ImageShards]):
+class ImageShardsDataset(FolderDataset[shard_writer.Scan, shards.ImageShards]):
     """Stores a scan as shards; a scan that was killed resumes after its last finished shard."""
 
     INDEX = "index.json"
 
-    def save(self, data: Scan) -> None:
-        write_scan(data, self.path)
+    def save(self, data: shard_writer.Scan) -> None:
+        shard_writer.write_scan(data, self.path)
 
-    def load(self) -> ImageShards:
-        return read_image_shards(self.path)
+    def load(self) -> shards.ImageShards:
+        return shards.read_image_shards(self.path)
 
 
-class PreparedImagesDataset(FolderDataset[PreparedImages, PreparedImages]):
+class PreparedImagesDataset(FolderDataset[shards.PreparedImages, shards.PreparedImages]):
     """Stores the row numbers of each split in `path`; the pixels stay in the folder `shards` beside it."""
 
     INDEX = "index.json"
 
     def __init__(self, path: str | Path, shards: str) -> None:
         super().__init__(path)
-        self.shards = self.path.with_name(shards)
+        self._shards = self.path.with_name(shards)
 
-    def save(self, data: PreparedImages) -> None:
-        write_prepared_images(data, self.path)
+    def save(self, data: shards.PreparedImages) -> None:
+        shards.write_prepared_images(data, self.path)
 
-    def load(self) -> PreparedImages:
-        return read_prepared_images(self.path, self.shards)
+    def load(self) -> shards.PreparedImages:
+        return shards.read_prepared_images(self.path, self._shards)

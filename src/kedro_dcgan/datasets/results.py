@@ -14,7 +14,7 @@ from PIL import Image
 
 from kedro_dcgan.datasets.files import FileDataset, FolderDataset
 from kedro_dcgan.errors import DiskFullError
-from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid
+from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid, from_pixels
 from kedro_dcgan.storage import atomic_file, atomic_folder
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ logger = logging.getLogger(__name__)
 class CheckpointsDataset(FolderDataset["list[Checkpoint]", "CheckpointFolder"]):
     """Adds the checkpoints of a tick, most often none; loads as a folder of checkpoints, which may be empty.
 
-    If the disk is full, training continues with a warning and keeps the checkpoint before. A checkpoint that ends a run
-    must be saved.
+    If the disk is full, training continues with a warning, unless the checkpoint ends the run.
     """
 
     def load(self) -> "CheckpointFolder":
@@ -79,8 +78,7 @@ class ImageFolderDataset(FolderDataset[np.ndarray, np.ndarray]):
     def save(self, data: np.ndarray) -> None:
         with atomic_folder(self.path) as folder:
             for number, image in enumerate(data):
-                pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-                Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"{number:05d}.png")
+                from_pixels(image).save(folder / f"{number:05d}.png")
 
     def load(self) -> np.ndarray:
         pixels = [np.asarray(Image.open(file)) for file in sorted(self.path.glob("*.png"))]
@@ -108,8 +106,8 @@ class SampleFramesDataset(FolderDataset[SampleFrames, list[SampleGrid]]):
 
     def of(self, training_id: str, images_seen: int) -> list[SampleGrid]:
         files = sorted(self.path.glob(f"{training_id}/[0-9]*.png"))
-        frames = [SampleGrid(int(file.stem), np.asarray(Image.open(file))) for file in files]
-        return [frame for frame in frames if frame.images_seen <= images_seen]
+        frames = ((int(file.stem), file) for file in files)
+        return [SampleGrid(seen, np.asarray(Image.open(file))) for seen, file in frames if seen <= images_seen]
 
 
 class AnimationDataset(FileDataset[Animation, Never]):

@@ -125,7 +125,7 @@ class TorchvisionBlock:
             label = None
             # STL10 labels unlabelled images -1.
             if isinstance(target, int) and target >= 0:
-                names = getattr(dataset, "classes", ())
+                names = getattr(dataset, "classes", None) or ()
                 # A class name may contain `/`, which in a label stands for a folder.
                 label = str(names[target]).replace("/", "-") if target < len(names) else str(target)
             yield Input(path, data, label)
