@@ -105,8 +105,8 @@ def _cgroups(controller: str) -> Iterator[Path]:
         # Without a cgroup namespace, a container can see a path of the host that is not mounted in it. Then the mount
         # is the container's own cgroup.
         outside = [(point, PurePosixPath()) for point in mounts]
-        for point, below in (inside or outside)[:1]:
-            yield from (point / folder for folder in (below, *below.parents))
+        for mount_point, below in (inside or outside)[:1]:
+            yield from (mount_point / folder for folder in (below, *below.parents))
 
 
 def _number(text: str) -> int | None:

@@ -20,8 +20,10 @@ class Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
 
     def __init__(self, label: str, total: int | None, done: int = 0, flops: float | None = None) -> None:
         self._flops = flops
-        look = {"unit": "images", "bar_format": _BAR if total else None, "leave": False, "disable": None}
-        super().__init__(desc=label, total=total, initial=done, **look)
+        bar_format = _BAR if total else None
+        super().__init__(
+            desc=label, total=total, initial=done, unit="images", bar_format=bar_format, leave=False, disable=None
+        )
 
     @property
     def format_dict(self) -> dict[str, Any]:

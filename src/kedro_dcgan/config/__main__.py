@@ -81,15 +81,13 @@ def _type_and_range(field: dict[str, Any]) -> tuple[str, str]:
         count = f"{len(items)} " if "prefixItems" in field else ""
         return f"list of {count}{'names' if type_ == 'text' else f'{type_}s'}", range_
     type_, choices = field["type"], field.get("enum", [field["const"]] if "const" in field else [])
-    if "minimum" in field and "maximum" in field:
-        range_ = f"{_number(field['minimum'])} to {_number(field['maximum'])}"
+    bounds = {name: field[name] for name in _BOUNDS if name in field}
+    numbers = {name: "2^63" if bound == 2**63 else f"{bound:.15g}" for name, bound in bounds.items()}
+    if "minimum" in numbers and "maximum" in numbers:
+        range_ = f"{numbers['minimum']} to {numbers['maximum']}"
     else:
-        range_ = " and ".join(f"{sign} {_number(field[name])}" for name, sign in _BOUNDS.items() if name in field)
+        range_ = " and ".join(f"{_BOUNDS[name]} {number}" for name, number in numbers.items())
     return "text" if type_ == "string" else type_, range_ or ", ".join(map(str, choices))
-
-
-def _number(value: float) -> str:
-    return "2^63" if value == 2**63 else f"{value:.15g}"
 
 
 def _with_comments(text: str, fields: dict[str, dict[str, Any]]) -> str:
@@ -136,13 +134,8 @@ def _page(fields: dict[str, dict[str, Any]], defaults: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Update the stale files of the project in the working directory."""
-    for file, text in generated_files(Path.cwd()).items():
-        if not file.exists() or file.read_text(encoding="utf-8") != text:
-            file.write_text(text, encoding="utf-8")
-            print(f"wrote {file.relative_to(Path.cwd())}")
-
-
 if __name__ == "__main__":
-    main()
+    for path, content in generated_files(Path.cwd()).items():
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            path.write_text(content, encoding="utf-8")
+            print(f"wrote {path.relative_to(Path.cwd())}")

@@ -15,22 +15,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason
+from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason, transforms
 from kedro_dcgan.data.decode import Header, open_image, open_with_pillow, read_pixels, strict_pillow
 from kedro_dcgan.data.duplicates import perceptual_hashes
 from kedro_dcgan.data.sources.source import Block, Input
-from kedro_dcgan.data.transforms import (
-    Colour,
-    Crop,
-    Region,
-    Resample,
-    is_blank,
-    pad,
-    region_in_file,
-    resize,
-    set_upright,
-    upright_size,
-)
+from kedro_dcgan.data.transforms import Colour, Crop, Region, Resample
 from kedro_dcgan.errors import UnusableImageError
 
 # A JPEG may be decoded at a fraction of its size if that leaves this many times the pixels asked for: at 2 the result
@@ -176,13 +165,14 @@ def _prepare(header: Header, preparation: Preparation, box: Region | None) -> np
     reduction = side / (_OVERSAMPLING * size)
     pixels, reduced_by = read_pixels(header, preparation.background, preparation.channels == 1, reduction)
     # Resize before turning upright: fewer pixels to turn.
-    left, top, right, bottom = region_in_file(region, header.width, header.height, orientation)
+    left, top, right, bottom = transforms.region_in_file(region, header.width, header.height, orientation)
     reduced_region = (left / reduced_by, top / reduced_by, right / reduced_by, bottom / reduced_by)
-    size_in_file = upright_size(crop.resized_size(region, size), orientation)
-    image = set_upright(resize(pixels, reduced_region, size_in_file, preparation.resample), orientation)
-    if is_blank(image):
+    size_in_file = transforms.upright_size(crop.resized_size(region, size), orientation)
+    resized = transforms.resize(pixels, reduced_region, size_in_file, preparation.resample)
+    image = transforms.set_upright(resized, orientation)
+    if transforms.is_blank(image):
         raise UnusableImageError(Reason.BLANK)
-    return pad(image, size, preparation.background).transpose(2, 0, 1)
+    return transforms.pad(image, size, preparation.background).transpose(2, 0, 1)
 
 
 def draw_thumbnail(data: bytes, reason: str, preparation: Preparation) -> Jpeg | None:
@@ -202,7 +192,7 @@ def draw_thumbnail(data: bytes, reason: str, preparation: Preparation) -> Jpeg |
             damaged.tile = []  # type: ignore[attr-defined]  # Keep Pillow from decoding again.
             damaged.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
             pixels = np.asarray(damaged.convert("RGB"))
-        upright = set_upright(pixels, header.orientation)
+        upright = transforms.set_upright(pixels, header.orientation)
         image = Image.fromarray(np.ascontiguousarray(upright if upright.shape[2] == 3 else upright[:, :, 0]))
         image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
         stream = io.BytesIO()

@@ -6,7 +6,7 @@ The datasets of images only name a place: `kedro_dcgan.data` defines what is sto
 import base64
 import os
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
@@ -16,22 +16,19 @@ from kedro_dcgan.data.sources import ImageSources
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.storage import atomic_file
 
-Saved = TypeVar("Saved")
-Loaded = TypeVar("Loaded")
 
-
-class FolderDataset(AbstractDataset[Saved, Loaded]):
+class FolderDataset(AbstractDataset[Any, Any]):
     """Data in a folder; they exist if the folder does, or the file `INDEX` in it. Subclasses load, save or both."""
 
-    INDEX: ClassVar[str] = ""
+    INDEX = ""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def load(self) -> Loaded:
+    def load(self) -> Any:
         raise DataError(f"`{self.path}` must not be loaded (it is write-only). Remove it from the node's inputs.")
 
-    def save(self, data: Saved) -> None:
+    def save(self, data: Any) -> None:
         raise DataError(f"`{self.path}` must not be saved (it is read-only). Remove it from the node's outputs.")
 
     def _exists(self) -> bool:
@@ -41,14 +38,14 @@ class FolderDataset(AbstractDataset[Saved, Loaded]):
         return {"path": str(self.path)}
 
 
-class FileDataset(FolderDataset[Saved, Loaded]):
+class FileDataset(FolderDataset):
     """Data in a file."""
 
     def __init__(self, filepath: str | Path) -> None:
         super().__init__(filepath)
 
 
-class AtomicDataset(FileDataset[Any, Any]):
+class AtomicDataset(FileDataset):
     """Wraps any dataset of one local file: a reader sees the old file or the new one, never half of it."""
 
     def __init__(self, filepath: str | Path, dataset: str | dict[str, Any]) -> None:
@@ -89,7 +86,7 @@ class PageDataset(AtomicDataset):
         return HTMLPreview(self.path.read_text(encoding="utf-8"))
 
 
-class BytesDataset(FileDataset[bytes, bytes]):
+class BytesDataset(FileDataset):
     """Bytes in a file."""
 
     def save(self, data: bytes) -> None:
@@ -100,7 +97,7 @@ class BytesDataset(FileDataset[bytes, bytes]):
         return self.path.read_bytes()
 
 
-class ImageSourceDataset(FolderDataset[None, ImageSources]):
+class ImageSourceDataset(FolderDataset):
     """Loads as an opener of sources; relative paths start at `path`."""
 
     def __init__(self, path: str | Path) -> None:
@@ -111,7 +108,7 @@ class ImageSourceDataset(FolderDataset[None, ImageSources]):
         return self._sources
 
 
-class ImageShardsDataset(FolderDataset[shard_writer.Scan, shards.ImageShards]):
+class ImageShardsDataset(FolderDataset):
     """Stores a scan as shards; a scan that was killed resumes after its last finished shard."""
 
     INDEX = "index.json"
@@ -123,7 +120,7 @@ class ImageShardsDataset(FolderDataset[shard_writer.Scan, shards.ImageShards]):
         return shards.read_image_shards(self.path)
 
 
-class PreparedImagesDataset(FolderDataset[shards.PreparedImages, shards.PreparedImages]):
+class PreparedImagesDataset(FolderDataset):
     """Stores the row numbers of each split in `path`; the pixels stay in the folder `shards` beside it."""
 
     INDEX = "index.json"

@@ -7,7 +7,7 @@ import json
 import logging
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class CheckpointsDataset(FolderDataset["list[Checkpoint]", "CheckpointFolder"]):
+class CheckpointsDataset(FolderDataset):
     """Adds the checkpoints of a tick, most often none; loads as a folder of checkpoints, which may be empty.
 
     If the disk is full, training continues with a warning, unless the checkpoint ends the run.
@@ -46,7 +46,7 @@ class CheckpointsDataset(FolderDataset["list[Checkpoint]", "CheckpointFolder"]):
                 logger.warning("NOT SAVED: %s Training continues.", error)
 
 
-class TrainedGeneratorDataset(FolderDataset["TrainedGenerator", "TrainedGenerator"]):
+class TrainedGeneratorDataset(FolderDataset):
     """A trained generator in a folder of two files."""
 
     INDEX = "generator.json"
@@ -63,7 +63,7 @@ class TrainedGeneratorDataset(FolderDataset["TrainedGenerator", "TrainedGenerato
         return read_generator(self.path)
 
 
-class ReferenceFeaturesDataset(FolderDataset[Never, "ReferenceCache"]):
+class ReferenceFeaturesDataset(FolderDataset):
     """A cache of reference statistics. Evaluation fills it; nothing is saved through the catalog."""
 
     def load(self) -> "ReferenceCache":
@@ -72,7 +72,7 @@ class ReferenceFeaturesDataset(FolderDataset[Never, "ReferenceCache"]):
         return ReferenceCache(self.path)
 
 
-class ImageFolderDataset(FolderDataset[np.ndarray, np.ndarray]):
+class ImageFolderDataset(FolderDataset):
     """Stores uint8 images `(N, C, H, W)` as `00000.png`, `00001.png` and so on."""
 
     def save(self, data: np.ndarray) -> None:
@@ -85,7 +85,7 @@ class ImageFolderDataset(FolderDataset[np.ndarray, np.ndarray]):
         return np.stack([image[None] if image.ndim == 2 else image.transpose(2, 0, 1) for image in pixels])
 
 
-class SampleFramesDataset(FolderDataset[SampleFrames, list[SampleGrid]]):
+class SampleFramesDataset(FolderDataset):
     """Adds the new frames of a training with each save; loads all frames of the current one up to its `images_seen`."""
 
     INDEX = "current.json"
@@ -110,7 +110,7 @@ class SampleFramesDataset(FolderDataset[SampleFrames, list[SampleGrid]]):
         return [SampleGrid(seen, np.asarray(Image.open(file))) for seen, file in frames if seen <= images_seen]
 
 
-class AnimationDataset(FileDataset[Animation, Never]):
+class AnimationDataset(FileDataset):
     """Writes a GIF that repeats, and shows its last picture for longer."""
 
     REST_SECONDS = 1.5

@@ -133,8 +133,7 @@ class TarSource:
     @staticmethod
     def recognises(path: Path) -> bool:
         """Return whether a file is a tar archive, by its content."""
-        with suppress(*_TAR_DAMAGE), closing(ForwardStream(path, _MAX_HEADER_BYTES)) as stream:
-            _open_tar(stream)
+        with suppress(*_TAR_DAMAGE), closing(ForwardStream(path, _MAX_HEADER_BYTES)) as stream, _open_tar(stream):
             return True
         return False
 

@@ -82,7 +82,7 @@ class FolderBlock:
                 problem = error
             except OSError as error:
                 _require_folder(self.root, error)
-                problem = _unreadable(error)
+                problem = UnusableImageError(Reason.UNREADABLE, str(error.strerror))
             yield Input(path, data, label_of(path), problem)
 
 
@@ -119,7 +119,7 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, UnusableImageError | None]]:
                         is_folder = entry.is_dir(follow_symlinks=False)
                         problem = _problem(entry, is_folder)
                     except OSError as error:
-                        is_folder, problem = False, _unreadable(error)
+                        is_folder, problem = False, UnusableImageError(Reason.UNREADABLE, str(error.strerror))
                     if problem or not is_folder:
                         yield path, problem
                     if is_folder and not entry.name.startswith(b"."):
@@ -131,7 +131,7 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, UnusableImageError | None]]:
                     "Allow it with chmod u+rx, or copy the folder."
                 ) from None
             _require_folder(root, error)
-            yield prefix[:-1], _unreadable(error)
+            yield prefix[:-1], UnusableImageError(Reason.UNREADABLE, str(error.strerror))
 
 
 def _problem(entry: os.DirEntry[bytes], is_folder: bool) -> UnusableImageError | None:
@@ -148,10 +148,6 @@ def _problem(entry: os.DirEntry[bytes], is_folder: bool) -> UnusableImageError |
     mode = entry.stat(follow_symlinks=False).st_mode
     kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
     return UnusableImageError(Reason.NOT_A_FILE, kind)
-
-
-def _unreadable(error: OSError) -> UnusableImageError:
-    return UnusableImageError(Reason.UNREADABLE, str(error.strerror))
 
 
 def _require_folder(root: bytes, error: OSError) -> None:

@@ -1,7 +1,6 @@
 """The interface of an image source, and the parts that several kinds of source share.
 
-A source lists its inputs in blocks, in an order that depends on nothing but its content. Blocks go to worker processes,
-so this module and its imports must load fast.
+Blocks go to worker processes, so this module and its imports must load fast.
 """
 
 import contextlib
