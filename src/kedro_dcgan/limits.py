@@ -75,10 +75,7 @@ def _limited_memory() -> Iterator[tuple[int, int]]:
 
 
 def _cgroups(controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's cgroup and its ancestors for a controller, in v1 and v2.
-
-    A hybrid host has both versions; only one of them has files for the controller.
-    """
+    """Yield the folders of this process's cgroup and its ancestors for a controller; hybrid hosts have v1 and v2."""
     lines = re.findall(r"^\d+:([^:]*):(.+)$", _read(_ROOT / "proc/self/cgroup"), re.MULTILINE)
     cgroup_of = {name: PurePosixPath(path) for names, path in lines for name in names.split(",")}
     # The line without a controller name is v2.

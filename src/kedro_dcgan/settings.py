@@ -44,11 +44,6 @@ def _tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_home()}/mlflow.db"
 
 
-def _artifact_location() -> str | None:
-    # A server chooses its own artifact store.
-    return f"{_home()}/mlartifacts" if _tracking_uri().startswith("sqlite:") else None
-
-
 # Kedro calls the last hook first, so a run is checked and locked before it is tracked.
 HOOKS = (SummaryHooks(), TrackingHooks(), LockHooks(), CheckHooks())
 CONFIG_LOADER_ARGS = {
@@ -59,7 +54,8 @@ CONFIG_LOADER_ARGS = {
     "config_patterns": {"tracking": ["tracking*"]},
     "custom_resolvers": {
         "tracking_uri": _tracking_uri,
-        "artifact_location": _artifact_location,
+        # A server chooses its own artifact store.
+        "artifact_location": lambda: f"{_home()}/mlartifacts" if _tracking_uri().startswith("sqlite:") else None,
         "journals": lambda: f"{_home()}/data/09_tracking",
     },
 }

@@ -12,7 +12,8 @@ from PIL import Image
 
 from kedro_dcgan.data.manifest import complete_manifest
 from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
-from kedro_dcgan.data.sources import Limits, open_source
+from kedro_dcgan.data.sources import Input, Limits, open_source
+from kedro_dcgan.data.sources.source import MemoryBlock
 from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.reports.pictures import from_pixels
 
@@ -44,6 +45,17 @@ def test_verdict(manifest, case):
     row = manifest.loc[case.path]
     found = row["verdict"] if pd.isna(row["reason"]) else row["reason"]
     assert found in case.verdicts, row["detail"]
+
+
+@pytest.mark.parametrize(("mode", "colour", "other"), [("L", 7, 8), ("RGB", (0, 1, 2), (0, 1, 3))])
+def test_image_of_one_colour_is_blank(mode, colour, other):
+    image, streams = Image.new(mode, (64, 64), colour), [io.BytesIO(), io.BytesIO()]
+    image.save(streams[0], "PNG")
+    image.putpixel((3, 2), other)
+    image.save(streams[1], "PNG")
+    inputs = tuple(Input(str(number), stream.getvalue()) for number, stream in enumerate(streams))
+    blank, image = scan_block(ScanTask(MemoryBlock(inputs, "")), PREPARATION).records
+    assert (blank.reason, image.reason) == ("blank", None)
 
 
 def test_manifest_has_one_row_for_each_input(manifest):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from kedro_dcgan.data.transforms import Crop, is_blank, pad, region_in_file, resize, set_upright, upright_size
+from kedro_dcgan.data.transforms import Crop, pad, region_in_file, resize, set_upright, upright_size
 
 WHITE = (255, 255, 255)
 
@@ -88,15 +88,6 @@ def test_a_region_may_begin_within_a_pixel():
     resized = resize(ramp, (10.5, 0, 90.5, 80), (20, 20), "bicubic")
     # Pixel p has the level 2p: the fourth covers 22.5 to 26.5, whose middle is that of pixel 24.
     assert resized[0, 3:5, 0].tolist() == [2 * 24, 2 * 28]
-
-
-@pytest.mark.parametrize("bands", [1, 3])
-def test_image_of_one_colour_is_blank(bands):
-    pixels = np.zeros((4, 4, bands), dtype=np.uint8)
-    pixels[:] = range(bands)
-    assert is_blank(pixels)
-    pixels[3, 2, bands - 1] += 1
-    assert not is_blank(pixels)
 
 
 @pytest.mark.parametrize("orientation", range(10))

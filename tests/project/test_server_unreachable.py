@@ -72,4 +72,4 @@ def test_queued_dvc_experiments_log_to_the_database_of_the_project(monkeypatch, 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(settings, "_PROJECT", Path(project))
     assert settings._tracking_uri() == "sqlite:////home/me/faces/mlflow.db"
-    assert settings._artifact_location() == "/home/me/faces/mlartifacts"
+    assert settings.CONFIG_LOADER_ARGS["custom_resolvers"]["artifact_location"]() == "/home/me/faces/mlartifacts"

@@ -1,7 +1,4 @@
-"""What all commands share: their group, the project and its parameters for a preset, and one-line errors.
-
-A command ends with its results, with one line that says what to fix (exit code 1), or interrupted by a signal.
-"""
+"""The parts that all commands share: their group, the project and its parameters for a preset, and one-line errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -123,10 +123,7 @@ def advise(manifest: pd.DataFrame, image_size: int) -> list[str]:
 
 
 def _mark_repeats(manifest: pd.DataFrame, same: str, what: str, reason: Reason | None) -> None:
-    """Name the first of equal accepted images in the detail of the others, and skip these if there is a reason.
-
-    Images are equal if their values in the column `same` are.
-    """
+    """Name the first of accepted images with equal `same` in the detail of the others; skip these if there is a reason."""
     accepted = manifest.loc[manifest["verdict"] == ACCEPTED, ["path", same]]
     # Codes save memory: a million hashes as Python strings take a hundred megabytes.
     codes, _ = pd.factorize(accepted[same])

@@ -18,7 +18,7 @@ from PIL import Image
 from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason, transforms
 from kedro_dcgan.data.decode import Header, open_image, open_with_pillow, read_pixels, strict_pillow
 from kedro_dcgan.data.duplicates import perceptual_hashes
-from kedro_dcgan.data.sources.source import Block, Input
+from kedro_dcgan.data.sources import Block, Input
 from kedro_dcgan.data.transforms import Colour, Crop, Region, Resample
 from kedro_dcgan.errors import UnusableImageError
 
@@ -170,7 +170,7 @@ def _prepare(header: Header, preparation: Preparation, box: Region | None) -> np
     size_in_file = transforms.upright_size(crop.resized_size(region, size), orientation)
     resized = transforms.resize(pixels, reduced_region, size_in_file, preparation.resample)
     image = transforms.set_upright(resized, orientation)
-    if transforms.is_blank(image):
+    if (image == image[0, 0]).all():
         raise UnusableImageError(Reason.BLANK)
     return transforms.pad(image, size, preparation.background).transpose(2, 0, 1)
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from kedro_dcgan.data.scan import ImageRecord, Preparation, ScannedBlock, drop_surplus
 from kedro_dcgan.data.shards import SHARDS_FORMAT
-from kedro_dcgan.data.sources.source import Block
+from kedro_dcgan.data.sources import Block
 from kedro_dcgan.errors import DiskFullError
 from kedro_dcgan.storage import atomic_file, replace_folder, report_full_disk, sha256_of
 

@@ -1,8 +1,7 @@
 """From the pixels of a file to a uint8 image of the model's size: background, orientation, crop, resize, padding.
 
-Regions are `(left, top, right, bottom)` in pixels of the upright image, right and bottom exclusive.
-
-An upright image is the image in the file, first transposed and then mirrored as its EXIF orientation says.
+Regions are `(left, top, right, bottom)` in pixels of the upright image, right and bottom exclusive. The upright image
+is the image in the file, first transposed and then mirrored as its EXIF orientation says.
 """
 
 import math
@@ -137,9 +136,3 @@ def pad(pixels: np.ndarray, size: int, background: Colour) -> np.ndarray:
     left, top = (size - width) // 2, (size - height) // 2
     square[top : top + height, left : left + width] = pixels
     return square
-
-
-def is_blank(pixels: np.ndarray) -> bool:
-    """Return whether pixels `(H, W, bands)` all have the same colour."""
-    height, width, _ = pixels.shape
-    return pixels.tobytes() == pixels[0, 0].tobytes() * (height * width)

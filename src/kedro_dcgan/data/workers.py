@@ -37,7 +37,6 @@ def map_in_order(
 
     Raises:
         WorkerError: if a worker process dies.
-        ParameterError: if the engine is Ray, and Ray is not installed or not running.
     """
     if engine == "ray":
         return _with_ray(function, tasks, workers)

@@ -1,7 +1,4 @@
-"""Kedro datasets: the only place where the project's data meet the file system.
-
-Whatever they write appears whole or not at all: a temporary name, fsync, then a rename.
-"""
+"""Kedro datasets: the only place where pipelines meet the file system. What they write appears whole or not at all."""
 
 from kedro_dcgan.datasets.files import (
     AtomicDataset,

@@ -1,6 +1,12 @@
 """Sources of images, one module for each kind; and bounding boxes, the part of each image to crop around.
 
-A source lists its inputs in blocks, in an order that depends on nothing but its content; workers read the blocks.
+A source has the number of its inputs, `count`, or None if it is known only after all of them are read. `blocks(size)`
+yields all inputs in an order that depends on the content alone; a new block begins after every `size` inputs. A
+`SourceError` is raised if the source cannot be read, is empty, damaged or cut off, or changes while it is read.
+
+Workers read the blocks. A block has the `paths` of its inputs for the manifest. `fingerprint()` returns a hash that
+changes when an input changes, without reading the inputs, and `read()` yields the inputs in the order of `paths`.
+
 Nothing from a source is written to disk, and no name in it is used as a path to write to.
 """
 
@@ -9,17 +15,21 @@ import functools
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from kedro_dcgan.data.sources.archive import TarSource, ZipSource
-from kedro_dcgan.data.sources.builtin import DIGITS, TorchvisionSource, write_digits
-from kedro_dcgan.data.sources.folder import FolderSource
+from kedro_dcgan.data.sources.builtin import DIGITS, TorchvisionBlock, TorchvisionSource, write_digits
+from kedro_dcgan.data.sources.folder import FolderBlock, FolderSource
 from kedro_dcgan.data.sources.idx import IdxSource
-from kedro_dcgan.data.sources.source import Block, Input, Limits, Source, invalid_source
+from kedro_dcgan.data.sources.source import Input, Limits, MemoryBlock, invalid_source
 from kedro_dcgan.data.transforms import Region
 from kedro_dcgan.errors import SourceError
 
 __all__ = ["Block", "Boxes", "ImageSources", "Input", "Limits", "Source", "open_source"]
+
+Source = FolderSource | IdxSource | TarSource | ZipSource | TorchvisionSource
+Block = FolderBlock | MemoryBlock | TorchvisionBlock
 
 # The first kind that recognises a file opens it. Tar comes before zip: a zip is recognised by its end, and the last
 # member of a tar archive may be a zip.
@@ -30,19 +40,21 @@ _COLUMNS = ("path", "left", "top", "width", "height")
 _CELEBA = {"image_id": "path", "x_1": "left", "y_1": "top"}
 
 
+@dataclass
 class Boxes:
     """Boxes by path, or by file name if all images are in `one_folder`; `sha256` is the hash of the CSV file."""
 
-    def __init__(self, by_path: Mapping[str, Region], sha256: str, one_folder: bool) -> None:
-        self.sha256, self._by_path, self._one_folder = sha256, by_path, one_folder
-        self._folder: str | None = None
+    by_path: Mapping[str, Region]
+    sha256: str
+    one_folder: bool
+    _folder: str | None = None
 
     def find(self, paths: Iterable[str]) -> dict[str, Region]:
         """Return the boxes of those `paths` that have one; bare names must match the files of one folder."""
         found = {}
         for path in paths:
             folder, _, name = path.rpartition("/")
-            if self._one_folder and name in self._by_path:
+            if self.one_folder and name in self.by_path:
                 self._folder = folder if self._folder is None else self._folder
                 if folder != self._folder:
                     raise SourceError(
@@ -50,9 +62,9 @@ class Boxes:
                         f"(got `image_id` {name}, for the folders `{self._folder}` and `{folder}`). "
                         "Write relative paths, or point ingestion.source at one of the folders."
                     )
-                found[path] = self._by_path[name]
-            elif path in self._by_path:
-                found[path] = self._by_path[path]
+                found[path] = self.by_path[name]
+            elif path in self.by_path:
+                found[path] = self.by_path[path]
         return found
 
 

@@ -18,7 +18,7 @@ from typing import IO, Self, cast
 
 from kedro_dcgan.data import Reason
 from kedro_dcgan.data.sources.compressed import ForwardStream
-from kedro_dcgan.data.sources.source import Block, Input, Limits, gather_blocks, invalid_source, label_of, stamp_files
+from kedro_dcgan.data.sources.source import Input, Limits, MemoryBlock, gather_blocks, invalid_source, stamp_files
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
 _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError)
@@ -34,36 +34,33 @@ _PREFIX = re.compile(r"^(?:[A-Za-z]:|\.{0,2}/)+")
 _MAX_NAME_LENGTH = 1000
 
 
-class SafeNames:
-    """Turns the names of archive members into unique relative paths with `/`."""
+def safe_name(member: str, used: dict[str, int]) -> str:
+    """Return the name of a member as a relative path, without drive, root, `.` and `..`; its second use gets `#2`.
 
-    def __init__(self) -> None:
-        # Each name in use, with the last number that was appended to it.
-        self._used: dict[str, int] = {}
-
-    def make(self, member: str) -> str:
-        """Return the name without drive, root, `.` and `..`; the second of two equal names gets `#2`."""
-        parts = _PREFIX.sub("", member.replace("\\", "/")).split("/")
-        kept = "/".join(part for part in parts if part not in ("", ".", ".."))[:_MAX_NAME_LENGTH].rstrip("/")
-        # tarfile decodes bytes that are not UTF-8 as surrogates.
-        name = kept.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") or "unnamed"
-        unique, number = name, self._used.get(name, 1)
-        while unique in self._used:
-            number += 1
-            unique = f"{name}#{number}"
-        self._used[name] = number
-        self._used.setdefault(unique, 1)
-        return unique
+    `used` has each name in use, with the last number that was appended to it, and is updated.
+    """
+    parts = _PREFIX.sub("", member.replace("\\", "/")).split("/")
+    kept = "/".join(part for part in parts if part not in ("", ".", ".."))[:_MAX_NAME_LENGTH].rstrip("/")
+    # tarfile decodes bytes that are not UTF-8 as surrogates.
+    name = kept.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") or "unnamed"
+    unique, number = name, used.get(name, 1)
+    while unique in used:
+        number += 1
+        unique = f"{name}#{number}"
+    used[name] = number
+    used.setdefault(unique, 1)
+    return unique
 
 
 def _input_of(path: str, read: Callable[[], bytes]) -> Input:
     """Return a member with its bytes, or with the problem that `read` raises; hidden members are not read."""
+    label = path.rpartition("/")[0] or None
     try:
         if path.startswith(".") or "/." in path:
             raise UnusableImageError(Reason.HIDDEN)
-        return Input(path, read(), label_of(path))
+        return Input(path, read(), label)
     except UnusableImageError as error:
-        return Input(path, label=label_of(path), problem=error)
+        return Input(path, label=label, problem=error)
 
 
 class ZipSource:
@@ -86,8 +83,9 @@ class ZipSource:
             ) from None
         self.count = len(members)
         limits.require_count(self.count)
-        names = SafeNames()
-        self._members = sorted(((names.make(member.filename), member) for member in members), key=lambda pair: pair[0])
+        used: dict[str, int] = {}
+        named = ((safe_name(member.filename, used), member) for member in members)
+        self._members = sorted(named, key=lambda pair: pair[0])
 
     @staticmethod
     def recognises(path: Path) -> bool:
@@ -96,7 +94,7 @@ class ZipSource:
             return stream.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(path)
         return False
 
-    def blocks(self, size: int) -> Iterator[Block]:
+    def blocks(self, size: int) -> Iterator[MemoryBlock]:
         inputs = (_input_of(path, partial(self._read, member)) for path, member in self._members)
         return gather_blocks(inputs, size, self._stamps)
 
@@ -137,11 +135,12 @@ class TarSource:
             return True
         return False
 
-    def blocks(self, size: int) -> Iterator[Block]:
+    def blocks(self, size: int) -> Iterator[MemoryBlock]:
         return gather_blocks(self._inputs(), size, stamp_files([self._path]))
 
     def _inputs(self) -> Iterator[Input]:
-        names, count = SafeNames(), 0
+        used: dict[str, int] = {}
+        count = 0
         try:
             with closing(ForwardStream(self._path, _MAX_HEADER_BYTES)) as stream:
                 archive = _open_tar(stream)
@@ -153,7 +152,7 @@ class TarSource:
                         count += 1
                         self._limits.require_count(count)
                         stream.budget = self._limits.file_bytes
-                        yield _input_of(names.make(member.name), partial(self._read, archive, member))
+                        yield _input_of(safe_name(member.name, used), partial(self._read, archive, member))
                     stream.budget = _MAX_HEADER_BYTES
                 # The checksum of gzip comes after the last member.
                 stream.read(stream.budget)

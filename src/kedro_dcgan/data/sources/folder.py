@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kedro_dcgan.data import Reason
-from kedro_dcgan.data.sources.source import Input, Limits, label_of
+from kedro_dcgan.data.sources.source import Input, Limits
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
 # O_NONBLOCK: opening a pipe that took the place of a file would block.
@@ -83,7 +83,7 @@ class FolderBlock:
             except OSError as error:
                 _require_folder(self.root, error)
                 problem = UnusableImageError(Reason.UNREADABLE, str(error.strerror))
-            yield Input(path, data, label_of(path), problem)
+            yield Input(path, data, path.rpartition("/")[0] or None, problem)
 
 
 def _read_file(path: bytes, max_bytes: int) -> bytes:

@@ -1,14 +1,13 @@
-"""The interface of an image source, and the parts that several kinds of source share.
+"""The parts that several kinds of image source share.
 
 Blocks go to worker processes, so this module and its imports must load fast.
 """
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
@@ -18,26 +17,12 @@ _MAX_BLOCK_BYTES = 8_000_000
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One file of a source: its bytes, or the reason why they cannot be read."""
+    """One file of a source: its bytes, or the reason why they cannot be read. The label of a file is its folder."""
 
     path: str
     data: bytes = b""
     label: str | None = None
     problem: UnusableImageError | None = None
-
-
-class Block(Protocol):
-    """Some consecutive inputs of a source, sent to a worker process and read there."""
-
-    @property
-    def paths(self) -> Sequence[str]:
-        """The paths of the inputs, for the manifest."""
-
-    def fingerprint(self) -> str:
-        """Return a hash that changes when an input changes, without reading the inputs."""
-
-    def read(self) -> Iterator[Input]:
-        """Yield the inputs, in the order of `paths`."""
 
 
 @dataclass(frozen=True)
@@ -54,22 +39,6 @@ class Limits:
                 f"`ingestion.source` must hold at most `ingestion.max_files` {self.files:,} files (it has more). "
                 "Raise the limit, or pass another source: --params ingestion.source=PATH."
             )
-
-
-class Source(Protocol):
-    """Inputs that may be images.
-
-    Raises:
-        SourceError: on construction and by `blocks`, if the source cannot be read, is empty, damaged or cut off, holds
-            more files than its limits allow, or changes while it is read.
-    """
-
-    @property
-    def count(self) -> int | None:
-        """The number of inputs, or None if it is known only after all of them are read."""
-
-    def blocks(self, size: int) -> Iterator[Block]:
-        """Yield all inputs in an order that depends on the content alone; a new block begins after every `size`."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +64,7 @@ def gather_blocks(inputs: Iterable[Input], size: int, stamps: Mapping[Path, str]
 
     `stamps` has the stamp of each file that the inputs are read from: these files must not change.
     """
-    _require_unchanged(stamps)
-    stamp = " ".join(stamps.values())
-    remaining, taken = iter(inputs), 0
+    stamp, remaining, taken = " ".join(stamps.values()), iter(inputs), 0
     while first := next(remaining, None):
         gathered, total = [first], len(first.data)
         # A block begins after every `size` inputs, and after one that has grown large.
@@ -105,7 +72,9 @@ def gather_blocks(inputs: Iterable[Input], size: int, stamps: Mapping[Path, str]
             gathered.append(item)
             total += len(item.data)
         taken += len(gathered)
-        _require_unchanged(stamps)
+        for file, now in stamp_files(stamps).items():
+            if now != stamps[file]:
+                raise SourceError(f"`{file}` must stay as it is while it is read (it has changed). Run again.")
         yield MemoryBlock(tuple(gathered), stamp)
 
 
@@ -119,20 +88,9 @@ def stamp_files(files: Iterable[Path]) -> dict[Path, str]:
     return stamps
 
 
-def _require_unchanged(stamps: Mapping[Path, str]) -> None:
-    for file, stamp in stamp_files(stamps).items():
-        if stamp != stamps[file]:
-            raise SourceError(f"`{file}` must stay as it is while it is read (it has changed). Run again.")
-
-
 def invalid_source(rule: str, value: str) -> SourceError:
     """Return the error for a source that is not what it must be."""
     return SourceError(f"`ingestion.source` must {rule} (got {value}). Pass another: --params ingestion.source=PATH.")
-
-
-def label_of(path: str) -> str | None:
-    """Return the folder of a path, which is the label of its files, or None at the top level."""
-    return path.rpartition("/")[0] or None
 
 
 def as_ppm(pixels: bytes, width: int, height: int, channels: int = 1) -> bytes:
