@@ -52,9 +52,8 @@ def project_folder() -> Path:
 
 def config_loader(env: str | None) -> AbstractConfigLoader:
     """Return Kedro's loader of the files in `conf/` for a preset."""
-    loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(
-        str(project_folder() / "conf"), env=env, **settings.CONFIG_LOADER_ARGS
-    )
+    conf = str(project_folder() / "conf")
+    loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(conf, env=env, **settings.CONFIG_LOADER_ARGS)
     return loader
 
 

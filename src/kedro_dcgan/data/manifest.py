@@ -123,7 +123,7 @@ def advise(manifest: pd.DataFrame, image_size: int) -> list[str]:
 
 
 def _mark_repeats(manifest: pd.DataFrame, same: str, what: str, reason: Reason | None) -> None:
-    """Name the first of accepted images with equal `same` in the detail of the others; skip these if there is a reason."""
+    """Name the first of accepted images with equal `same` in the others' detail; skip these if `reason` is given."""
     accepted = manifest.loc[manifest["verdict"] == ACCEPTED, ["path", same]]
     # Codes save memory: a million hashes as Python strings take a hundred megabytes.
     codes, _ = pd.factorize(accepted[same])

@@ -127,18 +127,15 @@ def _group_by_shard(
 
 
 class ShardWriter:
-    """Writes shards to `folder`, after those that a killed scan with the same preparation has finished.
-
-    `entries` are the entries of all shards for the index.
-    """
+    """Writes shards after the finished ones of a killed scan with the same preparation; `entries` go into the index."""
 
     def __init__(self, folder: Path, scan: Scan) -> None:
-        preparation = asdict(scan.preparation)
-        self._folder, self._shape = folder, (scan.preparation.channels, *(scan.preparation.image_size,) * 2)
-        self._index = {"source": scan.source, "preparation": preparation, "inputs_per_shard": scan.inputs_per_shard}
+        size = scan.preparation.image_size
+        self._folder, self._shape = folder, (scan.preparation.channels, size, size)
+        settings = {"preparation": asdict(scan.preparation), "inputs_per_shard": scan.inputs_per_shard}
+        self._index = {"source": scan.source, **settings}
         # In the form in which JSON returns it: with lists in place of tuples.
-        made_for = {"preparation": preparation, "inputs_per_shard": scan.inputs_per_shard, "decoders": _DECODERS}
-        self._made_for = json.loads(json.dumps(made_for))
+        self._made_for = json.loads(json.dumps({**settings, "decoders": _DECODERS}))
         for half_written in folder.glob(".*.incomplete*"):
             half_written.unlink()
         self.entries: list[Entry] = []

@@ -31,9 +31,6 @@ __all__ = ["Block", "Boxes", "ImageSources", "Input", "Limits", "Source", "open_
 Source = FolderSource | IdxSource | TarSource | ZipSource | TorchvisionSource
 Block = FolderBlock | MemoryBlock | TorchvisionBlock
 
-# The first kind that recognises a file opens it. Tar comes before zip: a zip is recognised by its end, and the last
-# member of a tar archive may be a zip.
-_KINDS_OF_FILES = (IdxSource, TarSource, ZipSource)
 # The columns of a file of boxes: a path as in the manifest, and pixels of the upright image. The table of CelebA has
 # other names, and bare file names, which stand for the files of one folder.
 _COLUMNS = ("path", "left", "top", "width", "height")
@@ -132,7 +129,8 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
     if path.is_dir():
         kind = IdxSource if IdxSource.recognises(path) else FolderSource
     elif path.is_file():  # Opening a pipe would block.
-        kind = next((kind for kind in _KINDS_OF_FILES if kind.recognises(path)), None)
+        # Tar comes before zip: a zip is recognised by its end, and the last member of a tar archive may be a zip.
+        kind = next((kind for kind in (IdxSource, TarSource, ZipSource) if kind.recognises(path)), None)
     if kind is None:
         raise invalid_source("be a folder, a zip or tar archive or an IDX file", f"{path}, another kind of file")
     source = kind(path, limits)
