@@ -9,6 +9,7 @@ products in the same precision.
 
 import argparse
 from dataclasses import replace
+from math import prod
 
 import torch
 from step_timing import CONF, parameters
@@ -51,7 +52,7 @@ def main() -> None:
 def print_layers(network: torch.nn.Module, inputs: torch.Tensor, dtype: torch.dtype, rate: float) -> None:
     """Print the lines of one network."""
     for name, geometry in geometries(network, inputs).items():
-        flops = 2 * len(inputs) * geometry.pixels * geometry.features * geometry.channels * geometry.kernel**2
+        flops = 2 * len(inputs) * prod(geometry.small) * geometry.features * geometry.channels * geometry.kernel**2
         shape = f"{geometry.channels}x{geometry.large[0]}² - {geometry.features}x{geometry.small[0]}²"
         for operation, pair in operands_of(geometry, len(inputs), dtype).items():
             seconds = {}

@@ -17,6 +17,7 @@ channels-last.
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Literal
 
 import torch
@@ -54,14 +55,9 @@ class Geometry:
     algorithms: Algorithms = field(default_factory=dict)
 
     @property
-    def pixels(self) -> int:
-        """The number of pixels of Y."""
-        return self.small[0] * self.small[1]
-
-    @property
     def is_one_patch(self) -> bool:
         """Whether Y is one pixel and X its patch."""
-        return self.pixels == 1 and self.large == (self.kernel, self.kernel)
+        return self.small == (1, 1) and self.large == (self.kernel, self.kernel)
 
     def possible(self, operation: Operation) -> tuple[Algorithm, ...]:
         """Return the algorithms that are available for an operation."""
@@ -70,17 +66,17 @@ class Geometry:
         return ("torch", "product", "subpixel") if operation == "large" and has_subpixels else ("torch", "product")
 
     def algorithm(self, operation: Operation, precision: torch.dtype) -> Algorithm:
-        """Return the algorithm of an operation: the one that was chosen, if it is available, else the default."""
+        """Return the algorithm of an operation: the chosen one if it is available, else the default."""
         chosen = self.algorithms.get(key_of(operation, precision))
         if chosen in self.possible(operation):
             return chosen
         if self.is_one_patch:
             return "product"
-        is_bfloat16, is_wide = precision == torch.bfloat16, self.channels >= _LEAST_CHANNELS
+        is_bfloat16, is_wide, pixels = precision == torch.bfloat16, self.channels >= _LEAST_CHANNELS, prod(self.small)
         # In bfloat16 without AMX, torch's convolutions are faster than its products; for gradients of kernels, not.
-        pays = is_wide and self.pixels <= _MOST_PIXELS and (_has_amx() or not is_bfloat16)
+        pays = is_wide and pixels <= _MOST_PIXELS and (_has_amx() or not is_bfloat16)
         if operation == "kernel" and is_bfloat16:
-            pays = self.pixels <= (_MOST_PIXELS_BFLOAT16 if _has_amx() or is_wide else _MOST_PIXELS)
+            pays = pixels <= (_MOST_PIXELS_BFLOAT16 if _has_amx() or is_wide else _MOST_PIXELS)
         return "product" if pays else "torch"
 
 
@@ -137,11 +133,9 @@ def _patches(image: Tensor, geometry: Geometry) -> Tensor:
     edge, side, stride = geometry.padding, geometry.kernel, geometry.stride
     rows = pad(rows, (0, 0, edge, edge, edge, edge)) if edge else rows.contiguous()
     # A row of a patch lies in memory in one piece.
-    steps, run = rows.stride(), side * image.shape[1]
-    patches = rows.as_strided(
-        (len(image), *geometry.small, side, run), (steps[0], stride * steps[1], stride * steps[2], steps[1], 1)
-    )
-    return patches.reshape(-1, side * run)
+    (per_image, per_row, per_pixel, _), run = rows.stride(), side * image.shape[1]
+    steps = (per_image, stride * per_row, stride * per_pixel, per_row, 1)
+    return rows.as_strided((len(image), *geometry.small, side, run), steps).reshape(-1, side * run)
 
 
 def _sum_of_patches(patches: Tensor, geometry: Geometry) -> Tensor:

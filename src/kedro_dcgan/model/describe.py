@@ -41,11 +41,7 @@ class NetworkDescription:
 
 
 def describe(config: GeneratorConfig | DiscriminatorConfig, batch_size: int = 1) -> NetworkDescription:
-    """Run one forward pass on the meta device and describe every layer.
-
-    Raises:
-        ParameterError: if the architecture does not support this image size.
-    """
+    """Run one forward pass on the meta device and describe every layer."""
     network: Generator | Discriminator
     is_generator = isinstance(config, GeneratorConfig)
     with torch.device("meta"):

@@ -35,9 +35,8 @@ class Conv2d(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """Return `(N, O, h, w)` for `(N, C, H, W)`."""
         geometry = Conv2d.geometry(self, images.shape[2], images.shape[3])
-        if _runs_by_torch(images, geometry):
-            return super().forward(images)
-        return _convolved("small", images, self, geometry)
+        outputs = _convolved("small", images, self, geometry)
+        return super().forward(images) if outputs is None else outputs
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -55,22 +54,20 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
         """Return `(N, C, H, W)` for `(N, O, h, w)`."""
-        geometry = self.geometry(images.shape[2], images.shape[3])
-        if _runs_by_torch(images, geometry):
-            return super().forward(images)
-        return _convolved("large", images, self, geometry)
+        outputs = _convolved("large", images, self, self.geometry(images.shape[2], images.shape[3]))
+        return super().forward(images) if outputs is None else outputs
 
 
-def _runs_by_torch(images: Tensor, geometry: Geometry) -> bool:
+def _convolved(
+    operation: Operation, images: Tensor, layer: Conv2d | ConvTranspose2d, geometry: Geometry
+) -> Tensor | None:
+    """Return the outputs of a layer; nothing where PyTorch's own convolution is used throughout."""
     precision = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
-    return images.device.type != "cpu" or all(geometry.algorithm(one, precision) == "torch" for one in OPERATIONS)
-
-
-def _convolved(operation: Operation, images: Tensor, layer: Conv2d | ConvTranspose2d, geometry: Geometry) -> Tensor:
+    if images.device.type != "cpu" or all(geometry.algorithm(one, precision) == "torch" for one in OPERATIONS):
+        return None
     kernel, bias = layer.weight, layer.bias
     if torch.is_autocast_enabled("cpu"):
         # Autocast only handles torch's own operations.
-        precision = torch.get_autocast_dtype("cpu")
         images, kernel = images.to(precision), kernel.to(precision)
     outputs = _Convolution.apply(operation, images, kernel, geometry)
     return outputs if bias is None else outputs + bias.to(outputs.dtype).view(-1, 1, 1)
@@ -88,14 +85,11 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
         (gradient,), (one, other) = gradients, context.saved_tensors
-        by_one: tuple[Operation, Tensor, Tensor]
-        by_other: tuple[Operation, Tensor, Tensor]
-        if context.operation == "small":  # X and K gave Y
-            by_one, by_other = ("large", gradient, other), ("kernel", one, gradient)
-        elif context.operation == "large":  # Y and K gave X
-            by_one, by_other = ("small", gradient, other), ("kernel", gradient, one)
-        else:  # X and Y gave K
-            by_one, by_other = ("large", other, gradient), ("small", one, gradient)
+        by_one, by_other = {
+            "small": (("large", gradient, other), ("kernel", one, gradient)),  # X and K gave Y
+            "large": (("small", gradient, other), ("kernel", gradient, one)),  # Y and K gave X
+            "kernel": (("large", other, gradient), ("small", one, gradient)),  # X and Y gave K
+        }[context.operation]
         _, needs_one, needs_other, _ = context.needs_input_grad
         of_one = _Convolution.apply(*by_one, context.geometry) if needs_one else None
         of_other = _Convolution.apply(*by_other, context.geometry) if needs_other else None
@@ -111,9 +105,8 @@ class SameConv2d(Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Pad, then convolve."""
-        top, bottom = self._padding_of(images.shape[2], 0)
-        left, right = self._padding_of(images.shape[3], 1)
-        return super().forward(pad(images, (left, right, top, bottom)))
+        rows, columns = self._padding_of(images.shape[2], 0), self._padding_of(images.shape[3], 1)
+        return super().forward(pad(images, (*columns, *rows)))
 
     def _padding_of(self, size: int, axis: int) -> tuple[int, int]:
         kernel, stride = self.kernel_size[axis], self.stride[axis]

@@ -11,6 +11,7 @@ simpsons200  A Keras recipe for 200x200 faces: a dense stem and, in the discrimi
 To add one: its two classes here, a line in `ARCHITECTURES`, and its name in `config/training.py`.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -72,7 +73,7 @@ class Notebook28Generator(Generator):
     """Transposed convolutions 1 -> 4 -> 11 -> 28, for 28x28 only."""
 
     def __init__(self, config: GeneratorConfig) -> None:
-        _require_size(config, config.image_size == 28, "28", usual=28)
+        _start_size(config, divisor=28, usual=28)
         width = config.width
         super().__init__(
             config,
@@ -90,7 +91,7 @@ class Notebook28Discriminator(Discriminator):
     """Two 5x5 convolutions 28 -> 14 -> 7 and a dense layer, for 28x28 only."""
 
     def __init__(self, config: DiscriminatorConfig) -> None:
-        _require_size(config, config.image_size == 28, "28", usual=28)
+        _start_size(config, divisor=28, usual=28)
         width = config.width
         super().__init__(
             config,
@@ -149,25 +150,25 @@ class Simpsons200LightDiscriminator(Discriminator):
 
 def _convolutions(
     config: DiscriminatorConfig, *widths: int, slope: float = 0.2, dropout: float = 0.0
-) -> list[nn.Module]:
-    layers, channels = list[nn.Module](), config.channels
-    for width in widths:
-        layers += [normalised(SameConv2d(channels, width, 5, 2), config), *activation(config, slope, dropout)]
-        channels = width
-    return layers
+) -> Iterator[nn.Module]:
+    for before, after in pairwise((config.channels, *widths)):
+        yield normalised(SameConv2d(before, after, 5, 2), config)
+        yield from activation(config, slope, dropout)
 
 
 def _start_size(config: GeneratorConfig | DiscriminatorConfig, divisor: int, usual: int) -> int:
-    _require_size(config, config.image_size % divisor == 0, f"a multiple of {divisor}", usual)
-    return config.image_size // divisor
+    """Return `image_size / divisor`, the side of the images next to the latents or the logit.
 
-
-def _require_size(config: GeneratorConfig | DiscriminatorConfig, is_supported: bool, rule: str, usual: int) -> None:
-    if not is_supported:
+    An architecture with a divisor of `usual` supports no other size.
+    """
+    size, is_fixed = config.image_size, divisor == usual
+    if size % divisor or (is_fixed and size != usual):
+        rule = f"{usual}" if is_fixed else f"a multiple of {divisor}"
         raise ParameterError(
             f"`preprocessing.image_size` must be {rule} for `training.architecture` {config.architecture} "
-            f"(got {config.image_size}). Pass --params preprocessing.image_size={usual}."
+            f"(got {size}). Pass --params preprocessing.image_size={usual}."
         )
+    return size // divisor
 
 
 ARCHITECTURES: dict[ArchitectureName, tuple[type[Generator], type[Discriminator]]] = {
@@ -183,12 +184,10 @@ def network_configs(
     image_size: int, channels: int, training: TrainingParameters
 ) -> tuple[GeneratorConfig, DiscriminatorConfig]:
     """Return the configs of the two networks that the parameters ask for, for images of this shape."""
-    name, of_generator, options = training.architecture, training.generator, training.discriminator
+    images, g, d = (training.architecture, image_size, channels), training.generator, training.discriminator
     return (
-        GeneratorConfig(name, image_size, channels, training.latent_dim, of_generator.width, training.latents),
-        DiscriminatorConfig(
-            name, image_size, channels, options.width, options.batch_norm, options.spectral_norm, options.dropout
-        ),
+        GeneratorConfig(*images, training.latent_dim, g.width, training.latents),
+        DiscriminatorConfig(*images, d.width, d.batch_norm, d.spectral_norm, d.dropout),
     )
 
 
@@ -198,21 +197,15 @@ def build_generator(config: GeneratorConfig) -> Generator:
     Raises:
         ParameterError: if the architecture does not support this image size.
     """
-    network, _ = ARCHITECTURES[config.architecture]
     # Layers draw their first weights from torch's global generator, whose state stays as it was.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        return network(config)
+        return ARCHITECTURES[config.architecture][0](config)
 
 
 def build_discriminator(config: DiscriminatorConfig) -> Discriminator:
-    """Build a discriminator, whose weights are still to be drawn (`initialise`) or loaded.
-
-    Raises:
-        ParameterError: if the architecture does not support this image size.
-    """
-    _, network = ARCHITECTURES[config.architecture]
+    """Build a discriminator, as `build_generator` does."""
     # Spectral norm draws its vectors from torch's global generator, too.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        return network(config)
+        return ARCHITECTURES[config.architecture][1](config)

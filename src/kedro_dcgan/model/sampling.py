@@ -15,12 +15,9 @@ from kedro_dcgan.model.networks import Generator, GeneratorConfig
 
 
 def sample_latents(count: int, config: GeneratorConfig, seed: int) -> Tensor:
-    """Return `(count, latent_dim)` float32 latents of the distribution that a generator takes, on the CPU.
-
-    They are drawn one by one, so that the first 16 of 100 are the 16 of 16: torch fills small and large tensors in
-    different orders.
-    """
+    """Return `(count, latent_dim)` float32 latents of the distribution that a generator takes, on the CPU."""
     source = torch.Generator().manual_seed(seed)
+    # One by one, so that the first 16 of 100 are the 16 of 16: torch fills small and large tensors in different orders.
     return torch.cat([draw_latents(1, config, source) for _ in range(count)])
 
 
@@ -32,9 +29,7 @@ def draw_latents(count: int, config: GeneratorConfig, source: torch.Generator) -
 
 
 def generate(generator: Generator, latents: Tensor, batch_size: int = 64) -> Iterator[Tensor]:
-    """Yield uint8 images `(<= batch_size, C, H, W)` on the CPU, in the order of `latents`.
-
-    The generator is in eval mode meanwhile: batch norm uses its running statistics.
+    """Yield uint8 images `(<= batch_size, C, H, W)` on the CPU, by the generator in eval mode.
 
     Raises:
         DataError: if the generator gives NaN.
@@ -50,25 +45,20 @@ def generate(generator: Generator, latents: Tensor, batch_size: int = 64) -> Ite
 
 
 def generate_all(generator: Generator, latents: Tensor) -> Tensor:
-    """Return the images of all `latents` at once, uint8 `(N, C, H, W)`."""
+    """Return the images of all `latents`, uint8 `(N, C, H, W)`."""
     return torch.cat(list(generate(generator, latents)))
 
 
 def to_model_range(images: np.ndarray | Tensor) -> Tensor:
-    """Map uint8 0..255 to float32 [-1, 1]: 0 becomes -1.0 and 255 becomes 1.0, exactly.
-
-    The shape is kept. `x / 127.5 - 1`, as in Radford et al. 2015 (arXiv 1511.06434), section 4.
-    """
+    """Map uint8 0..255 to float32 [-1, 1] by `x / 127.5 - 1` (Radford et al. 2015, arXiv 1511.06434, section 4)."""
     return torch.as_tensor(images).to(torch.float32).div_(127.5).sub_(1.0)
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Map [-1, 1] to uint8 0..255, rounding to the nearest level; the exact inverse of `to_model_range`.
-
-    The shape is kept. Values outside [-1, 1] are clamped, never wrapped.
+    """Map [-1, 1] to uint8 0..255, rounded to the nearest level and clamped: the exact inverse of `to_model_range`.
 
     Raises:
-        DataError: if a value is NaN, which no grey level stands for.
+        DataError: if a value is NaN.
     """
     if torch.isnan(images).any():
         raise DataError("`images` must hold numbers (got NaN). The generator that made them has diverged.")

@@ -49,9 +49,8 @@ class TrainedGenerator:
     def fingerprint(self) -> str:
         """Return 16 hex digits of the SHA-256 over the weights, which identify the generator that was measured."""
         hasher = hashlib.sha256()
-        for name in sorted(self.weights):
-            hasher.update(name.encode())
-            hasher.update(self.weights[name].numpy().tobytes())
+        for name, tensor in sorted(self.weights.items()):
+            hasher.update(name.encode() + tensor.numpy().tobytes())
         return hasher.hexdigest()[:16]
 
 
