@@ -1,9 +1,14 @@
-"""Devices: one rank's device and precision, communication between ranks, copies, settings and hardware."""
+"""Devices: a rank's device, precision and threads, communication between ranks, copies, settings and hardware.
+
+A CPU runs one intra-op thread per usable core, or fewer if that is faster, as next to a busy program: OpenMP threads
+spin at the barrier that ends each operation. If another program preempts one, all of them wait.
+"""
 
 import ctypes
 import os
 import platform
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +23,19 @@ from kedro_dcgan.limits import total_memory, usable_cores
 
 Rows = TypeVar("Rows", Tensor, np.ndarray)
 
+# Minimum rounds, and minimum gain, before fewer threads win. One round is enough where more threads win clearly.
+_LEAST_ROUNDS, _LEAST_GAIN, _CLEAR_GAIN = 4, 1.03, 1.2
+# Other threads of this process (imports, uploads) disturb timings too. Keep measuring while they use more than this
+# share of a core, for at most this many seconds.
+_OWN_LOAD, _PATIENCE = 0.2, 10.0
+
 
 @dataclass(frozen=True)
 class Ranks:
     """One process, rank `number`, among the `count` that train one model together, each on its rows of every batch.
 
-    With several, `torch.distributed` must have been started. All of them must call the same methods in the same order:
-    each waits for the others. Only these methods, `distributed/layers.py` and `checkpoints.restore` communicate.
+    All must call the same methods in the same order: each waits for the others. Only these methods,
+    `distributed/layers.py` and `checkpoints.restore` communicate, by `torch.distributed`.
     """
 
     number: int = 0
@@ -70,7 +81,7 @@ ALONE = Ranks()
 class Compute:
     """A device, the precision of the networks' arithmetic (everything else is float32), and the rank of this process.
 
-    `threads` is the limit per rank on a CPU; 0: one per core.
+    `threads` is the limit per rank on a CPU; 0: one per usable core.
     """
 
     device: torch.device
@@ -95,22 +106,18 @@ def choose_compute(device: str, precision: str, parameter: str = "training.devic
     Raises:
         ParameterError: if the device that `parameter` names is missing.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        device = next(name for name, present in there.items() if present)
-    if not there[device]:
-        present = ", ".join(name for name, is_there in there.items() if is_there)
+    is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    present = [name for name, found in is_there.items() if found]
+    name = present[0] if device == "auto" else device
+    if name not in present:
         raise ParameterError(
-            f"`{parameter}` must be a device of this machine (got {device!r}). Use auto, or one of: {present}."
+            f"`{parameter}` must be a device of this machine (got {name!r}). Use auto, or one of: {', '.join(present)}."
         )
-    return Compute(torch.device(device), "float32" if precision == "auto" else precision)
+    return Compute(torch.device(name), "float32" if precision == "auto" else precision)
 
 
 def keep_freed_memory() -> None:
-    """Make the C library keep freed memory, if it is glibc (mallopt(3)).
-
-    Otherwise each step returns its activations to the system and gets them again, page by page.
-    """
+    """Make glibc keep freed memory (mallopt(3)), instead of getting the activations of each step page by page."""
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_max = -1, -4  # from malloc.h
         library = ctypes.CDLL(None)
@@ -119,10 +126,8 @@ def keep_freed_memory() -> None:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor to a device, without waiting for the device if that is safe.
-
-    On MPS, such a copy may read memory that was freed: https://github.com/pytorch/pytorch/issues/139550.
-    """
+    """Copy a tensor to a device, without waiting for the device if that is safe."""
+    # On MPS, such a copy may read memory that was freed: https://github.com/pytorch/pytorch/issues/139550.
     return staged(tensor, device).to(device, non_blocking=device.type == "cuda")
 
 
@@ -137,10 +142,7 @@ def staged(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def deterministic_algorithms(wanted: bool) -> Iterator[None]:
-    """Use only deterministic algorithms, some of which are slower; otherwise the fastest ones.
-
-    On a CPU, all are deterministic for a given number of threads (docs.pytorch.org/docs/stable/notes/randomness.html).
-    """
+    """Use only deterministic algorithms, some of which are slower; otherwise the fastest ones. A CPU has no others."""
     if wanted:
         # cuBLAS reads this when it is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -157,13 +159,11 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
 def hardware_of(device: torch.device) -> str:
     """Return the GPU, if any, the processor, and the cores and memory that this process may use."""
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
-
     # platform.processor() is empty on Linux.
     listed = Path("/proc/cpuinfo")
     lines = listed.read_text().splitlines() if listed.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     processor = next(names, platform.processor() or platform.machine())
-
     usable, all_cores, gigabytes = usable_cores(), os.cpu_count() or 1, total_memory() / 1e9
     cores = f"{usable} of {all_cores}" if usable < all_cores else f"{all_cores}"
     return f"{gpu}{processor}, {cores} cores, {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
@@ -173,5 +173,75 @@ def has_bfloat16(device: str) -> bool:
     """Return whether a kind of device has hardware for bfloat16. It need not be faster than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities() if device == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
+    capabilities = torch.cpu.get_capabilities() if device == "cpu" else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def most_threads() -> int:
+    """Return how many threads torch may use: one for each usable core, or OMP_NUM_THREADS if less.
+
+    Torch itself ignores the CPU quota of a container: with a quota of one CPU, two threads train at 0.6 times the speed
+    of one.
+    """
+    return min(torch.get_num_threads(), usable_cores())
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[int]:
+    """Set torch's intra-op threads; yield their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def fast_threads(work: Callable[[], object]) -> Iterator[int]:
+    """Run with the number of threads at which `work`, a short sample of what follows, is fastest; yield the number."""
+
+    def speed() -> float:
+        started = time.perf_counter()
+        work()
+        return 1 / (time.perf_counter() - started)
+
+    threads, _ = fewest_fast_threads(speed, most_threads())
+    with torch_threads(threads):
+        yield threads
+
+
+def fewest_fast_threads(speed: Callable[[], float], most: int) -> tuple[int, dict[int, float]]:
+    """Halve the number of threads for as long as that is faster; return it, and the best speed by number.
+
+    `speed` is called with torch's threads set. The first call with each number does not count.
+    """
+    threads, speeds = most, dict[int, float]()
+    try:
+        while threads > 1 and _are_fewer_faster(speed, threads, speeds):
+            threads //= 2
+    finally:
+        torch.set_num_threads(most)
+    return threads, speeds
+
+
+def _are_fewer_faster(speed: Callable[[], float], more: int, speeds: dict[int, float]) -> bool:
+    fewer, rounds, begin = more // 2, 0, time.perf_counter()
+    while True:
+        for count in (more, fewer):
+            torch.set_num_threads(count)
+            if count not in speeds:
+                # Warm up: libraries initialise again for each number of threads.
+                speed()
+            started, busy, own = time.perf_counter(), time.process_time(), time.thread_time()
+            speeds[count] = max(speeds.get(count, 0.0), speed())
+            # Threads of an operation are as busy as this one; the rest of the process is not part of it.
+            others = time.process_time() - busy - count * (time.thread_time() - own)
+            load = others / (time.perf_counter() - started)
+        rounds += 1
+        if load > _OWN_LOAD and time.perf_counter() - begin < _PATIENCE:
+            continue
+        if speeds[more] >= speeds[fewer] * (_CLEAR_GAIN if rounds == 1 else 1):
+            return False
+        if rounds >= _LEAST_ROUNDS:
+            return speeds[fewer] > _LEAST_GAIN * speeds[more]

@@ -19,15 +19,20 @@ from kedro_dcgan.model.sampling import generate, sample_latents
 from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart, restore
 from kedro_dcgan.training.costs import name_lack_of_memory
 from kedro_dcgan.training.data import batch_indices, batches_on
-from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_memory
+from kedro_dcgan.training.devices import (
+    deterministic_algorithms,
+    fast_threads,
+    keep_freed_memory,
+    most_threads,
+    torch_threads,
+)
 from kedro_dcgan.training.distributed.layers import spread_over_ranks
 from kedro_dcgan.training.fast.calibration import calibration_of
-from kedro_dcgan.training.fast.execution import Calibration, runner_of, set_up
+from kedro_dcgan.training.fast.execution import Calibration, CapturedSteps, set_up
 from kedro_dcgan.training.health import DIVERSITY_SAMPLES
 from kedro_dcgan.training.loop import Tick, Training, TrainingCallbacks
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import create_state
-from kedro_dcgan.training.threads import fast_threads, most_threads, torch_threads
 
 # Wraps the iterator of batch indices; the second argument is the number of images trained before.
 Follow = Callable[[Iterator[np.ndarray], int], Iterator[np.ndarray]]
@@ -82,7 +87,8 @@ def train_in_process(
         # Train on the remaining batches.
         shown = torch.from_numpy(images.take("train", np.arange(min(DIVERSITY_SAMPLES, images.count("train")))))
         callbacks = TrainingCallbacks(shown, validation.measure if validation else None, should_stop)
-        loop = Training(state, training, compute, callbacks, runner_of(state, compute))
+        run = CapturedSteps(compute) if "graphed" in calibration.execution else None
+        loop = Training(state, training, compute, callbacks, run)
         ticks = loop.ticks(_remaining_batches(images, training, plan, state.images_seen, follow), plan.total_images)
         with torch_threads(calibration.threads):
             yield RunningTraining(state.images_seen, calibration, ticks)

@@ -26,8 +26,7 @@ from kedro_dcgan.pipelines.evaluation.measurement import (
 )
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.evaluation import write_page, write_table
-from kedro_dcgan.training.devices import choose_compute, has_bfloat16
-from kedro_dcgan.training.threads import fast_threads
+from kedro_dcgan.training.devices import choose_compute, fast_threads, has_bfloat16
 
 logger = logging.getLogger(__name__)
 

@@ -1,32 +1,48 @@
-"""The calibration of a training, how to apply it, and how to time it on a copy of the training.
+"""The calibration of a training, and its execution: eager, compiled, or captured once and replayed as CUDA graphs.
 
 A calibration changes only the order of sums and, with bfloat16, the rounding. Checkpoints store it, so that a resumed
 training keeps its bits.
+
+With CUDA graphs, the GPU gets the hundreds of kernels of a step in one call. A graph reads and writes the same memory
+in each replay. So the real images and random draws of a step lie in buffers that are filled before the replay.
+https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
+import gc
+import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
+from kedro_dcgan.errors import in_short
 from kedro_dcgan.model.convolution_algorithms import Algorithms
-from kedro_dcgan.training.devices import ALONE, Compute
+from kedro_dcgan.training.data import Draw, Draws
+from kedro_dcgan.training.devices import ALONE, Compute, staged
 from kedro_dcgan.training.fast.autotune import use_algorithms
-from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE, CapturedSteps
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import Execution, TrainingState, create_state
-from kedro_dcgan.training.step import Runner, Step, cycle_of
+from kedro_dcgan.training.step import Step, cycle_of
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
 
-# Minimum seconds per measurement: a GPU needs time to reach its boost clock.
+# Steps of a variant that run eagerly before one is captured: optimisers create their moments, and libraries choose
+# their algorithms. The last of them creates the buffers.
+STEPS_BEFORE = 3
+# Minimum seconds, and steps, per measurement: a GPU needs time to reach its boost clock.
 _LEAST_SECONDS = {"cuda": 1.0}
 _SECONDS = 0.1
 _LEAST_TIMED = 2
+
+TakeStep = Callable[[Tensor, Draws], Tensor]
+Replay = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -74,14 +90,9 @@ def execute(state: TrainingState, execution: Execution) -> None:
         state.discriminator.compile()
 
 
-def runner_of(state: TrainingState, compute: Compute) -> Runner | None:
-    """Return the function that runs the steps of a state: as CUDA graphs, or nothing to run them eagerly."""
-    return CapturedSteps(compute) if "graphed" in state.execution else None
-
-
 def step_of(state: TrainingState, training: TrainingParameters, compute: Compute) -> Step:
-    """Return the step of a state, run as its execution mode says."""
-    return Step(state, training, compute, runner_of(state, compute))
+    """Return the step of a state, run in its execution mode."""
+    return Step(state, training, compute, CapturedSteps(compute) if "graphed" in state.execution else None)
 
 
 def steps_until_captured(training: TrainingParameters) -> int:
@@ -127,3 +138,108 @@ def _now(device: torch.device) -> float:
     if device.type in ("cuda", "mps"):
         getattr(torch, device.type).synchronize()
     return time.perf_counter()
+
+
+class CapturedSteps:
+    """Runs steps, by variant: the first ones eagerly, then captured and replayed.
+
+    Steps of a variant run the same operations on tensors of the same shapes. If one cannot be captured,
+    all steps run eagerly, with one warning.
+    """
+
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+        self._capture = CudaCapture()
+        self._is_possible = True
+        self._taken: dict[Hashable, int] = {}
+        self._buffers: dict[Hashable, tuple[Tensor, KeptDraws]] = {}
+        self._replays: dict[Hashable, Replay] = {}
+
+    def __call__(self, take: TakeStep, kind: Hashable, real_images: Tensor, source: torch.Generator) -> Tensor:
+        """Run a step on real images, with draws from `source`.
+
+        `take` is not kept: it refers to the training, and so to the memory of the GPU.
+        """
+        # Run the first steps eagerly. The last of them creates the buffers.
+        taken = self._taken[kind] = self._taken.get(kind, 0) + 1
+        if taken == STEPS_BEFORE and self._is_possible:
+            self._buffers[kind] = real_images.clone(), KeptDraws(source, self._compute)
+            return take(*self._buffers[kind])
+
+        # Capture the next one, without running it.
+        if taken > STEPS_BEFORE and self._is_possible and kind not in self._replays:
+            images, draws = self._buffers[kind]
+            try:
+                self._replays[kind] = self._capture(lambda: take(images, draws.again()))
+            except RuntimeError as error:
+                # Ending a failed capture raises another error, which says less.
+                fault = in_short(error.__context__ or error)
+                logger.warning("  steps cannot be captured as CUDA graphs here and run eagerly (%s)", fault)
+                self._is_possible = False
+                self._replays.clear()
+        if kind not in self._replays:
+            return take(real_images, Draws(source, self._compute))
+
+        # Fill the buffers, and replay.
+        images, draws = self._buffers[kind]
+        images.copy_(real_images)
+        draws.fill(source)
+        return self._replays[kind]()
+
+
+class CudaCapture:
+    """Captures on the current CUDA device. Graphs are replayed one after the other, and share their memory."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def __call__(self, function: Callable[[], Tensor]) -> Replay:
+        """Capture a function without running it. Replays return a copy, because the next one overwrites the result."""
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        # No earlier graph may be freed during a capture.
+        gc.collect()
+        try:
+            # Meanwhile, the thread that gathers batches may allocate memory.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                values = function()
+        except RuntimeError:
+            # A failed capture may leave its own stream.
+            torch.cuda.set_stream(stream)
+            raise
+        self._pool = graph.pool()
+
+        def replay() -> Tensor:
+            graph.replay()
+            return values.clone()
+
+        return replay
+
+
+@dataclass(frozen=True)
+class KeptDraws(Draws):
+    """Draws into buffers that later draws refill."""
+
+    kept: list[tuple[Draw, Tensor]] = field(default_factory=list)
+
+    def _own(self, draw: Draw) -> Tensor:
+        own = super()._own(draw).clone()
+        self.kept.append((draw, own))
+        return own
+
+    def fill(self, source: torch.Generator) -> None:
+        """Refill the buffers from another source."""
+        for draw, buffer in self.kept:
+            own = self.compute.ranks.rows_of(draw(source))
+            buffer.copy_(staged(own, buffer.device), non_blocking=True)
+
+    def again(self) -> Draws:
+        """Return draws that return the same buffers in the same order."""
+        return _Buffered(self.source, self.compute, iter([buffer for _, buffer in self.kept]))
+
+
+@dataclass(frozen=True)
+class _Buffered(Draws):
+    buffers: Iterator[Tensor]
+
+    def _own(self, draw: Draw) -> Tensor:
+        return next(self.buffers)
