@@ -18,7 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def train(settings: TrackingSettings | None, folder: Path) -> Measured:
         Image.fromarray(make_grid(tick.samples.numpy())).save(picture)
         entered = time.perf_counter()
         if run and tick.record:
-            numbers = {name: value for name, value in tick.record.as_dict().items() if isinstance(value, float)}
+            numbers = {name: value for name, value in asdict(tick.record).items() if isinstance(value, float)}
             run.log_tick(numbers, tick.images_seen)
             run.log_image(picture, "samples", tick.images_seen)
         # Start at the first tick, to exclude the import of MLflow.

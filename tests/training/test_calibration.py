@@ -299,7 +299,7 @@ def test_timing_covers_whole_cycles_after_warm_up_of_every_step_variant(monkeypa
     for way in ("eager", "graphed"):
         events.clear()
         copy = execution.Trial(plan_of(training), training, replace(STORED, precision="float32", execution=way))
-        monkeypatch.setattr(execution, "_now", lambda device: events.append("clock") or float(len(events)))
+        monkeypatch.setattr(execution, "device_clock", lambda device: events.append("clock") or float(len(events)))
         copy.images_per_second()
         _, warm, begin, end = (place for place, event in enumerate(events) if event == "clock")
         kinds, before, timed = set(events) - {"clock"}, Counter(events[:warm]), Counter(events[begin + 1 : end])
@@ -320,7 +320,7 @@ def test_gpu_is_timed_until_its_clock_has_risen(monkeypatch):
 
     # Each step takes one second.
     monkeypatch.setattr("kedro_dcgan.training.fast.execution.Step", CountingStep)
-    monkeypatch.setattr(execution, "_now", lambda device: float(len(steps)))
+    monkeypatch.setattr(execution, "device_clock", lambda device: float(len(steps)))
     training = tiny_training()
     assert execution.Trial(plan_of(training), training, STORED).images_per_second() == 8
     # Two warm-up steps, two rounds that were too short (2 and 4 steps), and a round of 8.

@@ -5,7 +5,7 @@ import random
 import shutil
 import signal
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -98,7 +98,7 @@ def train_in_fork(folder, steps, prepare=lambda: None, training=TRAINING):
 
 
 def without_times(record):
-    return {**record.as_dict(), "images_per_second": 0, "gigaflops_per_second": 0}
+    return {**asdict(record), "images_per_second": 0, "gigaflops_per_second": 0}
 
 
 def exit_code(pid):

@@ -6,6 +6,7 @@ and SHA-256). A folder appears whole or not at all.
 
 import json
 import logging
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -28,7 +29,7 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class CheckpointHeader:
-    """The training that a checkpoint belongs to, its run in MLflow, and the planned length at the time of saving."""
+    """The training that a checkpoint belongs to, its run in MLflow, and its planned length at the time of saving."""
 
     training_id: str
     images_seen: int
@@ -36,11 +37,6 @@ class CheckpointHeader:
     is_best: bool
     fingerprint: Mapping[str, Any]
     run_key: str | None = None
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the training was finished at this checkpoint."""
-        return self.images_seen >= self.total_images
 
 
 @dataclass(frozen=True)
@@ -80,6 +76,7 @@ class CheckpointFolder:
         header = checkpoint.header
         for leftover in (self.root / header.training_id).glob(".*"):
             shutil.rmtree(leftover, ignore_errors=True)
+
         with atomic_folder(self._place(header)) as folder:
             # Write to a Python file, because torch's own writer does not report a full disk.
             with (folder / STATE).open("wb") as file:
@@ -96,23 +93,19 @@ class CheckpointFolder:
                 place = self._place(old)
                 shutil.rmtree(place.rename(place.with_name(f".{place.name}.removed")), ignore_errors=True)
 
-    def newest(self, training_id: str, most_images: int) -> CheckpointHeader | None:
+    def newest(self, training_id: str, most_images: float = math.inf) -> CheckpointHeader | None:
         """Return the newest checkpoint of a training with at most `most_images` images seen."""
-        headers = (header for header in self._headers(training_id) if header.images_seen <= most_images)
-        return max(headers, key=lambda header: header.images_seen, default=None)
+        headers = [header for header in self._headers(training_id) if header.images_seen <= most_images]
+        return headers[-1] if headers else None
 
     def last_saved(self) -> CheckpointHeader | None:
         """Return the newest checkpoint of the training that saved last."""
         files = self.root.glob(f"*/[0-9]*/{HEADER}")
-        newest = max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
-        return self.newest(newest.parents[1].name, 2**63) if newest else None
+        last = max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
+        return self.newest(last.parents[1].name) if last else None
 
     def read_state(self, header: CheckpointHeader) -> Mapping[str, Any] | None:
-        """Return the state of a checkpoint. If it is damaged, rename it and return nothing.
-
-        Raises:
-            OSError, MemoryError, RuntimeError: if it cannot be read for another reason.
-        """
+        """Return the state of a checkpoint. If it is damaged, set it aside and return nothing."""
         place = self._place(header)
         try:
             expected = json.loads((place / HEADER).read_text(encoding="utf-8"))["sha256"]
@@ -155,21 +148,20 @@ class CheckpointFolder:
 def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> CheckpointHeader | None:
     """Return the newest checkpoint of the same training, or nothing: then the training starts from scratch.
 
-    `resume` is `training.resume`: `auto`, `never`, or `force`, which resumes from another training's checkpoint.
+    `resume` is `training.resume`: with `force`, another training's checkpoint will do.
 
     Raises:
         TrainingError: if the last training was another one, and is not finished.
     """
     if resume == "never":
         return None
-    same = stored.newest(plan.training_id, plan.total_images)
-    last = stored.last_saved()
+    same, last = stored.newest(plan.training_id, plan.total_images), stored.last_saved()
     if same or last is None or last.training_id == plan.training_id:
         # (All checkpoints of the same training may be beyond the configured length.)
         return same
     if resume == "force":
         return last
-    if not last.is_finished:
+    if last.images_seen < last.total_images:
         raise TrainingError(
             f"the training that was stopped at {last.images_seen / 1000:.1f} of {last.total_images / 1000:.1f} kimg "
             f"cannot resume, because these changed: {'; '.join(differences(last.fingerprint, plan.fingerprint))}. "

@@ -11,7 +11,7 @@ from kedro_dcgan.limits import available_memory
 from kedro_dcgan.model.describe import describe
 from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
 
-# Messages of allocators. torch has an error class for CUDA, but CUDA libraries raise plain RuntimeErrors.
+# Parts of the messages of allocators. CUDA libraries raise plain RuntimeErrors.
 _MESSAGES = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
@@ -38,10 +38,7 @@ def require_memory(
 def training_bytes(
     generator: GeneratorConfig, discriminator: DiscriminatorConfig, batch_size: int, device: torch.device
 ) -> int:
-    """Return a lower bound of the memory that a training needs (see `NetworkDescription.training_bytes`).
-
-    On a CPU it includes the copy that a checkpoint is written from.
-    """
+    """Return a lower bound of the memory that a training needs; on a CPU, with the copy that a checkpoint is from."""
     needs = (describe(config, batch_size).training_bytes for config in (generator, discriminator))
     return sum(needs) + (checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0)
 
@@ -64,10 +61,7 @@ def is_lack_of_memory(error: Exception) -> bool:
 
 @contextmanager
 def name_lack_of_memory(device: torch.device, training: TrainingParameters) -> Iterator[None]:
-    """Turn any out-of-memory error into a TrainingError of one line, with a remedy.
-
-    The batch is not split silently, because that would be another training.
-    """
+    """Turn any out-of-memory error into a TrainingError: to split the batch silently would be another training."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -142,7 +142,7 @@ def staged(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def deterministic_algorithms(wanted: bool) -> Iterator[None]:
-    """Use only deterministic algorithms, some of which are slower; otherwise the fastest ones. A CPU has no others."""
+    """Use only deterministic algorithms, some of which are slower, or the fastest ones. On a CPU, all are."""
     if wanted:
         # cuBLAS reads this when it is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

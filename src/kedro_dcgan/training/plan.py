@@ -41,7 +41,7 @@ class Plan:
 
     @property
     def training_id(self) -> str:
-        """A short name of the fingerprint."""
+        """The SHA-256 of the fingerprint, shortened."""
         return _digest(dict(self.fingerprint))
 
 
@@ -49,7 +49,7 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     """Resolve the parameters for these images.
 
     Raises:
-        ParameterError: as `require_networks` and `compute_of` do.
+        ParameterError: if networks or hardware cannot be as configured.
         DataError: if the train split holds fewer images than a batch.
     """
     size = training.batch_size
@@ -90,11 +90,7 @@ def require_networks(
 
 
 def compute_of(training: TrainingParameters) -> Compute:
-    """Return the device and precision of each rank.
-
-    Raises:
-        ParameterError: if devices are missing or cannot share a batch, or if there are fewer cores than threads.
-    """
+    """Return the device and precision of each rank; raise ParameterError if this machine cannot run them."""
     compute = choose_compute(training.device, training.precision)
     require_hardware(training, compute.device, usable_cores())
     if isinstance(training.devices, int):
@@ -111,10 +107,10 @@ def require_hardware(training: TrainingParameters, device: torch.device, cores: 
             f"`training.threads` times `training.devices` must be at most {cores}, the usable cores (got "
             f"{training.threads} x {devices}). Use auto."
         )
-    there = {"cuda": torch.cuda.device_count(), "cpu": cores}.get(device.type, 1)
-    if devices > there:
+    present = {"cuda": torch.cuda.device_count(), "cpu": cores}.get(device.type, 1)
+    if devices > present:
         what = "usable cores" if device.type == "cpu" else f"{device.type.upper()} devices of this machine"
-        raise ParameterError(f"`training.devices` must be at most {there}, the {what} (got {devices}). Lower it.")
+        raise ParameterError(f"`training.devices` must be at most {present}, the {what} (got {devices}). Lower it.")
 
 
 def require_shares(training: TrainingParameters, ranks: int) -> None:

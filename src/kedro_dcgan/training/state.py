@@ -24,9 +24,8 @@ Execution = Literal["eager", "graphed", "compiled", "compiled and graphed"]
 class TickRecord:
     """One line of the history: means over the steps of a tick, and properties of the samples at its end.
 
-    Accuracies and mean probabilities are the discriminator's, on real and on fake images. `diversity` is 1 if the
-    samples differ from each other as much as real images do. `validation` is the distance to the validation split, if
-    measured. `gigaflops_per_second` counts the networks' arithmetic (`costs.flops_per_image`) in 10^9 operations.
+    Accuracies and mean probabilities are D's, on real and on fake images. `diversity` is 1 if the samples differ from
+    each other as much as real images do. `validation` is the distance to the validation split, if measured.
     """
 
     images_seen: int
@@ -41,10 +40,6 @@ class TickRecord:
     images_per_second: float
     gigaflops_per_second: float
     health: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
 
 
 # The metrics that a step returns, in this order.
@@ -134,7 +129,7 @@ class TrainingState:
             **{name: _on_cpu(part.state_dict()) for name, part in self._parts().items()},
             "images_seen": self.images_seen,
             "means": {"total": None if total is None else total.cpu(), "steps": self.means.steps},
-            "records": [record.as_dict() for record in self.records],
+            "records": [asdict(record) for record in self.records],
             "best": dict(vars(self.best)) if self.best else None,
             "calibration": self.calibration,
         }

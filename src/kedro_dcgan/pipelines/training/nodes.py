@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import pandas as pd
 
@@ -124,7 +124,7 @@ def _snapshot(start: TrainingStart, training: TrainingParameters, used: Calibrat
 def _history(tick: Tick, distance: str | None) -> pd.DataFrame:
     # A training that was stopped before its first tick has columns, but no rows.
     columns = [column.name for column in fields(TickRecord)]
-    history = pd.DataFrame([record.as_dict() for record in tick.records], columns=columns)
+    history = pd.DataFrame([asdict(record) for record in tick.records], columns=columns)
     return history.rename(columns={"validation": distance or "validation"})
 
 
@@ -134,5 +134,5 @@ def _checkpoints(start: TrainingStart, training: TrainingParameters, tick: Tick,
     plan, kept, seen = start.plan, tick.kept, tick.images_seen
     is_best = kept.validation is not None and kept.images_seen == seen
     header = CheckpointHeader(plan.training_id, seen, plan.total_images, is_best, plan.fingerprint, start.run_key)
-    must_be_saved = is_stopped or header.is_finished
+    must_be_saved = is_stopped or seen >= plan.total_images
     return [Checkpoint(header, tick.checkpoint, training.checkpoints_kept, must_be_saved)]

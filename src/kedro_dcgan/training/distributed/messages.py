@@ -21,13 +21,9 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.storage import atomic_file
 
-FILE = "training.json"
-FORMAT = 2
-WAIT_SECONDS = 300
-
-_POLL_SECONDS = 0.05
-_PROGRESS_SECONDS = 0.2
-ALIVE_SECONDS = 5
+FILE, FORMAT = "training.json", 2
+WAIT_SECONDS, ALIVE_SECONDS = 300, 5
+_POLL_SECONDS, _PROGRESS_SECONDS = 0.05, 0.2
 # A rank waits while this many messages are unread, so that it does not fill the disk, but at most for this long.
 _MOST_UNREAD, MOST_SECONDS_UNREAD = 4, 600
 
@@ -84,11 +80,7 @@ class Exchange:
         self._sent, self._reported, self._heartbeat, self._heard = 0, 0.0, 0.0, 0.0
 
     def send(self, content: Mapping[str, Any]) -> None:
-        """Send a message; wait while many are unread.
-
-        Raises:
-            TrainingError: if none was read for ten minutes.
-        """
+        """Send a message; wait while many are unread, but raise TrainingError if none was read for ten minutes."""
         until = time.monotonic() + MOST_SECONDS_UNREAD
         while len(self.unread()) >= _MOST_UNREAD:
             if time.monotonic() > until:
@@ -111,11 +103,9 @@ class Exchange:
         `classes` are those of its values that are neither tensors nor plain.
         """
         while True:
-            unread = self.unread()
-            if not unread:
+            while not (unread := self.unread()):
                 wait()
                 time.sleep(_POLL_SECONDS)
-                continue
             with torch.serialization.safe_globals(list(classes)):
                 message = torch.load(unread[0], weights_only=True)
             yield message
@@ -124,14 +114,14 @@ class Exchange:
     def report_progress(self, images_seen: int) -> None:
         """Report the progress, at most a few times a second."""
         if time.monotonic() > self._reported + _PROGRESS_SECONDS:
-            self._reported = time.monotonic()
-            (self._folder / ".seen").write_text(str(images_seen), encoding="ascii")
-            (self._folder / ".seen").replace(self._folder / "seen")
+            self._reported, unfinished = time.monotonic(), self._folder / ".seen"
+            unfinished.write_text(str(images_seen))
+            unfinished.replace(self._folder / "seen")
 
     def progress(self) -> int:
         """Return the number of images seen, 0 if none was reported."""
         file = self._folder / "seen"
-        return int(file.read_text(encoding="ascii")) if file.exists() else 0
+        return int(file.read_text()) if file.exists() else 0
 
     def stay_alive(self) -> None:
         """Send heartbeats from now on, until the folder is removed: then nobody reads any more."""

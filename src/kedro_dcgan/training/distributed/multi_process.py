@@ -25,6 +25,8 @@ from kedro_dcgan.training.state import KeptGenerator, TickRecord
 _CLASSES = (Calibration, Tick, TickRecord, KeptGenerator)
 _MOST_SILENCE = 12 * ALIVE_SECONDS
 
+_REMEDY = "The same command resumes from the last checkpoint; the output of the ranks is in"
+
 
 @contextmanager
 def train_in_processes(
@@ -40,8 +42,12 @@ def train_in_processes(
     Raises:
         TrainingError: what the first rank says, or that a rank has died.
     """
-    with _folder(stored.root.with_name("ranks")) as folder:
-        exchange, spec = Exchange(folder), _spec(images, stored, training, start)
+    # Start in an empty folder. After an error it stays, with the log.
+    folder = stored.root.with_name("ranks")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    exchange, spec = Exchange(folder), _spec(images, stored, training, start)
+    try:
         with launched(spec.write(folder), training.devices, spec.threads) as launcher:
 
             def wait() -> None:
@@ -53,16 +59,8 @@ def train_in_processes(
             messages = _without_faults(exchange.messages(wait, _CLASSES), training, folder)
             first = next(messages)
             yield RunningTraining(first["begin"], first["calibration"], (message["tick"] for message in messages))
-
-
-@contextmanager
-def _folder(folder: Path) -> Iterator[Path]:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
     finally:
-        # No later rank may find the launch file. After an error, the folder stays, with the log.
+        # No later rank may find the launch file.
         (folder / FILE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -83,7 +81,7 @@ def _spec(
 
 def _require_alive(exchange: Exchange, launcher: "subprocess.Popen[bytes] | None", folder: Path) -> None:
     if launcher and launcher.poll() is not None and not exchange.unread():
-        raise TrainingError(f"the launcher must live as long as training does (it died). {_see(folder)}")
+        raise TrainingError(f"the launcher must live as long as training does (it died). {_REMEDY} {folder / LOG}.")
     silence = exchange.silence()
     if not launcher and silence > _MOST_SILENCE:
         raise TrainingError(
@@ -104,10 +102,6 @@ def _without_faults(
             case {"died": number, "how": how}:
                 raise TrainingError(
                     f"all of `training.devices` {training.devices} ranks must live as long as training does (rank "
-                    f"{number} died: {how}). {_see(folder)}"
+                    f"{number} died: {how}). {_REMEDY} {folder / LOG}."
                 )
         yield message
-
-
-def _see(folder: Path) -> str:
-    return f"The same command resumes from the last checkpoint; the output of the ranks is in {folder / LOG}."

@@ -36,12 +36,13 @@ def main(file: Path) -> None:
         threading.Thread(target=_end_with, args=(spec.parent,), daemon=True).start()
     if spec.threads:
         torch.set_num_threads(spec.threads)
+
+    # Join the other ranks: on one machine through a file, otherwise as torchrun says.
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     is_cuda = spec.training.device in ("auto", "cuda") and torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if is_cuda else torch.device("cpu")
     if is_cuda:
         torch.cuda.set_device(device)
-    # On one machine, ranks rendezvous through a file; otherwise as torchrun says.
     distributed.init_process_group(
         "nccl" if is_cuda else "gloo",
         init_method="env://" if spec.parent is None else f"file://{file.parent.resolve()}/meeting",
@@ -90,7 +91,7 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
 
 
 def _end_with(parent: int) -> None:
-    # Without the parent, nobody reads the ticks, or ends this process when another rank dies.
+    """End this process with its parent: then nobody reads the ticks, or ends it when another rank dies."""
     launcher = os.getppid()
     while psutil.pid_exists(parent) and os.getppid() == launcher:
         time.sleep(1)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ _HOPELESS = 3
 
 @dataclass(frozen=True)
 class Tuning:
-    """The algorithms by layer name, and the seconds that all operations together take with them, by precision."""
+    """The algorithms by layer name, and the seconds that all operations take with them, by precision."""
 
     algorithms: Mapping[str, Algorithms]
     seconds: Mapping[torch.dtype, float]
@@ -123,12 +124,8 @@ def operands_of(geometry: Geometry, batch: int, precision: torch.dtype) -> dict[
 def seconds_of(function: Callable[[], object]) -> float:
     """Return the seconds of the fastest of a few calls, after one to warm up."""
     function()
-    best, begin = float("inf"), time.perf_counter()
-    for _ in range(_RUNS):
-        started = time.perf_counter()
+    moments = [time.perf_counter()]
+    while len(moments) <= _RUNS and moments[-1] - moments[0] <= _SECONDS:
         function()
-        ended = time.perf_counter()
-        best = min(best, ended - started)
-        if ended - begin > _SECONDS:
-            break
-    return best
+        moments.append(time.perf_counter())
+    return min(after - before for before, after in pairwise(moments))

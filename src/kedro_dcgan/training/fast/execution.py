@@ -96,7 +96,7 @@ def step_of(state: TrainingState, training: TrainingParameters, compute: Compute
 
 
 def steps_until_captured(training: TrainingParameters) -> int:
-    """Return the number of steps after which every variant of a step is captured."""
+    """Return the number of steps after which every variant of a step has been captured."""
     return cycle_of(training) * (STEPS_BEFORE + 1)
 
 
@@ -104,7 +104,7 @@ class Trial:
     """Steps of a copy of a training on one rank, under a candidate calibration. The training itself does not change."""
 
     def __init__(self, plan: Plan, training: TrainingParameters, candidate: Calibration) -> None:
-        self._training, self._device, self._is_warm = training, plan.compute.device, False
+        self._training, self._device = training, plan.compute.device
         compute = replace(plan.compute, precision=candidate.precision, ranks=ALONE)
         state = create_state(plan.generator, plan.discriminator, training, compute)
         set_up(state, candidate)
@@ -118,23 +118,22 @@ class Trial:
 
     def images_per_second(self) -> float:
         """Warm up on the first call, then measure the speed over the minimum time."""
-        if not self._is_warm:
+        if self._warm_up:
             self._take(self._warm_up)
-            self._is_warm = True
-        while True:
-            seconds = self._take(self._steps)
-            if seconds >= _LEAST_SECONDS.get(self._device.type, _SECONDS):
-                return self._steps * self._training.batch_size / seconds
+            self._warm_up = 0
+        while (seconds := self._take(self._steps)) < _LEAST_SECONDS.get(self._device.type, _SECONDS):
             self._steps *= 2
+        return self._steps * self._training.batch_size / seconds
 
     def _take(self, steps: int) -> float:
-        started = _now(self._device)
+        started = device_clock(self._device)
         for _ in range(steps):
             self._step(self._images)
-        return _now(self._device) - started
+        return device_clock(self._device) - started
 
 
-def _now(device: torch.device) -> float:
+def device_clock(device: torch.device) -> float:
+    """Wait until a device has finished; return the time in seconds."""
     if device.type in ("cuda", "mps"):
         getattr(torch, device.type).synchronize()
     return time.perf_counter()
@@ -143,8 +142,7 @@ def _now(device: torch.device) -> float:
 class CapturedSteps:
     """Runs steps, by variant: the first ones eagerly, then captured and replayed.
 
-    Steps of a variant run the same operations on tensors of the same shapes. If one cannot be captured,
-    all steps run eagerly, with one warning.
+    If one cannot be captured, all steps run eagerly, with one warning.
     """
 
     def __init__(self, compute: Compute) -> None:
@@ -156,11 +154,9 @@ class CapturedSteps:
         self._replays: dict[Hashable, Replay] = {}
 
     def __call__(self, take: TakeStep, kind: Hashable, real_images: Tensor, source: torch.Generator) -> Tensor:
-        """Run a step on real images, with draws from `source`.
-
-        `take` is not kept: it refers to the training, and so to the memory of the GPU.
-        """
-        # Run the first steps eagerly. The last of them creates the buffers.
+        """Run a step on real images, with draws from `source`."""
+        # Run the first steps eagerly. The last of them creates the buffers. (But do not keep `take`: it refers to the
+        # training, and so to the memory of the GPU.)
         taken = self._taken[kind] = self._taken.get(kind, 0) + 1
         if taken == STEPS_BEFORE and self._is_possible:
             self._buffers[kind] = real_images.clone(), KeptDraws(source, self._compute)

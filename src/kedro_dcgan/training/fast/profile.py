@@ -13,7 +13,7 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute
-from kedro_dcgan.training.fast.execution import step_of
+from kedro_dcgan.training.fast.execution import device_clock, step_of
 from kedro_dcgan.training.state import TrainingState
 from kedro_dcgan.training.step import PARTS
 
@@ -49,14 +49,14 @@ def profile_step(
             state.means.add(step(images))
         with record_function("logging"):
             state.means.read()
-        _wait(compute)
-        return time.perf_counter() - started
+        return device_clock(compute.device) - started
 
     take(_WARM_UP)
     seconds = take(steps)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if compute.device.type == "cuda" else [])]
     with profile(activities=activities) as trace:
         watched = take(steps)
+
     of_parts = _milliseconds(trace, compute, steps)
     images_per_second = steps * training.batch_size / seconds
     flops = flops_per_image(state.generator.config, state.discriminator.config, training)
@@ -72,9 +72,8 @@ def profile_step(
 def matrix_rate(compute: Compute, size: int | None = None, seconds: float = 1.0) -> float:
     """Return the FLOP/s of products of large square matrices in the precision of `compute`: the roofline.
 
-    The same product is also timed as a 1x1 convolution, and the faster one counts: torch uses two libraries, which
-    differ by more than a factor of two on some processors. (On a GPU in float32, convolutions use TF32 and products do
-    not.)
+    The same product is also timed as a 1x1 convolution, and the faster one counts: torch uses two libraries, of which
+    one may be twice as fast. (On a GPU in float32, convolutions use TF32 and products do not.)
     """
     # Smaller products do not fill a GPU.
     size = size or (8192 if compute.device.type == "cuda" else 2048)
@@ -83,19 +82,17 @@ def matrix_rate(compute: Compute, size: int | None = None, seconds: float = 1.0)
     image = matrix.view(1, size, 1, size).permute(0, 3, 1, 2)
     kernel = matrix.view(size, size, 1, 1)
     ways: tuple[Callable[[], Tensor], ...] = (lambda: matrix @ matrix, lambda: conv2d(image, kernel))
-    return max(2 * size**3 * _calls_per_second(way, compute, seconds / len(ways)) for way in ways)
+    return max(2 * size**3 * _calls_per_second(way, compute.device, seconds / len(ways)) for way in ways)
 
 
-def _calls_per_second(function: Callable[[], Tensor], compute: Compute, seconds: float) -> float:
+def _calls_per_second(function: Callable[[], Tensor], device: torch.device, seconds: float) -> float:
     function()
-    _wait(compute)
-    started, calls = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
+    started, calls, taken = device_clock(device), 0, 0.0
+    while taken < seconds:
         for _ in range(4):
             function()
-        _wait(compute)
-        calls += 4
-    return calls / (time.perf_counter() - started)
+        calls, taken = calls + 4, device_clock(device) - started
+    return calls / taken
 
 
 def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, float]:
@@ -105,8 +102,3 @@ def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, flo
     events = [event for event in trace.key_averages() if event.device_type.name == kind]
     totals = {event.key: getattr(event, attribute) / 1000 / steps for event in events}
     return {part: totals[part] for part in ("data", *PARTS, "logging") if totals.get(part)}
-
-
-def _wait(compute: Compute) -> None:
-    if compute.device.type == "cuda":
-        torch.cuda.synchronize(compute.device)
