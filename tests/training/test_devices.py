@@ -6,13 +6,13 @@ import torch
 from recipes import tiny_training
 
 from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.training import plan
 from kedro_dcgan.training.devices import (
     Compute,
     choose_compute,
     deterministic_algorithms,
     has_bfloat16,
 )
-from kedro_dcgan.training.plan import require_hardware
 
 CPU = Compute(torch.device("cpu"), "float32")
 
@@ -57,19 +57,25 @@ def test_deterministic_algorithms_are_set_and_restored(wanted):
     assert before == (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark)
 
 
-def test_more_threads_than_cores_are_rejected():
-    require_hardware(tiny_training(threads="auto"), CPU.device, 1)
-    require_hardware(tiny_training(threads=2), CPU.device, 2)
+def compute_on(monkeypatch, kind, cores, **changes):
+    monkeypatch.setattr(plan, "choose_compute", lambda *_: Compute(torch.device(kind), "float32"))
+    monkeypatch.setattr(plan, "usable_cores", lambda: cores)
+    return plan.compute_of(tiny_training(**changes))
+
+
+def test_more_threads_than_cores_are_rejected(monkeypatch):
+    compute_on(monkeypatch, "cpu", 1, threads="auto")
+    compute_on(monkeypatch, "cpu", 2, threads=2)
     with pytest.raises(ParameterError, match=r"`training.threads`.* 2\b.*\(got 2 x 2\)"):
-        require_hardware(tiny_training(threads=2, devices=2), CPU.device, 2)
+        compute_on(monkeypatch, "cpu", 2, threads=2, devices=2)
 
 
 @pytest.mark.parametrize(("kind", "there"), [("cpu", 4), ("cuda", 2), ("mps", 1)])
 def test_more_devices_than_available_are_rejected(monkeypatch, kind, there):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    require_hardware(tiny_training(devices=there), torch.device(kind), cores=4)
+    assert compute_on(monkeypatch, kind, 4, devices=there).device.type == kind
     with pytest.raises(ParameterError, match=rf"`training.devices`.* {there}\b.*\(got {there + 1}\)"):
-        require_hardware(tiny_training(devices=there + 1), torch.device(kind), cores=4)
+        compute_on(monkeypatch, kind, 4, devices=there + 1)
 
 
 FAULTS = """

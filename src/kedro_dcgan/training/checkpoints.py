@@ -41,15 +41,12 @@ class CheckpointHeader:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A header, a state (`TrainingState.state_dict`), and the number of checkpoints to keep, this one included.
-
-    `must_be_saved`: it is the last one of this run.
-    """
+    """A header, a state (`TrainingState.state_dict`), and the number of checkpoints to keep, this one included."""
 
     header: CheckpointHeader
     state: Mapping[str, Any]
     keep: int
-    must_be_saved: bool = False
+    must_be_saved: bool = False  # it is the last one of this run
 
 
 @dataclass(frozen=True)
@@ -146,9 +143,7 @@ class CheckpointFolder:
 
 
 def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> CheckpointHeader | None:
-    """Return the newest checkpoint of the same training, or nothing: then the training starts from scratch.
-
-    `resume` is `training.resume`: with `force`, another training's checkpoint will do.
+    """Return the newest checkpoint of the same training, or nothing; with `resume` `force`, another training's will do.
 
     Raises:
         TrainingError: if the last training was another one, and is not finished.

@@ -29,10 +29,7 @@ _CHUNK, _AHEAD = 8192, 2
 
 
 def batch_indices(count: int, batch_size: int, batches: range, seed: int) -> Iterator[np.ndarray]:
-    """Yield the batches of these numbers as `(batch_size,)` indices: epoch after epoch, each in an order of its own.
-
-    The order depends on seed and epoch alone.
-    """
+    """Yield the batches of these numbers as `(batch_size,)` indices, in an order that depends on seed and epoch."""
     in_epoch = count // batch_size
     for number in batches:
         epoch, position = divmod(number, in_epoch)
@@ -44,8 +41,7 @@ def batch_indices(count: int, batch_size: int, batches: range, seed: int) -> Ite
 def batches_on(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
     """Return batches of the train images at these indices, uint8 `(N, C, H, W)` on `device`.
 
-    If all train images take less than 40 % of the free memory of a GPU, they are moved there once and a batch is an
-    index. Else a thread gathers the next batches while the device works.
+    Images that take less than 40 % of a GPU's free memory are moved there once. Else a thread gathers batches ahead.
     """
     nbytes = images.count("train") * images.channels * images.image_size**2
     fits = device.type == "cuda" and nbytes < _SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]

@@ -79,15 +79,12 @@ ALONE = Ranks()
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, the precision of the networks' arithmetic (everything else is float32), and the rank of this process.
-
-    `threads` is the limit per rank on a CPU; 0: one per usable core.
-    """
+    """A device, the precision of the networks (everything else is float32), and the rank of this process."""
 
     device: torch.device
     precision: str
     ranks: Ranks = ALONE
-    threads: int = 0
+    threads: int = 0  # at most, per rank on a CPU; 0: one per usable core
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager[Any]:
         """Return the context in which the networks run."""
@@ -132,11 +129,9 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def staged(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor in pinned memory, from which it is copied to a GPU while the host continues.
-
-    From other memory, a copy of more than 64 KB waits for all earlier work on the GPU:
-    https://docs.nvidia.com/cuda/cuda-runtime-api/api-sync-behavior.html
-    """
+    """Return a tensor in pinned memory, from which it is copied to a GPU while the host continues."""
+    # From other memory, a copy of more than 64 KB waits for all earlier work on the GPU:
+    # https://docs.nvidia.com/cuda/cuda-runtime-api/api-sync-behavior.html
     return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
 
 
@@ -178,11 +173,8 @@ def has_bfloat16(device: str) -> bool:
 
 
 def most_threads() -> int:
-    """Return how many threads torch may use: one for each usable core, or OMP_NUM_THREADS if less.
-
-    Torch itself ignores the CPU quota of a container: with a quota of one CPU, two threads train at 0.6 times the speed
-    of one.
-    """
+    """Return how many threads torch may use: one for each usable core, or OMP_NUM_THREADS if less."""
+    # Torch ignores the CPU quota of a container: with one of 1 CPU, two threads train at 0.6 times the speed of one.
     return min(torch.get_num_threads(), usable_cores())
 
 
@@ -212,10 +204,7 @@ def fast_threads(work: Callable[[], object]) -> Iterator[int]:
 
 
 def fewest_fast_threads(speed: Callable[[], float], most: int) -> tuple[int, dict[int, float]]:
-    """Halve the number of threads for as long as that is faster; return it, and the best speed by number.
-
-    `speed` is called with torch's threads set. The first call with each number does not count.
-    """
+    """Halve the number of threads for as long as `speed()` is higher with fewer; return it, and the speed by number."""
     threads, speeds = most, dict[int, float]()
     try:
         while threads > 1 and _are_fewer_faster(speed, threads, speeds):

@@ -1,6 +1,6 @@
 """A training in this process: from a plan and a checkpoint to an iterator of ticks, and its validation."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +17,6 @@ from kedro_dcgan.evaluation.protocol import short_count
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate, sample_latents
 from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart, restore
-from kedro_dcgan.training.costs import name_lack_of_memory
 from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import (
     deterministic_algorithms,
@@ -31,7 +30,7 @@ from kedro_dcgan.training.fast.calibration import calibration_of
 from kedro_dcgan.training.fast.execution import Calibration, CapturedSteps, set_up
 from kedro_dcgan.training.health import DIVERSITY_SAMPLES
 from kedro_dcgan.training.loop import Tick, Training, TrainingCallbacks
-from kedro_dcgan.training.plan import Plan
+from kedro_dcgan.training.plan import Plan, name_lack_of_memory
 from kedro_dcgan.training.state import create_state
 
 # Wraps the iterator of batch indices; the second argument is the number of images trained before.
@@ -43,7 +42,7 @@ _MOST_VALIDATION_IMAGES, _VALIDATION_BATCH, _VALIDATION_SIZE = 2000, 50, 64
 
 @dataclass(frozen=True)
 class RunningTraining:
-    """A training that begins, or resumes, at `begin` images: its calibration and its ticks."""
+    """A training that starts, or resumes, at `begin` images: its calibration and its ticks."""
 
     begin: int
     calibration: Calibration
@@ -64,7 +63,7 @@ def train_in_process(
     Raises:
         TrainingError: if a loss is not finite, or memory runs out.
     """
-    plan, device, is_first = start.plan, start.plan.compute.device, start.plan.compute.ranks.is_first
+    plan, device = start.plan, start.plan.compute.device
     if device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
@@ -72,7 +71,7 @@ def train_in_process(
         stored_state = restore(stored, start, training.resume)
         calibration, kept = calibration_of(stored_state, plan, training)
         validation = None
-        if is_first and distance_name(images, training):
+        if plan.compute.ranks.is_first and distance_name(images, training):
             validation = _Validation(images, training, plan, calibration.validation_threads)
             kept = replace(kept, validation_threads=kept.validation_threads or validation.threads)
         compute = replace(plan.compute, precision=calibration.precision)
@@ -88,8 +87,8 @@ def train_in_process(
         shown = torch.from_numpy(images.take("train", np.arange(min(DIVERSITY_SAMPLES, images.count("train")))))
         callbacks = TrainingCallbacks(shown, validation.measure if validation else None, should_stop)
         run = CapturedSteps(compute) if "graphed" in calibration.execution else None
-        loop = Training(state, training, compute, callbacks, run)
-        ticks = loop.ticks(_remaining_batches(images, training, plan, state.images_seen, follow), plan.total_images)
+        batches = _remaining_batches(images, training, plan, state.images_seen, follow)
+        ticks = Training(state, training, compute, callbacks, run).ticks(batches, plan.total_images)
         with torch_threads(calibration.threads):
             yield RunningTraining(state.images_seen, calibration, ticks)
 
@@ -97,7 +96,7 @@ def train_in_process(
 def _remaining_batches(
     images: PreparedImages, training: TrainingParameters, plan: Plan, images_seen: int, follow: Follow
 ) -> Iterator[Tensor]:
-    # Batches of this rank's rows, on the device.
+    """Return the batches that are left, with this rank's rows, on the device."""
     numbers = range(images_seen // training.batch_size, plan.total_batches)
     indices = follow(batch_indices(images.count("train"), training.batch_size, numbers, training.seed), images_seen)
     own = (plan.compute.ranks.rows_of(batch, training.gradient_accumulation) for batch in indices)
@@ -112,10 +111,7 @@ def distance_name(images: PreparedImages, training: TrainingParameters) -> str |
 
 
 class _Validation:
-    """Measures generators with the same latents against the same real images, on `threads` CPU threads.
-
-    The distance selects the best generator. Without `threads`, the fastest number is chosen by timing.
-    """
+    """Measures generators with the same latents against the same real images, on `threads` or the fastest number."""
 
     def __init__(self, images: PreparedImages, training: TrainingParameters, plan: Plan, threads: int | None) -> None:
         device, count = plan.compute.device, min(images.count("validation"), _MOST_VALIDATION_IMAGES)
@@ -125,13 +121,12 @@ class _Validation:
         if device.type != "cpu":
             threads = threads or most_threads()
         with torch_threads(threads) if threads else fast_threads(partial(self._extract, batches[0])) as chosen:
-            self.threads, self._reference = chosen, self._gaussian(batches)
+            self.threads = chosen
+            self._reference = Gaussian.of_features(torch.cat([self._extract(batch) for batch in batches]))
 
     def measure(self, generator: Generator) -> float:
         """Return the Fréchet distance of the generator's images to the validation split."""
         with torch_threads(self.threads):
             samples = generate(generator, self._latents, _VALIDATION_BATCH)
-            return frechet_distance(self._gaussian(samples), self._reference)
-
-    def _gaussian(self, batches: Iterable[Tensor]) -> Gaussian:
-        return Gaussian.of_features(torch.cat([self._extract(batch) for batch in batches]))
+            found = Gaussian.of_features(torch.cat([self._extract(batch) for batch in samples]))
+            return frechet_distance(found, self._reference)

@@ -16,11 +16,11 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents, to_model_range
 from kedro_dcgan.model.saved import snapshot_weights
-from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import recalibrate
 from kedro_dcgan.training.health import COLLAPSED, DIVERSITY_SAMPLES, diagnose, diversity
 from kedro_dcgan.training.losses import LOSSES
+from kedro_dcgan.training.plan import flops_per_image
 from kedro_dcgan.training.state import KeptGenerator, TickRecord, TrainingState
 from kedro_dcgan.training.step import Runner, Step
 
@@ -59,10 +59,10 @@ class Tick:
 
 @dataclass(frozen=True)
 class TrainingCallbacks:
-    """Functions that the loop calls, and uint8 real images `(n, C, H, W)` for the diversity of the samples.
+    """Real images, uint8 `(n, C, H, W)`, to compare the samples with, and functions that the loop calls.
 
-    `validate` returns the distance of a generator to the validation split. `should_stop` is called after each step and
-    must keep returning True once it did: several ranks use its answer only when they read their losses.
+    `validate` returns a generator's distance to the validation split. `should_stop` must keep returning True once it
+    did: several ranks use its answer only when they read their losses.
     """
 
     real_images: Tensor

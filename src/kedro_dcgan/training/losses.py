@@ -16,8 +16,7 @@ from kedro_dcgan.config import LossName
 class Loss:
     """D's loss on real logits (with their label) and on fake logits, and G's loss on fake logits: each a mean.
 
-    `boundary` is the logit between fake and real; None for a critic, which has no fixed one. Only losses with labels
-    use the label.
+    `boundary` is the logit between fake and real; None for a critic, which has no fixed one.
     """
 
     real: Callable[[Tensor, float], Tensor]

@@ -62,10 +62,7 @@ class StepMeans:
         self.unread.append(values)
 
     def read(self) -> tuple[int, str, float] | None:
-        """Read the new steps. Return the first loss that is not finite: how many steps ago, the network, the value.
-
-        Waits for the device.
-        """
+        """Wait for the new steps. Return the first loss that is not finite: how many steps ago, network, value."""
         steps = torch.stack(self.unread).tolist() if self.unread else []
         for values in self.unread:
             self.total = values if self.total is None else self.total.to(values.device) + values
@@ -88,8 +85,7 @@ class StepMeans:
 class KeptGenerator:
     """The best generator so far: the one with the smallest validation distance, or the last one without validation.
 
-    A generator that has not collapsed beats any that has: by features of photos, a black picture may be closer to white
-    digits than poor digits are.
+    One that has not collapsed beats any that has: a black picture may have a smaller distance to digits than poor ones.
     """
 
     weights: dict[str, Tensor]
@@ -100,10 +96,7 @@ class KeptGenerator:
 
 @dataclass
 class TrainingState:
-    """The networks, their optimisers, the average of the generator (if any), the clock and the history.
-
-    `calibration` holds the choices for this machine (`fast.execution.Calibration`).
-    """
+    """The networks, their optimisers, the average of the generator (if any), the clock and the history."""
 
     generator: Generator
     discriminator: Discriminator
@@ -115,7 +108,7 @@ class TrainingState:
     records: list[TickRecord] = field(default_factory=list)
     best: KeptGenerator | None = None
     execution: Execution = "eager"
-    calibration: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None  # the choices for this machine (`fast.execution.Calibration`)
 
     @property
     def shown_generator(self) -> Generator:

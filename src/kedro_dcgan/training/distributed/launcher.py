@@ -27,10 +27,7 @@ _SECONDS_TO_END = 20
 
 @contextmanager
 def launched(file: Path, devices: int | str, threads: int) -> Iterator["subprocess.Popen[bytes] | None"]:
-    """Run the ranks of the training that a file describes, by a launcher process. Their output is in `LOG`.
-
-    Yields the process; nothing with `external` devices, which the user starts.
-    """
+    """Run the ranks of the training that a file describes, and yield their launcher; None if the user starts them."""
     if isinstance(devices, str):
         logger.info("  waits for: torchrun --nnodes=… --nproc-per-node=… -m %s %s", _WORKER, file)
         yield None

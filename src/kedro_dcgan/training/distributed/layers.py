@@ -28,10 +28,7 @@ def spread_over_ranks(state: TrainingState, training: TrainingParameters, ranks:
 
 
 class _CommonBatchNorm(nn.Module):
-    """Batch norm with the statistics of all ranks' rows, in float32, and gradients through them.
-
-    torch's SyncBatchNorm does not work on CPUs.
-    """
+    """Batch norm with the statistics of all ranks' rows, in float32. torch has it for GPUs only."""
 
     running_mean: Tensor
     running_var: Tensor

@@ -98,10 +98,7 @@ class Exchange:
         return sorted(self._folder.glob("[0-9]*.pt"))
 
     def messages(self, wait: Callable[[], None], classes: Sequence[type] = ()) -> Iterator[dict[str, Any]]:
-        """Yield messages as they arrive; call `wait` meanwhile. A message is removed when the next one is requested.
-
-        `classes` are those of its values that are neither tensors nor plain.
-        """
+        """Yield messages of tensors, plain values and these classes, as they arrive; call `wait` meanwhile."""
         while True:
             while not (unread := self.unread()):
                 wait()
@@ -109,6 +106,7 @@ class Exchange:
             with torch.serialization.safe_globals(list(classes)):
                 message = torch.load(unread[0], weights_only=True)
             yield message
+            # Only now: the caller has saved what the message led to.
             unread[0].unlink()
 
     def report_progress(self, images_seen: int) -> None:

@@ -69,9 +69,6 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
     start = TrainingStart(plan, CheckpointHeader(**spec.resume_from) if spec.resume_from else None)
     stored = CheckpointFolder(Path(spec.checkpoints))
 
-    def should_stop() -> bool:
-        return ranks.is_first and exchange.stop.exists()
-
     def follow(indices: Iterator[np.ndarray], done: int) -> Iterator[np.ndarray]:
         for batch in indices:
             yield batch
@@ -79,6 +76,7 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
             if ranks.is_first:
                 exchange.report_progress(done)
 
+    should_stop = exchange.stop.exists if ranks.is_first else lambda: False
     with train_in_process(images, stored, training, start, should_stop, follow) as run:
         if ranks.is_first:
             exchange.stay_alive()

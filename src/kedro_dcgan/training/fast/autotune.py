@@ -52,8 +52,7 @@ def tune_networks(plan: Plan, training: TrainingParameters, precisions: Iterable
 def tune(network: nn.Module, inputs: Tensor, precisions: Iterable[torch.dtype]) -> Tuning:
     """Time every operation of every convolution of a network, at the sizes that a batch of `inputs` has there.
 
-    A precision that is several times slower than the first one, because it is emulated, is dropped: its seconds are
-    infinite.
+    A precision that is emulated, and so several times slower than the first one, is dropped: its seconds are infinite.
     """
     algorithms: dict[str, dict[str, Algorithm]] = {}
     seconds = dict.fromkeys(precisions, 0.0)

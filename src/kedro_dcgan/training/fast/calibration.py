@@ -17,11 +17,17 @@ import torch
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import in_short
 from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
-from kedro_dcgan.training.costs import free_bytes, is_lack_of_memory, training_bytes
-from kedro_dcgan.training.devices import Compute, fewest_fast_threads, hardware_of, has_bfloat16, most_threads
+from kedro_dcgan.training.devices import (
+    Compute,
+    fewest_fast_threads,
+    hardware_of,
+    has_bfloat16,
+    most_threads,
+    torch_threads,
+)
 from kedro_dcgan.training.fast.autotune import tune_networks
 from kedro_dcgan.training.fast.execution import Calibration, Precision, Trial
-from kedro_dcgan.training.plan import Plan
+from kedro_dcgan.training.plan import Plan, free_bytes, is_lack_of_memory, training_bytes
 from kedro_dcgan.training.state import Execution
 from kedro_dcgan.training.step import cycle_of
 
@@ -43,19 +49,23 @@ _DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": t
 
 def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
     """Calibrate a new training; log the measurements in one line."""
-    device, ranks = plan.compute.device, plan.compute.ranks
-    asked: Precision = "float32" if training.precision == "auto" else training.precision
-    threads = (plan.compute.threads or most_threads()) if training.threads == "auto" else training.threads
-    chosen = Calibration(
-        device.type, hardware_of(device), asked, threads, None if training.threads == "auto" else threads
-    )
-    is_emulated = asked == "bfloat16" and not has_bfloat16(device.type)
+    # Begin with the explicit parameters.
+    device = plan.compute.device
+    precision: Precision = "float32" if training.precision == "auto" else training.precision
+    explicit = None if training.threads == "auto" else training.threads
+    threads = explicit or plan.compute.threads or most_threads()
+    chosen = Calibration(device.type, hardware_of(device), precision, threads, explicit)
+
+    # Choose nothing for short, deterministic and emulated trainings.
+    is_emulated = precision == "bfloat16" and not has_bfloat16(device.type)
     if is_emulated:
         logger.warning("  bfloat16 is emulated on this %s, and slow: float32 is faster here", device.type.upper())
     if training.deterministic or is_emulated or plan.total_batches < _LEAST_CYCLES * cycle_of(training):
         chosen = replace(chosen, validation_threads=threads)
         return _Measurement(plan, training, chosen).compiled() if training.compile is True else chosen
-    if ranks.count == 1 and _has_room(plan, training):
+
+    # Time copies of the training, if there is room for them.
+    if plan.compute.ranks.count == 1 and _has_room(plan, training):
         try:
             return _Measurement(plan, training, chosen).result()
         except (MemoryError, RuntimeError) as error:
@@ -77,9 +87,8 @@ def calibration_of(
 ) -> tuple[Calibration, Calibration]:
     """Return the calibration that a resumed training runs with, and the one to store with it again.
 
-    Both are the stored one, if it is of the same kind of device. Explicit parameters win over it and threads are capped
-    at the usable cores, but neither is stored: without them, the training runs as it did before. Several ranks run
-    eagerly.
+    Both are the stored one, if it is of the same kind of device. Explicit parameters win, threads are capped at the
+    usable cores, and several ranks run eagerly, but that is not stored: without it, the training runs as before.
     """
     before = stored and stored.get("calibration")
     if not before:
@@ -90,14 +99,13 @@ def calibration_of(
     if former.device != plan.compute.device.type or precision != former.precision:
         fresh = calibrate(plan, training.model_copy(update={"precision": precision}))
         return fresh, fresh
-    cores, hardware = plan.compute.threads or most_threads(), hardware_of(plan.compute.device)
-    explicit = None if training.threads == "auto" else training.threads
+    cores, explicit = plan.compute.threads or most_threads(), None if training.threads == "auto" else training.threads
     threads = explicit or min(former.threads, cores)
     if threads != former.threads:
         logger.info("  threads: %d, not %d as before: results differ in the last bits", threads, former.threads)
     used = replace(
         former,
-        hardware=hardware,
+        hardware=hardware_of(plan.compute.device),
         threads=threads,
         validation_threads=explicit or (former.validation_threads and min(former.validation_threads, cores)),
         execution=former.execution if training.compile and plan.compute.ranks.count == 1 else "eager",
@@ -113,22 +121,24 @@ class _Measurement:
     """A greedy search: each choice is made with those before it."""
 
     def __init__(self, plan: Plan, training: TrainingParameters, chosen: Calibration) -> None:
-        self._plan, self._training, self._chosen = plan, training, chosen
+        self._plan, self._training, self._chosen, self._precisions = plan, training, chosen, [chosen]
         self._found: dict[str, float] = {}
-        self._precisions = [chosen]
         self._is_cpu = plan.compute.device.type == "cpu"
 
     def result(self) -> Calibration:
         """Choose threads, algorithms, precision and execution."""
-        before, started = torch.get_num_threads(), time.perf_counter()
-        try:
+        started = time.perf_counter()
+        with torch_threads(torch.get_num_threads()):
             if self._is_cpu:
-                self._choose_threads()
+                if self._training.threads == "auto" and self._chosen.threads > 1:
+                    trial = Trial(self._plan, self._training, self._chosen)
+                    threads, speeds = fewest_fast_threads(trial.images_per_second, self._chosen.threads)
+                    self._found |= {_named(replace(self._chosen, threads=n)): speed for n, speed in speeds.items()}
+                    self._chosen = replace(self._chosen, threads=threads)
+                torch.set_num_threads(self._chosen.threads)
             self._choose_precision_and_algorithms()
             self._choose_execution()
-        finally:
-            torch.set_num_threads(before)
-            _free_memory(self._plan.compute.device)
+        _free_memory(self._plan.compute.device)
         found = " · ".join(f"{name} {speed:,.0f}" for name, speed in self._found.items())
         chosen = f"{self._chosen}{f', {self._chosen.execution}' if self._chosen.execution != 'eager' else ''}"
         logger.info("  calibrated in %.1f s, images/s: %s · chosen: %s", time.perf_counter() - started, found, chosen)
@@ -141,14 +151,6 @@ class _Measurement:
         else:
             logger.warning("  not compiled: that needs one rank, and memory for a second copy of the training")
         return self._chosen
-
-    def _choose_threads(self) -> None:
-        if self._training.threads == "auto" and self._chosen.threads > 1:
-            trial = Trial(self._plan, self._training, self._chosen)
-            threads, speeds = fewest_fast_threads(trial.images_per_second, self._chosen.threads)
-            self._found |= {_named(replace(self._chosen, threads=n)): speed for n, speed in speeds.items()}
-            self._chosen = replace(self._chosen, threads=threads)
-        torch.set_num_threads(self._chosen.threads)
 
     def _choose_precision_and_algorithms(self) -> None:
         asked, device = self._training.precision, self._plan.compute.device.type
@@ -222,14 +224,13 @@ def _named(candidate: Calibration) -> str:
 
 
 def _has_room(plan: Plan, training: TrainingParameters) -> bool:
-    # Two copies are timed alternately.
-    device = plan.compute.device
-    needed = training_bytes(plan.generator, plan.discriminator, training.micro_batch_size, device)
-    return 2 * needed <= free_bytes(device)
+    """Return whether two copies, which are timed alternately, fit into the free memory."""
+    networks, device = (plan.generator, plan.discriminator), plan.compute.device
+    return 2 * training_bytes(*networks, training.micro_batch_size, device) <= free_bytes(device)
 
 
 def _free_memory(device: torch.device) -> None:
-    # The next copy, and the training itself, need the memory of the copies before.
+    """Free the memory of the copies before, for the next copy and the training itself."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

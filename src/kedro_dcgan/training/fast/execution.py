@@ -36,10 +36,9 @@ Precision = Literal["float32", "bfloat16"]
 # Steps of a variant that run eagerly before one is captured: optimisers create their moments, and libraries choose
 # their algorithms. The last of them creates the buffers.
 STEPS_BEFORE = 3
-# Minimum seconds, and steps, per measurement: a GPU needs time to reach its boost clock.
-_LEAST_SECONDS = {"cuda": 1.0}
-_SECONDS = 0.1
-_LEAST_TIMED = 2
+# Minimum seconds and steps of a measurement. A GPU needs time to reach its boost clock.
+_LEAST_SECONDS = {"cuda": 1.0, "mps": 0.1, "cpu": 0.1}
+_LEAST_STEPS = 2
 
 TakeStep = Callable[[Tensor, Draws], Tensor]
 Replay = Callable[[], Tensor]
@@ -47,11 +46,10 @@ Replay = Callable[[], Tensor]
 
 @dataclass(frozen=True)
 class Calibration:
-    """The choices for this machine.
+    """The choices for this machine, and the speed measured on `hardware`, if any.
 
     `threads` are intra-op threads per process on a CPU. `algorithms` are those of the convolutions, by network and
-    layer (`autotune.py`); layers that are not listed use the defaults. `images_per_second` is the speed measured on
-    `hardware`, if any.
+    layer (`autotune.py`); layers that are not listed use the defaults.
     """
 
     device: str
@@ -109,11 +107,12 @@ class Trial:
         state = create_state(plan.generator, plan.discriminator, training, compute)
         set_up(state, candidate)
         self._step = step_of(state, training, compute)
-        shape = (training.batch_size, plan.generator.channels, plan.generator.image_size, plan.generator.image_size)
-        self._images = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(self._device) * 2 - 1
+        size, source = plan.generator.image_size, torch.Generator().manual_seed(0)
+        images = torch.rand(training.batch_size, plan.generator.channels, size, size, generator=source)
+        self._images = images.to(self._device) * 2 - 1
         # Whole cycles, because steps with a penalty take longer.
         cycle = cycle_of(training)
-        self._steps = cycle * math.ceil(_LEAST_TIMED / cycle)
+        self._steps = cycle * math.ceil(_LEAST_STEPS / cycle)
         self._warm_up = steps_until_captured(training) if "graphed" in candidate.execution else self._steps
 
     def images_per_second(self) -> float:
@@ -121,7 +120,7 @@ class Trial:
         if self._warm_up:
             self._take(self._warm_up)
             self._warm_up = 0
-        while (seconds := self._take(self._steps)) < _LEAST_SECONDS.get(self._device.type, _SECONDS):
+        while (seconds := self._take(self._steps)) < _LEAST_SECONDS[self._device.type]:
             self._steps *= 2
         return self._steps * self._training.batch_size / seconds
 
@@ -140,10 +139,7 @@ def device_clock(device: torch.device) -> float:
 
 
 class CapturedSteps:
-    """Runs steps, by variant: the first ones eagerly, then captured and replayed.
-
-    If one cannot be captured, all steps run eagerly, with one warning.
-    """
+    """Runs steps, by variant: first eagerly, then captured and replayed. If one cannot be captured, all run eagerly."""
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
@@ -186,8 +182,7 @@ class CapturedSteps:
 class CudaCapture:
     """Captures on the current CUDA device. Graphs are replayed one after the other, and share their memory."""
 
-    def __init__(self) -> None:
-        self._pool: Any = None
+    _pool: Any = None
 
     def __call__(self, function: Callable[[], Tensor]) -> Replay:
         """Capture a function without running it. Replays return a copy, because the next one overwrites the result."""
@@ -213,11 +208,14 @@ class CudaCapture:
 
 @dataclass(frozen=True)
 class KeptDraws(Draws):
-    """Draws into buffers that later draws refill."""
+    """Draws into buffers, which `fill` refills later; `again` returns them in the same order."""
 
     kept: list[tuple[Draw, Tensor]] = field(default_factory=list)
+    repeated: Iterator[Tensor] | None = None
 
     def _own(self, draw: Draw) -> Tensor:
+        if self.repeated is not None:
+            return next(self.repeated)
         own = super()._own(draw).clone()
         self.kept.append((draw, own))
         return own
@@ -229,13 +227,5 @@ class KeptDraws(Draws):
             buffer.copy_(staged(own, buffer.device), non_blocking=True)
 
     def again(self) -> Draws:
-        """Return draws that return the same buffers in the same order."""
-        return _Buffered(self.source, self.compute, iter([buffer for _, buffer in self.kept]))
-
-
-@dataclass(frozen=True)
-class _Buffered(Draws):
-    buffers: Iterator[Tensor]
-
-    def _own(self, draw: Draw) -> Tensor:
-        return next(self.buffers)
+        """Return draws from these buffers."""
+        return replace(self, repeated=iter([buffer for _, buffer in self.kept]))

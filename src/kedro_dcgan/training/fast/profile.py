@@ -11,9 +11,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.sampling import to_model_range
-from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.fast.execution import device_clock, step_of
+from kedro_dcgan.training.plan import flops_per_image
 from kedro_dcgan.training.state import TrainingState
 from kedro_dcgan.training.step import PARTS
 
@@ -22,10 +22,7 @@ _WARM_UP = 3
 
 @dataclass(frozen=True)
 class StepProfile:
-    """Milliseconds of a step by part, its speed in images/s and FLOP/s, and the device's rate of matrix products.
-
-    Parts are timed on the device. Speeds are of steps without the profiler, which costs time itself.
-    """
+    """Milliseconds of a step by part, its speed without the profiler, and the device's rate of matrix products."""
 
     milliseconds: dict[str, float]
     images_per_second: float
@@ -82,17 +79,16 @@ def matrix_rate(compute: Compute, size: int | None = None, seconds: float = 1.0)
     image = matrix.view(1, size, 1, size).permute(0, 3, 1, 2)
     kernel = matrix.view(size, size, 1, 1)
     ways: tuple[Callable[[], Tensor], ...] = (lambda: matrix @ matrix, lambda: conv2d(image, kernel))
-    return max(2 * size**3 * _calls_per_second(way, compute.device, seconds / len(ways)) for way in ways)
-
-
-def _calls_per_second(function: Callable[[], Tensor], device: torch.device, seconds: float) -> float:
-    function()
-    started, calls, taken = device_clock(device), 0, 0.0
-    while taken < seconds:
-        for _ in range(4):
-            function()
-        calls, taken = calls + 4, device_clock(device) - started
-    return calls / taken
+    best = 0.0
+    for multiply in ways:
+        multiply()
+        started, calls, taken = device_clock(compute.device), 0, 0.0
+        while taken < seconds / len(ways):
+            for _ in range(4):
+                multiply()
+            calls, taken = calls + 4, device_clock(compute.device) - started
+        best = max(best, 2 * size**3 * calls / taken)
+    return best
 
 
 def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, float]:
