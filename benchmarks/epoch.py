@@ -16,7 +16,8 @@ from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import deterministic_algorithms, torch_threads
-from kedro_dcgan.training.fast.execution import step_of, steps_until_captured
+from kedro_dcgan.training.fast.execution import STEPS_BEFORE, step_of
+from kedro_dcgan.training.step import cycle_of
 
 CELEBA = 202_599
 
@@ -35,7 +36,7 @@ def main() -> None:
     with deterministic_algorithms(False), torch_threads(case.calibration.threads):
         state = case.new_state()
         step = step_of(state, training, compute)
-        warm_up, epoch = steps_until_captured(training), asked.images // asked.batch_size
+        warm_up, epoch = cycle_of(training) * (STEPS_BEFORE + 1), asked.images // asked.batch_size
         order = batch_indices(asked.images, asked.batch_size, range(warm_up + epoch), 0)
         batches = iter(batches_on(compute.device, images, order))
         seconds = []

@@ -19,8 +19,9 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.devices import Compute, choose_compute, deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.training.fast.calibration import calibrate_steps
-from kedro_dcgan.training.fast.execution import Calibration, set_up, steps_until_captured
+from kedro_dcgan.training.fast.execution import STEPS_BEFORE, Calibration, set_up
 from kedro_dcgan.training.state import TrainingState, create_state
+from kedro_dcgan.training.step import cycle_of
 
 SECONDS = 2.0
 CONF = Path(__file__).parents[1] / "conf"
@@ -73,7 +74,7 @@ class TimedStep:
         context.Process(target=_serve, args=(other_end, build, case), daemon=True).start()
         # Warm up (on a GPU, until every step variant is captured) and measure how many steps make a round.
         is_cuda = case.calibration.device == "cuda"
-        self.images_per_second(steps_until_captured(case.training) if is_cuda else 3)
+        self.images_per_second(cycle_of(case.training) * (STEPS_BEFORE + 1) if is_cuda else 3)
         self._steps = max(2, round(SECONDS * self.images_per_second(2) / case.training.batch_size))
 
     def images_per_second(self, steps: int | None = None) -> float:

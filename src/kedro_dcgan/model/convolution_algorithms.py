@@ -31,9 +31,8 @@ OPERATIONS: tuple[Operation, ...] = ("small", "large", "kernel")
 # By operation and precision, as in `key_of`.
 Algorithms = Mapping[str, Algorithm]
 
-# The default is a product up to these pixels of Y, from these channels of X. The second is for gradients of kernels.
-_MOST_PIXELS, _LEAST_CHANNELS = 16, 128
-_MOST_PIXELS_BFLOAT16 = 64
+# The default is a product up to these pixels of Y, from these channels of X. Gradients of kernels in bfloat16 differ.
+_MOST_PIXELS, _LEAST_CHANNELS, _MOST_PIXELS_BFLOAT16 = 16, 128, 64
 
 
 def key_of(operation: Operation, precision: torch.dtype) -> str:

@@ -26,13 +26,13 @@ class LayerDescription:
 class NetworkDescription:
     """A network's layers in the order of the forward pass, and its totals.
 
-    `parameters` includes batch norm's running statistics, as in Keras. `training_bytes` is the minimum that training
-    at `batch_size` needs in float32: weights, gradients, Adam's moments, and the activations for the backward pass.
+    `training_bytes` is the minimum that training at `batch_size` needs in float32: weights, gradients, Adam's moments,
+    and the activations for the backward pass.
     """
 
     name: str
     layers: tuple[LayerDescription, ...]
-    parameters: int
+    parameters: int  # with batch norm's running statistics, as in Keras
     trainable_parameters: int
     output_shape: tuple[int, ...]
     flops: int
@@ -43,12 +43,11 @@ class NetworkDescription:
 def describe(config: GeneratorConfig | DiscriminatorConfig, batch_size: int = 1) -> NetworkDescription:
     """Run one forward pass on the meta device and describe every layer."""
     network: Generator | Discriminator
-    is_generator = isinstance(config, GeneratorConfig)
+    is_generator, size = isinstance(config, GeneratorConfig), config.image_size
     with torch.device("meta"):
         if isinstance(config, GeneratorConfig):
             network, values = build_generator(config), torch.empty(1, config.latent_dim)
         else:
-            size = config.image_size
             network, values = build_discriminator(config), torch.empty(1, config.channels, size, size)
 
     # Run layer by layer.

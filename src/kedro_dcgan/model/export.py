@@ -55,11 +55,7 @@ def to_onnx(program: ExportedProgram, trained: TrainedGenerator) -> bytes:
 
 
 def require_same_images(generator: Generator, onnx_model: bytes) -> float:
-    """Check that ONNX Runtime draws what PyTorch draws, for batches of 1 and of 5; return the largest difference.
-
-    Raises:
-        ModelError: if they differ by more than `TOLERANCE`.
-    """
+    """Raise ModelError unless ONNX Runtime draws what PyTorch draws, to `TOLERANCE`; return the largest difference."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])

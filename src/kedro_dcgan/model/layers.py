@@ -131,11 +131,11 @@ class Dropout(nn.Module):
     """Set a share `rate` of the values to 0, and scale the others so that the mean stays (Srivastava et al. 2014).
 
     On a CPU the rate is rounded to a multiple of 1 / 65,536, and masks are drawn several times as fast as torch does.
-    Process `rank` of `ranks` draws the mask of the whole batch and takes its own rows of it.
     """
 
     def __init__(self, rate: float, rank: int = 0, ranks: int = 1) -> None:
         super().__init__()
+        # Process `rank` of `ranks` takes its own rows of the mask of the whole batch.
         self.rate, self.rank, self.ranks = rate, rank, ranks
 
     def forward(self, inputs: Tensor) -> Tensor:

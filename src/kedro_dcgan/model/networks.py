@@ -20,26 +20,19 @@ MAX_WIDTH_FACTOR = 16
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """A generator of images `(channels, image_size, image_size)`.
-
-    `width` is the number of channels of the layer next to the image. `latents` is the distribution that the generator
-    is trained for: standard normal, or uniform in [-1, 1].
-    """
+    """A generator of images `(channels, image_size, image_size)`."""
 
     architecture: ArchitectureName
     image_size: int
     channels: int
     latent_dim: int
-    width: int
-    latents: Literal["normal", "uniform"] = "normal"
+    width: int  # channels of the layer next to the image
+    latents: Literal["normal", "uniform"] = "normal"  # the standard normal distribution, or uniform in [-1, 1]
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """A discriminator of images `(channels, image_size, image_size)`.
-
-    `dropout` is the rate after each activation; nothing: as the architecture has it.
-    """
+    """A discriminator of images `(channels, image_size, image_size)`."""
 
     architecture: ArchitectureName
     image_size: int
@@ -47,7 +40,7 @@ class DiscriminatorConfig:
     width: int
     batch_norm: bool = True
     spectral_norm: bool = False
-    dropout: float | None = None
+    dropout: float | None = None  # the rate after each activation; None: as the architecture has it
 
 
 class Generator(nn.Module):
@@ -64,8 +57,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images `(N, channels, size, size)` in [-1, 1] to logits `(N,)`; above 0 means real.
 
-    `has_batch_norm`: a logit depends on the whole batch. `judges_each_image_alone`: it does not depend on the rest of
-    the batch, and a forward pass updates no buffers.
+    `judges_each_image_alone`: a logit does not depend on the rest of the batch, and a forward pass updates no buffers.
     """
 
     def __init__(self, config: DiscriminatorConfig, *layers: nn.Module) -> None:
@@ -83,8 +75,7 @@ class Discriminator(nn.Module):
 class DcganGenerator(Generator):
     """A projection to 4 to 7 pixels, then stages that double the size: 4x4 transposed convolution, batch norm, ReLU.
 
-    The channels halve from stage to stage and end at `width` before the image. A size that is odd is reached with
-    `output_padding`.
+    The channels halve from stage to stage and end at `width` before the image. `output_padding` makes a size odd.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -106,9 +97,9 @@ class DcganGenerator(Generator):
 
 
 class DcganDiscriminator(Discriminator):
-    """The generator's mirror image: 4x4 convolutions of stride 2 with batch norm and LeakyReLU(0.2).
+    """The generator's mirror image: 4x4 convolutions of stride 2 with batch norm (but the first) and LeakyReLU(0.2).
 
-    The first convolution has no batch norm. A last convolution over the remaining 4 to 7 pixels gives one logit.
+    A last convolution over the remaining 4 to 7 pixels gives one logit.
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:
@@ -147,10 +138,7 @@ def normalised(layer: nn.Module, config: DiscriminatorConfig) -> nn.Module:
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw kernels from N(0, 0.02) and batch-norm gains from N(1, 0.02); biases and shifts are 0.
-
-    Radford et al. 2015, section 4; the gains as in the authors' code.
-    """
+    """Draw kernels from N(0, 0.02) (Radford et al. 2015, section 4), batch-norm gains from N(1, 0.02) (their code)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             # Under spectral norm, `weight` is computed from another parameter.

@@ -157,10 +157,7 @@ def _convolutions(
 
 
 def _start_size(config: GeneratorConfig | DiscriminatorConfig, divisor: int, usual: int) -> int:
-    """Return `image_size / divisor`, the side of the images next to the latents or the logit.
-
-    An architecture with a divisor of `usual` supports no other size.
-    """
+    """Return `image_size / divisor`, where a stem starts or ends; if the divisor is `usual`, no other size will do."""
     size, is_fixed = config.image_size, divisor == usual
     if size % divisor or (is_fixed and size != usual):
         rule = f"{usual}" if is_fixed else f"a multiple of {divisor}"
@@ -192,11 +189,7 @@ def network_configs(
 
 
 def build_generator(config: GeneratorConfig) -> Generator:
-    """Build a generator, whose weights are still to be drawn (`initialise`) or loaded.
-
-    Raises:
-        ParameterError: if the architecture does not support this image size.
-    """
+    """Build a generator, with weights to be drawn or loaded; raise ParameterError for an unsupported image size."""
     # Layers draw their first weights from torch's global generator, whose state stays as it was.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)

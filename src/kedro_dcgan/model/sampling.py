@@ -1,7 +1,6 @@
 """Latents from a seed, images from latents, and the scale of pixel values.
 
-Pixels are uint8 outside the networks and float32 in [-1, 1] inside. An image depends only on its own latent,
-not on the rest of the batch.
+Pixels are uint8 outside the networks and float32 in [-1, 1] inside. An image depends only on its own latent.
 """
 
 from collections.abc import Iterator
@@ -29,11 +28,7 @@ def draw_latents(count: int, config: GeneratorConfig, source: torch.Generator) -
 
 
 def generate(generator: Generator, latents: Tensor, batch_size: int = 64) -> Iterator[Tensor]:
-    """Yield uint8 images `(<= batch_size, C, H, W)` on the CPU, by the generator in eval mode.
-
-    Raises:
-        DataError: if the generator gives NaN.
-    """
+    """Yield uint8 images `(<= batch_size, C, H, W)` on the CPU, in eval mode; raise DataError if one is NaN."""
     device, was_training = next(generator.parameters()).device, generator.training
     generator.eval()
     try:
@@ -55,11 +50,7 @@ def to_model_range(images: np.ndarray | Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Map [-1, 1] to uint8 0..255, rounded to the nearest level and clamped: the exact inverse of `to_model_range`.
-
-    Raises:
-        DataError: if a value is NaN.
-    """
+    """Map [-1, 1] to uint8 0..255, rounded and clamped: the inverse of `to_model_range`; raise DataError for NaN."""
     if torch.isnan(images).any():
         raise DataError("`images` must hold numbers (got NaN). The generator that made them has diverged.")
     return images.to(torch.float32).mul(127.5).add_(128.0).clamp_(0, 255).to(torch.uint8)

@@ -33,11 +33,7 @@ class TrainedGenerator:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> Generator:
-        """Return the network with these weights, on the CPU and in eval mode.
-
-        Raises:
-            ModelError: if the weights do not fit the network.
-        """
+        """Return the network on the CPU and in eval mode; raise ModelError if the weights do not fit it."""
         generator = build_generator(self.config)
         try:
             generator.load_state_dict(dict(self.weights))
@@ -68,11 +64,7 @@ def write_generator(folder: Path, trained: TrainedGenerator) -> None:
 
 
 def read_generator(folder: Path) -> TrainedGenerator:
-    """Read the files that `write_generator` wrote.
-
-    Raises:
-        ModelError: if a file is missing, damaged, incomplete, or of another format.
-    """
+    """Read both files; raise ModelError if one is missing, damaged, incomplete, or of another format."""
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if content.get("format") != FORMAT:
@@ -94,5 +86,5 @@ def read_generator(folder: Path) -> TrainedGenerator:
 
 
 def snapshot_weights(generator: Generator) -> dict[str, Tensor]:
-    """Return a copy of the generator's weights on the CPU, contiguous; further training does not change it."""
+    """Return a contiguous copy of the generator's weights on the CPU."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in generator.state_dict().items()}

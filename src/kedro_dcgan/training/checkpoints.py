@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.errors import TrainingError, in_short
 from kedro_dcgan.storage import atomic_folder, sha256_of
 from kedro_dcgan.training.plan import Plan, differences
 
@@ -65,11 +65,7 @@ class CheckpointFolder:
     root: Path
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint. Of the earlier ones of the same training, keep the best and the newest.
-
-        Raises:
-            DiskFullError: if the disk is full; earlier checkpoints stay.
-        """
+        """Write a checkpoint, or raise DiskFullError; of the earlier ones, keep the best and the newest."""
         header = checkpoint.header
         for leftover in (self.root / header.training_id).glob(".*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -135,8 +131,7 @@ class CheckpointFolder:
         aside = place.with_name(f"damaged-{place.name}")
         shutil.rmtree(aside, ignore_errors=True)
         place.rename(aside)
-        why = str(error).partition("\n")[0]
-        logger.warning("The checkpoint %s is damaged (%s): set aside as %s.", place, why, aside.name)
+        logger.warning("The checkpoint %s is damaged (%s): set aside as %s.", place, in_short(error), aside.name)
 
     def _place(self, header: CheckpointHeader) -> Path:
         return self.root / header.training_id / f"{header.images_seen:012d}"

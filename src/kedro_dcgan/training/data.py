@@ -22,7 +22,7 @@ from kedro_dcgan.model.networks import GeneratorConfig
 from kedro_dcgan.model.sampling import draw_latents
 from kedro_dcgan.training.devices import Compute, staged, to_device
 
-# Images may take this share of a GPU's free memory. The networks, their gradients and activations need the rest.
+# Images may take this share of a GPU's free memory; networks and activations need the rest.
 _SHARE_OF_MEMORY = 0.4
 # Images that are moved to a GPU at once, and batches that are gathered ahead.
 _CHUNK, _AHEAD = 8192, 2

@@ -25,8 +25,7 @@ Rows = TypeVar("Rows", Tensor, np.ndarray)
 
 # Minimum rounds, and minimum gain, before fewer threads win. One round is enough where more threads win clearly.
 _LEAST_ROUNDS, _LEAST_GAIN, _CLEAR_GAIN = 4, 1.03, 1.2
-# Other threads of this process (imports, uploads) disturb timings too. Keep measuring while they use more than this
-# share of a core, for at most this many seconds.
+# Keep measuring while other threads of this process use this share of a core, for at most this many seconds.
 _OWN_LOAD, _PATIENCE = 0.2, 10.0
 
 
@@ -98,11 +97,7 @@ class Compute:
 
 
 def choose_compute(device: str, precision: str, parameter: str = "training.device") -> Compute:
-    """Resolve `auto` to the fastest available device; the precision stays float32 until calibration.
-
-    Raises:
-        ParameterError: if the device that `parameter` names is missing.
-    """
+    """Resolve `auto` to the fastest device, and to float32 until calibration; ParameterError if a device is missing."""
     is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     present = [name for name, found in is_there.items() if found]
     name = present[0] if device == "auto" else device
@@ -206,11 +201,9 @@ def fast_threads(work: Callable[[], object]) -> Iterator[int]:
 def fewest_fast_threads(speed: Callable[[], float], most: int) -> tuple[int, dict[int, float]]:
     """Halve the number of threads for as long as `speed()` is higher with fewer; return it, and the speed by number."""
     threads, speeds = most, dict[int, float]()
-    try:
+    with torch_threads(most):
         while threads > 1 and _are_fewer_faster(speed, threads, speeds):
             threads //= 2
-    finally:
-        torch.set_num_threads(most)
     return threads, speeds
 
 

@@ -24,7 +24,7 @@ _WIN_ACCURACY, _WIN_IMAGES, _WIN_TICKS = 0.99, 20_000, 4
 _FALL, _LOW_IMAGES = 0.5, 50_000
 _SWING, _TURNS, _SWING_TICKS = 0.5, 5, 8
 
-# Number of samples, and of real images, whose diversity is compared. Samples of less diversity have collapsed.
+# Number of samples and real images whose diversity is compared, and the diversity below which samples have collapsed.
 DIVERSITY_SAMPLES, COLLAPSED = 64, 0.2
 
 # What to change.

@@ -58,11 +58,7 @@ def train_in_process(
     should_stop: Callable[[], bool],
     follow: Follow,
 ) -> Iterator[RunningTraining]:
-    """Train in this process, from scratch or from the checkpoint to resume from.
-
-    Raises:
-        TrainingError: if a loss is not finite, or memory runs out.
-    """
+    """Train in this process, from scratch or a checkpoint; TrainingError if a loss is not finite or memory runs out."""
     plan, device = start.plan, start.plan.compute.device
     if device.type == "cpu":
         keep_freed_memory()
@@ -70,10 +66,10 @@ def train_in_process(
         # Read the checkpoint. Choose precision, threads and execution for this machine, or keep the stored choice.
         stored_state = restore(stored, start, training.resume)
         calibration, kept = calibration_of(stored_state, plan, training)
-        validation = None
+        validate = None
         if plan.compute.ranks.is_first and distance_name(images, training):
-            validation = _Validation(images, training, plan, calibration.validation_threads)
-            kept = replace(kept, validation_threads=kept.validation_threads or validation.threads)
+            validate, threads = _validation(images, training, plan, calibration.validation_threads)
+            kept = replace(kept, validation_threads=kept.validation_threads or threads)
         compute = replace(plan.compute, precision=calibration.precision)
 
         # Build the networks, and restore their state.
@@ -85,7 +81,7 @@ def train_in_process(
 
         # Train on the remaining batches.
         shown = torch.from_numpy(images.take("train", np.arange(min(DIVERSITY_SAMPLES, images.count("train")))))
-        callbacks = TrainingCallbacks(shown, validation.measure if validation else None, should_stop)
+        callbacks = TrainingCallbacks(shown, validate, should_stop)
         run = CapturedSteps(compute) if "graphed" in calibration.execution else None
         batches = _remaining_batches(images, training, plan, state.images_seen, follow)
         ticks = Training(state, training, compute, callbacks, run).ticks(batches, plan.total_images)
@@ -110,23 +106,26 @@ def distance_name(images: PreparedImages, training: TrainingParameters) -> str |
     return f"fd_efflite0_{_VALIDATION_SIZE}_{short_count(training.validation_samples)}_validation"
 
 
-class _Validation:
-    """Measures generators with the same latents against the same real images, on `threads` or the fastest number."""
+def _validation(
+    images: PreparedImages, training: TrainingParameters, plan: Plan, threads: int | None
+) -> tuple[Callable[[Generator], float], int]:
+    """Return the Fréchet distance of generators to the validation split as a function, and its CPU threads.
 
-    def __init__(self, images: PreparedImages, training: TrainingParameters, plan: Plan, threads: int | None) -> None:
-        device, count = plan.compute.device, min(images.count("validation"), _MOST_VALIDATION_IMAGES)
-        self._extract = EfficientNetLite0Features(_VALIDATION_SIZE, device)
-        self._latents = sample_latents(training.validation_samples, plan.generator, training.seed)
-        batches = torch.from_numpy(images.take("validation", np.arange(count))).split(_VALIDATION_BATCH)
-        if device.type != "cpu":
-            threads = threads or most_threads()
-        with torch_threads(threads) if threads else fast_threads(partial(self._extract, batches[0])) as chosen:
-            self.threads = chosen
-            self._reference = Gaussian.of_features(torch.cat([self._extract(batch) for batch in batches]))
+    All are measured with the same latents. Without `threads`, the fastest number is chosen by timing.
+    """
+    device, count = plan.compute.device, min(images.count("validation"), _MOST_VALIDATION_IMAGES)
+    extract = EfficientNetLite0Features(_VALIDATION_SIZE, device)
+    latents = sample_latents(training.validation_samples, plan.generator, training.seed)
+    batches = torch.from_numpy(images.take("validation", np.arange(count))).split(_VALIDATION_BATCH)
+    if device.type != "cpu":
+        threads = threads or most_threads()
+    with torch_threads(threads) if threads else fast_threads(partial(extract, batches[0])) as chosen:
+        reference = Gaussian.of_features(torch.cat([extract(batch) for batch in batches]))
 
-    def measure(self, generator: Generator) -> float:
-        """Return the Fréchet distance of the generator's images to the validation split."""
-        with torch_threads(self.threads):
-            samples = generate(generator, self._latents, _VALIDATION_BATCH)
-            found = Gaussian.of_features(torch.cat([self._extract(batch) for batch in samples]))
-            return frechet_distance(found, self._reference)
+    def measure(generator: Generator) -> float:
+        with torch_threads(chosen):
+            samples = generate(generator, latents, _VALIDATION_BATCH)
+            found = Gaussian.of_features(torch.cat([extract(batch) for batch in samples]))
+            return frechet_distance(found, reference)
+
+    return measure, chosen

@@ -55,8 +55,7 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     """Resolve the parameters for these images.
 
     Raises:
-        ParameterError: if networks or hardware cannot be as configured.
-        DataError: if the train split holds fewer images than a batch.
+        ParameterError, DataError: if they do not fit this machine, or there are fewer images than a batch.
     """
     size = training.batch_size
     images.require("train", size, f"one batch of `training.batch_size` {size}", "Lower it, or add images.")
@@ -74,8 +73,7 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
         "torch": torch.__version__,
     }
     # JSON turns tuples into lists: equal fingerprints must also be equal after they were stored.
-    plain = json.loads(json.dumps(fingerprint))
-    return Plan(generator, discriminator, compute, batches, batches * size, plain)
+    return Plan(generator, discriminator, compute, batches, batches * size, json.loads(json.dumps(fingerprint)))
 
 
 def require_networks(
@@ -85,25 +83,20 @@ def require_networks(
     with torch.device("meta"):
         build_generator(generator)
         has_batch_norm = build_discriminator(discriminator).has_batch_norm
-    if has_batch_norm and (training.penalties.r1 > 0 or training.loss == "wgan_gp"):
-        which, other = f"penalties.r1` {training.penalties.r1:g}", "penalties.r1=0"
-        if training.loss == "wgan_gp":
-            which, other = "loss` wgan_gp", "loss=non_saturating"
+    r1, is_wgan = training.penalties.r1, training.loss == "wgan_gp"
+    if has_batch_norm and (r1 > 0 or is_wgan):
+        penalty = "loss` wgan_gp" if is_wgan else f"penalties.r1` {r1:g}"
+        other = "loss=non_saturating" if is_wgan else "penalties.r1=0"
         raise ParameterError(
             "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with "
-            f"`training.{which}). Pass --params training.discriminator.batch_norm=false, or training.{other}."
+            f"`training.{penalty}). Pass --params training.discriminator.batch_norm=false, or training.{other}."
         )
 
 
 def compute_of(training: TrainingParameters) -> Compute:
-    """Return the device and precision of each rank.
-
-    Raises:
-        ParameterError: unless each thread of all ranks has a core, each rank a device (on a CPU, a core), and all ranks
-            equal shares of a batch.
-    """
+    """Return the device and precision of each rank; raise ParameterError if this machine cannot run all ranks."""
     compute, cores = choose_compute(training.device, training.precision), usable_cores()
-    # The user starts `external` ranks, also on other machines.
+    # Each thread of all ranks needs a core, and each rank a device. `external` ranks may be on other machines.
     devices = training.devices if isinstance(training.devices, int) else 1
     if isinstance(training.threads, int) and training.threads * devices > cores:
         raise ParameterError(
@@ -133,12 +126,13 @@ def require_shares(training: TrainingParameters, ranks: int) -> None:
 
 def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Return the differences of two fingerprints, as `key was old, is new`."""
-
-    def plain(value: Any) -> str:
-        return value if isinstance(value, str) else json.dumps(value)
-
-    changed = (key for key in {**stored, **asked} if stored.get(key) != asked.get(key))
-    return [f"{key} was {plain(stored.get(key))}, is {plain(asked.get(key))}" for key in changed]
+    changes = []
+    for key in {**stored, **asked}:
+        values = stored.get(key), asked.get(key)
+        if values[0] != values[1]:
+            before, now = (value if isinstance(value, str) else json.dumps(value) for value in values)
+            changes.append(f"{key} was {before}, is {now}")
+    return changes
 
 
 def _digest(value: Any) -> str:

@@ -128,11 +128,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned, but with the configured learning rates and betas.
-
-        Raises:
-            TrainingError: if the networks are of other shapes.
-        """
+        """Restore `state_dict`, but with the configured learning rates and betas; TrainingError for other networks."""
         try:
             for name, part in self._parts().items():
                 # A new average starts as a copy of the generator.
@@ -173,11 +169,11 @@ def create_state(
     average = copy.deepcopy(g).requires_grad_(False) if training.ema.half_life else None
     # One kernel for all weights. (On CUDA and CPUs; on MPS torch's own choice.)
     fused = compute.device.type in ("cpu", "cuda") or None
-    of_generator, of_discriminator = (
+    optimisers = (
         torch.optim.Adam(network.parameters(), lr=own.learning_rate, betas=own.betas, fused=fused)
         for network, own in ((g, training.generator), (d, training.discriminator))
     )
-    return TrainingState(g, d, of_generator, of_discriminator, average)
+    return TrainingState(g, d, *optimisers, average)
 
 
 def _on_cpu(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Starts the ranks of a training on this machine with PyTorch's elastic launcher, and reports the one that died.
 
-The launcher is a process of its own, and imports little, so that it starts quickly. Nothing listens beyond localhost:
-ranks and launcher rendezvous through files and communicate over the loopback interface.
+The launcher is a process of its own, and imports little, so that it starts quickly. Ranks rendezvous through files and
+communicate over the loopback interface: nothing listens beyond localhost.
 """
 
 import logging

@@ -51,11 +51,7 @@ class LaunchSpec:
 
     @classmethod
     def read(cls, file: Path) -> "LaunchSpec":
-        """Read the launch file. Ranks may start before it is written, so wait for it.
-
-        Raises:
-            TrainingError: if it does not appear, or is of another version.
-        """
+        """Wait for the launch file and read it; raise TrainingError if it does not appear or is of another version."""
         until = time.monotonic() + WAIT_SECONDS
         while not file.exists() and time.monotonic() < until:
             time.sleep(0.2)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -37,16 +36,12 @@ def train_in_processes(
     is_asked_to_stop: Callable[[], bool],
     show_progress: Callable[[int], None],
 ) -> Iterator[RunningTraining]:
-    """Train in `training.devices` processes of this machine, or in those that the user starts.
-
-    Raises:
-        TrainingError: what the first rank says, or that a rank has died.
-    """
+    """Train in processes of this machine, or that the user starts; raise TrainingError if a rank fails or dies."""
     # Start in an empty folder. After an error it stays, with the log.
     folder = stored.root.with_name("ranks")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    exchange, spec = Exchange(folder), _spec(images, stored, training, start)
+    exchange, spec, log = Exchange(folder), _spec(images, stored, training, start), folder / LOG
     try:
         with launched(spec.write(folder), training.devices, spec.threads) as launcher:
 
@@ -54,9 +49,15 @@ def train_in_processes(
                 if is_asked_to_stop():
                     exchange.stop.touch()
                 show_progress(exchange.progress())
-                _require_alive(exchange, launcher, folder)
+                if launcher and launcher.poll() is not None and not exchange.unread():
+                    raise TrainingError(f"the launcher must live as long as training does (it died). {_REMEDY} {log}.")
+                if not launcher and (silence := exchange.silence()) > _MOST_SILENCE:
+                    raise TrainingError(
+                        f"the first rank must live as long as training does (no heartbeat for {silence:.0f} s). "
+                        "Look at the output of torchrun. The same commands resume from the last checkpoint."
+                    )
 
-            messages = _without_faults(exchange.messages(wait, _CLASSES), training, folder)
+            messages = _without_faults(exchange.messages(wait, _CLASSES), training, log)
             first = next(messages)
             yield RunningTraining(first["begin"], first["calibration"], (message["tick"] for message in messages))
     finally:
@@ -79,19 +80,8 @@ def _spec(
     return LaunchSpec(images.place, str(stored.root), resume_from, training, parent, threads)
 
 
-def _require_alive(exchange: Exchange, launcher: "subprocess.Popen[bytes] | None", folder: Path) -> None:
-    if launcher and launcher.poll() is not None and not exchange.unread():
-        raise TrainingError(f"the launcher must live as long as training does (it died). {_REMEDY} {folder / LOG}.")
-    silence = exchange.silence()
-    if not launcher and silence > _MOST_SILENCE:
-        raise TrainingError(
-            f"the first rank must live as long as training does (no heartbeat for {silence:.0f} s). "
-            "Look at the output of torchrun. The same commands resume from the last checkpoint."
-        )
-
-
 def _without_faults(
-    messages: Iterator[dict[str, Any]], training: TrainingParameters, folder: Path
+    messages: Iterator[dict[str, Any]], training: TrainingParameters, log: Path
 ) -> Iterator[dict[str, Any]]:
     for message in messages:
         match message:
@@ -102,6 +92,6 @@ def _without_faults(
             case {"died": number, "how": how}:
                 raise TrainingError(
                     f"all of `training.devices` {training.devices} ranks must live as long as training does (rank "
-                    f"{number} died: {how}). {_REMEDY} {folder / LOG}."
+                    f"{number} died: {how}). {_REMEDY} {log}."
                 )
         yield message

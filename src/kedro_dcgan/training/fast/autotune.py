@@ -19,14 +19,10 @@ from kedro_dcgan.model.sampling import sample_latents
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.step import images_in_a_pass
 
-# An operation is run this often, or for this long: the fastest run counts.
-_RUNS, _SECONDS = 7, 0.02
-# Convolutions are timed on at most this many images.
-_MOST_IMAGES = 64
-# Keep the default algorithm unless another one is clearly faster.
-_LEAST_GAIN = 1.1
-# A precision this many times slower than the first one need not be timed to the end.
-_HOPELESS = 3
+# An operation is run this often, or for this long, on at most this many images: the fastest run counts.
+_RUNS, _SECONDS, _MOST_IMAGES = 7, 0.02, 64
+# Keep the default algorithm unless another is clearly faster; drop precisions this many times slower than the first.
+_LEAST_GAIN, _HOPELESS = 1.1, 3
 
 
 @dataclass(frozen=True)
@@ -40,19 +36,17 @@ class Tuning:
 def tune_networks(plan: Plan, training: TrainingParameters, precisions: Iterable[torch.dtype]) -> dict[str, Tuning]:
     """Tune both networks, by name, for a micro-batch; also in float32, in which penalties are always computed."""
     count, size = min(training.micro_batch_size, _MOST_IMAGES), plan.discriminator.image_size
-    generator, discriminator = build_generator(plan.generator), build_discriminator(plan.discriminator)
+    latents, discriminator = sample_latents(count, plan.generator, 0), build_discriminator(plan.discriminator)
     images = torch.zeros(images_in_a_pass(discriminator, count), plan.discriminator.channels, size, size)
     precisions = [torch.float32, *precisions]
-    return {
-        "generator": tune(generator, sample_latents(count, plan.generator, 0), precisions),
-        "discriminator": tune(discriminator, images, precisions),
-    }
+    of_generator = tune(build_generator(plan.generator), latents, precisions)
+    return {"generator": of_generator, "discriminator": tune(discriminator, images, precisions)}
 
 
 def tune(network: nn.Module, inputs: Tensor, precisions: Iterable[torch.dtype]) -> Tuning:
     """Time every operation of every convolution of a network, at the sizes that a batch of `inputs` has there.
 
-    A precision that is emulated, and so several times slower than the first one, is dropped: its seconds are infinite.
+    The seconds of a precision that is several times slower than the first one, because it is emulated, are infinite.
     """
     algorithms: dict[str, dict[str, Algorithm]] = {}
     seconds = dict.fromkeys(precisions, 0.0)

@@ -1,7 +1,6 @@
 """Choose precision, threads, convolution algorithms and execution of a training by timing its own steps here.
 
-Explicit parameters win. Nothing is timed with `training.deterministic`, or for a training of fewer than 100 cycles of
-steps: it runs in float32 on all usable cores, unless set otherwise.
+Explicit parameters win. Nothing is timed with `training.deterministic`, or for fewer than 100 cycles of steps.
 """
 
 import gc
@@ -17,14 +16,7 @@ import torch
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import in_short
 from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
-from kedro_dcgan.training.devices import (
-    Compute,
-    fewest_fast_threads,
-    hardware_of,
-    has_bfloat16,
-    most_threads,
-    torch_threads,
-)
+from kedro_dcgan.training.devices import Compute, fewest_fast_threads, hardware_of, has_bfloat16, most_threads
 from kedro_dcgan.training.fast.autotune import tune_networks
 from kedro_dcgan.training.fast.execution import Calibration, Precision, Trial
 from kedro_dcgan.training.plan import Plan, free_bytes, is_lack_of_memory, training_bytes
@@ -127,18 +119,20 @@ class _Measurement:
 
     def result(self) -> Calibration:
         """Choose threads, algorithms, precision and execution."""
-        started = time.perf_counter()
-        with torch_threads(torch.get_num_threads()):
+        before, started = torch.get_num_threads(), time.perf_counter()
+        try:
             if self._is_cpu:
                 if self._training.threads == "auto" and self._chosen.threads > 1:
                     trial = Trial(self._plan, self._training, self._chosen)
                     threads, speeds = fewest_fast_threads(trial.images_per_second, self._chosen.threads)
-                    self._found |= {_named(replace(self._chosen, threads=n)): speed for n, speed in speeds.items()}
+                    self._found |= {str(replace(self._chosen, threads=n)): speed for n, speed in speeds.items()}
                     self._chosen = replace(self._chosen, threads=threads)
                 torch.set_num_threads(self._chosen.threads)
             self._choose_precision_and_algorithms()
             self._choose_execution()
-        _free_memory(self._plan.compute.device)
+        finally:
+            torch.set_num_threads(before)
+            _free_memory(self._plan.compute.device)
         found = " · ".join(f"{name} {speed:,.0f}" for name, speed in self._found.items())
         chosen = f"{self._chosen}{f', {self._chosen.execution}' if self._chosen.execution != 'eager' else ''}"
         logger.info("  calibrated in %.1f s, images/s: %s · chosen: %s", time.perf_counter() - started, found, chosen)
@@ -162,9 +156,8 @@ class _Measurement:
             tunings = tune_networks(self._plan, self._training, [_DTYPES[one] for one in precisions])
             algorithms = {network: dict(tuning.algorithms) for network, tuning in tunings.items()}
             if asked == "auto":
-                seconds = [item for tuning in tunings.values() for item in tuning.seconds.items()]
-                dropped = {dtype for dtype, taken in seconds if math.isinf(taken)}
-                precisions = [one for one in precisions if _DTYPES[one] not in dropped]
+                times = [tuning.seconds for tuning in tunings.values()]
+                precisions = [one for one in precisions if all(by.get(_DTYPES[one]) != math.inf for by in times)]
         self._precisions = [replace(self._chosen, precision=one, algorithms=algorithms) for one in precisions]
         trials = [Trial(self._plan, self._training, candidate) for candidate in self._precisions]
         speeds = [0.0 for _ in trials]
@@ -196,7 +189,8 @@ class _Measurement:
                     _free_memory(self._plan.compute.device)
 
     def _consider(self, candidate: Calibration, speed: float, least_gain: float) -> None:
-        self._found[_named(candidate)] = speed
+        name = str(candidate) if self._is_cpu else candidate.precision
+        self._found[name if candidate.execution == "eager" else f"{name}, {candidate.execution}"] = speed
         if not self._chosen.images_per_second or speed > least_gain * self._chosen.images_per_second:
             self._chosen = replace(candidate, images_per_second=speed)
 
@@ -216,11 +210,6 @@ def _without_copies(plan: Plan, training: TrainingParameters, chosen: Calibratio
         float32, bfloat16 = (sum(tuning.seconds[dtype] for tuning in tunings) for dtype in _DTYPES.values())
         is_faster = float32 > _LEAST_GAIN_OF_BFLOAT16 * bfloat16
     return replace(chosen, precision="bfloat16" if ranks.any(is_faster, device) else "float32")
-
-
-def _named(candidate: Calibration) -> str:
-    name = str(candidate) if candidate.device == "cpu" else candidate.precision
-    return name if candidate.execution == "eager" else f"{name}, {candidate.execution}"
 
 
 def _has_room(plan: Plan, training: TrainingParameters) -> bool:

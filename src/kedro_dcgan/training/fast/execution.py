@@ -1,7 +1,6 @@
 """The calibration of a training, and its execution: eager, compiled, or captured once and replayed as CUDA graphs.
 
-A calibration changes only the order of sums and, with bfloat16, the rounding. Checkpoints store it, so that a resumed
-training keeps its bits.
+A calibration changes only the order of sums and the rounding. Checkpoints store it: a resumed training keeps its bits.
 
 With CUDA graphs, the GPU gets the hundreds of kernels of a step in one call. A graph reads and writes the same memory
 in each replay. So the real images and random draws of a step lie in buffers that are filled before the replay.
@@ -93,11 +92,6 @@ def step_of(state: TrainingState, training: TrainingParameters, compute: Compute
     return Step(state, training, compute, CapturedSteps(compute) if "graphed" in state.execution else None)
 
 
-def steps_until_captured(training: TrainingParameters) -> int:
-    """Return the number of steps after which every variant of a step has been captured."""
-    return cycle_of(training) * (STEPS_BEFORE + 1)
-
-
 class Trial:
     """Steps of a copy of a training on one rank, under a candidate calibration. The training itself does not change."""
 
@@ -110,10 +104,10 @@ class Trial:
         size, source = plan.generator.image_size, torch.Generator().manual_seed(0)
         images = torch.rand(training.batch_size, plan.generator.channels, size, size, generator=source)
         self._images = images.to(self._device) * 2 - 1
-        # Whole cycles, because steps with a penalty take longer.
+        # Whole cycles, because steps with a penalty take longer. Warm up until all variants are captured.
         cycle = cycle_of(training)
         self._steps = cycle * math.ceil(_LEAST_STEPS / cycle)
-        self._warm_up = steps_until_captured(training) if "graphed" in candidate.execution else self._steps
+        self._warm_up = cycle * (STEPS_BEFORE + 1) if "graphed" in candidate.execution else self._steps
 
     def images_per_second(self) -> float:
         """Warm up on the first call, then measure the speed over the minimum time."""
@@ -151,8 +145,7 @@ class CapturedSteps:
 
     def __call__(self, take: TakeStep, kind: Hashable, real_images: Tensor, source: torch.Generator) -> Tensor:
         """Run a step on real images, with draws from `source`."""
-        # Run the first steps eagerly. The last of them creates the buffers. (But do not keep `take`: it refers to the
-        # training, and so to the memory of the GPU.)
+        # Run the first steps eagerly. The last of them creates the buffers. (Keep no `take`: it holds the training.)
         taken = self._taken[kind] = self._taken.get(kind, 0) + 1
         if taken == STEPS_BEFORE and self._is_possible:
             self._buffers[kind] = real_images.clone(), KeptDraws(source, self._compute)
@@ -161,8 +154,9 @@ class CapturedSteps:
         # Capture the next one, without running it.
         if taken > STEPS_BEFORE and self._is_possible and kind not in self._replays:
             images, draws = self._buffers[kind]
+            repeated = replace(draws, repeated=iter([buffer for _, buffer in draws.kept]))
             try:
-                self._replays[kind] = self._capture(lambda: take(images, draws.again()))
+                self._replays[kind] = self._capture(lambda: take(images, repeated))
             except RuntimeError as error:
                 # Ending a failed capture raises another error, which says less.
                 fault = in_short(error.__context__ or error)
@@ -208,7 +202,7 @@ class CudaCapture:
 
 @dataclass(frozen=True)
 class KeptDraws(Draws):
-    """Draws into buffers, which `fill` refills later; `again` returns them in the same order."""
+    """Draws into buffers, which `fill` refills later, or the buffers to be `repeated` in the same order."""
 
     kept: list[tuple[Draw, Tensor]] = field(default_factory=list)
     repeated: Iterator[Tensor] | None = None
@@ -225,7 +219,3 @@ class KeptDraws(Draws):
         for draw, buffer in self.kept:
             own = self.compute.ranks.rows_of(draw(source))
             buffer.copy_(staged(own, buffer.device), non_blocking=True)
-
-    def again(self) -> Draws:
-        """Return draws from these buffers."""
-        return replace(self, repeated=iter([buffer for _, buffer in self.kept]))

@@ -54,30 +54,29 @@ def profile_step(
     with profile(activities=activities) as trace:
         watched = take(steps)
 
-    of_parts = _milliseconds(trace, compute, steps)
-    images_per_second = steps * training.batch_size / seconds
+    # On a GPU, each part of the host has a counterpart, from its first operation to its last.
+    is_cuda = compute.device.type == "cuda"
+    kind, attribute = ("CUDA", "device_time_total") if is_cuda else ("CPU", "cpu_time_total")
+    events = [event for event in trace.key_averages() if event.device_type.name == kind]
+    totals = {event.key: getattr(event, attribute) / 1000 / steps for event in events}
+    of_parts = {part: totals[part] for part in ("data", *PARTS, "logging") if totals.get(part)}
+    of_parts["the rest"] = max(0.0, 1000 * watched / steps - sum(of_parts.values()))
+
+    speed = steps * training.batch_size / seconds
     flops = flops_per_image(state.generator.config, state.discriminator.config, training)
-    return StepProfile(
-        {**of_parts, "the rest": max(0.0, 1000 * watched / steps - sum(of_parts.values()))},
-        images_per_second,
-        images_per_second * flops,
-        matrix_rate(compute),
-        trace,
-    )
+    return StepProfile(of_parts, speed, speed * flops, matrix_rate(compute), trace)
 
 
 def matrix_rate(compute: Compute, size: int | None = None, seconds: float = 1.0) -> float:
-    """Return the FLOP/s of products of large square matrices in the precision of `compute`: the roofline.
-
-    The same product is also timed as a 1x1 convolution, and the faster one counts: torch uses two libraries, of which
-    one may be twice as fast. (On a GPU in float32, convolutions use TF32 and products do not.)
-    """
+    """Return the FLOP/s of products of large square matrices in the precision of `compute`: the roofline."""
     # Smaller products do not fill a GPU.
     size = size or (8192 if compute.device.type == "cuda" else 2048)
     dtype = torch.bfloat16 if compute.precision == "bfloat16" else torch.float32
     matrix = torch.randn(size, size).to(compute.device, dtype)
     image = matrix.view(1, size, 1, size).permute(0, 3, 1, 2)
     kernel = matrix.view(size, size, 1, 1)
+    # As a product or a 1x1 convolution: torch uses two libraries, of which one may be twice as fast. (On a GPU in
+    # float32, convolutions use TF32 and products do not.)
     ways: tuple[Callable[[], Tensor], ...] = (lambda: matrix @ matrix, lambda: conv2d(image, kernel))
     best = 0.0
     for multiply in ways:
@@ -89,12 +88,3 @@ def matrix_rate(compute: Compute, size: int | None = None, seconds: float = 1.0)
             calls, taken = calls + 4, device_clock(compute.device) - started
         best = max(best, 2 * size**3 * calls / taken)
     return best
-
-
-def _milliseconds(trace: profile, compute: Compute, steps: int) -> dict[str, float]:
-    # On a GPU, each part of the host has a counterpart, from its first operation to its last.
-    is_cuda = compute.device.type == "cuda"
-    kind, attribute = ("CUDA", "device_time_total") if is_cuda else ("CPU", "cpu_time_total")
-    events = [event for event in trace.key_averages() if event.device_type.name == kind]
-    totals = {event.key: getattr(event, attribute) / 1000 / steps for event in events}
-    return {part: totals[part] for part in ("data", *PARTS, "logging") if totals.get(part)}
