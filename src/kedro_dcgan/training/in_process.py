@@ -33,7 +33,7 @@ from kedro_dcgan.training.loop import Tick, Training, TrainingCallbacks
 from kedro_dcgan.training.plan import Plan, name_lack_of_memory
 from kedro_dcgan.training.state import create_state
 
-# Wraps the iterator of batch indices; the second argument is the number of images trained before.
+# Wraps the iterator of batch indices. The second argument is the number of images seen before.
 Follow = Callable[[Iterator[np.ndarray], int], Iterator[np.ndarray]]
 
 # More validation images cost time and hardly change which generator is best.

@@ -169,11 +169,11 @@ def create_state(
     average = copy.deepcopy(g).requires_grad_(False) if training.ema.half_life else None
     # One kernel for all weights. (On CUDA and CPUs; on MPS torch's own choice.)
     fused = compute.device.type in ("cpu", "cuda") or None
-    optimisers = (
+    g_optimiser, d_optimiser = (
         torch.optim.Adam(network.parameters(), lr=own.learning_rate, betas=own.betas, fused=fused)
         for network, own in ((g, training.generator), (d, training.discriminator))
     )
-    return TrainingState(g, d, *optimisers, average)
+    return TrainingState(g, d, g_optimiser, d_optimiser, average)
 
 
 def _on_cpu(value: Any) -> Any:
