@@ -15,9 +15,10 @@ from step_timing import calibrated, parameters
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.data import batch_indices, batches_on
-from kedro_dcgan.training.devices import deterministic_algorithms, torch_threads
+from kedro_dcgan.training.devices import deterministic_algorithms
 from kedro_dcgan.training.fast.execution import STEPS_BEFORE, step_of
 from kedro_dcgan.training.step import cycle_of
+from kedro_dcgan.training.threads import torch_threads
 
 CELEBA = 202_599
 

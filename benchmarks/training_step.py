@@ -25,10 +25,11 @@ from torch import Tensor
 
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.progress import operations
-from kedro_dcgan.training.devices import Compute, has_bfloat16, most_threads
+from kedro_dcgan.training.costs import flops_per_image
+from kedro_dcgan.training.devices import Compute, has_bfloat16
 from kedro_dcgan.training.fast.execution import step_of
 from kedro_dcgan.training.fast.profile import matrix_rate
-from kedro_dcgan.training.plan import flops_per_image
+from kedro_dcgan.training.threads import most_threads
 
 # Size of the matrix products that show whether a precision is emulated.
 _SMALL = 512

@@ -16,8 +16,9 @@ from kedro_dcgan import limits
 from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.pipelines.ingestion.nodes import scan_images
-from kedro_dcgan.training.devices import hardware_of, most_threads
-from kedro_dcgan.training.plan import require_memory
+from kedro_dcgan.training.costs import require_memory
+from kedro_dcgan.training.devices import hardware_of
+from kedro_dcgan.training.threads import most_threads
 
 CONF = Path(__file__).parents[1] / "conf/base"
 

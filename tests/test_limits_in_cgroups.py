@@ -102,7 +102,7 @@ IMPORTS = """
 import torch
 from test_limits import auto_workers, memory_error_of_simpsons200
 from kedro_dcgan.training.devices import hardware_of
-from kedro_dcgan.training.devices import most_threads
+from kedro_dcgan.training.threads import most_threads
 """
 CONSUMERS = """
 hardware = hardware_of(torch.device("cpu"))

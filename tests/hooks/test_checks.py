@@ -12,7 +12,7 @@ from kedro_dcgan.errors import DataError, ParameterError, SourceError
 from kedro_dcgan.hooks.checks import CheckHooks
 from kedro_dcgan.model.describe import describe
 from kedro_dcgan.model.recipes import network_configs
-from kedro_dcgan.training.plan import checkpoint_bytes
+from kedro_dcgan.training.costs import checkpoint_bytes
 
 
 def manifest_of(accepted, **skipped):
@@ -41,7 +41,7 @@ def pipeline_of(*outputs, inputs=()):
 def test_gradient_accumulation_makes_a_training_fit_into_memory(monkeypatch):
     checks, configs = CheckHooks(), network_configs(16, 1, tiny_training())
     needed = sum(describe(config, 4).training_bytes for config in configs) + checkpoint_bytes(*configs)
-    monkeypatch.setattr("kedro_dcgan.training.plan.free_bytes", lambda device: needed)
+    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda device: needed)
     monkeypatch.setattr("kedro_dcgan.hooks.checks.path_of", lambda *_: Path())
 
     def check(**changes):

@@ -5,7 +5,7 @@ import torch
 
 from kedro_dcgan.pipelines.evaluation import nodes
 from kedro_dcgan.pipelines.evaluation.nodes import fast_extraction, faster_precision
-from kedro_dcgan.training.devices import torch_threads
+from kedro_dcgan.training.threads import torch_threads
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,7 @@ def test_without_bfloat16_hardware_nothing_is_timed(speeds, monkeypatch):
 
 
 def test_extraction_uses_the_fastest_number_of_threads_and_restores_it(monkeypatch):
-    monkeypatch.setattr("kedro_dcgan.training.devices.usable_cores", lambda: 2)
+    monkeypatch.setattr("kedro_dcgan.training.threads.usable_cores", lambda: 2)
     extracted = []
 
     def extract(images):

@@ -12,13 +12,15 @@ from recipes import tiny_training
 
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.model.sampling import to_model_range
-from kedro_dcgan.training.devices import Compute, Ranks, torch_threads
+from kedro_dcgan.training.costs import training_bytes
+from kedro_dcgan.training.devices import Compute, Ranks
 from kedro_dcgan.training.fast import calibration, execution
 from kedro_dcgan.training.fast.autotune import Tuning
 from kedro_dcgan.training.fast.calibration import calibrate, calibrate_steps, calibration_of
 from kedro_dcgan.training.fast.execution import STEPS_BEFORE, Calibration, execute, set_up
-from kedro_dcgan.training.plan import plan_training, training_bytes
+from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.step import Step
+from kedro_dcgan.training.threads import torch_threads
 
 IMAGES = PreparedImages(16, 1, "digest", [StoredShard("0", "", REAL.numpy())], {"train": torch.arange(64).numpy()})
 CUDA = Compute(torch.device("cuda"), "float32")

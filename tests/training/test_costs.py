@@ -6,7 +6,7 @@ from recipes import tiny_training
 from kedro_dcgan.errors import ParameterError, TrainingError
 from kedro_dcgan.model.describe import describe
 from kedro_dcgan.model.recipes import network_configs
-from kedro_dcgan.training.plan import checkpoint_bytes, free_bytes, name_lack_of_memory, require_memory
+from kedro_dcgan.training.costs import checkpoint_bytes, free_bytes, name_lack_of_memory, require_memory
 
 CPU = torch.device("cpu")
 FULL = r"memory of cpu.*`training.batch_size` 8 in 1 micro-batch.*gradient_accumulation=2"
@@ -21,17 +21,17 @@ def test_networks_too_large_for_memory_are_rejected_before_they_are_built():
 def test_checkpoint_copy_counts_as_memory_of_a_cpu_and_not_of_a_gpu(monkeypatch):
     configs = network_configs(32, 1, tiny_training())
     needed = sum(describe(config, 8).training_bytes for config in configs)
-    monkeypatch.setattr("kedro_dcgan.training.plan.free_bytes", lambda _: needed)
+    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda _: needed)
     require_memory(*configs, 8, torch.device("cuda"))
     with pytest.raises(ParameterError, match="checkpoint"):
         require_memory(*configs, 8, CPU)
-    monkeypatch.setattr("kedro_dcgan.training.plan.free_bytes", lambda _: needed + checkpoint_bytes(*configs))
+    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda _: needed + checkpoint_bytes(*configs))
     require_memory(*configs, 8, CPU)
 
 
 def test_memory_error_names_the_needed_memory_and_a_lighter_architecture(monkeypatch):
     networks = generator_config("simpsons200", 200, 3, 100, 32), discriminator_config("simpsons200", 200, 3, 32)
-    monkeypatch.setattr("kedro_dcgan.training.plan.free_bytes", lambda device: 10**10)
+    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda device: 10**10)
     with pytest.raises(ParameterError, match=r"\d+\.\d GB, 1\d\.\d of it.*\(got 10\.0 GB free\).*_light"):
         require_memory(*networks, 128, CPU)
     require_memory(networks[0], discriminator_config("simpsons200_light", 200, 3, 32), 128, CPU)

@@ -7,7 +7,7 @@ from recipes import tiny_training, training_parameters
 from torch.utils.flop_counter import FlopCounterMode
 
 from kedro_dcgan.model.recipes import network_configs
-from kedro_dcgan.training.plan import flops_per_image
+from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.state import create_state
 from kedro_dcgan.training.step import Step
 

@@ -2,8 +2,8 @@ import pytest
 from engine import CPU, REAL, new_state
 from recipes import tiny_training
 
+from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.fast.profile import matrix_rate, profile_step
-from kedro_dcgan.training.plan import flops_per_image
 
 
 def test_profile_covers_all_parts_of_a_step_and_trains_like_the_loop():

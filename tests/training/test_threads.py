@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
-from kedro_dcgan.training import devices
-from kedro_dcgan.training.devices import fast_threads, fewest_fast_threads, most_threads, torch_threads
+from kedro_dcgan.training import threads
+from kedro_dcgan.training.threads import fast_threads, fewest_fast_threads, most_threads, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +56,9 @@ def test_one_slow_measurement_does_not_change_the_choice():
 def clock(monkeypatch):
     """Simulated clocks: seconds of wall time, of this process and of this thread."""
     seconds = {"wall": 0.0, "process": 0.0, "thread": 0.0, "calls": 0}
-    monkeypatch.setattr(devices.time, "perf_counter", lambda: seconds["wall"])
-    monkeypatch.setattr(devices.time, "process_time", lambda: seconds["process"])
-    monkeypatch.setattr(devices.time, "thread_time", lambda: seconds["thread"])
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: seconds["wall"])
+    monkeypatch.setattr(threads.time, "process_time", lambda: seconds["process"])
+    monkeypatch.setattr(threads.time, "thread_time", lambda: seconds["thread"])
     return seconds
 
 
@@ -94,7 +94,7 @@ def test_waiting_for_other_threads_times_out(clock):
 
 
 def test_fast_threads_sets_the_fastest_count_and_restores_the_old_one(monkeypatch):
-    monkeypatch.setattr(devices, "usable_cores", lambda: 2)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
 
     def work():
         time.sleep({1: 0.001, 2: 0.01}[torch.get_num_threads()])
@@ -106,7 +106,7 @@ def test_fast_threads_sets_the_fastest_count_and_restores_the_old_one(monkeypatc
 
 
 def test_threads_are_capped_by_cores_and_openmp(monkeypatch):
-    monkeypatch.setattr(devices, "usable_cores", lambda: 3)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 3)
     assert most_threads() == 3
     with torch_threads(2):
         assert most_threads() == 2

@@ -84,7 +84,8 @@ class CheckHooks:
     def _check_training(self, catalog: DataCatalog) -> None:
         # Imported here, because most commands work without torch, which takes seconds to import.
         from kedro_dcgan.model.recipes import network_configs
-        from kedro_dcgan.training.plan import checkpoint_bytes, compute_of, require_memory, require_networks
+        from kedro_dcgan.training.costs import checkpoint_bytes, require_memory
+        from kedro_dcgan.training.plan import compute_of, require_networks
 
         images, training = self._parameters.preprocessing, self._parameters.training
         networks = network_configs(images.image_size, images.channels, training)

@@ -31,7 +31,7 @@ from torch import Tensor
 from kedro_dcgan.model.networks import GeneratorConfig
 from kedro_dcgan.model.sampling import generate_all, sample_latents
 from kedro_dcgan.model.saved import read_generator
-from kedro_dcgan.training.devices import most_threads
+from kedro_dcgan.training.threads import most_threads
 
 # The limit for all rows together: one client must not take all memory and time.
 MAX_IMAGES = 1024

@@ -17,21 +17,17 @@ from kedro_dcgan.evaluation.protocol import short_count
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate, sample_latents
 from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart, restore
+from kedro_dcgan.training.costs import name_lack_of_memory
 from kedro_dcgan.training.data import batch_indices, batches_on
-from kedro_dcgan.training.devices import (
-    deterministic_algorithms,
-    fast_threads,
-    keep_freed_memory,
-    most_threads,
-    torch_threads,
-)
+from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.training.distributed.layers import spread_over_ranks
 from kedro_dcgan.training.fast.calibration import calibration_of
 from kedro_dcgan.training.fast.execution import Calibration, CapturedSteps, set_up
 from kedro_dcgan.training.health import DIVERSITY_SAMPLES
 from kedro_dcgan.training.loop import Tick, Training, TrainingCallbacks
-from kedro_dcgan.training.plan import Plan, name_lack_of_memory
+from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import create_state
+from kedro_dcgan.training.threads import fast_threads, most_threads, torch_threads
 
 # Wraps the iterator of batch indices. The second argument is the number of images seen before.
 Follow = Callable[[Iterator[np.ndarray], int], Iterator[np.ndarray]]

@@ -16,11 +16,11 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents, to_model_range
 from kedro_dcgan.model.saved import snapshot_weights
+from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import recalibrate
 from kedro_dcgan.training.health import COLLAPSED, DIVERSITY_SAMPLES, diagnose, diversity
 from kedro_dcgan.training.losses import LOSSES
-from kedro_dcgan.training.plan import flops_per_image
 from kedro_dcgan.training.state import KeptGenerator, TickRecord, TrainingState
 from kedro_dcgan.training.step import Runner, Step
 

@@ -1,4 +1,4 @@
-"""The resolved training plan, known before training starts: networks, device, length, fingerprint, memory and FLOPs.
+"""The resolved training plan, known before training starts: networks, device, length and fingerprint.
 
 Equal fingerprints mean the same trajectory of weights, up to the order of sums. Length, checkpoints, device and threads
 are not part of the fingerprint.
@@ -6,8 +6,7 @@ are not part of the fingerprint.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,9 +14,8 @@ import torch
 
 from kedro_dcgan.config import TrainingParameters, flatten
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.errors import ParameterError, TrainingError
-from kedro_dcgan.limits import available_memory, usable_cores
-from kedro_dcgan.model.describe import describe
+from kedro_dcgan.errors import ParameterError
+from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
 from kedro_dcgan.model.recipes import build_discriminator, build_generator, network_configs
 from kedro_dcgan.training.devices import Compute, choose_compute
@@ -28,10 +26,6 @@ TRAJECTORY_VERSION = 1
 
 # These do not change the weights at a given number of images, or not more than the order of sums does.
 _OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "threads", "compile"}
-
-
-# Parts of the messages of allocators. CUDA libraries raise plain RuntimeErrors.
-_MESSAGES = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
 @dataclass(frozen=True)
@@ -137,88 +131,3 @@ def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def require_memory(
-    generator: GeneratorConfig, discriminator: DiscriminatorConfig, batch_size: int, device: torch.device
-) -> None:
-    """Raise ParameterError if training needs more memory (`training_bytes`) than the device has free."""
-    total, free = training_bytes(generator, discriminator, batch_size, device), free_bytes(device)
-    if total > free:
-        copied = checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0
-        of_discriminator = describe(discriminator, batch_size).training_bytes
-        remedy = "generator.width`"
-        if 2 * of_discriminator >= total - copied:
-            # The dense layer of simpsons200 is the one network that does not fit on common machines.
-            remedy = "discriminator.width`, or choose a lighter architecture, as simpsons200_light is to simpsons200"
-        raise ParameterError(
-            f"`training.architecture` must fit into the memory of {device.type}: training needs at least "
-            f"{total / 1e9:.1f} GB, {of_discriminator / 1e9:.1f} of it for the discriminator"
-            f"{f' and {copied / 1e9:.1f} to copy a checkpoint from' if copied else ''} (got {free / 1e9:.1f} GB free). "
-            f"Lower `training.batch_size` or `training.{remedy}."
-        )
-
-
-def training_bytes(
-    generator: GeneratorConfig, discriminator: DiscriminatorConfig, batch_size: int, device: torch.device
-) -> int:
-    """Return a lower bound of the memory that a training needs; on a CPU, with the copy that a checkpoint is from."""
-    needs = (describe(config, batch_size).training_bytes for config in (generator, discriminator))
-    return sum(needs) + (checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0)
-
-
-def checkpoint_bytes(generator: GeneratorConfig, discriminator: DiscriminatorConfig) -> int:
-    """Return the approximate size of a checkpoint: weights, Adam's moments, G's average and best, in float32."""
-    of_generator, of_discriminator = (describe(config).parameters for config in (generator, discriminator))
-    return 4 * (3 * (of_generator + of_discriminator) + 2 * of_generator)
-
-
-def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a device."""
-    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else available_memory()
-
-
-def is_lack_of_memory(error: Exception) -> bool:
-    """Return whether an allocator failed."""
-    return isinstance(error, MemoryError) or any(text in str(error) for text in _MESSAGES)
-
-
-@contextmanager
-def name_lack_of_memory(device: torch.device, training: TrainingParameters) -> Iterator[None]:
-    """Turn any out-of-memory error into a TrainingError: to split the batch silently would be another training."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_lack_of_memory(error):
-            raise
-        size, parts = training.batch_size, training.gradient_accumulation
-        more = next((n for n in range(parts + 1, size // 2 + 1) if size % n == 0), None)
-        remedy = f"training.gradient_accumulation={more}" if more else f"training.batch_size={max(2, size // 2)}"
-        raise TrainingError(
-            f"training must fit into the memory of {device.type} (out of memory with `training.batch_size` {size} "
-            f"in {parts} micro-batch{'es' if parts > 1 else ''}). Pass --params {remedy}, and training.resume=force to "
-            "resume from the last checkpoint, which is intact."
-        ) from error
-
-
-def flops_per_image(
-    generator: GeneratorConfig, discriminator: DiscriminatorConfig, training: TrainingParameters
-) -> float:
-    """Return the FLOPs (2 for each multiply-add) of convolutions and dense layers for one real image.
-
-    A backward pass costs two forward passes: gradients of the weights, and of the inputs (but not for the first layer).
-    D learns from a real and a fake image. G's update, one in `discriminator.steps`, needs no gradients of D's weights.
-    A penalty on D's gradients costs about six forward passes: one, its gradient, and the gradients of both with respect
-    to weights and inputs.
-    """
-    g_layers, d_layers = (
-        [layer.flops for layer in describe(config).layers if layer.flops] for config in (generator, discriminator)
-    )
-    g, d = sum(g_layers), sum(d_layers)
-    of_discriminator = g + 2 * (3 * d - d_layers[0])
-    # With micro-batches, the fakes are generated again, because their graphs would take too much memory.
-    again = g if training.gradient_accumulation > 1 else 0
-    of_generator = again + 2 * d + 2 * g - g_layers[0]
-    penalties = training.penalties
-    penalised = (1 / penalties.r1_every if penalties.r1 else 0) + (1 if training.loss == "wgan_gp" else 0)
-    return of_discriminator + penalised * 6 * d + of_generator / training.discriminator.steps

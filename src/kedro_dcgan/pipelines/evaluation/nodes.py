@@ -26,7 +26,8 @@ from kedro_dcgan.pipelines.evaluation.measurement import (
 )
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.evaluation import write_page, write_table
-from kedro_dcgan.training.devices import choose_compute, fast_threads, has_bfloat16
+from kedro_dcgan.training.devices import choose_compute, has_bfloat16
+from kedro_dcgan.training.threads import fast_threads
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from kedro_dcgan.model.sampling import generate, sample_latents
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.pictures import Animation, SampleGrid, make_grid
-from kedro_dcgan.training.devices import fast_threads
+from kedro_dcgan.training.threads import fast_threads
 
 logger = logging.getLogger(__name__)
 

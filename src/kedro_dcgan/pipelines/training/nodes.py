@@ -21,12 +21,13 @@ from kedro_dcgan.training.checkpoints import (
     TrainingStart,
     choose_checkpoint,
 )
+from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.distributed.multi_process import train_in_processes
 from kedro_dcgan.training.fast.execution import Calibration
 from kedro_dcgan.training.health import verdict
 from kedro_dcgan.training.in_process import RunningTraining, distance_name, train_in_process
 from kedro_dcgan.training.loop import Tick
-from kedro_dcgan.training.plan import flops_per_image, plan_training
+from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.state import TickRecord
 
 TickResults = tuple[TrainedGenerator, dict[str, str], pd.DataFrame, SampleFrames, list[Checkpoint]]

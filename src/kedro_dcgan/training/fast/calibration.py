@@ -16,12 +16,14 @@ import torch
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import in_short
 from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
-from kedro_dcgan.training.devices import Compute, fewest_fast_threads, hardware_of, has_bfloat16, most_threads
+from kedro_dcgan.training.costs import free_bytes, is_lack_of_memory, training_bytes
+from kedro_dcgan.training.devices import Compute, hardware_of, has_bfloat16
 from kedro_dcgan.training.fast.autotune import tune_networks
 from kedro_dcgan.training.fast.execution import Calibration, Precision, Trial
-from kedro_dcgan.training.plan import Plan, free_bytes, is_lack_of_memory, training_bytes
+from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import Execution
 from kedro_dcgan.training.step import cycle_of
+from kedro_dcgan.training.threads import fewest_fast_threads, most_threads
 
 logger = logging.getLogger(__name__)
 

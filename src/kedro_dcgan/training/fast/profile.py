@@ -11,9 +11,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.sampling import to_model_range
+from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.fast.execution import device_clock, step_of
-from kedro_dcgan.training.plan import flops_per_image
 from kedro_dcgan.training.state import TrainingState
 from kedro_dcgan.training.step import PARTS
 
