@@ -1,7 +1,7 @@
 """Checks that stop a run early, with one line that says what to fix, and locks on the files that it writes.
 
-Parameters, source, networks, memory and disk are checked before any work starts. The images are checked as soon as the
-manifest is known; a run that writes the dataset report writes it first, because it shows what to fix.
+The images are checked as soon as the manifest is known; a run that writes the dataset report writes it first, because
+it shows what to fix.
 
 Two runs never write to the same file or folder at once. A lock belongs to the kernel, so the locks of a killed process
 are free at once. Next to each lock, `.locks/NAME.owner` names its process for the error message of the second run.
@@ -149,7 +149,6 @@ class LockHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Take all locks or none, then remove the temporary files of killed runs."""
-        self._locks = contextlib.ExitStack()
         outputs = [name for name in pipeline.all_outputs() if hasattr(catalog[name], "path")]
         with contextlib.ExitStack() as taken:
             for path in sorted(path_of(catalog, name) for name in outputs):
@@ -203,11 +202,7 @@ def path_of(catalog: DataCatalog, name: str) -> Path:
 
 
 def checked_parameters(context: KedroContext) -> Parameters:
-    """Return the typed parameters of a context.
-
-    Raises:
-        ParameterError: for the first error, in one line.
-    """
+    """Return the typed parameters of a context; raise ParameterError for the first error."""
     return read_parameters(context.config_loader["parameters"], runtime_parameters(context))
 
 

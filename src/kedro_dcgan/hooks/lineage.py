@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-# Bytes. Larger data are not hashed, as that takes too long.
+# Bytes. Hashing more takes too long: then only the number of files and their total size are checked.
 _MAX_HASHED = 100_000_000
 
 
@@ -27,24 +27,15 @@ def code_tags(project: Path) -> dict[str, str]:
 
 
 def _git(project: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(project), *arguments]
     try:
-        found = subprocess.run(  # noqa: S603  (fixed arguments)
-            ["git", "-C", str(project), *arguments],  # noqa: S607  (the user's git)
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10).strip()  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
 
 
 def dvc_hash(project: Path, path: str | Path) -> str | None:
-    """Return DVC's hash of a file or folder, from `dvc add` or a stage of `dvc repro`, or None if it is out of date.
-
-    Up to 100 MB, the hash itself is checked; beyond that, the number of files and their total size.
-    """
+    """Return DVC's hash of a file or folder, from `dvc add` or a stage of `dvc repro`, or None if it is out of date."""
     # Do not resolve links: DVC may have replaced the file with a link into its cache.
     project = Path(os.path.abspath(project))  # noqa: PTH100
     place = Path(os.path.abspath(project / Path(path).expanduser()))  # noqa: PTH100

@@ -121,12 +121,10 @@ class TrackingHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Register the exported generator and end the run as FINISHED."""
-        try:
-            if self._run and "exported_generator" in self._outputs:
-                parts = [path_of(self._catalog, name) for name in _MODEL_PARTS]
-                self._run.register_generator(parts, checked_parameters(self._context).export.registered_model)
-        finally:
-            self._close("FINISHED")
+        if self._run and "exported_generator" in self._outputs:
+            parts = [path_of(self._catalog, name) for name in _MODEL_PARTS]
+            self._run.register_generator(parts, checked_parameters(self._context).export.registered_model)
+        self._close("FINISHED")
 
     @hook_impl
     def on_pipeline_error(self) -> None:
@@ -145,11 +143,8 @@ class TrackingHooks:
     def _log_images(self, run: TrackedRun, images: PreparedImages) -> None:
         # Their own source: the ingestion parameters of this command may differ.
         source, project = images.source, self._context.project_path
-        hashes = {
-            "dvc.source_md5": dvc_hash(project, source),
-            "dvc.images_md5": dvc_hash(project, path_of(self._catalog, "images")),
-        }
-        tags = {name: value for name, value in hashes.items() if value}
+        paths = {"dvc.source_md5": source, "dvc.images_md5": path_of(self._catalog, "images")}
+        tags = {tag: hashed for tag, path in paths.items() if (hashed := dvc_hash(project, path))}
         run.log_dataset(Path(source).name, images.digest, source, tags)
         run.log_tags({"dataset_digest": images.digest, **tags})
         # An earlier command, without a run, may have prepared the images.
