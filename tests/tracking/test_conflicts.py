@@ -32,7 +32,7 @@ def add_dataset(journal, digest="01"):
 
 
 def upload(journal, settings):
-    return sum(uploaded.count for uploaded in upload_journal(journal, settings))
+    return sum(count for count, _ in upload_journal(journal, settings))
 
 
 def digests_of(server, run_id):

@@ -37,7 +37,7 @@ def http_error(status):
 
 
 def upload(journal, settings):
-    return sum(uploaded.count for uploaded in upload_journal(journal, settings))
+    return sum(count for count, _ in upload_journal(journal, settings))
 
 
 def run_of(journal, settings):

@@ -52,7 +52,7 @@ def registered(settings, identity, tmp_path):
         (tmp_path / "generator.onnx").write_bytes(b"onnx")
         parts = [folder, tmp_path / "sample_grid.png", tmp_path / "generator.onnx"]
         journal.add("generator", parts, name="faces")
-        return tuple(answer for uploaded in upload_journal(journal, settings) for answer in uploaded.messages)
+        return tuple(answer for _, answers in upload_journal(journal, settings) for answer in answers)
 
     register.journal, register.settings = journal, settings
     yield register

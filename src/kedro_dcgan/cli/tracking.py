@@ -85,8 +85,8 @@ def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
     count = len(list(journal.records(journal.upload_state(tracking.shown_server).offset)))
     messages: list[str] = []
     try:
-        for uploaded in track(upload_journal(journal, tracking), "sync", count, size=lambda step: step.count):
-            messages += uploaded.messages
+        for _, found in track(upload_journal(journal, tracking), "sync", count, size=lambda step: step[0]):
+            messages += found
     except Exception as error:
         # A journal that fails must not block the others.
         click.echo(f"{journal}: {in_one_line(error)} ({journal.folder})", err=True)

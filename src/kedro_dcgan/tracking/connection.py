@@ -1,6 +1,6 @@
 """The MLflow server: the settings (`conf/*/tracking.yml`), the connection, and which errors are worth a retry.
 
-Shown addresses omit passwords. Functions import MLflow themselves: it takes seconds, and most commands do not need it.
+Functions import MLflow themselves: it takes seconds, and most commands do not need it.
 
 A permanent error is caused by the record: the server will never accept it. A conflict occurs when two clients write
 the same row at once; the loser retries within seconds. All other errors are transient. MLflow 3.17 raises these
@@ -11,7 +11,6 @@ the same row at once; the loser retries within seconds. All other errors are tra
 | `log_inputs` | two runs insert the same dataset at once (`dataset_pk`: experiment, name, digest) | BAD_REQUEST |
 | `log_batch`, params | two clients insert the same new parameter at once | BAD_REQUEST |
 | `log_batch`, `log_param` | the run has the parameter with another value: no conflict | INVALID_PARAMETER_VALUE |
-| `log_batch`, tags | MLflow itself retries three times | INTERNAL_ERROR in the end |
 | `set_tag`, aliases and tags of models | select, then insert: two clients insert at once | BAD_REQUEST |
 | `create_experiment` | another run created it first: `records` looks it up | RESOURCE_ALREADY_EXISTS |
 | any | deadlock, serialization failure, locked SQLite file (OperationalError) | TEMPORARILY_UNAVAILABLE |
@@ -68,13 +67,11 @@ _LOCKING = re.compile(r"(?i)deadlock|SerializationFailure|could not serialize|is
 
 
 class TrackingSettings(ParameterGroup):
-    """The content of `tracking.yml`.
+    """The content of `tracking.yml`."""
 
-    `server` is MLflow's tracking URI. `artifact_location` is where new experiments store artifacts (null: the server
-    decides). `journals` is the folder of the journals.
-    """
-
+    # MLflow's tracking URI.
     server: str = Field(min_length=1)
+    # Where new experiments store artifacts; null: the server decides.
     artifact_location: str | None
     journals: Path
     experiment: str = Field(min_length=1)
@@ -89,11 +86,7 @@ class TrackingSettings(ParameterGroup):
 
 
 def read_settings(loaded: Mapping[str, Any]) -> TrackingSettings:
-    """Validate the content of `tracking.yml`.
-
-    Raises:
-        ParameterError: for the first invalid value.
-    """
+    """Validate the content of `tracking.yml`; raise ParameterError for the first invalid value."""
     try:
         settings = TrackingSettings.model_validate(dict(loaded))
     except ValidationError as error:
@@ -129,11 +122,7 @@ def connect(settings: TrackingSettings) -> None:
 
 
 def ping() -> None:
-    """Send a request to the server.
-
-    Raises:
-        Exception: if it does not answer, of any type.
-    """
+    """Send a request to the server; an error of any type means that it does not answer."""
     import mlflow
 
     mlflow.search_experiments(max_results=1)
@@ -141,11 +130,7 @@ def ping() -> None:
 
 @contextmanager
 def reachable(settings: TrackingSettings) -> Iterator[None]:
-    """Report an unreachable server in one line.
-
-    Raises:
-        TrackingError: if the server does not answer.
-    """
+    """Raise TrackingError if the server does not answer."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -159,11 +144,7 @@ def reachable(settings: TrackingSettings) -> Iterator[None]:
 
 
 def retry_conflicts(call: Callable[[], _Result]) -> _Result:
-    """Return the result of `call`. Retry it after a conflict, at most four times within about three seconds.
-
-    Raises:
-        Exception: any other error of `call`, and the conflict of the last retry.
-    """
+    """Return the result of `call`. Retry it after a conflict, at most four times within about three seconds."""
     for pause in _PAUSES:
         try:
             return call()

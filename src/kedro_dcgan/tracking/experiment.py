@@ -137,7 +137,6 @@ def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
     for run in chosen:
         if ids.count(run.info.run_id) > 1:
             raise ComparisonError(f"each run must be named once (got {run.info.run_name} twice). Name another.")
-    for run in chosen:
         if "quality" not in run.data.tags:
             raise ComparisonError(
                 f"{run.info.run_name} must have an evaluation to be compared (it has none). "
@@ -172,24 +171,21 @@ def _newest_comparable(runs: Sequence[Run]) -> list[Run]:
     # The evaluated runs that share a distance and the dataset with the newest one, which comes last. The name of a
     # metric contains its protocol.
     evaluated = [run for run in runs if "quality" in run.data.tags]
-    distances = [
-        {
-            (name, run.data.tags.get("dataset_digest"))
-            for name in run.data.metrics
-            if name.startswith(("fd_", "fid")) and not name.endswith("_validation")
-        }
-        for run in evaluated
-    ]
+    distances = []
+    for run in evaluated:
+        names = [one for one in run.data.metrics if one.startswith(("fd_", "fid")) and not one.endswith("_validation")]
+        distances.append({(name, run.data.tags.get("dataset_digest")) for name in names})
     comparable = [run for run, own in zip(evaluated, distances, strict=True) if own & distances[0]]
     return comparable[:MAX_RUNS][::-1]
 
 
 def _read(client: mlflow.MlflowClient, run: Run, name: str) -> ComparedRun:
     run_id = run.info.run_id
-    metrics = [one for one in run.data.metrics if not one.startswith(_NOT_CURVES) or one.endswith("_validation")]
-    curves = {}
-    for metric in metrics:
-        curves[metric] = sorted((one.step, one.value) for one in client.get_metric_history(run_id, metric))
+    curves = {
+        metric: sorted((one.step, one.value) for one in client.get_metric_history(run_id, metric))
+        for metric in run.data.metrics
+        if not metric.startswith(_NOT_CURVES) or metric.endswith("_validation")
+    }
     with tempfile.TemporaryDirectory() as folder:
         evaluation: dict[str, Any] = json.loads(_download(client, run_id, "reports/evaluation.json", folder))
         grids = {

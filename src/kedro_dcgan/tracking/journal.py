@@ -132,11 +132,7 @@ class Journal:
                 raise
 
     def attachments(self, record: Record) -> Path:
-        """Return the folder with the attachments of a record.
-
-        Raises:
-            DataError: if it is missing.
-        """
+        """Return the folder with the attachments of a record; raise DataError if it is missing."""
         folder = self._files / record["file"]
         if not folder.is_dir():
             raise DataError(f"`{folder}` must exist to be uploaded (it is missing).")
@@ -148,15 +144,12 @@ class Journal:
             shutil.rmtree(self._files / record["file"], ignore_errors=True)
 
     def records(self, offset: int = 0) -> Iterator[tuple[Record, int]]:
-        """Yield the records from an offset on, each with the offset of the next one.
-
-        If the offset is not the start of a line, the record before it was rolled back after it had been read: then
-        start again at 0.
-        """
+        """Yield the records from an offset on, each with the offset of the next one."""
         if not self.path.is_file():
             return
         with self.path.open("rb") as file:
             if offset:
+                # If it is not the start of a line, the record before it was rolled back after it had been read.
                 file.seek(offset - 1)
                 offset = offset if file.read(1) == b"\n" else 0
             file.seek(offset)
@@ -166,12 +159,12 @@ class Journal:
                 offset += len(line)
                 yield _decode(line), offset
 
-    def last_records(self, nbytes: int = 65_536) -> list[Record]:
-        """Return the last records without reading the whole file. The first may be cut, and is then unreadable."""
+    def last_records(self) -> list[Record]:
+        """Return the last 64 kB of records. The first may be cut, and is then unreadable."""
         if not self.path.is_file():
             return []
         with self.path.open("rb") as file:
-            file.seek(max(0, _end_of_last_line(file) - nbytes))
+            file.seek(max(0, _end_of_last_line(file) - 65_536))
             return [_decode(line) for line in file.read().split(b"\n")[:-1]]
 
     def last_step(self, mark: str) -> int:
@@ -203,13 +196,12 @@ class Journal:
         """Hold the lock for writing or uploading; yield False if another process holds it for `timeout` seconds."""
         # Not thread-local: a run may be closed by another thread than the one that opened it.
         lock = FileLock(self.folder / f"{purpose}.lock", timeout, thread_local=False)
-        with contextlib.ExitStack() as held:
-            try:
-                held.enter_context(lock)
-                is_free = True
-            except Timeout:
-                is_free = False
-            yield is_free
+        with contextlib.suppress(Timeout):
+            lock.acquire()
+        try:
+            yield lock.is_locked
+        finally:
+            lock.release()
 
 
 def milliseconds() -> int:

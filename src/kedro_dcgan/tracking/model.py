@@ -78,11 +78,8 @@ def _latents(row: Mapping[Hashable, Any], number: int, config: GeneratorConfig) 
     _require(("seed" in row) != ("latents" in row), f"{name} must have either `seed` or `latents`")
     if "latents" in row:
         values = np.asarray(row["latents"], dtype=np.float32)
-        is_vector = values.shape == (config.latent_dim,) and bool(np.isfinite(values).all())
-        _require(
-            is_vector and "count" not in row,
-            f"`latents` of {name} must be {config.latent_dim} finite numbers, without `count`",
-        )
+        is_valid = values.shape == (config.latent_dim,) and bool(np.isfinite(values).all()) and "count" not in row
+        _require(is_valid, f"`latents` of {name} must be {config.latent_dim} finite numbers, without `count`")
         return torch.from_numpy(values)[None]
     seed = _integer(row["seed"], f"`seed` of {name}", 0, MAX_SEED)
     count = _integer(row.get("count", 1), f"`count` of {name}", 1, MAX_IMAGES)
@@ -117,13 +114,8 @@ def log_model(client: mlflow.MlflowClient, run_id: str, folder: Path, step: int)
     tags, parameters = {ORIGIN_TAG: folder.name}, dict(run.data.params)
     model = client.create_logged_model(run.info.experiment_id, "generator", run_id, tags, parameters, "generator")
     # The model itself checks that seed and count are integers: as `long`, MLflow would silently turn 1.5 into 1.
-    inputs = Schema(
-        [
-            ColSpec(AnyType(), "seed", required=False),
-            ColSpec(AnyType(), "count", required=False),
-            ColSpec(Array(DataType.double), "latents", required=False),
-        ]
-    )
+    columns = {"seed": AnyType(), "count": AnyType(), "latents": Array(DataType.double)}
+    inputs = Schema([ColSpec(kind, column, required=False) for column, kind in columns.items()])
     outputs = Schema([ColSpec(DataType.long, "row"), ColSpec(DataType.long, "index"), ColSpec(DataType.string, "png")])
     Model.log(
         artifact_path=None,

@@ -38,11 +38,8 @@ KEY_TAG = "kedro_dcgan.run"
 class MlflowRun:
     """The run that the records of a journal belong to, created if needed. A call is retried after a database conflict.
 
-    `state` is how much of the journal the run has: nothing if it is not the previous run.
-
-    Raises:
-        TrackingError: if the run must exist and does not.
-        Exception: if the server does not answer, of any type.
+    `state` is how much of the journal the run has: nothing if it is not the previous run. TrackingError: the run must
+    exist and does not.
     """
 
     def __init__(self, journal: Journal, settings: TrackingSettings) -> None:
@@ -85,7 +82,7 @@ class MlflowRun:
         return [message] if message else []
 
     def _upload(self, record: Record) -> str | None:
-        # May return a message for the user.
+        # Return a message for the user, if any.
         client, run_id = self._client, str(self.state.run_id)
         match record["kind"]:
             case "parameters":
@@ -124,9 +121,8 @@ class MlflowRun:
                 # MLflow has no source type for the datasets of torchvision.
                 source = CodeDatasetSource(tags={"source": record["source"]})
         dataset = MetaDataset(source, name=record["name"], digest=record["digest"])  # type: ignore[abstract]
-        tags = {MLFLOW_DATASET_CONTEXT: "training", **record["tags"]}
-        input_tags = [InputTag(name, text) for name, text in tags.items()]
-        self._client.log_inputs(str(self.state.run_id), [DatasetInput(Dataset(**dataset.to_dict()), input_tags)])
+        tags = [InputTag(*tag) for tag in {MLFLOW_DATASET_CONTEXT: "training", **record["tags"]}.items()]
+        self._client.log_inputs(str(self.state.run_id), [DatasetInput(Dataset(**dataset.to_dict()), tags)])
 
     def _log_picture(self, record: Record) -> None:
         # The UI parses this name. It is that of MLflow's log_image, but the last part is not random.
@@ -154,9 +150,18 @@ class MlflowRun:
             return found
         if identity.must_exist:
             raise TrackingError(f"the run {identity.key[:8]} that trained this generator must exist (it is missing).")
-        experiment_id = experiment.experiment_id if experiment else self._create_experiment(identity.experiment)
+        if experiment is None:
+            try:
+                # The UI then shows model training first, not language models.
+                kind = {"mlflow.experimentKind": "custom_model_development"}
+                self._client.create_experiment(identity.experiment, self._settings.artifact_location, kind)
+            except MlflowException as error:
+                # Another run may have created it in between.
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            return self._find_or_create()
         tags = {KEY_TAG: identity.key, "mlflow.source.name": "kedro-dcgan", "mlflow.source.type": "PROJECT"}
-        run = self._client.create_run(experiment_id, identity.created, tags, identity.name)
+        run = self._client.create_run(experiment.experiment_id, identity.created, tags, identity.name)
         return UploadState(self.state.server, str(run.info.run_id))
 
     def _find_by_key(self, experiment: str) -> UploadState | None:
@@ -174,15 +179,3 @@ class MlflowRun:
             history_until=max((metric.step for metric in history), default=-1),
             pictures_until=max((int(parts[1].split("+")[0]) for parts in names if len(parts) > 1), default=-1),
         )
-
-    def _create_experiment(self, name: str) -> str:
-        # The UI then shows model training first, not language models.
-        kind = {"mlflow.experimentKind": "custom_model_development"}
-        try:
-            return str(self._client.create_experiment(name, self._settings.artifact_location, kind))
-        except MlflowException:
-            # Another run may have created it in between.
-            experiment = self._client.get_experiment_by_name(name)
-            if experiment is None:
-                raise
-            return str(experiment.experiment_id)

@@ -48,7 +48,7 @@ class PrimaryMetric:
 
     @classmethod
     def from_tags(cls, tags: dict[str, str]) -> "PrimaryMetric | None":
-        """Return the primary metric of a registered version, or None if its tags do not contain one."""
+        """Return the primary metric of a registered version, or None if its tags contain none."""
         try:
             value, low, high = (float(tags[name]) for name in ("value", "low", "high"))
             return cls(tags["metric"], value, low, high, tags["dataset_digest"], tags["protocol"])
@@ -110,24 +110,20 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, n
         if reason:
             client.set_model_version_tag(name, number, "not_champion", reason)
         else:
-            _set_champion(client, name, number)
+            _set_champion(client, name, number, champion)
         client.set_model_version_tag(name, number, _JUDGED_TAG, "true")
     aliases = client.get_model_version(name, number).aliases
     return f"{name} v{number} ({', '.join(aliases) or 'no alias'})"
 
 
 def promote(name: str, version_or_alias: str) -> tuple[str, str | None]:
-    """Make a version the champion; return its number and that of the previous champion.
-
-    Raises:
-        ModelError: if the version does not exist or is the champion already.
-    """
+    """Make a version the champion; return its number and that of the previous champion."""
     client = mlflow.MlflowClient()
     champion, chosen = _find_by_alias(client, name, CHAMPION), find_version(name, version_or_alias)
     previous = str(champion.version) if champion else None
     if chosen == previous:
         raise ModelError(f"`{name}` v{chosen} is the champion already. Name another version.")
-    _set_champion(client, name, chosen)
+    _set_champion(client, name, chosen, champion)
     return chosen, previous
 
 
@@ -142,7 +138,7 @@ def roll_back(name: str) -> tuple[str, str]:
     client = mlflow.MlflowClient()
     champion = _find_by_alias(client, name, CHAMPION)
     existing = {str(version.version) for version in client.search_model_versions(f"name = '{name}'")}
-    former = _former_champions(client, name) if champion else []
+    former = client.get_registered_model(name).tags.get(_FORMER_TAG, "").split() if champion else []
     while champion and former and (former[-1] not in existing or former[-1] == str(champion.version)):
         former.pop()
     if champion is None or not former:
@@ -156,11 +152,7 @@ def roll_back(name: str) -> tuple[str, str]:
 
 
 def find_version(name: str, version_or_alias: str) -> str:
-    """Return the number of a version, given the number or an alias.
-
-    Raises:
-        ModelError: if it does not exist.
-    """
+    """Return the number of a version, given the number or an alias; raise ModelError if it does not exist."""
     client = mlflow.MlflowClient()
     with _missing_as_model_error(f"`{name}` must have a version or an alias {version_or_alias} (it has not)."):
         find = client.get_model_version if version_or_alias.isdecimal() else client.get_model_version_by_alias
@@ -168,11 +160,7 @@ def find_version(name: str, version_or_alias: str) -> str:
 
 
 def fetch_generator(model: str) -> Path:
-    """Download the generator of `NAME@ALIAS` and return its local folder.
-
-    Raises:
-        ModelError: if the model or the alias does not exist.
-    """
+    """Download the generator of `NAME@ALIAS`, return its local folder; raise ModelError if it does not exist."""
     with _missing_as_model_error(f"`--model` must be a registered NAME@ALIAS (got {model}, which does not exist)."):
         return Path(mlflow.artifacts.download_artifacts(f"models:/{model}")) / "artifacts" / "generator"
 
@@ -195,17 +183,12 @@ def _create_version(
     return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 
 
-def _set_champion(client: mlflow.MlflowClient, name: str, number: str) -> None:
-    champion = _find_by_alias(client, name, CHAMPION)
+def _set_champion(client: mlflow.MlflowClient, name: str, number: str, champion: ModelVersion | None) -> None:
     if champion and str(champion.version) != number:
         # The tag first: without it, the new champion could not be rolled back.
-        former = [*_former_champions(client, name), str(champion.version)]
-        client.set_registered_model_tag(name, _FORMER_TAG, " ".join(former))
+        former = client.get_registered_model(name).tags.get(_FORMER_TAG, "")
+        client.set_registered_model_tag(name, _FORMER_TAG, f"{former} {champion.version}".strip())
     client.set_registered_model_alias(name, CHAMPION, number)
-
-
-def _former_champions(client: mlflow.MlflowClient, name: str) -> list[str]:
-    return client.get_registered_model(name).tags.get(_FORMER_TAG, "").split()
 
 
 def _find_by_alias(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:

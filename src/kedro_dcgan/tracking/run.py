@@ -23,7 +23,6 @@ class TrackedRun:
     """An open run. It never waits for MLflow, and a failure to track something does not stop the training.
 
     Raises:
-        DiskFullError: if the disk has no room for the journal.
         TrackingError: if another process writes the journal.
     """
 
@@ -94,10 +93,8 @@ class TrackedRun:
         for message in self._uploader.messages:
             logger.info("%s", message)
         if not is_uploaded:
-            logger.warning(
-                "Some records of this run are not uploaded yet. They are in %s: upload them with kedro dcgan sync.",
-                self._journal.folder,
-            )
+            folder = self._journal.folder
+            logger.warning("Some records in %s are not uploaded yet: upload them with kedro dcgan sync.", folder)
 
     def _record(self, kind: str, files: Sequence[Path] = (), **values: Any) -> bool:
         # Return whether the journal has the record.
@@ -163,18 +160,10 @@ class SystemMetrics:
 def mark_killed_runs(root: Path) -> None:
     """Record the status KILLED for all runs whose processes died without reporting."""
     for journal in Journal.find_all(root):
-        # A later command tries a journal again that cannot be written now.
-        with contextlib.suppress(OSError, DcganError):
-            if not _seems_running(journal):
-                continue
-            with journal.lock("writing") as is_free:
-                # Check again: the run may have ended in between.
-                if is_free and _seems_running(journal):
-                    journal.add("status", status="KILLED", time=journal.last_records()[-1].get("time", milliseconds()))
-
-
-def _seems_running(journal: Journal) -> bool:
-    records = journal.last_records()
-    # A late thread may append a record after the final status.
-    status = next((record["status"] for record in reversed(records) if record["kind"] == "status"), "RUNNING")
-    return bool(records) and status == "RUNNING" and not journal.identity.must_exist
+        # If a journal cannot be written now, a later command tries it again. A live process holds its lock.
+        with contextlib.suppress(OSError, DcganError), journal.lock("writing") as is_free:
+            records = journal.last_records() if is_free and not journal.identity.must_exist else []
+            # A late thread may append a record after the final status.
+            status = next((record["status"] for record in reversed(records) if record["kind"] == "status"), "RUNNING")
+            if records and status == "RUNNING":
+                journal.add("status", status="KILLED", time=records[-1].get("time", milliseconds()))

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,9 +118,9 @@ class Uploader:
                 logger.warning("Cannot upload the records in %s (%s).", journal.folder, in_one_line(error))
 
     def _upload(self, journal: Journal, timeout: float = 0, is_background: bool = False) -> None:
-        for uploaded in upload_journal(journal, self._settings, timeout):
+        for _, messages in upload_journal(journal, self._settings, timeout):
             self._last_progress = time.monotonic()
-            self.messages += uploaded.messages
+            self.messages += messages
             # The open run has priority.
             if is_background and self._has_records.is_set():
                 return
@@ -140,22 +140,12 @@ def pending_journals(settings: TrackingSettings, include_other_servers: bool = F
     return pending
 
 
-@dataclass(frozen=True)
-class Uploaded:
-    """The number of records of one upload step, and its messages for the user."""
-
-    count: int
-    messages: tuple[str, ...] = ()
-
-
-def upload_journal(journal: Journal, settings: TrackingSettings, timeout: float = 0) -> Iterator[Uploaded]:
-    """Upload the pending records step by step. Do nothing if another process uploads them for `timeout` seconds.
+def upload_journal(journal: Journal, settings: TrackingSettings, timeout: float = 0) -> Iterator[tuple[int, list[str]]]:
+    """Upload the pending records step by step; yield the number of records of a step and its messages for the user.
 
     A step is one record, or all metrics up to the next record of another kind. A permanent error skips a record, with
-    one warning per kind; its attachments stay.
-
-    Raises:
-        Exception: a transient error of the server or the network, of any type.
+    one warning per kind; its attachments stay. A transient error, of any type, ends the upload. If another process
+    uploads the journal for `timeout` seconds, do nothing.
     """
     with journal.lock("sending", timeout) as is_free:
         if not is_free or journal.is_uploaded(settings.shown_server):
@@ -173,7 +163,7 @@ def upload_journal(journal: Journal, settings: TrackingSettings, timeout: float 
             run.save_state(replace(run.state, offset=end))
             for record in accepted:
                 journal.remove_attachments(record)
-            yield Uploaded(len(records), tuple(messages))
+            yield len(records), messages
 
 
 def _next_records(journal: Journal, offset: int) -> tuple[list[Record], int]:
@@ -197,16 +187,16 @@ def _upload(run: "MlflowRun", records: Sequence[Record], warned_kinds: set[str])
     try:
         return list(records), run.upload(records)
     except Exception as error:
-        # A race ends after a retry or two. An integrity error that outlasts all retries is caused by the record.
+        # An integrity error that outlasts all retries is caused by the record.
         if not (is_permanent(error) or is_integrity_error(error)):
             raise
         if len(records) == 1:
             # MLflow also rejects every record of a run that was just deleted: that is not the record's fault.
             if not run.is_active():
                 raise
-            kind, reason, place = records[0]["kind"], in_one_line(error), run.journal.path
+            kind, message = records[0]["kind"], "MLflow rejects a record of kind %s (%s). It stays in %s."
             if kind not in warned_kinds:
-                logger.warning("MLflow rejects a record of kind %s (%s). It stays in %s.", kind, reason, place)
+                logger.warning(message, kind, in_one_line(error), run.journal.path)
             warned_kinds.add(kind)
             return [], []
     # One invalid record makes MLflow reject the whole batch: upload them one by one.
