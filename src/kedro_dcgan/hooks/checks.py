@@ -46,7 +46,8 @@ class CheckHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters."""
         self._parameters = checked_parameters(context)
-        self._requested_source = runtime_parameters(context).get("ingestion", {}).get("source")
+        # The source in `--params`.
+        self._requested_source = context.config_loader.runtime_params.get("ingestion", {}).get("source")
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -203,9 +204,4 @@ def path_of(catalog: DataCatalog, name: str) -> Path:
 
 def checked_parameters(context: KedroContext) -> Parameters:
     """Return the typed parameters of a context; raise ParameterError for the first error."""
-    return read_parameters(context.config_loader["parameters"], runtime_parameters(context))
-
-
-def runtime_parameters(context: KedroContext) -> dict[str, Any]:
-    """Return the parameters given to `kedro run --params`."""
-    return context.config_loader.runtime_params or {}
+    return read_parameters(context.config_loader["parameters"], context.config_loader.runtime_params)

@@ -11,7 +11,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from kedro_dcgan.hooks.checks import checked_parameters, path_of, runtime_parameters
+from kedro_dcgan.hooks.checks import checked_parameters, path_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +34,8 @@ class SummaryHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Keep the context, for the parameters."""
-        self._context = context
-
-    @hook_impl
-    def before_pipeline_run(self) -> None:
-        """Start the clock."""
-        self._started = time.monotonic()
+        """Keep the context, for the parameters, and start the clock."""
+        self._context, self._started = context, time.monotonic()
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -61,12 +56,12 @@ class SummaryHooks:
         following = {"dataset_report": "preprocessing,training,evaluation,export", "generator": "evaluation,export"}
         env = f" --env={self._context.env}" if self._context.env else ""
         # `--params` applies to one command only, so the next command repeats it.
-        given = ",".join(f"{name}={value}" for name, value in _dotted(runtime_parameters(self._context), ""))
+        given = ",".join(f"{name}={value}" for name, value in _dotted(self._context.config_loader.runtime_params))
         params = f" --params {shlex.quote(given)}" if given else ""
         return f"kedro run{env} --pipelines={following.get(last_result, 'export')}{params}"
 
 
-def _dotted(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, dict):
             yield from _dotted(value, f"{prefix}{name}.")
