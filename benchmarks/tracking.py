@@ -59,7 +59,7 @@ def train(settings: TrackingSettings | None, folder: Path) -> Measured:
     images = real[: training.batch_size]
     loop = Training(case.new_state(), training, compute, TrainingCallbacks(real))
     identity = RunIdentity(uuid.uuid4().hex, "benchmark", "a run", milliseconds())
-    run = TrackedRun(settings, identity, log_system_metrics=True) if settings else None
+    run = TrackedRun(settings, identity) if settings else None
     batches = itertools.repeat(images, IMAGES // training.batch_size)
     seconds, tracking, begun, threads = 0.0, 0.0, None, 0.0
     for tick in loop.ticks(batches, IMAGES):

@@ -20,7 +20,7 @@ def settings_of(server, folder):
         journals=folder / "journals",
         experiment="tests",
         run_name=None,
-        system_metrics_seconds=0.1,
+        system_metrics_seconds=0,
         ui_port=5000,
     )
 

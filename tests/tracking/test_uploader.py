@@ -343,7 +343,7 @@ def test_sample_grids_are_not_logged_twice_after_a_kill(settings, identity, tmp_
 
 
 def test_system_metrics_are_logged_during_training(tmp_path, settings, identity):
-    run = TrackedRun(settings, identity, log_system_metrics=True)
+    run = TrackedRun(settings.model_copy(update={"system_metrics_seconds": 0.1}), identity)
     journal = Journal.create(settings.journals, identity)
     wait_until(lambda: len([one for one, _ in journal.records() if one.get("is_of_system")]) > 2, 60)
     run.close("FINISHED")

@@ -80,11 +80,9 @@ class TrackingHooks:
         key, preset = str(start.run_key), self._context.env or "base"
         name = self._settings.run_name or f"{preset}-{round(start.plan.total_images / 1000, 1):g}kimg-{key[:4]}"
         identity = RunIdentity(key, self._settings.experiment, name, milliseconds())
-        self._run = run = TrackedRun(self._settings, identity, log_system_metrics=True)
-        checked, values = checked_parameters(self._context), dict[str, Any]()
-        for group in ("ingestion", "preprocessing", "training"):
-            values |= flatten(getattr(checked, group), f"{group}.")
-        run.log_parameters(values)
+        self._run = run = TrackedRun(self._settings, identity)
+        groups, values = ("ingestion.", "preprocessing.", "training."), flatten(checked_parameters(self._context))
+        run.log_parameters({name: value for name, value in values.items() if name.startswith(groups)})
         hardware = hardware_of(start.plan.compute.device)
         run.log_tags({"preset": preset, "hardware": hardware, **code_tags(self._context.project_path)})
         self._log_images(run, inputs["images"])
@@ -143,7 +141,7 @@ class TrackingHooks:
     def _log_images(self, run: TrackedRun, images: PreparedImages) -> None:
         # Their own source: the ingestion parameters of this command may differ.
         source, project = images.source, self._context.project_path
-        paths = {"dvc.source_md5": source, "dvc.images_md5": path_of(self._catalog, "images")}
+        paths: dict[str, str | Path] = {"dvc.source_md5": source, "dvc.images_md5": path_of(self._catalog, "images")}
         tags = {tag: hashed for tag, path in paths.items() if (hashed := dvc_hash(project, path))}
         run.log_dataset(Path(source).name, images.digest, source, tags)
         run.log_tags({"dataset_digest": images.digest, **tags})

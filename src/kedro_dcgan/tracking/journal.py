@@ -96,12 +96,7 @@ class Journal:
         return self.identity.name or f"addition to run {self.identity.key[:8]}"
 
     def add(self, kind: str, files: Sequence[Path] = (), **values: Any) -> None:
-        """Append a record (`time` defaults to now) and its attachments to the disk: all or, after an error, nothing.
-
-        Raises:
-            DiskFullError: if the disk has no room.
-            OSError: if an attachment cannot be stored.
-        """
+        """Append a record (`time` defaults to now) and its attachments to the disk: all or, after an error, nothing."""
         record = {"kind": kind, "time": milliseconds(), **values}
         if files:
             record["file"] = uuid.uuid4().hex

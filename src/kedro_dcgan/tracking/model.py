@@ -57,10 +57,8 @@ class GeneratorModel(PythonModel):
         rows = model_input.to_dict(orient="records")
         requests = [_latents(row, number, self._generator.config) for number, row in enumerate(rows)]
         total = sum(map(len, requests))
-        _require(
-            0 < total <= MAX_IMAGES,
-            f"its rows must have `seed` or `latents`, and request 1 to {MAX_IMAGES} images in total (got {total})",
-        )
+        rule = f"its rows must have `seed` or `latents`, and request 1 to {MAX_IMAGES} images in total (got {total})"
+        _require(0 < total <= MAX_IMAGES, rule)
         images = generate_all(self._generator, torch.cat(requests)).permute(0, 2, 3, 1).numpy()
         indices = [(row, index) for row, latents in enumerate(requests) for index in range(len(latents))]
         results = []
@@ -114,8 +112,8 @@ def log_model(client: mlflow.MlflowClient, run_id: str, folder: Path, step: int)
     tags, parameters = {ORIGIN_TAG: folder.name}, dict(run.data.params)
     model = client.create_logged_model(run.info.experiment_id, "generator", run_id, tags, parameters, "generator")
     # The model itself checks that seed and count are integers: as `long`, MLflow would silently turn 1.5 into 1.
-    columns = {"seed": AnyType(), "count": AnyType(), "latents": Array(DataType.double)}
-    inputs = Schema([ColSpec(kind, column, required=False) for column, kind in columns.items()])
+    latents = ColSpec(Array(DataType.double), "latents", required=False)
+    inputs = Schema([*(ColSpec(AnyType(), name, required=False) for name in ("seed", "count")), latents])
     outputs = Schema([ColSpec(DataType.long, "row"), ColSpec(DataType.long, "index"), ColSpec(DataType.string, "png")])
     Model.log(
         artifact_path=None,

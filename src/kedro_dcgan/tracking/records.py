@@ -36,10 +36,9 @@ KEY_TAG = "kedro_dcgan.run"
 
 
 class MlflowRun:
-    """The run that the records of a journal belong to, created if needed. A call is retried after a database conflict.
+    """The run that the records of a journal belong to, created unless it must exist. Database conflicts are retried.
 
-    `state` is how much of the journal the run has: nothing if it is not the previous run. TrackingError: the run must
-    exist and does not.
+    `state` is how much of the journal the run has: nothing if it is not the previous run.
     """
 
     def __init__(self, journal: Journal, settings: TrackingSettings) -> None:
@@ -170,12 +169,8 @@ class MlflowRun:
         if not runs:
             return None
         run_id = str(runs[0].info.run_id)
-        history = client.get_metric_history(run_id, "discriminator_loss")
+        history = [metric.step for metric in client.get_metric_history(run_id, "discriminator_loss")]
         # `_log_picture` puts the step into the name.
-        names = [file.path.split("+step+") for file in client.list_artifacts(run_id, "images")]
-        return UploadState(
-            self.state.server,
-            run_id,
-            history_until=max((metric.step for metric in history), default=-1),
-            pictures_until=max((int(parts[1].split("+")[0]) for parts in names if len(parts) > 1), default=-1),
-        )
+        names = [file.path.partition("+step+")[2] for file in client.list_artifacts(run_id, "images")]
+        pictures = [int(name.partition("+")[0]) for name in names if name]
+        return UploadState(self.state.server, run_id, 0, max(history, default=-1), max(pictures, default=-1))

@@ -25,10 +25,7 @@ _JUDGED_TAG = "judged"
 
 @dataclass(frozen=True)
 class PrimaryMetric:
-    """The metric that decides whether a version becomes champion: value, 95 % interval, dataset and protocol.
-
-    Versions store its fields in their tags.
-    """
+    """The metric that decides whether a version becomes champion: value, 95 % interval, dataset and protocol."""
 
     metric: str
     value: float
@@ -56,7 +53,7 @@ class PrimaryMetric:
             return None
 
     def tags(self) -> dict[str, str]:
-        """Return the fields as tags."""
+        """Return the fields as tags of a version."""
         return {name: value if isinstance(value, str) else repr(value) for name, value in vars(self).items()}
 
     def reason_not_champion(self, champion: "PrimaryMetric") -> str | None:
@@ -117,7 +114,7 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, n
 
 
 def promote(name: str, version_or_alias: str) -> tuple[str, str | None]:
-    """Make a version the champion; return its number and that of the previous champion."""
+    """Make a version the champion, or raise ModelError if it is already; return its number and the previous one's."""
     client = mlflow.MlflowClient()
     champion, chosen = _find_by_alias(client, name, CHAMPION), find_version(name, version_or_alias)
     previous = str(champion.version) if champion else None
@@ -130,10 +127,7 @@ def promote(name: str, version_or_alias: str) -> tuple[str, str | None]:
 def roll_back(name: str) -> tuple[str, str]:
     """Make the previous champion the champion again; return its number and that of the version that it replaces.
 
-    A second rollback goes back one step further. Deleted versions are skipped.
-
-    Raises:
-        ModelError: if there is no previous champion.
+    A second rollback goes back one step further and skips deleted versions. Without a former champion: ModelError.
     """
     client = mlflow.MlflowClient()
     champion = _find_by_alias(client, name, CHAMPION)
@@ -142,9 +136,7 @@ def roll_back(name: str) -> tuple[str, str]:
     while champion and former and (former[-1] not in existing or former[-1] == str(champion.version)):
         former.pop()
     if champion is None or not former:
-        raise ModelError(
-            f"`{name}` must have a previous champion (it has none). Choose a version: kedro dcgan promote --version N."
-        )
+        raise ModelError(f"`{name}` must have a previous champion (it has none). Run kedro dcgan promote --version N.")
     # The alias first: if the tag is not updated any more, the next rollback skips the version that is champion then.
     client.set_registered_model_alias(name, CHAMPION, former[-1])
     client.set_registered_model_tag(name, _FORMER_TAG, " ".join(former[:-1]))

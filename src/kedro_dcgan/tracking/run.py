@@ -22,27 +22,25 @@ _LOCK_TIMEOUT = 10.0
 class TrackedRun:
     """An open run. It never waits for MLflow, and a failure to track something does not stop the training.
 
-    Raises:
-        TrackingError: if another process writes the journal.
+    If another process writes the journal, opening the run raises TrackingError.
     """
 
-    def __init__(self, settings: TrackingSettings, identity: RunIdentity, log_system_metrics: bool = False) -> None:
+    def __init__(self, settings: TrackingSettings, identity: RunIdentity) -> None:
         mark_killed_runs(settings.journals)
         self._identity, self._journal = identity, Journal.create(settings.journals, identity)
         self._lock = contextlib.ExitStack()
         if not self._lock.enter_context(self._journal.lock("writing", _LOCK_TIMEOUT)):
-            raise TrackingError(
-                f"`{self._journal.folder}` must not be in use (another process writes it). Stop that process first."
-            )
+            folder = self._journal.folder
+            raise TrackingError(f"`{folder}` must not be in use (another process writes it). Stop that process first.")
         self._has_warned = self._is_closed = False
         self.last_step, self._last_image_step = map(self._journal.last_step, ("is_history", "is_picture"))
         self._uploader = Uploader(self._journal, settings)
+        self._system_metrics: SystemMetrics | None = None
         if not identity.must_exist:
             self._record("status", status="RUNNING")
-        self._system_metrics: SystemMetrics | None = None
-        if log_system_metrics and settings.system_metrics_seconds > 0:
-            first = 1 + self._journal.last_step("is_of_system")
-            self._system_metrics = SystemMetrics(self._record, first, settings.system_metrics_seconds)
+            if settings.system_metrics_seconds > 0:
+                first = 1 + self._journal.last_step("is_of_system")
+                self._system_metrics = SystemMetrics(self._record, first, settings.system_metrics_seconds)
 
     def log_parameters(self, values: Mapping[str, Any]) -> None:
         """Log flat parameters. A parameter that the run has already keeps its value."""
@@ -93,8 +91,7 @@ class TrackedRun:
         for message in self._uploader.messages:
             logger.info("%s", message)
         if not is_uploaded:
-            folder = self._journal.folder
-            logger.warning("Some records in %s are not uploaded yet: upload them with kedro dcgan sync.", folder)
+            logger.warning("Some records in %s are not uploaded yet: run kedro dcgan sync.", self._journal.folder)
 
     def _record(self, kind: str, files: Sequence[Path] = (), **values: Any) -> bool:
         # Return whether the journal has the record.

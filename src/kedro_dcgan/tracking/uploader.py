@@ -33,16 +33,14 @@ _METRICS_PER_REQUEST = 1000
 
 
 class Uploader:
-    """A thread that uploads `journal` until `finish`, and the journals of other runs while it is idle.
-
-    `messages` are results that the user wants to see, such as a registered model.
-    """
+    """A thread that uploads `journal` until `finish`, and the journals of other runs while it is idle."""
 
     def __init__(self, journal: Journal, settings: TrackingSettings) -> None:
         self._journal, self._settings = journal, settings
         self._has_records, self._is_finishing = threading.Event(), threading.Event()
         self._last_progress = time.monotonic()
         self._failed: set[Path] = set()
+        # Results for the user, such as a registered model.
         self.messages: list[str] = []
         self._thread = threading.Thread(target=self._run, name="mlflow-uploader", daemon=True)
         self._thread.start()
@@ -71,8 +69,7 @@ class Uploader:
             except Exception as error:
                 if not has_warned:
                     logger.warning(
-                        "Cannot upload to MLflow at %s (%s). The run continues; its records are in %s and are uploaded "
-                        "later.",
+                        "Cannot upload to MLflow at %s (%s). The run continues; its records in %s are uploaded later.",
                         self._settings.shown_server,
                         in_one_line(error),
                         self._journal.folder,
@@ -127,10 +124,7 @@ class Uploader:
 
 
 def pending_journals(settings: TrackingSettings, include_other_servers: bool = False) -> list[Journal]:
-    """Return the journals that the server does not have completely, the oldest first.
-
-    Journals that were uploaded to another server are left out, unless `include_other_servers`.
-    """
+    """Return the journals that the server does not have completely and no other server has begun, the oldest first."""
     pending = []
     for journal in Journal.find_all(settings.journals):
         stored = journal.stored_upload_state()
