@@ -40,8 +40,6 @@ _CHECKED = ["verdict", "reason", "split"]
 class CheckHooks:
     """Refuse runs that cannot succeed."""
 
-    _manifest: pd.DataFrame | None = None
-
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters."""
@@ -53,7 +51,7 @@ class CheckHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Check the source, the networks and the machine."""
         self._outputs = pipeline.all_outputs()
-        self._manifest = None
+        self._manifest: pd.DataFrame | None = None
         if "generator" in self._outputs:
             self._check_training(catalog)
         if "manifest" in self._outputs:
@@ -119,8 +117,7 @@ class CheckHooks:
             reason = next(iter(count_reasons(manifest)))
             raise SourceError(
                 f"the source must hold at least one usable image (got none of {len(manifest):,}; most frequent reason: "
-                f"{reason}, {Reason(reason).meaning}). See data/08_reporting/dataset.html, then fix the files or pass "
-                "another source."
+                f"{reason}, {Reason(reason).meaning}). See data/08_reporting/dataset.html, then fix or replace files."
             )
         maximum = self._parameters.ingestion.max_skipped_fraction
         meant_as_images = ~manifest["reason"].isin([str(reason) for reason in _NOT_MEANT_AS_IMAGES])
@@ -150,9 +147,9 @@ class LockHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Take all locks or none, then remove the temporary files of killed runs."""
-        outputs = [name for name in pipeline.all_outputs() if hasattr(catalog[name], "path")]
+        paths = [path_of(catalog, name) for name in pipeline.all_outputs() if hasattr(catalog[name], "path")]
         with contextlib.ExitStack() as taken:
-            for path in sorted(path_of(catalog, name) for name in outputs):
+            for path in sorted(paths):
                 taken.enter_context(_locked(path))
                 remove_leftovers(path)
             self._locks = taken.pop_all()
