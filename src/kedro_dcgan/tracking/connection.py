@@ -92,7 +92,7 @@ def read_settings(loaded: Mapping[str, Any]) -> TrackingSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        raise ParameterError(f"`{name}` in conf/*/tracking.yml is not valid ({first['msg']}). Correct it.") from None
+        raise ParameterError(f"`{name}` of tracking.yml is not valid ({first['msg']}). Correct it in conf/.") from None
     # A server cannot store artifacts on this disk.
     is_local = settings.server.startswith("http") and "://" not in (settings.artifact_location or "")
     return settings.model_copy(update={"artifact_location": None}) if is_local else settings
