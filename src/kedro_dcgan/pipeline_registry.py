@@ -1,8 +1,7 @@
 """The pipelines by the names that `kedro run --pipelines=` accepts."""
 
-from collections import UserDict
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any
 
 from kedro.pipeline import Pipeline
 
@@ -16,14 +15,20 @@ _STAGES_OF = {
 }
 
 
-class _LazyPipelines(UserDict[str, Any]):
+class _LazyPipelines(Mapping[str, Pipeline]):
     """Imports and builds a pipeline on access, so that ingestion runs without torch, which takes seconds to import."""
 
     def __getitem__(self, name: str) -> Pipeline:
-        stages = (import_module(f"kedro_dcgan.pipelines.{stage}") for stage in self.data[name])
+        stages = (import_module(f"kedro_dcgan.pipelines.{stage}") for stage in _STAGES_OF[name])
         return sum((stage.create_pipeline() for stage in stages), Pipeline([]))
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(_STAGES_OF)
 
-def register_pipelines() -> UserDict[str, Pipeline]:
+    def __len__(self) -> int:
+        return len(_STAGES_OF)
+
+
+def register_pipelines() -> Mapping[str, Pipeline]:
     """Return the five stages and the pipelines that combine them."""
-    return _LazyPipelines(_STAGES_OF)
+    return _LazyPipelines()

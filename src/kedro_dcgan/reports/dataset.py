@@ -56,12 +56,21 @@ def write_page(
     pictures: Mapping[str, Image.Image | Figure],
 ) -> str:
     """Return a self-contained HTML page; the pictures are `accepted`, `skipped` and `sizes`."""
+    # Explain each reason with a few examples.
     reasons = []
     for reason, count in count_reasons(manifest).items():
         examples = manifest.loc[manifest["reason"] == reason, ["path", "detail"]].head(_EXAMPLES).fillna("")
         meaning = Reason(reason).meaning
         reasons.append({"reason": reason, "count": count, "meaning": meaning, "examples": examples.to_dict("records")})
-    accepted = manifest["verdict"] == ACCEPTED
+
+    # Count the accepted and the skipped files of each label, if there are labels.
+    accepted, labels = manifest["verdict"] == ACCEPTED, list[dict[Hashable, Any]]()
+    if manifest["label"].notna().any():
+        names = manifest["label"].astype("string").fillna("(none: not in a folder)")
+        counts = pd.DataFrame({"accepted": accepted, "skipped": ~accepted}).groupby(names).sum()
+        ordered = counts.sort_values(["accepted", "skipped"], ascending=False)
+        labels = ordered.reset_index().to_dict("records")
+
     return render_page(
         "dataset.html",
         source=source,
@@ -73,17 +82,8 @@ def write_page(
         reasons=reasons,
         splits={split: int((manifest["split"] == split).sum()) for split in SPLITS},
         split_rule=_SPLIT_RULES[near_duplicates],
-        labels=_labels(manifest),
+        labels=labels,
         most_labels=_MOST_LABELS,
         formats=manifest.loc[accepted, "format"].value_counts().to_dict(),
         pictures={name: picture_url(picture) for name, picture in pictures.items()},
     )
-
-
-def _labels(manifest: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    if not manifest["label"].notna().any():
-        return []
-    labels = manifest["label"].astype("string").fillna("(none: not in a folder)")
-    is_accepted = manifest["verdict"] == ACCEPTED
-    counts = pd.DataFrame({"accepted": is_accepted, "skipped": ~is_accepted}).groupby(labels).sum()
-    return counts.sort_values(["accepted", "skipped"], ascending=False).reset_index().to_dict("records")
