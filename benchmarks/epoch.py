@@ -16,7 +16,8 @@ from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import deterministic_algorithms
-from kedro_dcgan.training.fast.execution import STEPS_BEFORE, step_of
+from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
+from kedro_dcgan.training.fast.execution import step_of
 from kedro_dcgan.training.step import cycle_of
 from kedro_dcgan.training.threads import torch_threads
 

@@ -19,7 +19,8 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.devices import Compute, choose_compute, deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.training.fast.calibration import calibrate_steps
-from kedro_dcgan.training.fast.execution import STEPS_BEFORE, Calibration, set_up
+from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
+from kedro_dcgan.training.fast.execution import Calibration, set_up
 from kedro_dcgan.training.state import TrainingState, create_state
 from kedro_dcgan.training.step import cycle_of
 

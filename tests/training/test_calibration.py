@@ -17,7 +17,8 @@ from kedro_dcgan.training.devices import Compute, Ranks
 from kedro_dcgan.training.fast import calibration, execution
 from kedro_dcgan.training.fast.autotune import Tuning
 from kedro_dcgan.training.fast.calibration import calibrate, calibrate_steps, calibration_of
-from kedro_dcgan.training.fast.execution import STEPS_BEFORE, Calibration, execute, set_up
+from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
+from kedro_dcgan.training.fast.execution import Calibration, execute, set_up
 from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.step import Step
 from kedro_dcgan.training.threads import torch_threads

@@ -13,8 +13,9 @@ from torch.utils._pytree import tree_map_only
 
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.devices import Compute, deterministic_algorithms
-from kedro_dcgan.training.fast import execution as graphs
-from kedro_dcgan.training.fast.execution import STEPS_BEFORE, execute, step_of
+from kedro_dcgan.training.fast import cuda_graphs as graphs
+from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE
+from kedro_dcgan.training.fast.execution import execute, step_of
 from kedro_dcgan.training.step import Step
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

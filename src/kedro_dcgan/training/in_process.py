@@ -22,7 +22,8 @@ from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.training.distributed.layers import spread_over_ranks
 from kedro_dcgan.training.fast.calibration import calibration_of
-from kedro_dcgan.training.fast.execution import Calibration, CapturedSteps, set_up
+from kedro_dcgan.training.fast.cuda_graphs import CapturedSteps
+from kedro_dcgan.training.fast.execution import Calibration, set_up
 from kedro_dcgan.training.health import DIVERSITY_SAMPLES
 from kedro_dcgan.training.loop import Tick, Training, TrainingCallbacks
 from kedro_dcgan.training.plan import Plan

@@ -40,7 +40,7 @@ class Tick:
     `records` are those of all ticks so far. `samples` are uint8 `(grid_images, C, H, W)`, always of the same latents,
     or None at a stop between two ticks and for a training that was already finished. `kept` is the best generator so
     far, or the current one before any validation. `checkpoint` is `TrainingState.state_dict`, if one is due.
-    `validation_seconds` is the time that validation has taken so far.
+    `validation_seconds` is the time that validation has taken so far in this process.
     """
 
     images_seen: int
@@ -94,8 +94,8 @@ class Training:
     def ticks(self, batches: Iterable[Tensor], total_images: int) -> Iterator[Tick]:
         """Train on `batches` of uint8 images `(N, C, H, W)` on the device, which must end at `total_images`.
 
-        A new training yields a first tick before its first step. Then there is a tick at each multiple of
-        `images_per_tick` and at the end. A training that was already finished yields one tick.
+        A new training yields a first tick before its first step. Then there is a tick at the first step at or after
+        each multiple of `images_per_tick`, and at the end. A training that was already finished yields one tick.
 
         Raises:
             TrainingError: after a step whose loss is not finite.
@@ -111,10 +111,13 @@ class Training:
             is_last = state.images_seen >= total_images
             is_tick = is_last or state.images_seen % training.images_per_tick < training.batch_size
 
-            # Read the losses (every 64 steps on a GPU), and fail if one is not finite. If any rank stops, all do.
+            # If one rank must stop, all do. Ranks ask each other only when they read the losses: they wait for it.
             reads = is_tick or len(state.means.unread) >= self._steps_between_reads
-            should_stop = self._callbacks.should_stop()
-            is_stopped = (reads or ranks.count == 1) and ranks.any(should_stop, self._compute.device)
+            is_stopped = self._callbacks.should_stop()
+            if ranks.count > 1:
+                is_stopped = reads and ranks.any(is_stopped, self._compute.device)
+
+            # Read the losses (every 64 steps on a GPU), and fail if one is not finite.
             if reads or is_stopped:
                 self._require_finite_losses()
 
@@ -127,7 +130,8 @@ class Training:
                     state.means.take()
                 begin, started = state.images_seen, time.perf_counter()
             elif is_stopped and ranks.is_first:
-                self._prepare_snapshot()
+                self._require_finite_weights()
+                self._recalibrate_average()
                 yield self._make_tick(None, with_checkpoint=True)
             if is_stopped:
                 return
@@ -140,7 +144,8 @@ class Training:
             return is_last or state.images_seen // every > last_tick // every
 
         # Sample the generator, and compare the diversity of its samples with that of real images.
-        self._prepare_snapshot()
+        self._require_finite_weights()
+        self._recalibrate_average()
         samples = self._sample()
         spread = diversity(samples, callbacks.real_images)
 
@@ -184,8 +189,14 @@ class Training:
     def _sample(self) -> Tensor:
         return generate_all(self._state.shown_generator, self._fixed_latents)
 
-    def _prepare_snapshot(self) -> None:
-        # Check that the weights are finite, which waits for the device.
+    def _recalibrate_average(self) -> None:
+        # Only in the first rank, whose average is used: the next update of the average copies the statistics of G.
+        latents, parts = self._recalibration_latents, self._training.gradient_accumulation
+        if self._state.ema_generator and latents is not None:
+            recalibrate(self._state.ema_generator, latents, self._training.batch_size // parts)
+
+    def _require_finite_weights(self) -> None:
+        # Waits for the device.
         for network in ("discriminator", "generator"):
             weights = getattr(self._state, network).parameters()
             if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
@@ -194,15 +205,10 @@ class Training:
                     f"the {network}'s weights must stay finite (they do not at {kimg:.1f} kimg). {_REMEDY}"
                 )
 
-        # Recalibrate the batch norm of the EMA.
-        latents, parts = self._recalibration_latents, self._training.gradient_accumulation
-        if self._state.ema_generator and latents is not None:
-            recalibrate(self._state.ema_generator, latents, self._training.batch_size // parts)
-
     def _require_finite_losses(self) -> None:
-        not_finite = self._state.means.read()
-        if not_finite:
-            steps_ago, network, value = not_finite
+        fault = self._state.means.first_fault()
+        if fault:
+            steps_ago, network, value = fault
             number = self._state.images_seen // self._training.batch_size - steps_ago
             raise TrainingError(
                 f"the {network}'s loss must stay finite (got {value} in step {number:,}, at "

@@ -61,8 +61,11 @@ class StepMeans:
         """Add the metrics of a step."""
         self.unread.append(values)
 
-    def read(self) -> tuple[int, str, float] | None:
-        """Wait for the new steps. Return the first loss that is not finite: how many steps ago, network, value."""
+    def first_fault(self) -> tuple[int, str, float] | None:
+        """Read the new steps, which waits for the device; return the first loss that is not finite, if any.
+
+        The fault is how many steps ago it was, the network and the value.
+        """
         steps = torch.stack(self.unread).tolist() if self.unread else []
         for values in self.unread:
             self.total = values if self.total is None else self.total.to(values.device) + values

@@ -41,7 +41,10 @@ class StepVariant(NamedTuple):
 
 
 def variant_at(images_seen: int, training: TrainingParameters) -> StepVariant:
-    """Return the variant of the next step. With `discriminator.steps` 2, G is updated in every second step."""
+    """Return the variant of the next step: G is updated in the last of each `discriminator.steps`.
+
+    R1 applies in the first of each `r1_every` steps.
+    """
     number, penalties = images_seen // training.batch_size, training.penalties
     return StepVariant(
         updates_generator=(number + 1) % training.discriminator.steps == 0,
@@ -82,7 +85,8 @@ class Step:
             else:
                 metrics = self.train(variant, real_images, Draws(source, self._compute))
 
-        # After an update of G, update its EMA, by the real images since the update before.
+        # After an update of G, update its EMA, by the real images since the last update. (A captured graph cannot hold
+        # this: the decay changes.)
         half_life = training.ema.half_life
         if variant.updates_generator and state.ema_generator is not None and half_life:
             decay = decay_of(training.batch_size * training.discriminator.steps, state.images_seen, half_life)
@@ -96,10 +100,10 @@ class Step:
         """Update D, and G if the variant says so.
 
         Returns `(6,)` float32 on the device, over all ranks: loss of D with its penalties, loss of G, D's accuracy on
-        real and on fake images, D's mean sigmoid on real and on fake images. Each is taken before the update that
-        uses it. If G is not updated, its loss follows from the fake logits of D's update.
+        real and on fake images, D's mean sigmoid on real and on fake images. Those of D are measured before its update,
+        the loss of G on the updated D. If G is not updated, its loss follows from the fake logits of D's update.
         """
-        # Split the batch into micro-batches, whose gradients add up.
+        # Split the batch into equal micro-batches (`plan.require_shares`), whose gradients add up.
         reals: Sequence[Tensor] = real_images.chunk(self._training.gradient_accumulation)
 
         # Draw latents (n, latent_dim) and generate fakes. A single micro-batch keeps its graph for the update of G.
@@ -115,7 +119,8 @@ class Step:
         # Update D: raise its logits on real images and lower them on detached fakes.
         d_loss, real_logits, fake_logits = self._update_discriminator(variant, reals, fakes, draws)
 
-        # Update G: raise the logits of the updated D on fakes of the same latents.
+        # Update G: raise the logits of the updated D on fakes of the same latents. Several micro-batches generate these
+        # fakes again, one graph at a time.
         if variant.updates_generator:
             with_graph = fakes if keeps_graph else (self._generate(part, with_graph=True) for part in latents)
             g_loss = self._update_generator(with_graph, draws)
@@ -133,42 +138,50 @@ class Step:
         self, variant: StepVariant, reals: Sequence[Tensor], fakes: Sequence[Tensor], draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor]:
         # Returns the loss, and the logits (N,) on real and on fake images.
-        network, label = self._state.discriminator, self._training.real_label
-        loss_on = {"real": lambda logits: self._loss.real(logits, label), "fake": self._loss.fake}
+        network, optimiser = self._state.discriminator, self._state.discriminator_optimiser
         losses, logits = list[Tensor](), {"real": list[Tensor](), "fake": list[Tensor]()}
         for update in _UPDATES[self._training.discriminator.update]:
-            self._state.discriminator_optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad(set_to_none=True)
+            # For few images, one forward pass over real and fake images is faster than one for each kind.
+            is_joint = has_joint_pass(network, len(reals[0]))
+            passes = [update] if is_joint else [(kind,) for kind in update]
             with record_function("discriminator"), self._compute.weights_cast_once():
                 for real, fake in zip(reals, fakes, strict=True):
-                    # Each update draws its own augmentation.
+                    # Each update draws its own augmentation, always for both kinds: a penalty may need both.
                     both = {"real": real, "fake": fake.detach()}
                     images = {kind: augment(of_kind, self._augmentations, draws) for kind, of_kind in both.items()}
-                    # For few images, one pass over real and fake images is faster than two.
-                    is_joint = images_in_a_pass(network, len(real)) > len(real)
-                    for kinds in [update] if is_joint else [(kind,) for kind in update]:
-                        found = self._logits(torch.cat([images[kind] for kind in kinds])).split(len(real))
-                        # Add the penalties, and accumulate the gradients.
-                        terms = []
-                        for kind, of_kind in zip(kinds, found, strict=True):
-                            loss = loss_on[kind](of_kind) + self._penalty(variant, kind, images, draws)
-                            terms.append(loss / len(reals))
-                            logits[kind].append(of_kind.detach())
-                        torch.stack(terms).sum().backward()
-                        losses += [term.detach() for term in terms]
-            self._optimise(network, self._state.discriminator_optimiser)
+                    for kinds in passes:
+                        for kind, loss, of_kind in self._backward(variant, kinds, images, draws):
+                            losses.append(loss)
+                            logits[kind].append(of_kind)
+            self._optimise(network, optimiser)
         return torch.stack(losses).sum(), torch.cat(logits["real"]), torch.cat(logits["fake"])
 
-    def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:
+    def _backward(
+        self, variant: StepVariant, kinds: tuple[str, ...], images: dict[str, Tensor], draws: Draws
+    ) -> list[tuple[str, Tensor, Tensor]]:
+        # One pass of D over a micro-batch: accumulate its gradients; return each kind's share of the loss, and logits.
+        label, parts = self._training.real_label, self._training.gradient_accumulation
+        logits = self._logits(torch.cat([images[kind] for kind in kinds])).split(len(images["real"]))
         losses = []
+        for kind, of_kind in zip(kinds, logits, strict=True):
+            loss = self._loss.real(of_kind, label) if kind == "real" else self._loss.fake(of_kind)
+            losses.append((loss + self._penalty(variant, kind, images, draws)) / parts)
+        torch.stack(losses).sum().backward()
+        found = zip(kinds, losses, logits, strict=True)
+        return [(kind, loss.detach(), of_kind.detach()) for kind, loss, of_kind in found]
+
+    def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:
+        losses, parts = [], self._training.gradient_accumulation
         self._state.generator_optimiser.zero_grad(set_to_none=True)
         # G needs the gradients of D with respect to its images, not to its weights.
         self._state.discriminator.requires_grad_(False)
         try:
             with record_function("generator"), self._compute.weights_cast_once():
                 for fake in fakes:
-                    loss = self._loss.generator(self._logits(augment(fake, self._augmentations, draws)))
-                    (loss / self._training.gradient_accumulation).backward()
-                    losses.append(loss.detach() / self._training.gradient_accumulation)
+                    loss = self._loss.generator(self._logits(augment(fake, self._augmentations, draws))) / parts
+                    loss.backward()
+                    losses.append(loss.detach())
         finally:
             self._state.discriminator.requires_grad_(True)
         self._optimise(self._state.generator, self._state.generator_optimiser)
@@ -192,7 +205,7 @@ class Step:
 
     def _penalty(self, variant: StepVariant, kind: str, images: dict[str, Tensor], draws: Draws) -> Tensor | float:
         penalties, network = self._training.penalties, self._state.discriminator
-        # Once per update of D on fakes, for which it needs real and fake images.
+        # The gradient penalty is added to the loss on fakes. It needs real images too.
         if kind == "fake" and self._training.loss == "wgan_gp":
             return gradient_penalty(network, images["real"], images["fake"], penalties.gradient, draws)
         if kind == "real" and variant.applies_r1:
@@ -201,10 +214,10 @@ class Step:
         return 0.0
 
 
-def images_in_a_pass(discriminator: Discriminator, images: int) -> int:
-    """Return the largest number of images in a forward pass of D, for a micro-batch of this many real images.
+def has_joint_pass(discriminator: Discriminator, images: int) -> bool:
+    """Return whether D gets the real and the fake images of a micro-batch, `images` each, in one forward pass.
 
     With batch norm, dropout or spectral norm, real and fake images take separate passes, as in the published recipes:
     the statistics of batch norm would mix real and fake images, and random masks and power iterations would change.
     """
-    return 2 * images if images <= _MAX_JOINT_MICRO_BATCH and discriminator.judges_each_image_alone else images
+    return images <= _MAX_JOINT_MICRO_BATCH and discriminator.judges_each_image_alone

@@ -17,7 +17,7 @@ from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
 from kedro_dcgan.model.sampling import sample_latents
 from kedro_dcgan.training.plan import Plan
-from kedro_dcgan.training.step import images_in_a_pass
+from kedro_dcgan.training.step import has_joint_pass
 
 # An operation is run this often, or for this long, on at most this many images: the fastest run counts.
 _RUNS, _SECONDS, _MOST_IMAGES = 7, 0.02, 64
@@ -37,7 +37,8 @@ def tune_networks(plan: Plan, training: TrainingParameters, precisions: Iterable
     """Tune both networks, by name, for a micro-batch; also in float32, in which penalties are always computed."""
     count, size = min(training.micro_batch_size, _MOST_IMAGES), plan.discriminator.image_size
     latents, discriminator = sample_latents(count, plan.generator, 0), build_discriminator(plan.discriminator)
-    images = torch.zeros(images_in_a_pass(discriminator, count), plan.discriminator.channels, size, size)
+    in_a_pass = 2 * count if has_joint_pass(discriminator, count) else count
+    images = torch.zeros(in_a_pass, plan.discriminator.channels, size, size)
     precisions = [torch.float32, *precisions]
     of_generator = tune(build_generator(plan.generator), latents, precisions)
     return {"generator": of_generator, "discriminator": tune(discriminator, images, precisions)}

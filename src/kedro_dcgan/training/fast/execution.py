@@ -1,46 +1,30 @@
-"""The calibration of a training, and its execution: eager, compiled, or captured once and replayed as CUDA graphs.
+"""The calibration of a training, how to apply it, and how to time it on a copy of the training.
 
 A calibration changes only the order of sums and the rounding. Checkpoints store it: a resumed training keeps its bits.
-
-With CUDA graphs, the GPU gets the hundreds of kernels of a step in one call. A graph reads and writes the same memory
-in each replay. So the real images and random draws of a step lie in buffers that are filled before the replay.
-https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
-import gc
-import logging
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.errors import in_short
 from kedro_dcgan.model.convolution_algorithms import Algorithms
-from kedro_dcgan.training.data import Draw, Draws
-from kedro_dcgan.training.devices import ALONE, Compute, staged
+from kedro_dcgan.training.devices import ALONE, Compute
 from kedro_dcgan.training.fast.autotune import use_algorithms
+from kedro_dcgan.training.fast.cuda_graphs import STEPS_BEFORE, CapturedSteps
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import Execution, TrainingState, create_state
 from kedro_dcgan.training.step import Step, cycle_of
 
-logger = logging.getLogger(__name__)
-
 Precision = Literal["float32", "bfloat16"]
 
-# Steps of a variant that run eagerly before one is captured: optimisers create their moments, and libraries choose
-# their algorithms. The last of them creates the buffers.
-STEPS_BEFORE = 3
 # Minimum seconds and steps of a measurement. A GPU needs time to reach its boost clock.
 _LEAST_SECONDS = {"cuda": 1.0, "mps": 0.1, "cpu": 0.1}
 _LEAST_STEPS = 2
-
-TakeStep = Callable[[Tensor, Draws], Tensor]
-Replay = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -130,92 +114,3 @@ def device_clock(device: torch.device) -> float:
     if device.type in ("cuda", "mps"):
         getattr(torch, device.type).synchronize()
     return time.perf_counter()
-
-
-class CapturedSteps:
-    """Runs steps, by variant: first eagerly, then captured and replayed. If one cannot be captured, all run eagerly."""
-
-    def __init__(self, compute: Compute) -> None:
-        self._compute = compute
-        self._capture = CudaCapture()
-        self._is_possible = True
-        self._taken: dict[Hashable, int] = {}
-        self._buffers: dict[Hashable, tuple[Tensor, KeptDraws]] = {}
-        self._replays: dict[Hashable, Replay] = {}
-
-    def __call__(self, take: TakeStep, kind: Hashable, real_images: Tensor, source: torch.Generator) -> Tensor:
-        """Run a step on real images, with draws from `source`."""
-        # Run the first steps eagerly. The last of them creates the buffers. (Keep no `take`: it holds the training.)
-        taken = self._taken[kind] = self._taken.get(kind, 0) + 1
-        if taken == STEPS_BEFORE and self._is_possible:
-            self._buffers[kind] = real_images.clone(), KeptDraws(source, self._compute)
-            return take(*self._buffers[kind])
-
-        # Capture the next one, without running it.
-        if taken > STEPS_BEFORE and self._is_possible and kind not in self._replays:
-            images, draws = self._buffers[kind]
-            repeated = replace(draws, repeated=iter([buffer for _, buffer in draws.kept]))
-            try:
-                self._replays[kind] = self._capture(lambda: take(images, repeated))
-            except RuntimeError as error:
-                # Ending a failed capture raises another error, which says less.
-                fault = in_short(error.__context__ or error)
-                logger.warning("  steps cannot be captured as CUDA graphs here and run eagerly (%s)", fault)
-                self._is_possible = False
-                self._replays.clear()
-        if kind not in self._replays:
-            return take(real_images, Draws(source, self._compute))
-
-        # Fill the buffers, and replay.
-        images, draws = self._buffers[kind]
-        images.copy_(real_images)
-        draws.fill(source)
-        return self._replays[kind]()
-
-
-class CudaCapture:
-    """Captures on the current CUDA device. Graphs are replayed one after the other, and share their memory."""
-
-    _pool: Any = None
-
-    def __call__(self, function: Callable[[], Tensor]) -> Replay:
-        """Capture a function without running it. Replays return a copy, because the next one overwrites the result."""
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        # No earlier graph may be freed during a capture.
-        gc.collect()
-        try:
-            # Meanwhile, the thread that gathers batches may allocate memory.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                values = function()
-        except RuntimeError:
-            # A failed capture may leave its own stream.
-            torch.cuda.set_stream(stream)
-            raise
-        self._pool = graph.pool()
-
-        def replay() -> Tensor:
-            graph.replay()
-            return values.clone()
-
-        return replay
-
-
-@dataclass(frozen=True)
-class KeptDraws(Draws):
-    """Draws into buffers, which `fill` refills later, or the buffers to be `repeated` in the same order."""
-
-    kept: list[tuple[Draw, Tensor]] = field(default_factory=list)
-    repeated: Iterator[Tensor] | None = None
-
-    def _own(self, draw: Draw) -> Tensor:
-        if self.repeated is not None:
-            return next(self.repeated)
-        own = super()._own(draw).clone()
-        self.kept.append((draw, own))
-        return own
-
-    def fill(self, source: torch.Generator) -> None:
-        """Refill the buffers from another source."""
-        for draw, buffer in self.kept:
-            own = self.compute.ranks.rows_of(draw(source))
-            buffer.copy_(staged(own, buffer.device), non_blocking=True)
