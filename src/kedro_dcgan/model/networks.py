@@ -55,7 +55,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images `(N, channels, size, size)` in [-1, 1] to logits `(N,)`; above 0 means real.
+    """Images `(N, channels, size, size)` in [-1, 1] to logits `(N,)`, higher for real images.
 
     `judges_each_image_alone`: a logit does not depend on the rest of the batch, and a forward pass updates no buffers.
     """

@@ -24,8 +24,8 @@ Execution = Literal["eager", "graphed", "compiled", "compiled and graphed"]
 class TickRecord:
     """One line of the history: means over the steps of a tick, and properties of the samples at its end.
 
-    Accuracies and mean probabilities are D's, on real and on fake images. `diversity` is 1 if the samples differ from
-    each other as much as real images do. `validation` is the distance to the validation split, if measured.
+    Accuracies are D's on real and on fake images, probabilities the means of its sigmoids. `diversity` is 1 if the
+    samples differ from each other as much as real images do. `validation` is the distance to the validation split.
     """
 
     images_seen: int
