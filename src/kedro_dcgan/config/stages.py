@@ -35,10 +35,10 @@ class SplitFractions(ParameterGroup):
 
 
 class NearDuplicateParameters(ParameterGroup):
-    """How to treat images with similar perceptual hashes."""
+    """Near-duplicates: images with similar perceptual hashes."""
 
     action: Literal["keep", "group", "skip"] = Field(
-        description="What happens to near-duplicates. group: they share a split, so that no copy of a training "
+        description="How to treat near-duplicates. group: they share a split, so that no copy of a training "
         "image is in the test split; skip: only one of them is used; keep: they are treated like other images."
     )
     # A larger value groups unrelated images: with 16, half of 20,000 random hashes end up in groups.
@@ -52,7 +52,7 @@ class NearDuplicateParameters(ParameterGroup):
 
 
 class IngestionParameters(ParameterGroup):
-    """Which images are read, and which of them are usable."""
+    """The images to read, and the limits for accepting them."""
 
     source: str = Field(
         min_length=1,
@@ -87,7 +87,7 @@ class IngestionParameters(ParameterGroup):
 
 
 class CropParameters(ParameterGroup):
-    """Which region of an image is used."""
+    """The region of an image to use."""
 
     mode: Literal["centre", "letterbox", "none"] = Field(
         description="centre: crop the centred square; letterbox: use the whole image and pad it to a square; none: "
@@ -104,7 +104,7 @@ class CropParameters(ParameterGroup):
     @model_validator(mode="after")
     def _require_centre_for_side(self) -> Self:
         if self.side and self.mode != "centre":
-            raise ValueError("must have the mode centre to have a side")
+            raise ValueError(f"must have `mode` centre if `side` is set (got {self.mode})")
         return self
 
 
@@ -126,21 +126,21 @@ class EvaluationParameters(ParameterGroup):
 
     samples: int = Field(
         ge=2,
-        description="Number of generated images. Metrics depend on it, so their names contain it. More samples "
-        "than training images leave no floor; use 10000 if the train split is that large.",
+        description="Number of generated images. Metrics depend on it, so their names contain it. Floors (the "
+        "metrics of real images) need as many training images. Use 10000 if the train split is that large.",
     )
     seed: Seed = Field(description="Seed of the latents.")
     input_size: int = Field(
         ge=32,
         le=512,
-        description="Size that images are resized to for EfficientNet-Lite0, in pixels; part of the metrics' names.",
+        description="Input size of EfficientNet-Lite0, in pixels; part of the metrics' names.",
     )
     real_images: Annotated[int, Field(ge=2)] | None = Field(
         description="Maximum number of real images used per split. null: all."
     )
     device: DeviceName = Field(description="Device of the evaluation. auto: the fastest one available.")
     precision: Literal["float32", "bfloat16", "auto"] = Field(
-        description="Precision of the feature extractors. bfloat16 changes the metrics, and their names say so; "
+        description="Precision of the feature extractors. bfloat16 changes the metrics and their names; "
         "auto: the faster one, by a benchmark."
     )
     inception_weights: Annotated[str, Field(min_length=1)] | None = Field(

@@ -37,7 +37,7 @@ class DiscriminatorParameters(NetworkParameters):
         description="together: one update on real and fake images; separately: one update on real images, then "
         "one on fake images."
     )
-    steps: int = Field(ge=1, description="Updates per generator update, each on a new batch of real images.")
+    steps: int = Field(ge=1, description="Discriminator updates per generator update, each on a new real batch.")
 
 
 class PenaltyParameters(ParameterGroup):
@@ -98,10 +98,10 @@ class TrainingParameters(ParameterGroup):
     )
     validation_samples: int = Field(ge=2, description="Generated images per validation.")
     images_per_checkpoint: ImageCount = Field(description="Real images between two checkpoints.")
-    checkpoints_kept: int = Field(ge=1, description="Number of latest checkpoints to keep, beside the best one.")
+    checkpoints_kept: int = Field(ge=1, description="Number of latest checkpoints to keep, besides the best one.")
     resume: Literal["auto", "never", "force"] = Field(
-        description="auto: resume the training with these parameters, if there is one; never: train from scratch; "
-        "force: resume although parameters changed."
+        description="auto: resume if there is a checkpoint with these parameters; never: train from scratch; "
+        "force: resume even if parameters changed."
     )
     grid_images: int = Field(ge=1, le=1024, description="Samples in the grid of a tick, always from the same latents.")
     seed: Seed = Field(description="Seed of weights, latents, batches and augmentation.")
@@ -111,7 +111,7 @@ class TrainingParameters(ParameterGroup):
         "your own torchrun."
     )
     sync_batch_norm: bool = Field(
-        description="Compute batch norm statistics over all ranks, so that their number does not change the training."
+        description="Compute batch norm statistics over all ranks, so that results do not depend on their number."
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         description="Precision of both networks. auto: the faster one, by a benchmark at the start."
@@ -120,11 +120,11 @@ class TrainingParameters(ParameterGroup):
         description="CPU threads per process. auto: one per usable core, or fewer if a benchmark is faster."
     )
     compile: bool | Literal["auto"] = Field(
-        description="torch.compile. auto: on long trainings, whichever a benchmark finds fastest of eager "
-        "execution, compiled networks and (on a GPU) CUDA graphs."
+        description="torch.compile. auto: on long trainings, the fastest in a benchmark: eager execution, "
+        "compiled networks or (on a GPU) CUDA graphs."
     )
     deterministic: bool = Field(
-        description="Make runs on one machine repeatable bit by bit, on a GPU as well. Disables all benchmarks: "
+        description="Make runs on one machine bitwise reproducible, also on a GPU. Disables all benchmarks: "
         "auto is then float32, all cores, eager execution."
     )
 
