@@ -1,4 +1,4 @@
-"""How a command ends early: with an error that a user can fix, or interrupted by a signal.
+"""The errors of this package, and interruption by a signal.
 
 The command line prints errors without a traceback. Every message is one line: "`<name>` must be <rule> (got <value>).
 <remedy>." SIGINT (Ctrl-C) and SIGTERM end with the exit code that a shell expects (128 + the signal's number).
@@ -76,7 +76,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Set by a signal; a loop checks it where it can stop."""
+    """A flag that a signal sets and that loops check."""
 
     signal_number: int | None = None
 

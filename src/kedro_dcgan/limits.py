@@ -1,11 +1,11 @@
 """CPU and memory limits of this process: CPU affinity, and the cgroup (v1 or v2) of a container or a service.
 
-A limit of a cgroup also applies to its descendants, so the smallest limit of this process's cgroup and its ancestors
-counts. A missing or unreadable file sets no limit; outside Linux there are no limits. File formats:
+A cgroup's limit also applies to its descendants, so the effective limit is the smallest one of this process's cgroup
+and its ancestors. A missing or unreadable file sets no limit; outside Linux there are no limits. File formats:
 https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/memory.html,
 https://docs.kernel.org/scheduler/sched-bwc.html (v1 CPU quota), cgroups(7), proc_pid_mountinfo(5).
 
-psutil reads no limit, and loky only the CPU quota of the root cgroup.
+psutil reads no limits; loky reads only the CPU quota of the root cgroup.
 """
 
 import math
@@ -93,11 +93,11 @@ def _cgroups(controller: str) -> Iterator[Path]:
                 mounts[_ROOT / point.lstrip("/")] = PurePosixPath(mounted)
 
         # The path of a process outside the cgroup namespace contains "..".
-        own = cgroup_of[name]
+        cgroup = cgroup_of[name]
         inside = [
-            (point, own.relative_to(mounted))
+            (point, cgroup.relative_to(mounted))
             for point, mounted in mounts.items()
-            if own.is_relative_to(mounted) and ".." not in own.parts
+            if cgroup.is_relative_to(mounted) and ".." not in cgroup.parts
         ]
         # Without a cgroup namespace, a container can see a path of the host that is not mounted in it. Then the mount
         # is the container's own cgroup.

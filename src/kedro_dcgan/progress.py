@@ -62,7 +62,7 @@ def track(
     done: int = 0,
     flops: float | None = None,
 ) -> Iterator[T]:
-    """Yield `items`; each advances a bar of `total` images (None: unknown), `done` of them earlier, by its `size`."""
+    """Yield `items` and advance a bar by the `size` of each, from `done` to `total` images (None: unknown)."""
     with progress_bar(label, total, done, flops) as bar:
         for item in items:
             yield item

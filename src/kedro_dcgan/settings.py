@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-# MLflow reads these variables when it is imported. They disable telemetry, unless the user enables it, and keep the
-# console for our own lines.
+# MLflow reads these variables when it is imported. They disable telemetry, unless the user enables it, and keep
+# MLflow's messages off the console.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -19,8 +19,8 @@ os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 # Otherwise `kedro dcgan ui` starts seven workers that evaluate language models.
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
-# Arrow reads this one when it is imported. Its default allocator keeps the memory of deleted tables: with many files,
-# more than the live tables need.
+# Arrow reads this variable when it is imported. Its default allocator does not return freed memory to the system: with
+# many files, more than the live tables need.
 if sys.platform == "linux":
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     import pyarrow

@@ -103,7 +103,7 @@ def report_full_disk(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         cause: BaseException | None = error
-        # Kedro's datasets and other libraries wrap the error of the system.
+        # Kedro's datasets and other libraries wrap the `OSError`.
         while cause and not (isinstance(cause, OSError) and cause.errno in _FULL):
             cause = cause.__cause__ or cause.__context__
         if not isinstance(cause, OSError):

@@ -1,4 +1,4 @@
-"""The parts that all commands share: their group, the project and its parameters for a preset, and one-line errors."""
+"""Shared by all commands: their group, the project and its parameters for a preset, and one-line errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

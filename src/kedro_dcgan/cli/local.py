@@ -95,24 +95,24 @@ def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | N
     # Profile steps on random images.
     shape = (training.batch_size, channels, size, size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8).to(compute.device)
-    found = profile_step(state, training, compute, iter(lambda: images, None), steps)
+    step_profile = profile_step(state, training, compute, iter(lambda: images, None), steps)
     click.echo(f"{size}x{size}x{channels} · batch size {training.batch_size} · {calibration} · {steps} steps")
-    _print_profile(found)
+    _print_profile(step_profile)
     if trace:
         with atomic_file(trace) as file:
-            found.trace.export_chrome_trace(str(file))
+            step_profile.trace.export_chrome_trace(str(file))
         click.echo(f"trace -> {trace}   (open it in ui.perfetto.dev or chrome://tracing)")
 
 
-def _print_profile(found: "StepProfile") -> None:
-    total = sum(found.milliseconds.values())
-    for part, value in found.milliseconds.items():
+def _print_profile(step: "StepProfile") -> None:
+    total = sum(step.milliseconds.values())
+    for part, value in step.milliseconds.items():
         click.echo(f"  {part:<16} {value:9.2f} ms {value / total:6.1%}")
     click.echo(f"  {'profiled step':<16} {total:9.2f} ms")
-    share = found.flops_per_second / found.matrix_flops_per_second
+    share = step.flops_per_second / step.matrix_flops_per_second
     click.echo(
-        f"{found.images_per_second:,.0f} images/s · {operations(found.flops_per_second)}, {share:.0%} of the roofline "
-        f"(matrix products: {operations(found.matrix_flops_per_second)})"
+        f"{step.images_per_second:,.0f} images/s · {operations(step.flops_per_second)}, {share:.0%} of the roofline "
+        f"(matrix products: {operations(step.matrix_flops_per_second)})"
     )
 
 
@@ -120,7 +120,7 @@ def _print_profile(found: "StepProfile") -> None:
 @click.option("--real", required=True, help="Real images: folder, zip, tar or torchvision:NAME.")
 @click.option("--generated", required=True, help="Generated images, in the same forms.")
 @click.option(
-    "--input-size", type=click.IntRange(32, 512), default=128, show_default=True, help="EfficientNet's input, pixels."
+    "--input-size", type=click.IntRange(32, 512), default=128, show_default=True, help="EfficientNet's input size, px."
 )
 @click.option(
     "--inception-weights", default="auto", show_default=True, help="File, auto (torch hub's cache) or none (no FID)."

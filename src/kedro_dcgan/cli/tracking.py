@@ -28,7 +28,7 @@ _model_option = click.option("--model", default="dcgan-generator", show_default=
 
 @contextmanager
 def connected(env: str | None = None) -> Iterator[TrackingSettings]:
-    """Connect MLflow to the server of the project, which must answer, and yield the tracking settings."""
+    """Connect MLflow to the project's server and yield the settings; TrackingError if it does not answer."""
     tracking = read_settings(config_loader(env)["tracking"])
     connect(tracking)
     with reachable(tracking):
@@ -85,8 +85,8 @@ def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
     count = len(list(journal.records(journal.upload_state(tracking.shown_server).offset)))
     messages: list[str] = []
     try:
-        for _, found in track(upload_journal(journal, tracking), "sync", count, size=lambda step: step[0]):
-            messages += found
+        for _, new_messages in track(upload_journal(journal, tracking), "sync", count, size=lambda step: step[0]):
+            messages += new_messages
     except Exception as error:
         # A journal that fails must not block the others.
         click.echo(f"{journal}: {in_one_line(error)} ({journal.folder})", err=True)
@@ -105,8 +105,8 @@ def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
 def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
     """Compare trained generators in a table, and write one HTML page with their samples and curves.
 
-    RUNS are names of MLflow runs, or prefixes of their ids. Default: the latest ten runs that were evaluated by the
-    same protocol as the latest one. RUNS can also be evaluation.json files; these give a table without a page.
+    RUNS are names of MLflow runs, or prefixes of their ids. Default: the latest ten runs that were evaluated with
+    the same protocol as the latest one. RUNS can also be evaluation.json files; these give a table without a page.
     """
     if len(set(runs)) == 1:
         raise ComparisonError("there must be at least two different runs or files to compare (got one). Name another.")
@@ -120,11 +120,11 @@ def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None
     from kedro_dcgan.tracking.experiment import read_runs
 
     with connected(env) as tracked:
-        found = read_runs(tracked.experiment, runs)
-    click.echo(write_runs_table(found))
+        compared = read_runs(tracked.experiment, runs)
+    click.echo(write_runs_table(compared))
     page = report or project_folder() / "data/08_reporting/comparison.html"
     with atomic_file(page) as temporary:
-        temporary.write_text(write_runs_page(found), encoding="utf-8")
+        temporary.write_text(write_runs_page(compared), encoding="utf-8")
     click.echo(f"\nsamples and curves -> {page}")
 
 

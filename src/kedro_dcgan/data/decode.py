@@ -1,9 +1,9 @@
-"""From the bytes of a file to pixels, grey or RGB, or a reason why not.
+"""Decode the bytes of a file to grey or RGB pixels, or report the reason why they are unusable.
 
 Formats are recognised by content, never by name, and only those of the allow-list are opened. Most files are plain:
 whole JPEG and 8-bit PNG files without metadata that affects the pixels. imagecodecs calls the same libraries as Pillow
 (libjpeg-turbo, libpng) with less Python in between: the same pixels, bit for bit, several times as fast. Pillow decodes
-odd files, and finds out what is wrong with damaged ones.
+all other files, and diagnoses damaged ones.
 """
 
 import io
@@ -38,7 +38,7 @@ _IHDR = 8
 _PLAIN_CHUNKS = frozenset((b"IHDR", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"pHYs", b"bKGD", b"tIME", b"tEXt"))
 _JPEG_MODES, _PNG_MODES = {1: "L", 3: "RGB"}, {0: "L", 2: "RGB", 6: "RGBA"}
 
-# How unsupported files begin, and brands of ISO media files, after `ftyp`.
+# Magic bytes of unsupported formats, and brands of ISO media files, after `ftyp`.
 _UNSUPPORTED = {
     "PostScript": (b"%!PS", b"\xc5\xd0\xd3\xc6"),
     "PDF": (b"%PDF",),
@@ -136,7 +136,7 @@ def decode_plain(header: Header, grey: bool = False) -> np.ndarray | None:
             pixels = imagecodecs.jpeg8_decode(header.data, outcolorspace="GRAYSCALE" if grey else None)
         else:
             pixels = imagecodecs.png_decode(header.data)
-    except Exception:  # Pillow runs into the same damage, and names it.
+    except Exception:  # Pillow fails on the same damage, and names it.
         return None
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -208,10 +208,10 @@ def _decode_with_pillow(header: Header, grey: bool, reduction: float) -> tuple[n
         top = 1.0 if levels.dtype.kind == "f" and levels.max() <= 1 else 65535.0
         return np.rint(np.clip(levels / top, 0, 1) * 255).astype(np.uint8)[:, :, None], reduced_by
 
-    wanted = "RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"
-    data = (image if image.mode == wanted else image.convert(wanted)).tobytes()
+    mode = "RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"
+    data = (image if image.mode == mode else image.convert(mode)).tobytes()
     # Nine times as fast as np.asarray(image).
-    return np.frombuffer(data, dtype=np.uint8).reshape(image.height, image.width, len(wanted)), reduced_by
+    return np.frombuffer(data, dtype=np.uint8).reshape(image.height, image.width, len(mode)), reduced_by
 
 
 def _refuse_unidentified(data: bytes) -> NoReturn:

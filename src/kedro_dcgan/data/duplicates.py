@@ -66,7 +66,7 @@ def _join_within_equal_bands(hashes: np.ndarray, bands: np.ndarray, max_bits: in
     # Compare each hash with the next of its band, then with the one after that, up to the length of the longest band.
     for step in count(1):
         if step & (step - 1) == 0:
-            # At powers of two, drop the bands that are one group already: most of the work if many are alike.
+            # At powers of two, drop bands that are one group already, which saves most work if many are alike.
             in_order = groups[order]
             is_one = np.minimum.reduceat(in_order, starts) == np.maximum.reduceat(in_order, starts)
             places = places[~is_one[of_place[places]]]

@@ -1,7 +1,7 @@
 """The manifest: one row for each input, with its content hash, its verdict and its split.
 
 It is the identity of the dataset. A split depends on content alone, that of the image or of a near-duplicate, so it
-does not change when files are renamed, listed in another order, or added.
+does not change when files are renamed or reordered, or unrelated ones are added.
 """
 
 from typing import Literal
@@ -29,8 +29,7 @@ def split_of(sha256: pd.Series, train: float, validation: float, groups: np.ndar
     """
     bits = _bits(sha256, 0)
     if groups is not None and len(groups):
-        # The member with the smallest value of other bits decides. The smallest of several first 64 bits would mean the
-        # first split too often.
+        # The member with the smallest other bits decides: the smallest first bits would favour the first split.
         order = np.lexsort((_bits(sha256, 32), groups))
         _, begins, group = np.unique(groups[order], return_index=True, return_inverse=True)
         bits[order] = bits[order[begins]][group]
@@ -123,7 +122,7 @@ def advise(manifest: pd.DataFrame, image_size: int) -> list[str]:
 
 
 def _mark_repeats(manifest: pd.DataFrame, same: str, what: str, reason: Reason | None) -> None:
-    """Name the first of accepted images with equal `same` in the others' detail; skip these if `reason` is given."""
+    """Of accepted images with equal `same`, name the first in the others' detail; with a `reason`, skip the others."""
     accepted = manifest.loc[manifest["verdict"] == ACCEPTED, ["path", same]]
     # Codes save memory: a million hashes as Python strings take a hundred megabytes.
     codes, _ = pd.factorize(accepted[same])

@@ -1,4 +1,4 @@
-"""The unit of work: a block of inputs becomes records and pixels. A pure function, for any pool or cluster.
+"""Scan a block of inputs, the unit of work, into records and pixels. A pure function, for any pool or cluster.
 
 Each input is read once: one pass gives its hash, its verdict and its pixels, or a thumbnail if it is skipped. Worker
 processes import this module: it needs numpy and Pillow and nothing that is slow to import.
@@ -25,21 +25,21 @@ from kedro_dcgan.errors import UnusableImageError
 # A JPEG may be decoded at a fraction of its size if that leaves this many times the pixels asked for: at 2 the result
 # differs from that of a full decode by 0.4 levels in the mean (benchmarks/ingestion.py).
 _OVERSAMPLING = 2
-# Of one task.
+# Limits of one task.
 _MAX_BYTES, _MAX_IMAGES = 2_000_000, 64
-# Thumbnails of skipped inputs, by reason: of a whole scan as many as one contact sheet shows, and of one block.
+# Maximum thumbnails of skipped inputs per reason: of a scan, as many as a contact sheet shows, and of a block.
 MAX_THUMBNAILS = 48
 _MAX_THUMBNAILS_PER_BLOCK = 4
 _THUMBNAIL_SIDE = 96
 _SHOWABLE = (Reason.TOO_SMALL, Reason.BLANK, Reason.TRUNCATED, Reason.CORRUPT, Reason.NO_BOX)
 
-# A name of its own: `ImageRecord` has a field `bytes`.
+# An alias, because `ImageRecord` has a field named `bytes`.
 Jpeg = bytes
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Everything that determines what an input becomes, apart from its bytes; `boxes` names the file of boxes."""
+    """All settings that affect the record and the pixels of an input; `boxes` names the file of boxes."""
 
     image_size: int
     channels: int
@@ -176,7 +176,7 @@ def _prepare(header: Header, preparation: Preparation, box: Region | None) -> np
 
 
 def draw_thumbnail(data: bytes, reason: str, preparation: Preparation) -> Jpeg | None:
-    """Return a skipped image as a JPEG that fits 96x96, cut-off images included, or None if it cannot be shown."""
+    """Return a skipped image as a JPEG that fits 96x96, also if it is truncated, or None if it cannot be shown."""
     if reason not in _SHOWABLE:
         return None
     try:

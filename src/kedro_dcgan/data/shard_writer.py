@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scan:
-    """Images on their way to be stored: they are read and prepared while the result of `run` is consumed.
+    """A lazy scan: images are read and prepared while the result of `run` is consumed.
 
     `source` is `ingestion.source`. Each shard holds `inputs_per_shard` inputs. `count` is the number of inputs, if
     known. `run` gets the blocks to scan and the number of inputs before them.
@@ -134,7 +134,7 @@ class ShardWriter:
         self._folder, self._shape = folder, (scan.preparation.channels, size, size)
         settings = {"preparation": asdict(scan.preparation), "inputs_per_shard": scan.inputs_per_shard}
         self._index = {"source": scan.source, **settings}
-        # In the form in which JSON returns it: with lists in place of tuples.
+        # As JSON returns it, with lists instead of tuples.
         self._made_for = json.loads(json.dumps({**settings, "decoders": _DECODERS}))
         for half_written in folder.glob(".*.incomplete*"):
             half_written.unlink()

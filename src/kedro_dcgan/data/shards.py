@@ -62,7 +62,7 @@ class ImageShards:
         """Check and return the records of all inputs (the columns of `ImageRecord`); `row` counts over all shards."""
         tables, first_row = [], 0
         for entry in self.entries:
-            # The index is data: only plain file names are opened, never a path out of the folder.
+            # The index is not trusted: only plain file names are opened, never a path out of the folder.
             file = self.folder / Path(entry["records"]).name
             _require_sha256(file, entry["records_sha256"], self.source)
             table = pq.read_table(file, columns=columns)
@@ -198,13 +198,13 @@ def _read_index(folder: Path, index_format: int) -> dict[str, Any]:
     file = folder / "index.json"
     try:
         index: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        found = index.get("format")
+        stored_format = index.get("format")
     except FileNotFoundError:
         raise DataError(f"`{folder}` must hold prepared images (it does not). {_REMEDY}") from None
     except (ValueError, AttributeError):  # Not JSON, or not an object.
         raise _damaged(file) from None
-    if found != index_format:
-        raise DataError(f"`{folder}` must be of format {index_format} (got {found}). {_REMEDY}")
+    if stored_format != index_format:
+        raise DataError(f"`{folder}` must be of format {index_format} (got {stored_format}). {_REMEDY}")
     return index
 
 
@@ -239,6 +239,6 @@ def _cached_sha256(file: Path, size: int, modified: int) -> str:
 def _damaged(file: Path, source: str | None = None, state: str = "damaged") -> DataError:
     params = f" --params {shlex.quote(f'ingestion.source={source}')}" if source else ""
     return DataError(
-        f"`{file}` must be as it was written (it is {state}). Make the images again, with the same other options: "
+        f"`{file}` must be intact (it is {state}). Make the images again, otherwise with the same options: "
         f"kedro run --pipelines=ingestion,preprocessing{params}"
     )

@@ -23,8 +23,8 @@ Engine = Literal["processes", "ray"]
 
 # Queued tasks per worker: enough to keep it busy, few enough to bound the memory.
 _QUEUED = 8
-# Seconds. This process works while one of its threads receives results: with Python's default of 5 ms the thread would
-# wait longer for each part of a result than the workers need to produce it.
+# Seconds. This process works while one of its threads receives results. With Python's default of 5 ms, the thread would
+# wait longer for each part of a result than the workers take to produce it.
 _SWITCH_INTERVAL = 0.0005
 
 

@@ -1,4 +1,4 @@
-"""Kedro datasets: the only place where pipelines meet the file system. What they write appears whole or not at all."""
+"""Kedro datasets: the only place where pipelines meet the file system. They write atomically."""
 
 from kedro_dcgan.datasets.files import (
     AtomicDataset,

@@ -1,6 +1,6 @@
 """Datasets of single files, written atomically, and of the images that a training reads.
 
-The datasets of images only name a place: `kedro_dcgan.data` defines what is stored there, and reads and writes it.
+The datasets of images only know the folder: `kedro_dcgan.data` defines its format, and reads and writes it.
 """
 
 import base64
@@ -98,7 +98,7 @@ class BytesDataset(FileDataset):
 
 
 class ImageSourceDataset(FolderDataset):
-    """Loads as an opener of sources; relative paths start at `path`."""
+    """Loads an `ImageSources`, which opens sources; relative paths start at `path`."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointsDataset(FolderDataset):
-    """Adds the checkpoints of a tick, most often none; loads as a folder of checkpoints, which may be empty.
+    """Adds the checkpoints of a tick, usually none; loads a `CheckpointFolder`, which may be empty.
 
     If the disk is full, training continues with a warning, unless the checkpoint ends the run.
     """
@@ -111,7 +111,7 @@ class SampleFramesDataset(FolderDataset):
 
 
 class AnimationDataset(FileDataset):
-    """Writes a GIF that repeats, and shows its last picture for longer."""
+    """Writes a GIF that loops, and holds its last frame for longer."""
 
     REST_SECONDS = 1.5
 
@@ -124,7 +124,7 @@ class AnimationDataset(FileDataset):
 
 
 class VideoDataset(AnimationDataset):
-    """Writes an MP4 that shows its last picture for longer."""
+    """Writes an MP4 that holds its last frame for longer."""
 
     def save(self, data: Animation) -> None:
         import av
@@ -134,7 +134,7 @@ class VideoDataset(AnimationDataset):
         height, width = (side + side % 2 for side in data.pictures[0].shape[:2])
         with atomic_file(self.path) as temporary, av.open(str(temporary), "w") as video:
             rate = Fraction(data.frames_per_second).limit_denominator(1000)
-            # Nearly lossless, because viewers look at single pictures. All players support yuv420p.
+            # Nearly lossless, because viewers look at single frames. All players support yuv420p.
             stream = video.add_stream("libx264", rate=rate, options={"crf": "12", "preset": "slow"})
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             for picture in [*data.pictures, *rest]:

@@ -1,7 +1,7 @@
 """Class coverage: the classes that a generator produces, predicted by a linear probe on the features.
 
-The probe is a ridge regression of one-hot classes on the features of labelled training images. Report its accuracy on
-held-out images beside everything that it says about generated ones.
+The probe is a ridge regression of one-hot classes on the features of labelled training images. Always report its
+accuracy on held-out images, too.
 """
 
 import math

@@ -15,13 +15,13 @@ from torch import Tensor
 from kedro_dcgan.evaluation.intervals import Estimate, jackknife
 from kedro_dcgan.evaluation.neighbours import PairBlock
 
-# Random subsets of images, whose kernel distances other tools report, and the number of images in each.
+# The number of random subsets over which other tools average the kernel distance, and the images in each.
 SUBSETS, SUBSET_SIZE = 100, 1000
 
 
 @dataclass(frozen=True)
 class FeatureMoments:
-    """Count, sum `(D,)` and sum of outer products `(D, D)` of feature vectors, float64. The sum of two merges them."""
+    """Count, sum `(D,)` and sum of outer products `(D, D)` of feature vectors, float64. Addition merges them."""
 
     count: int
     total: Tensor
@@ -61,7 +61,7 @@ class Gaussian:
 
     @classmethod
     def of_moments(cls, moments: FeatureMoments) -> "Gaussian":
-        """Fit to moments: F is Cholesky's, or V sqrt(lambda) of a singular covariance, which is ten times as slow."""
+        """Fit to moments: F is the Cholesky factor; for a singular covariance, V sqrt(lambda), ten times as slow."""
         covariance = moments.covariance
         rounding = len(covariance) * torch.finfo(covariance.dtype).eps
         lower, failed = torch.linalg.cholesky_ex(covariance)
@@ -100,11 +100,11 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def frechet_estimate(blocks: Sequence[FeatureMoments], reference: Gaussian) -> Estimate:
-    """Return the distance to a reference of the images whose moments are given in blocks.
+    """Return the distance of images, given as moments of blocks, to a reference.
 
-    The jackknife's interval says how much the distance varies with other samples of the same generator. It does not
-    include the bias from a finite number of images, which raises the distance: compare it with the floor. If a block
-    has fewer than two images, the interval is infinite.
+    The jackknife's interval covers other samples of the same generator. It does not include the bias of a finite number
+    of images, which raises the distance: compare the distance with its floor. If a block has fewer than two images, the
+    interval is infinite.
     """
     whole = sum(blocks[1:], blocks[0])
     distance = frechet_distance(Gaussian.of_moments(whole), reference)
@@ -135,8 +135,8 @@ def subset_members(count: int) -> Tensor:
 class KernelSums:
     """Sums of the kernel over pairs of a first set of N and a second set of M images.
 
-    first, second: for each image over all images of the other set, `(N,)` and `(M,)`. subsets: over the pairs of each
-    two subsets, `(subsets,)`.
+    first, second: for each image over all images of the other set, `(N,)` and `(M,)`. subsets: over the pairs
+    between each subset of the first set and that of the second, `(subsets,)`.
     """
 
     def __init__(self, n: int, m: int) -> None:

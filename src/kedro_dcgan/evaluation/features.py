@@ -18,7 +18,7 @@ from kedro_dcgan.evaluation.distances import FeatureMoments
 from kedro_dcgan.evaluation.intervals import BLOCKS
 
 CPU = torch.device("cpu")
-# Features in bfloat16 differ from those in float32, and so do the names of the extractor and of its metrics.
+# Features depend on the precision, so the ids of extractors and the names of metrics contain it.
 ID_SUFFIXES = {"float32": "", "bfloat16": "_bf16"}
 
 _CONVOLUTIONS_WITH_NORMS = (
@@ -36,7 +36,7 @@ class FeatureExtractor(Protocol):
     """Maps uint8 images `(N, 1 or 3, H, W)` to float32 features `(N, dimension)`.
 
     batch_size: the fastest one. precision: `float32` or `bfloat16`, which is also part of the `id`.
-    keeps_features: whether features are kept, which all metrics but the Fréchet distance need, or their moments alone.
+    keeps_features: keep the features, not only their moments; all metrics but the Fréchet distance need them.
     """
 
     id: str
@@ -100,7 +100,7 @@ class EfficientNetLite0Features:
 
 
 def float_pixels(images: Tensor, device: torch.device) -> Tensor:
-    """Convert uint8 images `(N, 1 or 3, H, W)` to float32 `(N, 3, H, W)` on the device, to move few bytes to it."""
+    """Convert uint8 images `(N, 1 or 3, H, W)` to float32 `(N, 3, H, W)` on the device, after copying them as uint8."""
     return images.to(device).to(torch.float32).expand(-1, 3, -1, -1)
 
 

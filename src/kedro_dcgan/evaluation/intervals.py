@@ -39,8 +39,8 @@ def proportion_estimate(hits: Tensor) -> Estimate:
     """Return the share of true values in `(N,)` with the interval of Wilson 1927, which also holds near 0 and 1."""
     from scipy.stats import binomtest
 
-    found = binomtest(int(hits.sum()), len(hits))
-    return Estimate(float(found.statistic), *map(float, found.proportion_ci(0.95, method="wilson")))
+    test = binomtest(int(hits.sum()), len(hits))
+    return Estimate(float(test.statistic), *map(float, test.proportion_ci(0.95, method="wilson")))
 
 
 def covered_share_estimate(covered_by_block: Tensor) -> Estimate:
@@ -48,8 +48,8 @@ def covered_share_estimate(covered_by_block: Tensor) -> Estimate:
     counts = covered_by_block.to(torch.int64)
     total = counts.sum(dim=0)
     share, *without = ((covering > 0).to(torch.float64).mean().item() for covering in (total, *(total - counts)))
-    found = jackknife(share, without)
-    return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
+    estimate = jackknife(share, without)
+    return Estimate(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high))
 
 
 def jackknife(value: float, without_block: Sequence[float]) -> Estimate:

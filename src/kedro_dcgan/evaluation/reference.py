@@ -37,7 +37,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features `(N, D)` and what depends on them alone.
+    """Features `(N, D)` and the statistics of all pairs within the set.
 
     neighbours: distances to the 5 nearest neighbours, `(N, 5)`. kernel_sums: of the kernel between each image and all
     others, `(N,)`. subset_sums: of the kernel within each random subset, `(subsets,)`.
@@ -95,7 +95,7 @@ class Comparison:
         return {"kd_subsets_mean": Estimate(mean), "kd_subsets_deviation": Estimate(deviation)}
 
     def authenticity(self) -> Estimate:
-        """Return the share of generated images that are not near-copies of an image of the training set, the real one.
+        """Return the share of generated images that are not near-copies; the real set must be the training set.
 
         A near-copy is closer to its nearest training image than that image is to its own nearest neighbour within the
         training set (Alaa et al. 2022, arXiv 2102.08921).
@@ -134,7 +134,7 @@ class Reference:
 
     @classmethod
     def from_tensors(cls, parts: Mapping[str, Tensor]) -> "Reference":
-        """Return the reference that `tensors` describes."""
+        """Return the reference from its stored `tensors`."""
         names = ("features", "neighbours", "kernel_sums", "subset_sums")
         images = FeatureSet(*(parts[name] for name in names)) if "features" in parts else None
         return cls(int(parts["count"]), Gaussian(parts["mean"], parts["factor"]), images)

@@ -1,10 +1,10 @@
 """Checks that stop a run early, with one line that says what to fix, and locks on the files that it writes.
 
-The images are checked as soon as the manifest is known; a run that writes the dataset report writes it first, because
-it shows what to fix.
+The images are checked once there is a manifest, but after the dataset report if the run writes one: the report shows
+what to fix.
 
-Two runs never write to the same file or folder at once. A lock belongs to the kernel, so the locks of a killed process
-are free at once. Next to each lock, `.locks/NAME.owner` names its process for the error message of the second run.
+Two runs never write to the same file or folder at once. The kernel releases the locks of a killed process.
+Next to each lock, `.locks/NAME.owner` names its process for the error message of the second run.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, SourceError
 from kedro_dcgan.storage import remove_leftovers, require_disk_space
 
-# Nobody means these as images: a zip made on a Mac, for example, has a hidden entry per file.
-_NOT_MEANT_AS_IMAGES = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE)
+# Not counted as skipped images: a zip made on a Mac, for example, has a hidden entry per file.
+_NOT_COUNTED = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE)
 # The columns of the manifest to keep: a full row takes hundreds of bytes, and there can be millions of rows.
 _CHECKED = ["verdict", "reason", "split"]
 
@@ -120,8 +120,8 @@ class CheckHooks:
                 f"{reason}, {Reason(reason).meaning}). See data/08_reporting/dataset.html, then fix or replace files."
             )
         maximum = self._parameters.ingestion.max_skipped_fraction
-        meant_as_images = ~manifest["reason"].isin([str(reason) for reason in _NOT_MEANT_AS_IMAGES])
-        skipped = float((manifest[meant_as_images]["verdict"] == SKIPPED).mean())
+        counted = ~manifest["reason"].isin([str(reason) for reason in _NOT_COUNTED])
+        skipped = float((manifest[counted]["verdict"] == SKIPPED).mean())
         if skipped > maximum:
             raise SourceError(
                 "the fraction of skipped files (hidden files, links and special files do not count) must be at most "

@@ -21,7 +21,7 @@ def code_tags(project: Path) -> dict[str, str]:
     commit, changed = _git(project, "rev-parse", "HEAD"), _git(project, "status", "--porcelain")
     tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME"), "git_commit": commit, "mlflow.source.git.commit": commit}
     if commit:
-        # `dvc exp run` sets it too: DVC commits the changed files after the experiment.
+        # Also true under `dvc exp run`: DVC commits the changed files after the experiment.
         tags["git_dirty"] = str(bool(changed)).lower()
     return {name: text for name, text in tags.items() if text}
 

@@ -139,13 +139,13 @@ class TrackingHooks:
             run.close(status)
 
     def _log_images(self, run: TrackedRun, images: PreparedImages) -> None:
-        # Their own source: the ingestion parameters of this command may differ.
+        # Log the source stored with the images: the ingestion parameters of this command may differ.
         source, project = images.source, self._context.project_path
         paths: dict[str, str | Path] = {"dvc.source_md5": source, "dvc.images_md5": path_of(self._catalog, "images")}
         tags = {tag: hashed for tag, path in paths.items() if (hashed := dvc_hash(project, path))}
         run.log_dataset(Path(source).name, images.digest, source, tags)
         run.log_tags({"dataset_digest": images.digest, **tags})
-        # An earlier command, without a run, may have prepared the images.
+        # An earlier command, which opened no run, may have written them.
         for name in ("dataset_report", "accepted_images"):
             if self._catalog.exists(name):
                 run.log_file(path_of(self._catalog, name))

@@ -31,7 +31,7 @@ OPERATIONS: tuple[Operation, ...] = ("small", "large", "kernel")
 # By operation and precision, as in `key_of`.
 Algorithms = Mapping[str, Algorithm]
 
-# The default is a product up to these pixels of Y, from these channels of X. Gradients of kernels in bfloat16 differ.
+# By default, use a product up to these pixels of Y, from these channels of X; kernel gradients in bfloat16 differ.
 _MOST_PIXELS, _LEAST_CHANNELS, _MOST_PIXELS_BFLOAT16 = 16, 128, 64
 
 
@@ -72,7 +72,7 @@ class Geometry:
         if self.is_one_patch:
             return "product"
         is_bfloat16, is_wide, pixels = precision == torch.bfloat16, self.channels >= _LEAST_CHANNELS, prod(self.small)
-        # In bfloat16 without AMX, torch's convolutions are faster than its products; for gradients of kernels, not.
+        # In bfloat16 without AMX, torch's convolutions are faster than its products, except for kernel gradients.
         pays = is_wide and pixels <= _MOST_PIXELS and (_has_amx() or not is_bfloat16)
         if operation == "kernel" and is_bfloat16:
             pays = pixels <= (_MOST_PIXELS_BFLOAT16 if _has_amx() or is_wide else _MOST_PIXELS)
@@ -107,7 +107,7 @@ def run(operation: Operation, one: Tensor, other: Tensor, geometry: Geometry) ->
     elif algorithm == "torch":
         result = conv2d_weight(one, (other.shape[1], one.shape[1], side, side), other, stride, padding)
     else:
-        # Copying the smaller matrix in its transposed order is what makes the product fast.
+        # The product is fast if the smaller matrix is copied in transposed order.
         rows = other.permute(0, 2, 3, 1).flatten(0, 2)  # (N * h * w, O)
         matrix = rows.t().contiguous() @ _patches(one, geometry)
         result = matrix.view(-1, side, side, one.shape[1]).permute(0, 3, 1, 2)
@@ -125,7 +125,7 @@ def _large_by_subpixels(small: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _patches(image: Tensor, geometry: Geometry) -> Tensor:
-    """Return the patches of X, `(N * h * w, k * k * C)`."""
+    """Return the patches of X, `(N * h * w, k * k * C)` (im2col)."""
     rows = image.permute(0, 2, 3, 1)
     if geometry.is_one_patch:
         return rows.reshape(len(image), -1)
@@ -138,13 +138,13 @@ def _patches(image: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _sum_of_patches(patches: Tensor, geometry: Geometry) -> Tensor:
-    """Return X `(N, C, H, W)`, each pixel the sum of what lies over it: the transpose of `_patches`."""
+    """Return X `(N, C, H, W)`, each pixel the sum of the patches over it (col2im): the transpose of `_patches`."""
     side, stride, edge = geometry.kernel, geometry.stride, geometry.padding
     (height, width), (high, wide) = geometry.large, geometry.small
     patches = patches.view(-1, high, wide, side, side, patches.shape[1] // side**2)
     if geometry.is_one_patch:
         return patches[:, 0, 0].permute(0, 3, 1, 2)
-    # First down the rows, in long runs of memory, then along them.
+    # Add vertical overlaps first, in long runs of memory, then horizontal ones.
     count, channels = patches.shape[0], patches.shape[5]
     rows = patches.new_zeros(count, height + 2 * edge, wide, side, channels)
     for place in range(side):

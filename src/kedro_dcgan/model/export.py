@@ -43,7 +43,7 @@ def to_onnx(program: ExportedProgram, trained: TrainedGenerator) -> bytes:
     # torch prints every pass of the exporter.
     with contextlib.redirect_stdout(io.StringIO()):
         exported = torch.onnx.export(program, (), input_names=[LATENTS], output_names=[IMAGES], verbose=False)
-    assert exported is not None  # noqa: S101  (it is none only where a file is asked for)
+    assert exported is not None  # noqa: S101  (None only if it writes a file)
     facts = {
         LATENTS: f"{trained.config.latents}, float32 (N, {trained.config.latent_dim})",
         IMAGES: "float32 (N, C, H, W) in [-1, 1]",
@@ -55,7 +55,7 @@ def to_onnx(program: ExportedProgram, trained: TrainedGenerator) -> bytes:
 
 
 def require_same_images(generator: Generator, onnx_model: bytes) -> float:
-    """Raise ModelError unless ONNX Runtime draws what PyTorch draws, to `TOLERANCE`; return the largest difference."""
+    """Raise ModelError if images of ONNX Runtime and PyTorch differ by more than `TOLERANCE`; return the difference."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
@@ -68,7 +68,7 @@ def require_same_images(generator: Generator, onnx_model: bytes) -> float:
         largest = max(largest, float((torch.from_numpy(images) - expected).abs().max()))
     if not largest <= TOLERANCE:
         raise ModelError(
-            f"the ONNX model must draw what PyTorch draws, to {TOLERANCE:g} (they differ by {largest:.2g}). "
+            f"images of the ONNX model must equal those of PyTorch to {TOLERANCE:g} (they differ by {largest:.2g}). "
             "Report this: the generator itself is not at fault."
         )
     return largest

@@ -1,4 +1,4 @@
-"""Layers: convolutions by the fastest algorithm for their shape on a CPU, 'same' padding, and dropout over ranks.
+"""Layers: convolutions with the fastest algorithm for their shape on a CPU, 'same' padding, and dropout over ranks.
 
 `sum(Y' * conv(X, K))` is linear in each of Y', X and K, so its derivative with respect to one is an operation on the
 two others: `small`, `large` and `kernel` of `convolution_algorithms.py` are each the derivative of the others.
@@ -61,7 +61,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 def _convolved(
     operation: Operation, images: Tensor, layer: Conv2d | ConvTranspose2d, geometry: Geometry
 ) -> Tensor | None:
-    """Return the outputs of a layer; nothing where PyTorch's own convolution is used throughout."""
+    """Return the outputs of a layer; None if PyTorch's own convolution is used for all operations."""
     precision = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
     if images.device.type != "cpu" or all(geometry.algorithm(one, precision) == "torch" for one in OPERATIONS):
         return None
@@ -128,7 +128,7 @@ class SameConvTranspose2d(ConvTranspose2d):
 
 
 class Dropout(nn.Module):
-    """Set a share `rate` of the values to 0, and scale the others so that the mean stays (Srivastava et al. 2014).
+    """Set a share `rate` of the values to 0, and scale the others to keep the mean (Srivastava et al. 2014).
 
     On a CPU the rate is rounded to a multiple of 1 / 65,536, and masks are drawn several times as fast as torch does.
     """

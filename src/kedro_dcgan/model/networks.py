@@ -40,7 +40,7 @@ class DiscriminatorConfig:
     width: int
     batch_norm: bool = True
     spectral_norm: bool = False
-    dropout: float | None = None  # the rate after each activation; None: as the architecture has it
+    dropout: float | None = None  # the rate after each activation; None: that of the architecture
 
 
 class Generator(nn.Module):
@@ -63,7 +63,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig, *layers: nn.Module) -> None:
         super().__init__()
         self.config, self.layers = config, nn.Sequential(*layers)
-        # Decided here, because several ranks replace layers later.
+        # Computed here, because distributed training replaces layers later.
         self.has_batch_norm = any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in layers)
         has_dropout = any(isinstance(layer, Dropout) for layer in layers)
         self.judges_each_image_alone = not (self.has_batch_norm or has_dropout or config.spectral_norm)
@@ -73,7 +73,7 @@ class Discriminator(nn.Module):
 
 
 class DcganGenerator(Generator):
-    """A projection to 4 to 7 pixels, then stages that double the size: 4x4 transposed convolution, batch norm, ReLU.
+    """A projection to a side of 4 to 7, then stages that double it: 4x4 transposed convolution, batch norm, ReLU.
 
     The channels halve from stage to stage and end at `width` before the image. `output_padding` makes a size odd.
     """
@@ -97,7 +97,7 @@ class DcganGenerator(Generator):
 
 
 class DcganDiscriminator(Discriminator):
-    """The generator's mirror image: 4x4 convolutions of stride 2 with batch norm (but the first) and LeakyReLU(0.2).
+    """The generator's mirror image: 4x4 convolutions of stride 2 with batch norm (except the first) and LeakyReLU(0.2).
 
     A last convolution over the remaining 4 to 7 pixels gives one logit.
     """

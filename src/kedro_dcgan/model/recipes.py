@@ -2,8 +2,8 @@
 
 digits28     TensorFlow's DCGAN tutorial on MNIST: a dense stem, 5x5 kernels, dropout in the discriminator. At 28x28,
              one channel and width 64 it has the tutorial's 2,330,944 and 212,865 parameters.
-notebook28   A notebook: 'valid' transposed convolutions 4 -> 11 -> 28, batch norm without gain and shift. It left the
-             discriminator unfinished; two strided convolutions of 64 and 128 channels, as in digits28, are our choice.
+notebook28   A notebook: 'valid' transposed convolutions 4 -> 11 -> 28, batch norm without gain and shift. Its
+             discriminator is unfinished: we use two strided convolutions of 64 and 128 channels, as in digits28.
 simpsons200  A Keras recipe for 200x200 faces: a dense stem and, in the discriminator, a dense layer of 8192. At
              200x200, three channels and width 32 it has the source's 8,339,395 and 655,635,009 parameters. In the light
              discriminator, one more convolution takes the place of the dense layer.
@@ -157,7 +157,7 @@ def _convolutions(
 
 
 def _start_size(config: GeneratorConfig | DiscriminatorConfig, divisor: int, usual: int) -> int:
-    """Return `image_size / divisor`, where a stem starts or ends; if the divisor is `usual`, no other size will do."""
+    """Return `image_size / divisor`, where a stem starts or ends; if the divisor is `usual`, other sizes are errors."""
     size, is_fixed = config.image_size, divisor == usual
     if size % divisor or (is_fixed and size != usual):
         rule = f"{usual}" if is_fixed else f"a multiple of {divisor}"
@@ -189,8 +189,8 @@ def network_configs(
 
 
 def build_generator(config: GeneratorConfig) -> Generator:
-    """Build a generator, with weights to be drawn or loaded; raise ParameterError for an unsupported image size."""
-    # Layers draw their first weights from torch's global generator, whose state stays as it was.
+    """Build a generator without trained weights; raise ParameterError for an unsupported image size."""
+    # Layers draw their default weights from torch's global generator: restore its state.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         return ARCHITECTURES[config.architecture][0](config)

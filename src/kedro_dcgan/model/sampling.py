@@ -16,7 +16,7 @@ from kedro_dcgan.model.networks import Generator, GeneratorConfig
 def sample_latents(count: int, config: GeneratorConfig, seed: int) -> Tensor:
     """Return `(count, latent_dim)` float32 latents of the distribution that a generator takes, on the CPU."""
     source = torch.Generator().manual_seed(seed)
-    # One by one, so that the first 16 of 100 are the 16 of 16: torch fills small and large tensors in different orders.
+    # One by one, so that the first 16 of 100 equal a sample of 16: torch fills small and large tensors differently.
     return torch.cat([draw_latents(1, config, source) for _ in range(count)])
 
 

@@ -35,7 +35,7 @@ _LONGEST_TAG = 60
 
 
 class Row(NamedTuple):
-    """The values of a metric with their intervals, one for each evaluation, and the index of a significantly best."""
+    """The values of a metric with intervals, one per evaluation, and the index of the best if it is significant."""
 
     name: str
     metric: str

@@ -14,7 +14,7 @@ from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, advise, count_near
 from kedro_dcgan.reports.pages import picture_url, render_page
 
 _MOST_LABELS, _EXAMPLES = 30, 3
-# How the split of an image is determined, for each `preprocessing.near_duplicates`.
+# How the split of an image is determined, for each `ingestion.near_duplicates.action`.
 _SPLIT_RULES: dict[NearDuplicates, str] = {
     "keep": "The split of an image depends on its content alone. It does not change when files are added, renamed or "
     "moved.",
@@ -26,7 +26,7 @@ _SPLIT_RULES: dict[NearDuplicates, str] = {
 
 
 def draw_sizes(manifest: pd.DataFrame, least: int) -> Figure:
-    """Plot a histogram of the shorter sides, and the least one that is accepted, in pixels."""
+    """Plot a histogram of the shorter sides in pixels, and the minimum for acceptance."""
     sides = manifest[["width", "height"]].min(axis=1)
     known, is_accepted = sides.notna(), manifest["verdict"] == ACCEPTED
     figure = Figure(figsize=(8, 2.8), layout="constrained")

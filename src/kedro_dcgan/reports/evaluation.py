@@ -95,7 +95,7 @@ def write_table(evaluation: Mapping[str, Any]) -> str:
 
 
 def _notes(evaluation: Mapping[str, Any]) -> list[str]:
-    """Return what limits the meaning of the metrics, in sentences."""
+    """Return the title and the limitations of the metrics, as sentences."""
     protocols, sentences = evaluation["protocols"], [f"{evaluation['title']}."]
     sentences += [
         f"{protocol[side]:,} {side} images are not more than the {protocol['dimension']:,} dimensions of "

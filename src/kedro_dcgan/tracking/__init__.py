@@ -2,5 +2,5 @@
 
 Every tracking record is written to a journal on the local disk first (`journal`); a thread uploads it (`uploader`,
 `records`). If the server is down, the next run or `kedro dcgan sync` uploads the pending records. The step of every
-metric is `images_seen`. No other package imports mlflow.
+metric, except system metrics, is `images_seen`. No other package imports mlflow.
 """

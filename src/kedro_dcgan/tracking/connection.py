@@ -101,7 +101,7 @@ def read_settings(loaded: Mapping[str, Any]) -> TrackingSettings:
 def mask_passwords(text: str) -> str:
     """Replace the passwords and tokens of all addresses in a text with `***`."""
     text = _DATABASE_LOGIN.sub(r"\1***@", text)
-    return _PASSWORD.sub(r"\1***", _LOGIN.sub(lambda found: f"{found[1]}{found[2] or ''}***@", text))
+    return _PASSWORD.sub(r"\1***", _LOGIN.sub(lambda match: f"{match[1]}{match[2] or ''}***@", text))
 
 
 def in_one_line(error: BaseException) -> str:
@@ -113,7 +113,7 @@ def connect(settings: TrackingSettings) -> None:
     """Set the server of MLflow's fluent API."""
     import mlflow
 
-    # It logs four lines for each failed attempt to reach a database.
+    # MLflow logs four lines for each failed attempt to reach a database.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(settings.server)
     mlflow.set_registry_uri(settings.server)
@@ -194,5 +194,5 @@ def _driver_error(error: Exception) -> tuple[str, str]:
             message = str(error.response.json()["message"])
         except (ValueError, LookupError, TypeError):
             message = ""
-    found = _DRIVER_ERROR.match(message)
-    return (found[1], found[2]) if found else ("", "")
+    match = _DRIVER_ERROR.match(message)
+    return (match[1], match[2]) if match else ("", "")

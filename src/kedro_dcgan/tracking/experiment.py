@@ -60,7 +60,7 @@ def write_view(experiment: str) -> str:
     if found is None:
         return "/#/experiments"
     runs = client.search_runs([found.experiment_id], max_results=100)
-    # The last step of the shortest training among the first runs: all of them have a sample grid of it.
+    # The last step of the shortest training among the newest runs, at which all of them have a sample grid.
     trained = [run.info.run_id for run in runs if "generator_loss" in run.data.metrics][:MAX_RUNS]
     histories = (client.get_metric_history(run_id, "generator_loss") for run_id in trained)
     step = min((max(one.step for one in history) for history in histories), default=0)
@@ -175,7 +175,7 @@ def _newest_comparable(runs: Sequence[Run]) -> list[Run]:
     for run in evaluated:
         names = [one for one in run.data.metrics if one.startswith(("fd_", "fid")) and not one.endswith("_validation")]
         distances.append({(name, run.data.tags.get("dataset_digest")) for name in names})
-    comparable = [run for run, own in zip(evaluated, distances, strict=True) if own & distances[0]]
+    comparable = [run for run, of_run in zip(evaluated, distances, strict=True) if of_run & distances[0]]
     return comparable[:MAX_RUNS][::-1]
 
 

@@ -5,7 +5,7 @@ Each training has a folder, and so has each later command that adds to its run:
     run.json         the identity of the run
     journal.jsonl    the records, one JSON object per line
     sent.json        the upload state: how much of the journal a server has
-    files/           attachments, removed after their upload; those of a record share a folder, its `file`
+    files/           attachments, removed after their upload; the record's `file` names their folder
 
 A record is `{"kind": …, "time": milliseconds since 1970, …}`; `records` lists the kinds. The journal survives killed
 processes and full disks: readers ignore an incomplete last line, and the next record overwrites it.
@@ -49,7 +49,7 @@ class RunIdentity:
 class UploadState:
     """How much of a journal a server has: the first `offset` bytes, in the run `run_id`.
 
-    If a journal was lost, its run already has the history and the images up to two steps (-1: none).
+    `history_until`, `pictures_until`: if an earlier journal was lost, the last steps that the run has (-1: none).
     """
 
     server: str
@@ -79,13 +79,13 @@ class Journal:
     @classmethod
     def find_all(cls, root: Path) -> "list[Journal]":
         """Return all journals with a readable identity: the oldest run first, and a training before additions to it."""
-        found = {}
+        journals = {}
         for file in root.glob("*/run.json"):
             # A damaged journal must not block the others.
             with contextlib.suppress(OSError, ValueError, TypeError):
                 identity = cls(file.parent).identity
-                found[identity.created, identity.must_exist, file.parent] = cls(file.parent)
-        return [found[order] for order in sorted(found)]
+                journals[identity.created, identity.must_exist, file.parent] = cls(file.parent)
+        return [journals[order] for order in sorted(journals)]
 
     @property
     def identity(self) -> RunIdentity:

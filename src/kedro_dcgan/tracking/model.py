@@ -70,7 +70,7 @@ class GeneratorModel(PythonModel):
 
 
 def _latents(row: Mapping[Hashable, Any], number: int, config: GeneratorConfig) -> Tensor:
-    # Return the latents of a request: (images, latent_dim). A list is never missing, and `pd.isna` is an array for it.
+    # Return the latents of a request: (images, latent_dim). pandas fills absent keys with NaN; a list is never NaN.
     row = {key: value for key, value in row.items() if not pd.api.types.is_scalar(value) or not pd.isna(value)}
     name = f"row {number}"
     _require(("seed" in row) != ("latents" in row), f"{name} must have either `seed` or `latents`")
@@ -122,7 +122,7 @@ def log_model(client: mlflow.MlflowClient, run_id: str, folder: Path, step: int)
         run_id=run_id,
         model_id=model.model_id,
         python_model=__file__,
-        # Each artifact is called like its file, for example `generator.onnx`.
+        # Each artifact is named after its file, for example `generator.onnx`.
         artifacts={part.name: str(part) for part in sorted(folder.iterdir())},
         code_paths=[str(Path(__file__).parents[1])],
         signature=ModelSignature(inputs, outputs),

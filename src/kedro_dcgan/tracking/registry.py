@@ -137,7 +137,7 @@ def roll_back(name: str) -> tuple[str, str]:
         former.pop()
     if champion is None or not former:
         raise ModelError(f"`{name}` must have a previous champion (it has none). Run kedro dcgan promote --version N.")
-    # The alias first: if the tag is not updated any more, the next rollback skips the version that is champion then.
+    # Set the alias first: if updating the tag then fails, the next rollback skips the current champion.
     client.set_registered_model_alias(name, CHAMPION, former[-1])
     client.set_registered_model_tag(name, _FORMER_TAG, " ".join(former[:-1]))
     return former[-1], str(champion.version)
@@ -177,7 +177,7 @@ def _create_version(
 
 def _set_champion(client: mlflow.MlflowClient, name: str, number: str, champion: ModelVersion | None) -> None:
     if champion and str(champion.version) != number:
-        # The tag first: without it, the new champion could not be rolled back.
+        # Set the tag first: without it, the new champion could not be rolled back.
         former = client.get_registered_model(name).tags.get(_FORMER_TAG, "")
         client.set_registered_model_tag(name, _FORMER_TAG, f"{former} {champion.version}".strip())
     client.set_registered_model_alias(name, CHAMPION, number)

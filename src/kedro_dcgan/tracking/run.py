@@ -112,7 +112,7 @@ class SystemMetrics:
     """A thread that records system metrics (CPU, memory, disk, network, GPU) under MLflow's names: `system/…`.
 
     It records a sample every `seconds`, and one at the end; the step is the index of the sample. MLflow's own monitor
-    stops for good if the server is down once. This one uses its probes and writes to the journal.
+    stops for good if the server is down once. This thread uses MLflow's probes and writes to the journal.
     """
 
     def __init__(self, record: Callable[..., object], first_step: int, seconds: float) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds before the first retry, and at most.
+# Seconds before the first retry, and the maximum.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 # Seconds that `finish` waits for a single record. If it takes longer, the next run uploads it.
 _RECORD_TIMEOUT = 60.0
@@ -124,7 +124,7 @@ class Uploader:
 
 
 def pending_journals(settings: TrackingSettings, include_other_servers: bool = False) -> list[Journal]:
-    """Return the journals that the server does not have completely and no other server has begun, the oldest first."""
+    """Return the journals with records that the server lacks, oldest first; by default none begun on another server."""
     pending = []
     for journal in Journal.find_all(settings.journals):
         stored = journal.stored_upload_state()
@@ -162,18 +162,18 @@ def upload_journal(journal: Journal, settings: TrackingSettings, timeout: float 
 
 def _next_records(journal: Journal, offset: int) -> tuple[list[Record], int]:
     # Return one record, or several of metrics, and the offset of the record after them.
-    found: list[Record] = []
+    records: list[Record] = []
     metrics = 0
     for record, next_offset in journal.records(offset):
         is_metrics = record["kind"] == "metrics"
         metrics += len(record["values"]) if is_metrics else 0
-        if found and (not is_metrics or metrics > _METRICS_PER_REQUEST):
+        if records and (not is_metrics or metrics > _METRICS_PER_REQUEST):
             break
-        found.append(record)
+        records.append(record)
         offset = next_offset
         if not is_metrics:
             break
-    return found, offset
+    return records, offset
 
 
 def _upload(run: "MlflowRun", records: Sequence[Record], warned_kinds: set[str]) -> tuple[list[Record], list[str]]:

@@ -1,7 +1,7 @@
-"""Checkpoints: as values, on disk, and the choice of the one that a training resumes from.
+"""Checkpoints in memory and on disk, and the choice of the one to resume from.
 
 On disk, a checkpoint is a folder `<training>/<images seen>/` with `state.pt` (tensors) and `checkpoint.json` (header
-and SHA-256). A folder appears whole or not at all.
+and SHA-256). Folders are written atomically.
 """
 
 import json
@@ -46,12 +46,12 @@ class Checkpoint:
     header: CheckpointHeader
     state: Mapping[str, Any]
     keep: int
-    must_be_saved: bool = False  # it is the last one of this run
+    must_be_saved: bool = False  # the last one of this run
 
 
 @dataclass(frozen=True)
 class TrainingStart:
-    """A resolved plan, the checkpoint to resume from (nothing: train from scratch), and the key of the tracked run."""
+    """A resolved plan, the checkpoint to resume from (None: train from scratch), and the key of the tracked run."""
 
     plan: Plan
     resume_from: CheckpointHeader | None
@@ -98,12 +98,12 @@ class CheckpointFolder:
         return self.newest(last.parents[1].name) if last else None
 
     def read_state(self, header: CheckpointHeader) -> Mapping[str, Any] | None:
-        """Return the state of a checkpoint. If it is damaged, set it aside and return nothing."""
+        """Return the state of a checkpoint. If it is damaged, set it aside and return None."""
         place = self._place(header)
         try:
             expected = json.loads((place / HEADER).read_text(encoding="utf-8"))["sha256"]
             if sha256_of(place / STATE) != expected:
-                raise ValueError("its SHA-256 is another")
+                raise ValueError("its SHA-256 does not match")
             # torch itself checks no hash, and without `weights_only` it runs pickled code.
             return torch.load(place / STATE, weights_only=True, map_location="cpu")
         except (FileNotFoundError, KeyError, TypeError, ValueError, UnpicklingError) as error:
@@ -111,7 +111,7 @@ class CheckpointFolder:
             return None
 
     def _headers(self, training_id: str) -> list[CheckpointHeader]:
-        # By images seen. Damaged checkpoints are set aside; those of another format are skipped.
+        # Sorted by images seen. Damaged checkpoints are set aside; those of another format are skipped.
         headers = []
         for place in sorted(self.root.glob(f"{training_id}/[0-9]*")):
             try:
@@ -138,10 +138,10 @@ class CheckpointFolder:
 
 
 def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> CheckpointHeader | None:
-    """Return the newest checkpoint of the same training, or nothing; with `resume` `force`, another training's will do.
+    """Return the newest checkpoint of this training, if any; with `resume: force`, else that of the last training.
 
     Raises:
-        TrainingError: if the last training was another one, and is not finished.
+        TrainingError: if the last training has another fingerprint and is not finished.
     """
     if resume == "never":
         return None
@@ -161,8 +161,8 @@ def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> Chec
 
 
 def restore(stored: CheckpointFolder, start: TrainingStart, resume: str) -> Mapping[str, Any] | None:
-    """Return the state to resume from; if the chosen checkpoint is damaged, that of the one before."""
-    # The first rank goes first: it sets damaged checkpoints aside.
+    """Return the state to resume from; if the chosen checkpoint is damaged, fall back to the one before."""
+    # The others wait for the first rank, which sets damaged checkpoints aside.
     ranks = start.plan.compute.ranks
     if not ranks.is_first:
         distributed.barrier()

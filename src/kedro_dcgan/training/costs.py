@@ -25,12 +25,12 @@ def require_memory(
         of_discriminator = describe(discriminator, batch_size).training_bytes
         remedy = "generator.width`"
         if 2 * of_discriminator >= total - copied:
-            # The dense layer of simpsons200 is the one network that does not fit on common machines.
-            remedy = "discriminator.width`, or choose a lighter architecture, as simpsons200_light is to simpsons200"
+            # On common machines, only simpsons200 does not fit, because of its dense layer.
+            remedy = "discriminator.width`, or choose a lighter architecture (simpsons200_light for simpsons200)"
         raise ParameterError(
             f"`training.architecture` must fit into the memory of {device.type}: training needs at least "
             f"{total / 1e9:.1f} GB, {of_discriminator / 1e9:.1f} of it for the discriminator"
-            f"{f' and {copied / 1e9:.1f} to copy a checkpoint from' if copied else ''} (got {free / 1e9:.1f} GB free). "
+            f"{f' and {copied / 1e9:.1f} for a copy at checkpoints' if copied else ''} (got {free / 1e9:.1f} GB free). "
             f"Lower `training.batch_size` or `training.{remedy}."
         )
 
@@ -38,13 +38,13 @@ def require_memory(
 def training_bytes(
     generator: GeneratorConfig, discriminator: DiscriminatorConfig, batch_size: int, device: torch.device
 ) -> int:
-    """Return a lower bound of the memory that a training needs; on a CPU, with the copy that a checkpoint is from."""
+    """Return a lower bound of the memory that a training needs; on a CPU, it includes the copy for a checkpoint."""
     needs = (describe(config, batch_size).training_bytes for config in (generator, discriminator))
     return sum(needs) + (checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0)
 
 
 def checkpoint_bytes(generator: GeneratorConfig, discriminator: DiscriminatorConfig) -> int:
-    """Return the approximate size of a checkpoint: weights, Adam's moments, G's average and best, in float32."""
+    """Return the approximate size of a checkpoint: weights, Adam's moments, G's EMA and best weights, in float32."""
     of_generator, of_discriminator = (describe(config).parameters for config in (generator, discriminator))
     return 4 * (3 * (of_generator + of_discriminator) + 2 * of_generator)
 
@@ -61,7 +61,7 @@ def is_lack_of_memory(error: Exception) -> bool:
 
 @contextmanager
 def name_lack_of_memory(device: torch.device, training: TrainingParameters) -> Iterator[None]:
-    """Turn any out-of-memory error into a TrainingError: to split the batch silently would be another training."""
+    """Turn out-of-memory errors into a TrainingError; never split the batch silently, which changes training."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -84,8 +84,8 @@ def flops_per_image(
 
     A backward pass costs two forward passes: gradients of the weights, and of the inputs (but not for the first layer).
     D learns from a real and a fake image. G's update, one in `discriminator.steps`, needs no gradients of D's weights.
-    A penalty on D's gradients costs about six forward passes: one, its gradient, and the gradients of both with respect
-    to weights and inputs.
+    A penalty on D's gradients costs about six forward passes: the forward pass, its gradient, and the gradients of both
+    with respect to weights and inputs.
     """
     g_layers, d_layers = (
         [layer.flops for layer in describe(config).layers if layer.flops] for config in (generator, discriminator)

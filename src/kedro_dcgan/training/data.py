@@ -29,7 +29,7 @@ _CHUNK, _AHEAD = 8192, 2
 
 
 def batch_indices(count: int, batch_size: int, batches: range, seed: int) -> Iterator[np.ndarray]:
-    """Yield the batches of these numbers as `(batch_size,)` indices, in an order that depends on seed and epoch."""
+    """Yield the indices `(batch_size,)` of each batch number in `batches`; seed and epoch determine their order."""
     in_epoch = count // batch_size
     for number in batches:
         epoch, position = divmod(number, in_epoch)
@@ -41,7 +41,7 @@ def batch_indices(count: int, batch_size: int, batches: range, seed: int) -> Ite
 def batches_on(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
     """Return batches of the train images at these indices, uint8 `(N, C, H, W)` on `device`.
 
-    Images that take less than 40 % of a GPU's free memory are moved there once. Else a thread gathers batches ahead.
+    Images that take less than 40 % of a GPU's free memory are moved there once. Otherwise a thread gathers batches.
     """
     nbytes = images.count("train") * images.channels * images.image_size**2
     fits = device.type == "cuda" and nbytes < _SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]
@@ -95,35 +95,35 @@ class Draws:
 
     def latents(self, rows: int, config: GeneratorConfig) -> Tensor:
         """Return latents `(rows, latent_dim)`."""
-        return self._own(partial(draw_latents, rows * self.compute.ranks.count, config))
+        return self._draw_rows(partial(draw_latents, rows * self.compute.ranks.count, config))
 
     def uniform(self, rows: int) -> Tensor:
         """Return numbers from 0 to 1, one for each image, `(rows, 1, 1, 1)`."""
         shape = (rows * self.compute.ranks.count, 1, 1, 1)
-        return self._own(lambda source: torch.rand(shape, generator=source))
+        return self._draw_rows(lambda source: torch.rand(shape, generator=source))
 
     def integers(self, rows: int, low: int, high: int) -> Tensor:
         """Return whole numbers from `low` to `high`, one for each image, `(rows, 1, 1, 1)`."""
         shape = (rows * self.compute.ranks.count, 1, 1, 1)
-        return self._own(lambda source: torch.randint(low, high + 1, shape, generator=source))
+        return self._draw_rows(lambda source: torch.randint(low, high + 1, shape, generator=source))
 
-    def _own(self, draw: Draw) -> Tensor:
+    def _draw_rows(self, draw: Draw) -> Tensor:
         return to_device(self.compute.ranks.rows_of(draw(self.source)), self.compute.device)
 
 
 @contextmanager
 def seeded(source: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Seed torch's own generator of a device (dropout draws from it) like `source`; restore its state afterwards."""
-    # Only this device's: torch.manual_seed goes through all kinds of devices, at 0.2 ms a step.
-    own: Any = torch.default_generator
+    """Seed a device's default generator, which dropout uses, like `source`; restore its state afterwards."""
+    # torch.manual_seed would seed all kinds of devices, which takes 0.2 ms a step.
+    default: Any = torch.default_generator
     if device.type == "cuda":
-        own = torch.cuda.default_generators[torch.cuda.current_device()]
+        default = torch.cuda.default_generators[torch.cuda.current_device()]
     elif device.type == "mps":
         mps = torch.mps
-        own = SimpleNamespace(get_state=mps.get_rng_state, set_state=mps.set_rng_state, manual_seed=mps.manual_seed)
-    before = own.get_state()
-    own.manual_seed(source.initial_seed())
+        default = SimpleNamespace(get_state=mps.get_rng_state, set_state=mps.set_rng_state, manual_seed=mps.manual_seed)
+    before = default.get_state()
+    default.manual_seed(source.initial_seed())
     try:
         yield
     finally:
-        own.set_state(before)
+        default.set_state(before)

@@ -21,10 +21,10 @@ Rows = TypeVar("Rows", Tensor, np.ndarray)
 
 @dataclass(frozen=True)
 class Ranks:
-    """One process, rank `number`, among the `count` that train one model together, each on its rows of every batch.
+    """Rank `number` of the `count` processes that train one model, each on its own rows of every batch.
 
-    All must call the same methods in the same order: each waits for the others. Only these methods,
-    `distributed/layers.py` and `checkpoints.restore` communicate, by `torch.distributed`.
+    All ranks must call its collective methods in the same order. Only these, `distributed/layers.py` and
+    `checkpoints.restore` communicate, by `torch.distributed`.
     """
 
     number: int = 0
@@ -36,12 +36,12 @@ class Ranks:
         return self.number == 0
 
     def rows_of(self, batch: Rows, parts: int = 1) -> Rows:
-        """Return this rank's rows of each of the `parts` micro-batches of a batch: one of `count` equal shares."""
+        """Return this rank's share of a batch: equally many rows of each of its `parts` micro-batches."""
         shares = batch.reshape(parts, self.count, -1, *batch.shape[1:])[:, self.number]
         return shares.reshape(-1, *batch.shape[1:])
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Set each tensor to its mean over all ranks, in one message."""
+        """Set each tensor to its mean over all ranks, by one all-reduce."""
         if self.count == 1:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -87,9 +87,9 @@ class Compute:
 
 
 def choose_compute(device: str, precision: str, parameter: str = "training.device") -> Compute:
-    """Resolve `auto` to the fastest device, and to float32 until calibration; ParameterError if a device is missing."""
-    is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    present = [name for name, found in is_there.items() if found]
+    """Resolve `auto` to the fastest device, and to float32 until calibration; ParameterError for a missing device."""
+    is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    present = [name for name, available in is_available.items() if available]
     name = present[0] if device == "auto" else device
     if name not in present:
         raise ParameterError(
@@ -99,7 +99,7 @@ def choose_compute(device: str, precision: str, parameter: str = "training.devic
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep freed memory (mallopt(3)), instead of getting the activations of each step page by page."""
+    """Make glibc reuse freed memory (mallopt(3)), instead of requesting new pages for each step's activations."""
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_max = -1, -4  # from malloc.h
         library = ctypes.CDLL(None)
@@ -121,14 +121,14 @@ def staged(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def deterministic_algorithms(wanted: bool) -> Iterator[None]:
-    """Use only deterministic algorithms, some of which are slower, or the fastest ones. On a CPU, all are."""
-    if wanted:
+def deterministic_algorithms(enabled: bool) -> Iterator[None]:
+    """Use only deterministic algorithms if `enabled`, otherwise the fastest. CPU algorithms are all deterministic."""
+    if enabled:
         # cuBLAS reads this when it is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(wanted)
-    torch.backends.cudnn.benchmark = not wanted
+    torch.use_deterministic_algorithms(enabled)
+    torch.backends.cudnn.benchmark = not enabled
     try:
         yield
     finally:

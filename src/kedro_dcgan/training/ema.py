@@ -17,14 +17,14 @@ _RAMP_UP = 0.05
 
 
 def decay_of(images: int, images_seen: int, half_life: int) -> float:
-    """Return the weight of the old EMA after `images` more real images: 0.5 after `half_life` images."""
+    """Return the decay of the EMA over `images` more real images: 0.5 over `half_life` images."""
     half_life_now = min(half_life, _RAMP_UP * images_seen)
     return float(0.5 ** (images / half_life_now)) if half_life_now else 0.0
 
 
 @torch.no_grad()
 def update_average(average: Generator, generator: Generator, decay: float) -> None:
-    """Move the average towards the generator: decay * average + (1 - decay) * weights."""
+    """Move the EMA towards the generator: decay * average + (1 - decay) * weights."""
     # One kernel for all weights. (The last argument, a count of updates, is unused.)
     get_ema_multi_avg_fn(decay)(list(average.parameters()), list(generator.parameters()), 0)
     for of_average, of_generator in zip(average.buffers(), generator.buffers(), strict=True):

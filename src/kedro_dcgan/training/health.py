@@ -4,7 +4,7 @@
   images, and for at least 4 ticks. The generator then learns next to nothing (Arjovsky and Bottou 2017,
   arXiv 1701.04862). A critic (wgan_gp) should win, so the rule does not apply to it.
 - `mode collapse`: the diversity of the samples was below half of its maximum for two ticks, or below 0.2 for the last
-  50 thousand images. (At the beginning, all samples are grey.)
+  50 thousand images. (Early samples are all grey, so low diversity must last.)
 - `oscillation`: in the last 8 ticks the generator's loss changed direction at least 5 times, each time by more than
   half of its mean.
 """
@@ -40,8 +40,8 @@ ADVICE = {
 def diversity(samples: Tensor, real_images: Tensor) -> float:
     """Return the diversity of uint8 samples `(N, C, H, W)` relative to real images: 1 if they differ as much.
 
-    It is the mean distance to the nearest other image, divided by that of as many real images. It falls when samples
-    become alike, and when they repeat few modes. NaN for fewer than two samples.
+    It is the mean distance to the nearest other image, divided by the same for as many real images. It falls when
+    samples become alike, and when they repeat few modes. NaN for fewer than two samples.
     """
     count = min(len(samples), len(real_images))
     return _nearest_distance(samples[:count]) / _nearest_distance(real_images[:count]) if count > 1 else math.nan
@@ -51,8 +51,8 @@ def diagnose(history: Sequence[TickRecord], is_critic: bool) -> str:
     """Return the health after these records; their own `health` is ignored."""
     # The discriminator wins, unless it is a critic.
     last = _last(history, _WIN_IMAGES, _WIN_TICKS)
-    is_sure = [min(record.real_accuracy, record.fake_accuracy) > _WIN_ACCURACY for record in last]
-    if last and all(is_sure) and not is_critic:
+    is_winning = [min(record.real_accuracy, record.fake_accuracy) > _WIN_ACCURACY for record in last]
+    if last and all(is_winning) and not is_critic:
         return WINS
 
     # Modes collapse: the diversity has fallen, or never rose.
@@ -86,8 +86,8 @@ def verdict(records: Sequence[TickRecord]) -> str:
 def _last(history: Sequence[TickRecord], images: int, ticks: int) -> Sequence[TickRecord]:
     # The ticks of the last `images`, at least `ticks` of them; none if the history is shorter.
     begin = history[-1].images_seen - images
-    wanted = max(ticks, sum(record.images_seen > begin for record in history))
-    return history[-wanted:] if begin >= 0 and wanted <= len(history) else []
+    count = max(ticks, sum(record.images_seen > begin for record in history))
+    return history[-count:] if begin >= 0 and count <= len(history) else []
 
 
 def _nearest_distance(images: Tensor) -> float:

@@ -62,11 +62,11 @@ def train_in_process(
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
         # Read the checkpoint. Choose precision, threads and execution for this machine, or keep the stored choice.
         stored_state = restore(stored, start, training.resume)
-        calibration, kept = calibration_of(stored_state, plan, training)
+        calibration, to_store = calibration_of(stored_state, plan, training)
         validate = None
         if plan.compute.ranks.is_first and distance_name(images, training):
             validate, threads = _validation(images, training, plan, calibration.validation_threads)
-            kept = replace(kept, validation_threads=kept.validation_threads or threads)
+            to_store = replace(to_store, validation_threads=to_store.validation_threads or threads)
         compute = replace(plan.compute, precision=calibration.precision)
 
         # Build the networks, and restore their state.
@@ -74,11 +74,11 @@ def train_in_process(
         spread_over_ranks(state, training, compute.ranks)
         if stored_state:
             state.load_state_dict(dict(stored_state))
-        set_up(state, calibration, kept)
+        set_up(state, calibration, to_store)
 
         # Train on the remaining batches.
-        shown = torch.from_numpy(images.take("train", np.arange(min(DIVERSITY_SAMPLES, images.count("train")))))
-        callbacks = TrainingCallbacks(shown, validate, should_stop)
+        real = torch.from_numpy(images.take("train", np.arange(min(DIVERSITY_SAMPLES, images.count("train")))))
+        callbacks = TrainingCallbacks(real, validate, should_stop)
         run = CapturedSteps(compute) if "graphed" in calibration.execution else None
         batches = _remaining_batches(images, training, plan, state.images_seen, follow)
         ticks = Training(state, training, compute, callbacks, run).ticks(batches, plan.total_images)
@@ -92,12 +92,12 @@ def _remaining_batches(
     """Return the batches that are left, with this rank's rows, on the device."""
     numbers = range(images_seen // training.batch_size, plan.total_batches)
     indices = follow(batch_indices(images.count("train"), training.batch_size, numbers, training.seed), images_seen)
-    own = (plan.compute.ranks.rows_of(batch, training.gradient_accumulation) for batch in indices)
-    return batches_on(plan.compute.device, images, own)
+    of_rank = (plan.compute.ranks.rows_of(batch, training.gradient_accumulation) for batch in indices)
+    return batches_on(plan.compute.device, images, of_rank)
 
 
 def distance_name(images: PreparedImages, training: TrainingParameters) -> str | None:
-    """Return the name of the validation distance; nothing if it is off, or with fewer than two images."""
+    """Return the name of the validation distance; None if validation is off or has fewer than two images."""
     if training.images_per_validation is None or images.count("validation") < 2:
         return None
     return f"fd_efflite0_{_VALIDATION_SIZE}_{short_count(training.validation_samples)}_validation"
@@ -108,7 +108,7 @@ def _validation(
 ) -> tuple[Callable[[Generator], float], int]:
     """Return the Fréchet distance of generators to the validation split as a function, and its CPU threads.
 
-    All are measured with the same latents. Without `threads`, the fastest number is chosen by timing.
+    All generators get the same latents. Without `threads`, the fastest number is chosen by timing.
     """
     device, count = plan.compute.device, min(images.count("validation"), _MOST_VALIDATION_IMAGES)
     extract = EfficientNetLite0Features(_VALIDATION_SIZE, device)
@@ -122,7 +122,7 @@ def _validation(
     def measure(generator: Generator) -> float:
         with torch_threads(chosen):
             samples = generate(generator, latents, _VALIDATION_BATCH)
-            found = Gaussian.of_features(torch.cat([extract(batch) for batch in samples]))
-            return frechet_distance(found, reference)
+            generated = Gaussian.of_features(torch.cat([extract(batch) for batch in samples]))
+            return frechet_distance(generated, reference)
 
     return measure, chosen

@@ -53,8 +53,8 @@ class Tick:
     @property
     def record(self) -> TickRecord | None:
         """The record of this tick; None before the first step, and at a stop between two ticks."""
-        is_of_now = self.records and self.records[-1].images_seen == self.images_seen
-        return self.records[-1] if is_of_now else None
+        is_current = self.records and self.records[-1].images_seen == self.images_seen
+        return self.records[-1] if is_current else None
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Training:
         self._validation_seconds = 0.0
 
     def ticks(self, batches: Iterable[Tensor], total_images: int) -> Iterator[Tick]:
-        """Train on `batches` of uint8 images `(N, C, H, W)` on the device, which must end at `total_images`.
+        """Train on `batches` of uint8 images `(N, C, H, W)` on the device; they must end at `total_images`.
 
         A new training yields a first tick before its first step. Then there is a tick at the first step at or after
         each multiple of `images_per_tick`, and at the end. A training that was already finished yields one tick.

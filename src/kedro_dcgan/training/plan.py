@@ -1,6 +1,6 @@
 """The resolved training plan, known before training starts: networks, device, length and fingerprint.
 
-Equal fingerprints mean the same trajectory of weights, up to the order of sums. Length, checkpoints, device and threads
+Equal fingerprints mean the same trajectory of weights, up to rounding. Length, checkpoints, device and threads
 are not part of the fingerprint.
 """
 
@@ -24,13 +24,13 @@ from kedro_dcgan.training.devices import Compute, choose_compute
 # resume under another version. `tests/training/test_trajectory.py` fails when the weights change.
 TRAJECTORY_VERSION = 1
 
-# These do not change the weights at a given number of images, or not more than the order of sums does.
-_OUTSIDE = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "threads", "compile"}
+# These do not change the weights at a given number of images, except by rounding (order of sums).
+_NO_EFFECT = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "threads", "compile"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A training as configured. If precisions will be timed, that of `compute` is preliminary."""
+    """A training as configured. The precision of `compute` is preliminary if a benchmark will choose it."""
 
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
@@ -49,7 +49,7 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     """Resolve the parameters for these images.
 
     Raises:
-        ParameterError, DataError: if they do not fit this machine, or there are fewer images than a batch.
+        ParameterError, DataError: if they do not fit this machine, or there are fewer images than in a batch.
     """
     size = training.batch_size
     images.require("train", size, f"one batch of `training.batch_size` {size}", "Lower it, or add images.")
@@ -57,9 +57,9 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     require_networks(generator, discriminator, training)
     compute = compute_of(training)
     batches = training.total_batches(images.count("train"))
-    outside = _OUTSIDE | {"devices"} if training.sync_batch_norm else _OUTSIDE
+    excluded = _NO_EFFECT | {"devices"} if training.sync_batch_norm else _NO_EFFECT
     fingerprint = {
-        **{f"training.{key}": value for key, value in flatten(training).items() if key not in outside},
+        **{f"training.{key}": value for key, value in flatten(training).items() if key not in excluded},
         "images": images.digest,
         "generator": _digest(asdict(generator)),
         "discriminator": _digest(asdict(discriminator)),
@@ -73,7 +73,7 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
 def require_networks(
     generator: GeneratorConfig, discriminator: DiscriminatorConfig, training: TrainingParameters
 ) -> None:
-    """Raise ParameterError if a network does not exist for this image size, or if D has batch norm and a penalty."""
+    """Raise ParameterError for an unsupported image size, or if D has batch norm and a gradient penalty."""
     with torch.device("meta"):
         build_generator(generator)
         has_batch_norm = build_discriminator(discriminator).has_batch_norm
@@ -82,7 +82,7 @@ def require_networks(
         penalty = "loss` wgan_gp" if is_wgan else f"penalties.r1` {r1:g}"
         other = "loss=non_saturating" if is_wgan else "penalties.r1=0"
         raise ParameterError(
-            "`training.discriminator.batch_norm` must be false where the gradients are penalised (got true, with "
+            "`training.discriminator.batch_norm` must be false with a gradient penalty (got true, with "
             f"`training.{penalty}). Pass --params training.discriminator.batch_norm=false, or training.{other}."
         )
 
@@ -118,11 +118,11 @@ def require_shares(training: TrainingParameters, ranks: int) -> None:
         )
 
 
-def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Return the differences of two fingerprints, as `key was old, is new`."""
+def differences(stored: Mapping[str, Any], planned: Mapping[str, Any]) -> list[str]:
+    """Return the differences between two fingerprints, as `key was old, is new`."""
     changes = []
-    for key in {**stored, **asked}:
-        values = stored.get(key), asked.get(key)
+    for key in {**stored, **planned}:
+        values = stored.get(key), planned.get(key)
         if values[0] != values[1]:
             before, now = (value if isinstance(value, str) else json.dumps(value) for value in values)
             changes.append(f"{key} was {before}, is {now}")

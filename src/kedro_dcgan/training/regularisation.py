@@ -1,8 +1,7 @@
 """Penalties on the gradients of the discriminator with respect to its augmented images `(n, C, H, W)`.
 
 Each image is penalised on its own, but batch norm makes a logit depend on the whole batch. So a discriminator with a
-penalty must not have batch norm (see `plan.require_networks`). Penalties take a forward pass of their own, in float32
-whatever the precision.
+penalty must not have batch norm (see `plan.require_networks`). Penalties use a separate forward pass in float32.
 """
 
 import torch

@@ -1,6 +1,6 @@
-"""The state of a training: everything that it changes, and how that is stored and restored.
+"""The state of a training: everything that training changes, and its stored form.
 
-Besides networks and optimisers, these are the metrics of the current tick, the history, and the best generator.
+It has the networks and optimisers, the metrics of the current tick, the history, and the best generator.
 """
 
 import copy
@@ -72,7 +72,7 @@ class StepMeans:
         self.steps, self.unread = self.steps + len(steps), []
         for number, (d_loss, g_loss, _, _, real_probability, _) in enumerate(steps, start=1):
             if not (math.isfinite(d_loss) and math.isfinite(g_loss)):
-                # If D still judges real images, the fakes were not finite: G is at fault.
+                # If D's output on real images is finite, the fakes were not: G is at fault.
                 network = "generator" if math.isfinite(real_probability) else "discriminator"
                 return len(steps) - number, network, d_loss if math.isfinite(g_loss) else g_loss
         return None
@@ -88,7 +88,7 @@ class StepMeans:
 class KeptGenerator:
     """The best generator so far: the one with the smallest validation distance, or the last one without validation.
 
-    One that has not collapsed beats any that has: a black picture may have a smaller distance to digits than poor ones.
+    A generator that has not collapsed beats any that has: black images may be closer to digits than poor digits are.
     """
 
     weights: dict[str, Tensor]
@@ -99,7 +99,7 @@ class KeptGenerator:
 
 @dataclass
 class TrainingState:
-    """The networks, their optimisers, the average of the generator (if any), the clock and the history."""
+    """The networks, their optimisers, the EMA of the generator (if any), the clock and the history."""
 
     generator: Generator
     discriminator: Discriminator
@@ -115,7 +115,7 @@ class TrainingState:
 
     @property
     def shown_generator(self) -> Generator:
-        """The generator that is sampled, validated and exported: the average, if there is one."""
+        """The generator that is sampled, validated and exported: the EMA, if there is one."""
         return self.ema_generator or self.generator
 
     def state_dict(self) -> dict[str, Any]:
@@ -131,16 +131,16 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`, but with the configured learning rates and betas; TrainingError for other networks."""
+        """Restore `state_dict`, but keep the configured learning rates and betas; TrainingError for other networks."""
         try:
             for name, part in self._parts().items():
-                # A new average starts as a copy of the generator.
+                # A new EMA starts as a copy of the generator.
                 stored = state.get(name, state["generator"])
                 if isinstance(part, torch.optim.Optimizer):
-                    # The parameters may have changed, and so may the device.
+                    # Learning rates, betas and the device may have changed.
                     groups = [
-                        {**group, **{option: own[option] for option in ("lr", "betas", "fused", "capturable")}}
-                        for group, own in zip(stored["param_groups"], part.param_groups, strict=True)
+                        {**group, **{option: new[option] for option in ("lr", "betas", "fused", "capturable")}}
+                        for group, new in zip(stored["param_groups"], part.param_groups, strict=True)
                     ]
                     stored = {**stored, "param_groups": groups}
                 part.load_state_dict(stored)
@@ -173,8 +173,8 @@ def create_state(
     # One kernel for all weights. (On CUDA and CPUs; on MPS torch's own choice.)
     fused = compute.device.type in ("cpu", "cuda") or None
     g_optimiser, d_optimiser = (
-        torch.optim.Adam(network.parameters(), lr=own.learning_rate, betas=own.betas, fused=fused)
-        for network, own in ((g, training.generator), (d, training.discriminator))
+        torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, betas=parameters.betas, fused=fused)
+        for network, parameters in ((g, training.generator), (d, training.discriminator))
     )
     return TrainingState(g, d, g_optimiser, d_optimiser, average)
 

@@ -34,7 +34,7 @@ _MAX_JOINT_MICRO_BATCH = 32
 
 
 class StepVariant(NamedTuple):
-    """What a step does beside the update of D. All steps of a variant run the same operations."""
+    """The optional parts of a step, besides the update of D. All steps of a variant run the same operations."""
 
     updates_generator: bool
     applies_r1: bool
@@ -63,7 +63,7 @@ Runner = Callable[[Callable[[Tensor, Draws], Tensor], StepVariant, Tensor, torch
 
 
 class Step:
-    """Takes the steps of a training. `run` replaces the direct call of `train`, as CUDA graphs do."""
+    """Takes the steps of a training. `run`, if given, calls `train`: CUDA graphs use it."""
 
     def __init__(
         self, state: TrainingState, training: TrainingParameters, compute: Compute, run: Runner | None = None

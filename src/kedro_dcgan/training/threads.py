@@ -1,7 +1,7 @@
 """The number of torch's intra-op threads on a CPU: one per usable core, or fewer if that is faster.
 
-Fewer are faster next to a busy program: OpenMP threads spin at the barrier that ends each operation, and if another
-program preempts one of them, all of them wait.
+Fewer are faster next to a busy program. OpenMP threads spin at the barrier after each operation: if another program
+preempts one of them, all wait.
 """
 
 import time
@@ -37,7 +37,7 @@ def torch_threads(count: int) -> Iterator[int]:
 
 @contextmanager
 def fast_threads(work: Callable[[], object]) -> Iterator[int]:
-    """Run with the number of threads at which `work`, a short sample of what follows, is fastest; yield the number."""
+    """Run with the number of threads that is fastest for `work`, a short sample of the load; yield the number."""
 
     def speed() -> float:
         started = time.perf_counter()
@@ -68,7 +68,7 @@ def _are_fewer_faster(speed: Callable[[], float], more: int, speeds: dict[int, f
                 speed()
             started, busy, own = time.perf_counter(), time.process_time(), time.thread_time()
             speeds[count] = max(speeds.get(count, 0.0), speed())
-            # Threads of an operation are as busy as this one; the rest of the process is not part of it.
+            # The CPU time of unrelated threads: those of an operation are as busy as this one.
             others = time.process_time() - busy - count * (time.thread_time() - own)
             load = others / (time.perf_counter() - started)
         rounds += 1

@@ -1,6 +1,6 @@
 """Sources of images, one module for each kind; and bounding boxes, the part of each image to crop around.
 
-A source has the number of its inputs, `count`, or None if it is known only after all of them are read. `blocks(size)`
+`count` is the number of inputs of a source, or None if it is known only after reading all of them. `blocks(size)`
 yields all inputs in an order that depends on the content alone; a new block begins after every `size` inputs. A
 `SourceError` is raised if the source cannot be read, is empty, damaged or cut off, or changes while it is read.
 
@@ -48,7 +48,7 @@ class Boxes:
 
     def find(self, paths: Iterable[str]) -> dict[str, Region]:
         """Return the boxes of those `paths` that have one; bare names must match the files of one folder."""
-        found = {}
+        boxes = {}
         for path in paths:
             folder, _, name = path.rpartition("/")
             if self.one_folder and name in self.by_path:
@@ -59,10 +59,10 @@ class Boxes:
                         f"(got `image_id` {name}, for the folders `{self._folder}` and `{folder}`). "
                         "Write relative paths, or point ingestion.source at one of the folders."
                     )
-                found[path] = self.by_path[name]
+                boxes[path] = self.by_path[name]
             elif path in self.by_path:
-                found[path] = self.by_path[path]
-        return found
+                boxes[path] = self.by_path[path]
+        return boxes
 
 
 class ImageSources:

@@ -23,8 +23,8 @@ _new_decompressor = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_MAX
 class ForwardStream:
     """The decompressed content of a file, with the methods of a binary file that tarfile needs.
 
-    `budget` is how many bytes `read` may still return; the caller renews it. All bytes together may be a limited
-    multiple of the size of the file.
+    `budget` is how many bytes `read` may still return; the caller renews it. The total is limited to a multiple of the
+    size of the file.
     """
 
     def __init__(self, path: Path, budget: int) -> None:
@@ -91,7 +91,7 @@ class _XzFile:
                 raise
             raise SourceError(
                 f"`{self._path}` must need at most {_MAX_XZ_MEMORY >> 20} MiB of memory to be decompressed, as "
-                "everything by `xz -9` does (it claims more). Compress it again."
+                "files by `xz -9` do (it claims more). Compress it again."
             ) from None
         return data
 

@@ -18,7 +18,7 @@ from kedro_dcgan.errors import SourceError, UnusableImageError
 
 # O_NONBLOCK: opening a pipe that took the place of a file would block.
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-# What the system says of a disk that was removed.
+# Errors of a disk that was removed.
 _DISK_ERRORS = (errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN)
 _IMAGE_SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
 
@@ -67,7 +67,7 @@ class FolderBlock:
             state = b"gone"
             with contextlib.suppress(OSError):
                 status = os.lstat(os.path.join(self.root, name))  # noqa: PTH118  (bytes)
-                # A copy may keep the time when the content changed, but not that of the inode.
+                # A copy may keep the modification time, but not the change time of the inode.
                 state = b"%d\0%d\0%d" % (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             hasher.update(b"%s\0%s\0" % (name, state))
         return hasher.hexdigest()
@@ -159,6 +159,6 @@ def _require_folder(root: bytes, error: OSError) -> None:
         exists = False
     if not exists or error.errno in _DISK_ERRORS:
         raise SourceError(
-            f"`{os.fsdecode(root)}` must be there until all of it is read (it is gone: {error.strerror}). "
+            f"`{os.fsdecode(root)}` must stay available until all of it is read (it is gone: {error.strerror}). "
             "Put it back and run the same command: finished shards are kept."
         ) from None

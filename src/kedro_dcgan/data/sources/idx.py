@@ -87,7 +87,7 @@ def _labels(file: Path, count: int) -> list[str] | None:
 
 
 def _header(file: Path) -> tuple[int, int, int]:
-    """Return the count, the height and the width that a file claims, and its size allows."""
+    """Return count, height and width from the header, checked against the size of the file."""
     with _reading(file) as stream:
         start, is_gzip = stream.read(_HEADER_BYTES), isinstance(stream, gzip.GzipFile)
     if len(start) < _HEADER_BYTES:

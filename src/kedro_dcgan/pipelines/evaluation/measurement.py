@@ -1,6 +1,6 @@
 """Measure generated images against the splits of a dataset: metrics with their floors, covered classes and pictures.
 
-The statistics of real images are cached. A floor is the metric of as many real images, measured as if generated.
+The statistics of real images are cached. A floor is the same metric of as many real images.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ from kedro_dcgan.model.sampling import generate_all
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.pictures import draw_evaluation, draw_too_few_images
 
-# The split whose images are measured as if they were generated.
+# The split whose images give the floor.
 _OTHER = {"test": "train", "train": "test"}
 # Numbers of images shown, and of nearest training images beside each of the first ones.
 _SAMPLES, _WITH_NEIGHBOURS, _EXTREMES, _NEIGHBOURS = 64, 20, 32, 5
@@ -188,7 +188,7 @@ def draw_pictures(
     indices = nearest_indices(measured.images.features[:_WITH_NEIGHBOURS], train.features, _NEIGHBOURS)
     nearest = images.take("train", measured.references.indices("train")[indices.flatten().numpy()])
     nearest = nearest.reshape(*indices.shape, *nearest.shape[1:])
-    # Best first: in the most real balls, and among equals nearest to a real image.
+    # Best first: in most real balls; ties by the distance to the nearest real image.
     balls = measured.compared_with_test.neighbourhoods
     order = torch.from_numpy(np.lexsort((balls.nearest_real.numpy(), -balls.real_balls.numpy())))
     extremes = (latents[chosen] for chosen in (order[:_EXTREMES], order[-_EXTREMES:]))

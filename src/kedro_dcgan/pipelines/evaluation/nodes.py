@@ -90,7 +90,7 @@ def choose_extractors(
     """Return EfficientNet-Lite0 and, if its weights are available, Inception.
 
     inception_weights: a file, or `auto` for torch hub's cache. precision: `auto` measures which one is faster.
-    companions: compute all metrics on the features of Inception, which takes memory, and not only FID.
+    companions: compute all metrics on Inception features, not only FID, which takes more memory.
     """
     if precision == "auto":
         precision = faster_precision(input_size, device)

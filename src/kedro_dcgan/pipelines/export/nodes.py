@@ -29,7 +29,7 @@ def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tup
     """Return samples, uint8 `(N, C, H, W)`, and a grid of them."""
     latents = sample_latents(export.samples, generator.config, export.seed)
     network = generator.build()
-    # To measure the number of threads takes about 12 batches.
+    # Choosing the number of threads takes about 12 batches.
     is_long = export.samples > 20 * _BATCH
     with fast_threads(lambda: list(generate(network, latents[:_BATCH], _BATCH))) if is_long else nullcontext():
         batches = list(track(generate(network, latents, _BATCH), "export", export.samples))

@@ -27,13 +27,13 @@ def prepare_images(
     crop, size, channels = preparation.crop, preparation.image_size, preparation.channels
     stored = {name: getattr(preparation, name) for name in ("image_size", "channels", "resample", "background")}
     stored |= {"crop.mode": crop.mode, "crop.side": crop.side, "crop.boxes": preparation.boxes}
-    wanted = preprocessing.model_dump()
-    wanted |= {f"crop.{name}": value for name, value in wanted["crop"].items()}
+    configured = preprocessing.model_dump()
+    configured |= {f"crop.{name}": value for name, value in configured["crop"].items()}
     for name, value in stored.items():
-        if wanted[name] != value:
+        if configured[name] != value:
             raise DataError(
                 f"`preprocessing.{name}` must be the one that the image shards were made with ({value}; "
-                f"got {wanted[name]}). {_REMEDY}"
+                f"got {configured[name]}). {_REMEDY}"
             )
 
     # Require the manifest of these shards.

@@ -34,7 +34,7 @@ class Console:
         self._last: Tick | None = None
         self._speed = SpeedWatch(run.calibration)
         if training.images_per_validation and not distance:
-            logger.warning("The validation split has no two images: the last generator is kept, not the best.")
+            logger.warning("The validation split has fewer than two images: the last generator is kept, not the best.")
         epochs = f", {training.epochs:g} epochs" if training.kimg is None else ""
         devices = "" if training.devices == 1 else f" · {training.devices} processes"
         kimg = plan.total_images / 1000
@@ -122,7 +122,7 @@ class SpeedWatch:
 
 
 def cpu_seconds() -> tuple[float, float, float]:
-    """Return seconds: the time now, and the time that all programs and that this one used the cores."""
+    """Return the current time, and the CPU time of all programs and of this one, in seconds."""
     times = psutil.cpu_times()
     # Without time that the host took (steal). Guests are also part of user time.
     unused = ("idle", "iowait", "steal", "guest", "guest_nice")

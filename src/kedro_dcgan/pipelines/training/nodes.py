@@ -66,7 +66,7 @@ def train_generator(
         Interrupted: after a signal, when everything is saved.
     """
     start, distance = training_start, distance_name(images, training)
-    with stop_on_signal() as request, _started(images, resume_checkpoint, training, start, request) as run:
+    with stop_on_signal() as request, _running(images, resume_checkpoint, training, start, request) as run:
         console = Console(start.plan, training, run, distance)
         grids: list[SampleGrid] = []
         for tick in run.ticks:
@@ -89,7 +89,7 @@ def train_generator(
 
 
 @contextmanager
-def _started(
+def _running(
     images: PreparedImages,
     stored: CheckpointFolder,
     training: TrainingParameters,

@@ -9,7 +9,7 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the training pipeline."""
     sources = ["images", "resume_checkpoint", "params:training"]
     start = ["images", "resume_checkpoint", "training_start", "params:training"]
-    # The checkpoint comes last: everything that it stands for is saved by then.
+    # The checkpoint is saved last, after the results that belong to it.
     results = ["generator", "training_run", "training_history", "sample_frames", "checkpoint"]
     return Pipeline(
         [

@@ -1,4 +1,4 @@
-"""Layers over a batch that is spread over ranks: dropout, and batch norm with common statistics.
+"""Layers over a batch that is spread over ranks: dropout and synchronised batch norm.
 
 Names and shapes of weights do not change, so checkpoints do not depend on the number of ranks.
 """
@@ -22,13 +22,13 @@ def spread_over_ranks(state: TrainingState, training: TrainingParameters, ranks:
     for network in (state.generator, state.discriminator):
         for name, layer in list(network.named_modules()):
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and training.sync_batch_norm:
-                network.set_submodule(name, _CommonBatchNorm(layer, ranks))
+                network.set_submodule(name, _SyncBatchNorm(layer, ranks))
             elif isinstance(layer, Dropout):
                 layer.rank, layer.ranks = ranks.number, ranks.count
 
 
-class _CommonBatchNorm(nn.Module):
-    """Batch norm with the statistics of all ranks' rows, in float32. torch has it for GPUs only."""
+class _SyncBatchNorm(nn.Module):
+    """Synchronised batch norm, in float32. torch's `SyncBatchNorm` runs on GPUs only."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -48,7 +48,7 @@ class _CommonBatchNorm(nn.Module):
         over = [axis for axis in range(inputs.dim()) if axis != 1]
         own_variance, own_mean = torch.var_mean(exact, over, correction=0)
 
-        # Ranks have equally many rows, so the common variance is the mean of theirs about the common mean.
+        # Ranks have equally many rows, so the total variance is the mean of their variances about the total mean.
         mean = _SumOverRanks.apply(own_mean) / self._ranks.count
         variance = _SumOverRanks.apply(own_variance + (own_mean - mean).square()) / self._ranks.count
 

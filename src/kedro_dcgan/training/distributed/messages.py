@@ -30,7 +30,7 @@ _MOST_UNREAD, MOST_SECONDS_UNREAD = 4, 600
 
 @dataclass(frozen=True)
 class LaunchSpec:
-    """Where the images and the checkpoints are, which checkpoint to resume from, and how to train.
+    """The folders of images and checkpoints, the checkpoint to resume from, and the training parameters.
 
     The ranks end with the process `parent`, if it has started them. `threads` are per rank; 0: one per usable core.
     """
@@ -61,7 +61,7 @@ class LaunchSpec:
                 raise ValueError("it is of another version")
         except (OSError, ValueError) as error:
             raise TrainingError(
-                f"`{file}` must be what kedro run of this version has written ({error}). "
+                f"`{file}` must be written by kedro run of the same version ({error}). "
                 "Run first: kedro run --pipelines=train --params training.devices=external."
             ) from None
         training = TrainingParameters.model_validate(content["training"])
@@ -102,7 +102,7 @@ class Exchange:
             with torch.serialization.safe_globals(list(classes)):
                 message = torch.load(unread[0], weights_only=True)
             yield message
-            # Only now: the caller has saved what the message led to.
+            # Delete it only now, because the caller has saved its results.
             unread[0].unlink()
 
     def report_progress(self, images_seen: int) -> None:
@@ -118,7 +118,7 @@ class Exchange:
         return int(file.read_text()) if file.exists() else 0
 
     def stay_alive(self) -> None:
-        """Send heartbeats from now on, until the folder is removed: then nobody reads any more."""
+        """Send heartbeats in a thread, until the reader removes the folder."""
 
         def beat() -> None:
             while self._folder.exists():

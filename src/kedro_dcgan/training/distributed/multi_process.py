@@ -50,14 +50,14 @@ def train_in_processes(
                     exchange.stop.touch()
                 show_progress(exchange.progress())
                 if launcher and launcher.poll() is not None and not exchange.unread():
-                    raise TrainingError(f"the launcher must live as long as training does (it died). {_REMEDY} {log}.")
+                    raise TrainingError(f"the launcher must stay alive until training ends (it died). {_REMEDY} {log}.")
                 if not launcher and (silence := exchange.silence()) > _MOST_SILENCE:
                     raise TrainingError(
-                        f"the first rank must live as long as training does (no heartbeat for {silence:.0f} s). "
+                        f"the first rank must stay alive until training ends (no heartbeat for {silence:.0f} s). "
                         "Look at the output of torchrun. The same commands resume from the last checkpoint."
                     )
 
-            messages = _without_faults(exchange.messages(wait, _CLASSES), training, log)
+            messages = _raise_faults(exchange.messages(wait, _CLASSES), training, log)
             first = next(messages)
             yield RunningTraining(first["begin"], first["calibration"], (message["tick"] for message in messages))
     finally:
@@ -80,7 +80,7 @@ def _spec(
     return LaunchSpec(images.place, str(stored.root), resume_from, training, parent, threads)
 
 
-def _without_faults(
+def _raise_faults(
     messages: Iterator[dict[str, Any]], training: TrainingParameters, log: Path
 ) -> Iterator[dict[str, Any]]:
     for message in messages:
@@ -91,7 +91,7 @@ def _without_faults(
                 raise TrainingError(text)
             case {"died": number, "how": how}:
                 raise TrainingError(
-                    f"all of `training.devices` {training.devices} ranks must live as long as training does (rank "
+                    f"all of `training.devices` {training.devices} ranks must stay alive until training ends (rank "
                     f"{number} died: {how}). {_REMEDY} {log}."
                 )
         yield message

@@ -33,7 +33,7 @@ def main(file: Path) -> None:
     """Train as the rank given by torchrun's environment variables."""
     spec, exchange = LaunchSpec.read(file), Exchange(file.parent)
     if spec.parent is not None:
-        threading.Thread(target=_end_with, args=(spec.parent,), daemon=True).start()
+        threading.Thread(target=_exit_with, args=(spec.parent,), daemon=True).start()
     if spec.threads:
         torch.set_num_threads(spec.threads)
 
@@ -88,8 +88,8 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
             exchange.send({"end": True})
 
 
-def _end_with(parent: int) -> None:
-    """End this process with its parent: then nobody reads the ticks, or ends it when another rank dies."""
+def _exit_with(parent: int) -> None:
+    """Exit when the parent or the launcher exits: no other process would read the ticks or stop this one."""
     launcher = os.getppid()
     while psutil.pid_exists(parent) and os.getppid() == launcher:
         time.sleep(1)

@@ -1,1 +1,1 @@
-"""What makes training fast on this machine. The loop and the step run without it."""
+"""Optimisations for this machine. The loop and the step run without them."""

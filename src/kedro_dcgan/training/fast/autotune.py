@@ -19,7 +19,7 @@ from kedro_dcgan.model.sampling import sample_latents
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.step import has_joint_pass
 
-# An operation is run this often, or for this long, on at most this many images: the fastest run counts.
+# An operation runs this many times, or for this long, on at most this many images: the fastest run counts.
 _RUNS, _SECONDS, _MOST_IMAGES = 7, 0.02, 64
 # Keep the default algorithm unless another is clearly faster; drop precisions this many times slower than the first.
 _LEAST_GAIN, _HOPELESS = 1.1, 3
@@ -34,7 +34,7 @@ class Tuning:
 
 
 def tune_networks(plan: Plan, training: TrainingParameters, precisions: Iterable[torch.dtype]) -> dict[str, Tuning]:
-    """Tune both networks, by name, for a micro-batch; also in float32, in which penalties are always computed."""
+    """Tune both networks for a micro-batch, by name; also in float32, which penalties always use."""
     count, size = min(training.micro_batch_size, _MOST_IMAGES), plan.discriminator.image_size
     latents, discriminator = sample_latents(count, plan.generator, 0), build_discriminator(plan.discriminator)
     in_a_pass = 2 * count if has_joint_pass(discriminator, count) else count
@@ -45,9 +45,9 @@ def tune_networks(plan: Plan, training: TrainingParameters, precisions: Iterable
 
 
 def tune(network: nn.Module, inputs: Tensor, precisions: Iterable[torch.dtype]) -> Tuning:
-    """Time every operation of every convolution of a network, at the sizes that a batch of `inputs` has there.
+    """Time every operation of every convolution of a network, at its sizes for a batch of `inputs`.
 
-    The seconds of a precision that is several times slower than the first one, because it is emulated, are infinite.
+    A precision that is several times slower than the first one, because it is emulated, gets infinite seconds.
     """
     algorithms: dict[str, dict[str, Algorithm]] = {}
     seconds = dict.fromkeys(precisions, 0.0)
@@ -86,19 +86,19 @@ def use_algorithms(network: nn.Module, algorithms: Mapping[str, Algorithms]) -> 
 
 def geometries(network: nn.Module, inputs: Tensor) -> dict[str, Geometry]:
     """Return the shape of each convolution, by layer name, for a batch of `inputs`."""
-    found: dict[str, Geometry] = {}
+    shapes: dict[str, Geometry] = {}
 
-    def note(name: str, layer: Conv2d | ConvTranspose2d, images: tuple[Tensor]) -> None:
-        found[name] = replace(layer.geometry(*images[0].shape[2:]), algorithms={})
+    def record(name: str, layer: Conv2d | ConvTranspose2d, images: tuple[Tensor]) -> None:
+        shapes[name] = replace(layer.geometry(*images[0].shape[2:]), algorithms={})
 
     was_training = network.training
     with ExitStack() as hooks, torch.no_grad():
         for name, layer in network.named_modules():
             if isinstance(layer, Conv2d | ConvTranspose2d):
-                hooks.enter_context(layer.register_forward_pre_hook(partial(note, name)))
+                hooks.enter_context(layer.register_forward_pre_hook(partial(record, name)))
         network.eval()(inputs)
     network.train(was_training)
-    return found
+    return shapes
 
 
 def operands_of(geometry: Geometry, batch: int, precision: torch.dtype) -> dict[Operation, tuple[Tensor, Tensor]]:

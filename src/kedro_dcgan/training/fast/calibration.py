@@ -1,4 +1,4 @@
-"""Choose precision, threads, convolution algorithms and execution of a training by timing its own steps here.
+"""Choose precision, threads, convolution algorithms and execution of a training by timing its own steps.
 
 Explicit parameters win. Nothing is timed with `training.deterministic`, or for fewer than 100 cycles of steps.
 """
@@ -50,7 +50,7 @@ def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
     threads = explicit or plan.compute.threads or most_threads()
     chosen = Calibration(device.type, hardware_of(device), precision, threads, explicit)
 
-    # Choose nothing for short, deterministic and emulated trainings.
+    # Skip the measurements for short, deterministic and emulated trainings.
     is_emulated = precision == "bfloat16" and not has_bfloat16(device.type)
     if is_emulated:
         logger.warning("  bfloat16 is emulated on this %s, and slow: float32 is faster here", device.type.upper())
@@ -58,7 +58,7 @@ def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
         chosen = replace(chosen, validation_threads=threads)
         return _Measurement(plan, training, chosen).compiled() if training.compile is True else chosen
 
-    # Time copies of the training, if there is room for them.
+    # Time copies of the training, if they fit into memory.
     if plan.compute.ranks.count == 1 and _has_room(plan, training):
         try:
             return _Measurement(plan, training, chosen).result()
@@ -79,10 +79,10 @@ def calibrate_steps(
 def calibration_of(
     stored: Mapping[str, Any] | None, plan: Plan, training: TrainingParameters
 ) -> tuple[Calibration, Calibration]:
-    """Return the calibration that a resumed training runs with, and the one to store with it again.
+    """Return the calibration that a resumed training runs with, and the one that its checkpoints store.
 
-    Both are the stored one, if it is of the same kind of device. Explicit parameters win, threads are capped at the
-    usable cores, and several ranks run eagerly, but that is not stored: without it, the training runs as before.
+    Both are the stored one, if it is of the same kind of device. For this run only, explicit parameters win,
+    threads are capped at the usable cores, and several ranks run eagerly.
     """
     before = stored and stored.get("calibration")
     if not before:
@@ -112,11 +112,11 @@ def calibration_of(
 
 
 class _Measurement:
-    """A greedy search: each choice is made with those before it."""
+    """A greedy search: each choice builds on the earlier ones."""
 
     def __init__(self, plan: Plan, training: TrainingParameters, chosen: Calibration) -> None:
         self._plan, self._training, self._chosen, self._precisions = plan, training, chosen, [chosen]
-        self._found: dict[str, float] = {}
+        self._speeds: dict[str, float] = {}
         self._is_cpu = plan.compute.device.type == "cpu"
 
     def result(self) -> Calibration:
@@ -127,7 +127,7 @@ class _Measurement:
                 if self._training.threads == "auto" and self._chosen.threads > 1:
                     trial = Trial(self._plan, self._training, self._chosen)
                     threads, speeds = fewest_fast_threads(trial.images_per_second, self._chosen.threads)
-                    self._found |= {str(replace(self._chosen, threads=n)): speed for n, speed in speeds.items()}
+                    self._speeds |= {str(replace(self._chosen, threads=n)): speed for n, speed in speeds.items()}
                     self._chosen = replace(self._chosen, threads=threads)
                 torch.set_num_threads(self._chosen.threads)
             self._choose_precision_and_algorithms()
@@ -135,13 +135,14 @@ class _Measurement:
         finally:
             torch.set_num_threads(before)
             _free_memory(self._plan.compute.device)
-        found = " · ".join(f"{name} {speed:,.0f}" for name, speed in self._found.items())
+        measured = " · ".join(f"{name} {speed:,.0f}" for name, speed in self._speeds.items())
         chosen = f"{self._chosen}{f', {self._chosen.execution}' if self._chosen.execution != 'eager' else ''}"
-        logger.info("  calibrated in %.1f s, images/s: %s · chosen: %s", time.perf_counter() - started, found, chosen)
+        taken = time.perf_counter() - started
+        logger.info("  calibrated in %.1f s, images/s: %s · chosen: %s", taken, measured, chosen)
         return self._chosen
 
     def compiled(self) -> Calibration:
-        """Compile, as `training.compile: true` asks, if one rank can; choose nothing else."""
+        """Compile for `training.compile: true`, if there is one rank and enough memory; tune nothing else."""
         if self._plan.compute.ranks.count == 1 and _has_room(self._plan, self._training):
             self._choose_execution()
         else:
@@ -149,15 +150,15 @@ class _Measurement:
         return self._chosen
 
     def _choose_precision_and_algorithms(self) -> None:
-        asked, device = self._training.precision, self._plan.compute.device.type
+        requested, device = self._training.precision, self._plan.compute.device.type
         # Without hardware for it, bfloat16 is emulated, slowly.
         candidates: list[Precision] = ["float32", "bfloat16"] if has_bfloat16(device) else ["float32"]
-        precisions = candidates if asked == "auto" else [asked]
+        precisions = candidates if requested == "auto" else [requested]
         algorithms: dict[str, dict[str, Any]] = {}
         if self._is_cpu:
             tunings = tune_networks(self._plan, self._training, [_DTYPES[one] for one in precisions])
             algorithms = {network: dict(tuning.algorithms) for network, tuning in tunings.items()}
-            if asked == "auto":
+            if requested == "auto":
                 times = [tuning.seconds for tuning in tunings.values()]
                 precisions = [one for one in precisions if all(by.get(_DTYPES[one]) != math.inf for by in times)]
         self._precisions = [replace(self._chosen, precision=one, algorithms=algorithms) for one in precisions]
@@ -170,17 +171,17 @@ class _Measurement:
             self._consider(candidate, speed, _LEAST_GAIN_OF_BFLOAT16)
 
     def _choose_execution(self) -> None:
-        wanted, others, speed = self._training.compile, _OTHERS[self._chosen.device], self._chosen.images_per_second
+        mode, others, speed = self._training.compile, _OTHERS[self._chosen.device], self._chosen.images_per_second
         executions: list[Execution] = []
-        if wanted is True:
+        if mode is True:
             executions = list(others)[-1:]
             # Compile, whatever the gain.
             self._chosen = replace(self._chosen, images_per_second=None)
-        elif wanted and speed:
+        elif mode and speed:
             executions = [one for one, seconds in others.items() if self._plan.total_images / speed >= seconds]
         precisions = self._precisions if not self._is_cpu else [self._chosen]
         for execution in executions:
-            # On a GPU, eager steps wait for kernels to be launched: captured ones decide on the precision, too.
+            # On a GPU, kernel launches limit eager steps, so captured steps compare the precisions again.
             for candidate in (replace(one, execution=execution) for one in precisions):
                 try:
                     speed = Trial(self._plan, self._training, candidate).images_per_second()
@@ -192,13 +193,13 @@ class _Measurement:
 
     def _consider(self, candidate: Calibration, speed: float, least_gain: float) -> None:
         name = str(candidate) if self._is_cpu else candidate.precision
-        self._found[name if candidate.execution == "eager" else f"{name}, {candidate.execution}"] = speed
+        self._speeds[name if candidate.execution == "eager" else f"{name}, {candidate.execution}"] = speed
         if not self._chosen.images_per_second or speed > least_gain * self._chosen.images_per_second:
             self._chosen = replace(candidate, images_per_second=speed)
 
 
 def _without_copies(plan: Plan, training: TrainingParameters, chosen: Calibration) -> Calibration:
-    """Choose the precision in which the convolutions alone are faster: no copy of the training can be timed."""
+    """Choose the precision by the convolutions alone, because no copy of the training can be timed."""
     device, ranks = plan.compute.device, plan.compute.ranks
     # All ranks must agree. Some may be on a processor without bfloat16.
     if training.precision != "auto" or ranks.any(not has_bfloat16(device.type), device):
@@ -221,7 +222,7 @@ def _has_room(plan: Plan, training: TrainingParameters) -> bool:
 
 
 def _free_memory(device: torch.device) -> None:
-    """Free the memory of the copies before, for the next copy and the training itself."""
+    """Free the memory of earlier copies, for the next copy and the training itself."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

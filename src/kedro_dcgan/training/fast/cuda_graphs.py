@@ -19,7 +19,7 @@ from kedro_dcgan.training.devices import Compute, staged
 
 logger = logging.getLogger(__name__)
 
-# Steps of a variant that run eagerly before one is captured: optimisers create their moments, and libraries choose
+# Warm-up steps of a variant, run eagerly before one is captured: optimisers create their moments, and libraries choose
 # their algorithms. The last of them creates the buffers.
 STEPS_BEFORE = 3
 
@@ -79,11 +79,11 @@ class CudaCapture:
         # No earlier graph may be freed during a capture.
         gc.collect()
         try:
-            # Meanwhile, the thread that gathers batches may allocate memory.
+            # During a capture, the thread that gathers batches may allocate memory.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 values = function()
         except RuntimeError:
-            # A failed capture may leave its own stream.
+            # A failed capture may leave its own stream as the current one.
             torch.cuda.set_stream(stream)
             raise
         self._pool = graph.pool()
@@ -101,16 +101,16 @@ class BufferedDraws(Draws):
 
     buffers: list[tuple[Draw, Tensor]] = field(default_factory=list)
 
-    def _own(self, draw: Draw) -> Tensor:
-        buffer = super()._own(draw).clone()
+    def _draw_rows(self, draw: Draw) -> Tensor:
+        buffer = super()._draw_rows(draw).clone()
         self.buffers.append((draw, buffer))
         return buffer
 
     def refill(self, source: torch.Generator) -> None:
         """Draw into the same buffers, in the same order."""
         for draw, buffer in self.buffers:
-            own = self.compute.ranks.rows_of(draw(source))
-            buffer.copy_(staged(own, buffer.device), non_blocking=True)
+            rows = self.compute.ranks.rows_of(draw(source))
+            buffer.copy_(staged(rows, buffer.device), non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -119,5 +119,5 @@ class RepeatedDraws(Draws):
 
     buffers: Iterator[Tensor]
 
-    def _own(self, draw: Draw) -> Tensor:
+    def _draw_rows(self, draw: Draw) -> Tensor:
         return next(self.buffers)

@@ -52,15 +52,15 @@ def profile_step(
     seconds = take(steps)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if compute.device.type == "cuda" else [])]
     with profile(activities=activities) as trace:
-        watched = take(steps)
+        profiled = take(steps)
 
-    # On a GPU, each part of the host has a counterpart, from its first operation to its last.
+    # On a GPU, each host range has a device range, from its first kernel to its last.
     is_cuda = compute.device.type == "cuda"
     kind, attribute = ("CUDA", "device_time_total") if is_cuda else ("CPU", "cpu_time_total")
     events = [event for event in trace.key_averages() if event.device_type.name == kind]
     totals = {event.key: getattr(event, attribute) / 1000 / steps for event in events}
     of_parts = {part: totals[part] for part in ("data", *PARTS, "logging") if totals.get(part)}
-    of_parts["the rest"] = max(0.0, 1000 * watched / steps - sum(of_parts.values()))
+    of_parts["the rest"] = max(0.0, 1000 * profiled / steps - sum(of_parts.values()))
 
     speed = steps * training.batch_size / seconds
     flops = flops_per_image(state.generator.config, state.discriminator.config, training)
