@@ -119,10 +119,12 @@ class TrackingHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Register the exported generator and end the run as FINISHED."""
-        if self._run and "exported_generator" in self._outputs:
-            parts = [path_of(self._catalog, name) for name in _MODEL_PARTS]
-            self._run.register_generator(parts, checked_parameters(self._context).export.registered_model)
-        self._close("FINISHED")
+        try:
+            if self._run and "exported_generator" in self._outputs:
+                parts = [path_of(self._catalog, name) for name in _MODEL_PARTS]
+                self._run.register_generator(parts, checked_parameters(self._context).export.registered_model)
+        finally:
+            self._close("FINISHED")
 
     @hook_impl
     def on_pipeline_error(self) -> None:
