@@ -1,4 +1,5 @@
 import os
+import pickle
 
 import hostile
 import pytest
@@ -58,3 +59,12 @@ def test_unreadable_idx_file_does_not_stop_a_folder_of_photos(readable_by_some, 
     (readable_by_some / "x-idx3-ubyte").chmod(0)
     become_nobody()
     assert ImageSourceDataset(readable_by_some).load().open(".", LIMITS).count == 2
+
+
+def test_dataset_of_sources_can_be_sent_to_another_process(tmp_path):
+    # Kedro's ParallelRunner requires it of every dataset.
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(b"not really an image")
+    dataset = ImageSourceDataset(tmp_path)
+    dataset.load().open("images", LIMITS)
+    assert pickle.loads(pickle.dumps(dataset)).load().open("images", LIMITS).count == 1

@@ -11,7 +11,6 @@ Nothing from a source is written to disk, and no name in it is used as a path to
 """
 
 import csv
-import functools
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Mapping
@@ -70,12 +69,15 @@ class ImageSources:
 
     def __init__(self, project: Path) -> None:
         self._project = project
-        # Cached, since listing a large folder takes long: the checks before a run and the run share one source.
-        self._open = functools.cache(open_source)
+        self._sources: dict[tuple[str, Limits], Source] = {}
 
     def open(self, source: str, limits: Limits) -> Source:
         """Return the source that `ingestion.source` names, as `open_source`."""
-        return self._open(source, self._project, limits)
+        # Cached, since listing a large folder takes long: the checks before a run and the run share one source.
+        key = source, limits
+        if key not in self._sources:
+            self._sources[key] = open_source(source, self._project, limits)
+        return self._sources[key]
 
     def boxes(self, name: str) -> Boxes:
         """Read the CSV file that `preprocessing.crop.boxes` names.
