@@ -94,8 +94,9 @@ def test_the_pauses_between_attempts_double_up_to_a_minute(settings, identity, m
 
     monkeypatch.setattr(uploader, "connect", fail)
     monkeypatch.setattr(uploader, "threading", SimpleNamespace(Event=RecordingEvent, Thread=threading.Thread))
-    thread = uploader.Uploader(Journal.create(settings.journals, identity), settings)._thread
-    wait_until(lambda: not thread.is_alive(), 30)
+    running = uploader.Uploader(Journal.create(settings.journals, identity), settings)
+    running.start()
+    wait_until(lambda: not running._thread.is_alive(), 30)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
@@ -256,6 +257,24 @@ def test_an_evaluation_is_uploaded_after_the_pending_records_of_its_training(set
     assert "Cannot upload to MLflow" not in caplog.text
     run_id = training.upload_state(settings.shown_server).run_id
     assert mlflow.MlflowClient(settings.server).get_run(run_id).data.tags["quality"] == "new"
+
+
+def test_the_first_record_of_a_run_is_uploaded_before_other_journals(tmp_path, identity, monkeypatch, caplog):
+    settings = settings_at(f"http://127.0.0.1:{free_port()}", tmp_path)
+    other = Journal.create(settings.journals, RunIdentity("b" * 32, "tests", "another", 1))
+    other.add("status", status="FINISHED")
+    add = Journal.add
+
+    def add_slowly(*arguments, **values):
+        time.sleep(0.5)
+        add(*arguments, **values)
+
+    monkeypatch.setattr(Journal, "add", add_slowly)
+    run = TrackedRun(settings, identity)
+    wait_until(lambda: "Cannot upload to MLflow" in caplog.text, 30)
+    run.close("FINISHED")
+    # A journal that fails is not tried again in this process.
+    assert "Cannot upload the records" not in caplog.text
 
 
 def test_closing_a_run_does_not_wait_for_other_journals(settings, identity, monkeypatch):

@@ -38,9 +38,11 @@ class TrackedRun:
         self._system_metrics: SystemMetrics | None = None
         if not identity.must_exist:
             self._record("status", status="RUNNING")
-            if settings.system_metrics_seconds > 0:
-                first = 1 + self._journal.last_step("is_of_system")
-                self._system_metrics = SystemMetrics(self._record, first, settings.system_metrics_seconds)
+        # Only now: with an empty journal, it would begin with those of other runs.
+        self._uploader.start()
+        if not identity.must_exist and settings.system_metrics_seconds > 0:
+            first = 1 + self._journal.last_step("is_of_system")
+            self._system_metrics = SystemMetrics(self._record, first, settings.system_metrics_seconds)
 
     def log_parameters(self, values: Mapping[str, Any]) -> None:
         """Log flat parameters. A parameter that the run has already keeps its value."""

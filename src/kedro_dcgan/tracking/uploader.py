@@ -33,7 +33,7 @@ _METRICS_PER_REQUEST = 1000
 
 
 class Uploader:
-    """A thread that uploads `journal` until `finish`, and the journals of other runs while it is idle."""
+    """A thread. From `start` to `finish`, it uploads `journal`, and the journals of other runs while it is idle."""
 
     def __init__(self, journal: Journal, settings: TrackingSettings) -> None:
         self._journal, self._settings = journal, settings
@@ -43,6 +43,9 @@ class Uploader:
         # Results for the user, such as a registered model.
         self.messages: list[str] = []
         self._thread = threading.Thread(target=self._run, name="mlflow-uploader", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def notify(self) -> None:
