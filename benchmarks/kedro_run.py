@@ -1,4 +1,4 @@
-"""Overhead of Kedro, MLflow, checkpoints and reports: `kedro run` against the speed_of_bare_steps steps, in one run.
+"""Overhead of Kedro, MLflow, checkpoints and reports: `kedro run` against the bare loop of steps, in one run.
 
 The start-up time is subtracted: the speed is that of the difference between a short and a long training.
 
@@ -42,7 +42,7 @@ def speed_of_kedro_run(project: Path) -> float:
 
 
 def speed_of_bare_steps(project: Path) -> float:
-    """Return the images per second of the speed_of_bare_steps steps."""
+    """Return the images per second of the bare steps."""
     images = read_prepared_images(project / "data/03_primary/images", project / "data/03_primary/shards")
     training = TrainingParameters.model_validate(preset_values("base"))
     case = calibrated(images.image_size, images.channels, training)
@@ -70,7 +70,7 @@ def main() -> None:
         speeds = [(speed_of_kedro_run(project), speed_of_bare_steps(project)) for _ in range(ROUNDS)]
     share = statistics.median(with_kedro / alone for with_kedro, alone in speeds)
     with_kedro, alone = (statistics.median(side) for side in zip(*speeds, strict=True))
-    print(f"kedro run: {share:.0%} of the speed_of_bare_steps loop ({with_kedro:,.0f} against {alone:,.0f} images/s)")
+    print(f"kedro run: {share:.0%} of the bare loop ({with_kedro:,.0f} against {alone:,.0f} images/s)")
 
 
 if __name__ == "__main__":

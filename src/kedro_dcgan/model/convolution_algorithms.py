@@ -86,36 +86,47 @@ def _has_amx() -> bool:
 
 def run(operation: Operation, one: Tensor, other: Tensor, geometry: Geometry) -> Tensor:
     """Return Y of X and K (`small`), X of Y and K (`large`), or K of X and Y (`kernel`), by the chosen algorithm."""
-    side, stride, padding = geometry.kernel, geometry.stride, geometry.padding
     algorithm = geometry.algorithm(operation, one.dtype)
-    if operation == "small":
-        if algorithm == "torch":
-            result = conv2d(one, other, None, stride, padding)
-        else:
-            kernel = other.permute(0, 2, 3, 1).flatten(1)  # (O, k * k * C)
-            rows = _patches(one, geometry) @ kernel.t()
-            result = rows.view(len(one), *geometry.small, -1).permute(0, 3, 1, 2)
-    elif operation == "large":
-        if algorithm == "torch":
-            least = (geometry.small[0] - 1) * stride - 2 * padding + side
-            result = conv_transpose2d(one, other, None, stride, padding, geometry.large[0] - least)
-        elif algorithm == "subpixel":
-            result = _large_by_subpixels(one, other)
-        else:
-            rows, kernel = one.permute(0, 2, 3, 1).flatten(0, 2), other.permute(0, 2, 3, 1).flatten(1)
-            result = _sum_of_patches(rows @ kernel, geometry)
-    elif algorithm == "torch":
-        result = conv2d_weight(one, (other.shape[1], one.shape[1], side, side), other, stride, padding)
-    else:
-        # The product is fast if the smaller matrix is copied in transposed order.
-        rows = other.permute(0, 2, 3, 1).flatten(0, 2)  # (N * h * w, O)
-        matrix = rows.t().contiguous() @ _patches(one, geometry)
-        result = matrix.view(-1, side, side, one.shape[1]).permute(0, 3, 1, 2)
+    result = {"small": _small, "large": _large, "kernel": _kernel}[operation](one, other, geometry, algorithm)
     # Detach: autograd forbids in-place activations on views made by a custom function.
     return result.detach()
 
 
+def _small(large: Tensor, kernel: Tensor, geometry: Geometry, algorithm: Algorithm) -> Tensor:
+    """Return Y, the convolution of X."""
+    if algorithm == "torch":
+        return conv2d(large, kernel, None, geometry.stride, geometry.padding)
+    matrix = kernel.permute(0, 2, 3, 1).flatten(1)  # (O, k * k * C)
+    rows = _patches(large, geometry) @ matrix.t()
+    return rows.view(len(large), *geometry.small, -1).permute(0, 3, 1, 2)
+
+
+def _large(small: Tensor, kernel: Tensor, geometry: Geometry, algorithm: Algorithm) -> Tensor:
+    """Return X, the transposed convolution of Y."""
+    if algorithm == "subpixel":
+        return _large_by_subpixels(small, kernel)
+    if algorithm == "torch":
+        side, stride, padding = geometry.kernel, geometry.stride, geometry.padding
+        least = (geometry.small[0] - 1) * stride - 2 * padding + side
+        return conv_transpose2d(small, kernel, None, stride, padding, geometry.large[0] - least)
+    rows, matrix = small.permute(0, 2, 3, 1).flatten(0, 2), kernel.permute(0, 2, 3, 1).flatten(1)
+    return _sum_of_patches(rows @ matrix, geometry)
+
+
+def _kernel(large: Tensor, small: Tensor, geometry: Geometry, algorithm: Algorithm) -> Tensor:
+    """Return K, the gradient of a convolution of X with respect to its kernel, for the gradient Y of its outputs."""
+    side, channels = geometry.kernel, large.shape[1]
+    if algorithm == "torch":
+        shape = (small.shape[1], channels, side, side)
+        return conv2d_weight(large, shape, small, geometry.stride, geometry.padding)
+    # The product is fast if the smaller matrix is copied in transposed order.
+    rows = small.permute(0, 2, 3, 1).flatten(0, 2)  # (N * h * w, O)
+    matrix = rows.t().contiguous() @ _patches(large, geometry)
+    return matrix.view(-1, side, side, channels).permute(0, 3, 1, 2)
+
+
 def _large_by_subpixels(small: Tensor, kernel: Tensor) -> Tensor:
+    """Return X as one convolution of Y with a 3x3 kernel for each of the four positions of a 2x2 block of X."""
     # Rows of K that link an even, then an odd row of X to the previous, same and next row of Y (4: zero).
     rows = torch.tensor([3, 1, 4, 4, 2, 0])
     padded = pad(kernel, (0, 1, 0, 1)).index_select(2, rows).index_select(3, rows)

@@ -34,6 +34,7 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return `(N, O, h, w)` for `(N, C, H, W)`."""
+        # Not `self.geometry`: a subclass has padded the images already.
         geometry = Conv2d.geometry(self, images.shape[2], images.shape[3])
         outputs = _convolved("small", images, self, geometry)
         return super().forward(images) if outputs is None else outputs

@@ -77,10 +77,10 @@ class MlflowRun:
             return []
         if first["kind"] == "picture" and first["step"] <= state.pictures_until:
             return []
-        message = retry_conflicts(lambda: self._upload(first))
+        message = retry_conflicts(lambda: self._log_record(first))
         return [message] if message else []
 
-    def _upload(self, record: Record) -> str | None:
+    def _log_record(self, record: Record) -> str | None:
         # Return a message for the user, if any.
         client, run_id = self._client, str(self.state.run_id)
         match record["kind"]:

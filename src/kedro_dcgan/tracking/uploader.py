@@ -156,7 +156,7 @@ def upload_journal(journal: Journal, settings: TrackingSettings, timeout: float 
             records, end = _next_records(journal, run.state.offset)
             if not records:
                 return
-            accepted, messages = _upload(run, records, warned_kinds)
+            accepted, messages = _upload_batch(run, records, warned_kinds)
             run.save_state(replace(run.state, offset=end))
             for record in accepted:
                 journal.remove_attachments(record)
@@ -179,7 +179,9 @@ def _next_records(journal: Journal, offset: int) -> tuple[list[Record], int]:
     return records, offset
 
 
-def _upload(run: "MlflowRun", records: Sequence[Record], warned_kinds: set[str]) -> tuple[list[Record], list[str]]:
+def _upload_batch(
+    run: "MlflowRun", records: Sequence[Record], warned_kinds: set[str]
+) -> tuple[list[Record], list[str]]:
     # Return the records that MLflow accepted, and messages.
     try:
         return list(records), run.upload(records)
@@ -197,4 +199,4 @@ def _upload(run: "MlflowRun", records: Sequence[Record], warned_kinds: set[str])
             warned_kinds.add(kind)
             return [], []
     # One invalid record makes MLflow reject the whole batch: upload them one by one.
-    return [accepted for record in records for accepted in _upload(run, [record], warned_kinds)[0]], []
+    return [accepted for record in records for accepted in _upload_batch(run, [record], warned_kinds)[0]], []
