@@ -96,9 +96,7 @@ class Training:
 
         A new training yields a first tick before its first step. Then there is a tick at the first step at or after
         each multiple of `images_per_tick`, and at the end. A training that was already finished yields one tick.
-
-        Raises:
-            TrainingError: after a step whose loss is not finite.
+        A loss that is not finite raises TrainingError.
         """
         state, training, ranks = self._state, self._training, self._compute.ranks
         is_new, is_finished = state.images_seen == 0, state.images_seen >= total_images
@@ -130,9 +128,7 @@ class Training:
                     state.means.take()
                 begin, started = state.images_seen, time.perf_counter()
             elif is_stopped and ranks.is_first:
-                self._require_finite_weights()
-                self._recalibrate_average()
-                yield self._make_tick(None, with_checkpoint=True)
+                yield self._checkpoint_at_stop()
             if is_stopped:
                 return
 
@@ -174,6 +170,12 @@ class Training:
         health = diagnose([*state.records, record], is_critic=LOSSES[training.loss].boundary is None)
         state.records.append(replace(record, health=health))
         return self._make_tick(samples, is_stopped or is_best or is_due(training.images_per_checkpoint))
+
+    def _checkpoint_at_stop(self) -> Tick:
+        # Between two ticks: no samples and no record.
+        self._require_finite_weights()
+        self._recalibrate_average()
+        return self._make_tick(None, with_checkpoint=True)
 
     def _make_tick(self, samples: Tensor | None, with_checkpoint: bool) -> Tick:
         state = self._state
