@@ -40,6 +40,7 @@ class Uploader:
         self._has_records, self._is_finishing = threading.Event(), threading.Event()
         self._last_progress = time.monotonic()
         self._failed: set[Path] = set()
+        self._has_warned = False
         # Results for the user, such as a registered model.
         self.messages: list[str] = []
         self._thread = threading.Thread(target=self._run, name="mlflow-uploader", daemon=True)
@@ -62,38 +63,41 @@ class Uploader:
         return self._journal.is_uploaded(self._settings.shown_server)
 
     def _run(self) -> None:
-        # `pause` is 0 after a success, and then grows with each failure.
-        pause, has_warned = 0.0, False
+        # The pause before the next attempt in seconds: 0 after a success, doubled by each failure.
+        pause = 0.0
         while True:
             self._has_records.clear()
             is_last_attempt = self._is_finishing.is_set()
             try:
                 self._upload_own_journal(_LOCK_TIMEOUT if is_last_attempt else 0)
             except Exception as error:
-                if not has_warned:
-                    logger.warning(
-                        "Cannot upload to MLflow at %s (%s). The run continues; its records in %s are uploaded later.",
-                        self._settings.shown_server,
-                        in_one_line(error),
-                        self._journal.folder,
-                    )
-                has_warned = True
+                self._warn_once(error)
+                # In `finish`, a server that worked until now gets one more attempt.
                 if is_last_attempt and pause:
                     return
                 pause = min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
                 if is_last_attempt:
-                    # A server that worked until now gets one more attempt.
                     time.sleep(pause)
                 else:
                     self._is_finishing.wait(pause)
-                continue
-            pause = 0.0
-            if is_last_attempt:
-                return
-            # A failure of another journal does not concern this run.
-            with contextlib.suppress(OSError):
-                self._upload_other_journals()
-            self._has_records.wait()
+            else:
+                if is_last_attempt:
+                    return
+                pause = 0.0
+                # A failure of another journal does not concern this run.
+                with contextlib.suppress(OSError):
+                    self._upload_other_journals()
+                self._has_records.wait()
+
+    def _warn_once(self, error: Exception) -> None:
+        if not self._has_warned:
+            logger.warning(
+                "Cannot upload to MLflow at %s (%s). The run continues; its records in %s are uploaded later.",
+                self._settings.shown_server,
+                in_one_line(error),
+                self._journal.folder,
+            )
+        self._has_warned = True
 
     def _upload_own_journal(self, timeout: float) -> None:
         connect(self._settings)

@@ -56,17 +56,17 @@ def diagnose(history: Sequence[TickRecord], is_critic: bool) -> str:
         return WINS
 
     # Modes collapse: the diversity has fallen, or never rose.
-    least = _FALL * max(record.diversity for record in history)
-    has_fallen = len(history) > 1 and all(record.diversity < least for record in history[-2:])
+    least_diversity = _FALL * max(record.diversity for record in history)
+    has_fallen = len(history) > 1 and all(record.diversity < least_diversity for record in history[-2:])
     last = _last(history, _LOW_IMAGES, 2)
     if has_fallen or (last and all(record.diversity < COLLAPSED for record in last)):
         return COLLAPSE
 
     # The generator's loss oscillates: count changes of direction between two moves that are both large enough.
     losses = [record.generator_loss for record in history[-_SWING_TICKS:]]
-    least = _SWING * abs(sum(losses) / len(losses))
+    least_move = _SWING * abs(sum(losses) / len(losses))
     moves = [after - before for before, after in pairwise(losses)]
-    turns = sum(a * b < 0 and min(abs(a), abs(b)) > least for a, b in pairwise(moves))
+    turns = sum(a * b < 0 and min(abs(a), abs(b)) > least_move for a, b in pairwise(moves))
     return OSCILLATION if len(losses) == _SWING_TICKS and turns >= _TURNS else HEALTHY
 
 
