@@ -1,6 +1,13 @@
 """Choose precision, threads, convolution algorithms and execution of a training by timing its own steps.
 
-Explicit parameters win. Nothing is timed with `training.deterministic`, or for fewer than 100 cycles of steps.
+Explicit parameters win. How `calibrate` decides, for
+
+- fewer than 100 cycles of steps, `training.deterministic`, or emulated bfloat16: as the parameters say, without timing;
+- several ranks, or too little memory for two copies of the training: by the convolutions alone (`_without_copies`);
+- any other training: by timed steps of copies, first threads, then algorithms and precision, then execution
+  (`_Measurement`).
+
+A resumed training takes the stored calibration (`calibration_of`).
 """
 
 import gc
