@@ -53,7 +53,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         channels = self.out_channels, self.in_channels
         return Geometry(kernel, stride, padding, *channels, (high, wide), (height, width), self.algorithms)
 
-    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]  # without torch's `output_size`
         """Return `(N, C, H, W)` for `(N, O, h, w)`."""
         outputs = _convolved("large", images, self, self.geometry(images.shape[2], images.shape[3]))
         return super().forward(images) if outputs is None else outputs
@@ -118,7 +118,7 @@ class SameConv2d(Conv2d):
 class SameConvTranspose2d(ConvTranspose2d):
     """`(N, C, H, W)` to `(N, out_channels, H * stride, W * stride)`: the gradient of `SameConv2d`."""
 
-    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]  # without torch's `output_size`
         """Convolve, then crop."""
         whole = super().forward(images)
         height, width = images.shape[2] * self.stride[0], images.shape[3] * self.stride[1]

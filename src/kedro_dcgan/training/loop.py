@@ -96,7 +96,7 @@ class Training:
 
         A new training yields a first tick before its first step. Then there is a tick at the first step at or after
         each multiple of `images_per_tick`, and at the end. A training that was already finished yields one tick.
-        A loss that is not finite raises TrainingError.
+        Losses or weights that are not finite raise TrainingError.
         """
         state, training, ranks = self._state, self._training, self._compute.ranks
         is_new, is_finished = state.images_seen == 0, state.images_seen >= total_images

@@ -1,13 +1,14 @@
 """Choose precision, threads, convolution algorithms and execution of a training by timing its own steps.
 
-Explicit parameters win. How `calibrate` decides, for
+Explicit parameters win. `calibrate` decides about a new training:
 
-- fewer than 100 cycles of steps, `training.deterministic`, or emulated bfloat16: as the parameters say, without timing;
-- several ranks, or too little memory for two copies of the training: by the convolutions alone (`_without_copies`);
-- any other training: by timed steps of copies, first threads, then algorithms and precision, then execution
-  (`_Measurement`).
+- It has fewer than 100 cycles of steps, is deterministic, or needs emulated bfloat16: do not measure anything.
+- There are several ranks, or two copies of the training do not fit into memory: choose only the precision. On a CPU,
+  time the convolutions alone; GPUs that have bfloat16 use it (`_without_copies`).
+- Otherwise, time steps of copies: first threads, then algorithms and precision, then execution (`_Measurement`).
 
-A resumed training takes the stored calibration (`calibration_of`).
+In the first case, `training.compile: true` still compiles. A resumed training keeps its stored calibration if device
+and precision are the same (`calibration_of`).
 """
 
 import gc
