@@ -71,7 +71,7 @@ def ours(images: PreparedImages, training: TrainingParameters, total: int, evalu
     for tick in run.ticks(batches, total // training.batch_size * training.batch_size):
         moment = time.perf_counter()
         if tick.record:
-            drawn = generate(state.shown_generator, latents, 50)
+            drawn = generate(state.shown_generator, latents.split(50))
             rows.append(evaluate("ours", training.seed, tick.images_seen / 1000, moment - started - paused, drawn))
         paused += time.perf_counter() - moment
     return rows

@@ -1,6 +1,6 @@
-"""Throughput and latency of the registered generator over HTTP (`mlflow models serve`).
+"""Throughput and latency of the registered generator over HTTP (`kedro dcgan serve`).
 
-The baseline is the same generator called in Python, so the difference is the cost of HTTP, MLflow and PNG.
+The baseline is the same generator called in Python, so the difference is the cost of HTTP and PNG.
 
     kedro run && python benchmarks/serving.py          # in a project with a champion
 """

@@ -54,6 +54,14 @@ class ModelError(DcganError):
     """A generator cannot be found or read."""
 
 
+class RequestError(DcganError):
+    """A client of the served generator sent an invalid request. `status` is the HTTP status to answer with."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ComparisonError(DcganError):
     """Two results cannot be compared, because their protocols differ."""
 

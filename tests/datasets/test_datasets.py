@@ -71,6 +71,14 @@ def test_image_folder_keeps_colour_and_order(tmp_path, channels):
     assert (dataset.load() == images).all()
 
 
+def test_a_stream_of_images_is_stored_in_its_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("kedro_dcgan.datasets.results.ImageFolderDataset.DIGITS", 1)
+    images = np.arange(12, dtype=np.uint8)[:, None, None, None]
+    dataset = ImageFolderDataset(tmp_path / "samples")
+    dataset.save(image for image in images)
+    assert (dataset.load() == images).all()
+
+
 def test_bytes_are_stored_as_they_are(tmp_path):
     dataset = BytesDataset(tmp_path / "model.onnx")
     dataset.save(b"some")

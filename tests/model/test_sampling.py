@@ -39,12 +39,12 @@ def test_latents_follow_the_configured_distribution():
 def test_image_does_not_depend_on_other_latents():
     generator, latents = make_generator(), sample_latents(10, CONFIG, seed=1)
     together = generate_all(generator, latents)
-    one_by_one = torch.cat(list(generate(generator, latents, batch_size=1)))
+    one_by_one = torch.cat(list(generate(generator, latents.split(1))))
     assert (together.int() - one_by_one.int()).abs().max() <= 1  # the last bit may round
 
 
 def test_generate_gives_uint8_images_and_keeps_the_last_batch():
-    batches = list(generate(make_generator(), sample_latents(10, CONFIG, seed=1), batch_size=4))
+    batches = list(generate(make_generator(), sample_latents(10, CONFIG, seed=1).split(4)))
     assert [tuple(batch.shape) for batch in batches] == [(4, 1, 16, 16), (4, 1, 16, 16), (2, 1, 16, 16)]
     assert batches[0].dtype == torch.uint8
 

@@ -188,11 +188,11 @@ def test_the_model_generates_from_seeds_and_latents_and_rejects_invalid_requests
         ({"seed": [-1]}, "`seed` of row 0 must be an integer from 0"),
         ({"seed": [1], "count": [0]}, "`count` of row 0 must be an integer from 1 to 1024"),
         ({"seed": [1.5]}, "`seed` of row 0 must be an integer .* .got 1.5"),
-        ({"seed": [1, 2], "count": [1000, 1000]}, "1 to 1024 images in total"),
-        ({"latents": [[0.0, 1.0]]}, "must be 3 finite numbers"),
-        ({"latents": [[0.0, 1.0, float("nan")]]}, "must be 3 finite numbers"),
+        ({"seed": [1, 2], "count": [1000, 1000]}, "at most 1024 images in total"),
+        ({"latents": [[0.0, 1.0]]}, "must be 3 numbers"),
+        ({"latents": [[0.0, 1.0, float("nan")]]}, "must be 3 numbers"),
         ({"count": [1]}, "either `seed` or `latents`"),
-        ({"other": [1]}, "must have `seed` or `latents`"),
+        ({"other": [1]}, "at least one row with `seed` or `latents`"),
     ):
         with pytest.raises(MlflowException, match=message):
             model.predict(pd.DataFrame(faulty))

@@ -8,7 +8,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import settings
 
-from kedro_dcgan.cli import local, tracking  # noqa: F401  They add their commands to the group `dcgan`.
+from kedro_dcgan.cli import local, models, tracking  # noqa: F401  They add their commands to the group `dcgan`.
 from kedro_dcgan.cli.command import dcgan, errors_in_one_line, existing_preset
 from kedro_dcgan.errors import Interrupted, stop_on_signal
 from kedro_dcgan.hooks import TrackingHooks

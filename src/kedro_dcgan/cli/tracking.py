@@ -1,4 +1,4 @@
-"""Commands that use the tracking server: its UI and its pending records, runs, and the generators in its registry.
+"""Commands that use the tracking server: its UI, its pending records, and the comparison of runs.
 
 torch and MLflow take seconds to import, so each command imports them itself.
 """
@@ -9,12 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from kedro_dcgan.cli.command import config_loader, dcgan, preset_option, project_folder
-from kedro_dcgan.errors import ComparisonError, ParameterError, TrackingError
+from kedro_dcgan.errors import ComparisonError, TrackingError
 from kedro_dcgan.progress import track
 from kedro_dcgan.storage import atomic_file
 from kedro_dcgan.tracking.connection import TrackingSettings, connect, in_one_line, ping, reachable, read_settings
@@ -23,7 +22,6 @@ from kedro_dcgan.tracking.run import mark_killed_runs
 from kedro_dcgan.tracking.uploader import pending_journals, upload_journal
 
 _HOST = "127.0.0.1"
-_model_option = click.option("--model", default="dcgan-generator", show_default=True, help="Name in the registry.")
 
 
 @contextmanager
@@ -33,12 +31,6 @@ def connected(env: str | None = None) -> Iterator[TrackingSettings]:
     connect(tracking)
     with reachable(tracking):
         yield tracking
-
-
-def _exit_with_mlflow(*arguments: str, **variables: str) -> NoReturn:
-    # Other users of this machine can see arguments, but not environment variables.
-    command = [sys.executable, "-m", "mlflow", *arguments, "--host", _HOST]
-    sys.exit(subprocess.call(command, env={**os.environ, **variables}))  # noqa: S603
 
 
 @dcgan.command()
@@ -58,7 +50,9 @@ def ui(port: int | None, env: str | None) -> None:
         variables["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = tracking.artifact_location
     port = port or tracking.ui_port
     click.echo(f"http://{_HOST}:{port}{page}   (press Ctrl-C to stop)")
-    _exit_with_mlflow("server", "--port", str(port), **variables)
+    # Other users of this machine can see arguments, but not environment variables.
+    command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port)]
+    sys.exit(subprocess.call(command, env={**os.environ, **variables}))  # noqa: S603
 
 
 @dcgan.command()
@@ -126,71 +120,3 @@ def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None
     with atomic_file(page) as temporary:
         temporary.write_text(write_runs_page(compared), encoding="utf-8")
     click.echo(f"\nsamples and curves -> {page}")
-
-
-@dcgan.command()
-@click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="Number of images.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the latents.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="New or empty folder.")
-@click.option("--model", default="dcgan-generator@candidate", show_default=True, help="NAME@ALIAS in the registry.")
-@preset_option
-def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> None:
-    """Generate images with a registered generator and write them as PNG files."""
-    import torch
-
-    from kedro_dcgan.datasets import ImageFolderDataset
-    from kedro_dcgan.model.sampling import generate, sample_latents
-    from kedro_dcgan.model.saved import read_generator
-    from kedro_dcgan.tracking.registry import fetch_generator
-
-    if output.exists() and any(output.iterdir()):
-        raise ParameterError(f"`--output` must be a new or an empty folder (got {output}, with files). Name another.")
-    with connected(env):
-        folder = fetch_generator(model)
-    trained = read_generator(folder)
-    latents = sample_latents(count, trained.config, seed)
-    batches = track(generate(trained.build(), latents), "samples", count)
-    ImageFolderDataset(output).save(torch.cat(list(batches)).numpy())
-    click.echo(f"{count} images of {model}, seed {seed} -> {output}")
-
-
-@dcgan.command()
-@click.option("--model", default="dcgan-generator@champion", show_default=True, help="NAME@ALIAS in the registry.")
-@click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
-@preset_option
-def serve(model: str, port: int, env: str | None) -> None:
-    """Serve a registered generator over HTTP on this machine (docs/operations.md has a sample request)."""
-    from kedro_dcgan.tracking.registry import find_version
-
-    name, _, alias = model.partition("@")
-    with connected(env) as tracked:
-        version = find_version(name, alias or "champion")
-    click.echo(f"http://{_HOST}:{port}/invocations   (Ctrl-C stops it)")
-    model_options = ("--model-uri", f"models:/{name}/{version}", "--env-manager", "local")
-    _exit_with_mlflow("models", "serve", *model_options, "--port", str(port), MLFLOW_TRACKING_URI=tracked.server)
-
-
-@dcgan.command()
-@click.option("--version", "chosen", required=True, help="Version number, or the alias candidate.")
-@_model_option
-@preset_option
-def promote(chosen: str, model: str, env: str | None) -> None:
-    """Move the alias `champion` to a version, whatever its metrics."""
-    from kedro_dcgan.tracking.registry import promote as move
-
-    with connected(env):
-        version, former = move(model, chosen)
-    before = f"was v{former}; undo: kedro dcgan rollback" if former else "the first champion"
-    click.echo(f"champion of {model} is v{version} ({before})")
-
-
-@dcgan.command()
-@_model_option
-@preset_option
-def rollback(model: str, env: str | None) -> None:
-    """Move the alias `champion` back to the previous champion."""
-    from kedro_dcgan.tracking.registry import roll_back
-
-    with connected(env):
-        version, left = roll_back(model)
-    click.echo(f"champion of {model} is v{version} again (was v{left})")

@@ -5,6 +5,7 @@ Every command imports this module, and most need no torch, which takes seconds t
 
 import json
 import logging
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,15 +74,19 @@ class ReferenceFeaturesDataset(FolderDataset):
 
 
 class ImageFolderDataset(FolderDataset):
-    """Stores uint8 images `(N, C, H, W)` as `00000.png`, `00001.png` and so on."""
+    """Stores uint8 images `(C, H, W)`, an array or a stream of them, as `00000.png`, `00001.png` and so on."""
 
-    def save(self, data: np.ndarray) -> None:
+    DIGITS = 5
+
+    def save(self, data: Iterable[np.ndarray]) -> None:
         with atomic_folder(self.path) as folder:
             for number, image in enumerate(data):
-                from_pixels(image).save(folder / f"{number:05d}.png")
+                from_pixels(image).save(folder / f"{number:0{self.DIGITS}d}.png")
 
     def load(self) -> np.ndarray:
-        pixels = [np.asarray(Image.open(file)) for file in sorted(self.path.glob("*.png"))]
+        # Names get longer after the 100,000th image.
+        files = sorted(self.path.glob("*.png"), key=lambda file: (len(file.name), file.name))
+        pixels = [np.asarray(Image.open(file)) for file in files]
         return np.stack([image[None] if image.ndim == 2 else image.transpose(2, 0, 1) for image in pixels])
 
 
@@ -105,6 +110,7 @@ class SampleFramesDataset(FolderDataset):
         return self.path / training_id / f"{images_seen:012d}.png"
 
     def of(self, training_id: str, images_seen: int) -> list[SampleGrid]:
+        # Names get longer after the 100,000th image.
         files = sorted(self.path.glob(f"{training_id}/[0-9]*.png"))
         frames = ((int(file.stem), file) for file in files)
         return [SampleGrid(seen, np.asarray(Image.open(file))) for seen, file in frames if seen <= images_seen]

@@ -3,7 +3,7 @@
 Pixels are uint8 outside the networks and float32 in [-1, 1] inside. An image depends only on its own latent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -15,9 +15,16 @@ from kedro_dcgan.model.networks import Generator, GeneratorConfig
 
 def sample_latents(count: int, config: GeneratorConfig, seed: int) -> Tensor:
     """Return `(count, latent_dim)` float32 latents of the distribution that a generator takes, on the CPU."""
+    return torch.cat(list(latent_batches(count, config, seed)))
+
+
+def latent_batches(count: int, config: GeneratorConfig, seed: int, batch_size: int = 64) -> Iterator[Tensor]:
+    """Yield the rows of `sample_latents` in batches `(<= batch_size, latent_dim)`, so that any count fits in memory."""
     source = torch.Generator().manual_seed(seed)
-    # One by one, so that the first 16 of 100 equal a sample of 16: torch fills small and large tensors differently.
-    return torch.cat([draw_latents(1, config, source) for _ in range(count)])
+    for start in range(0, count, batch_size):
+        rows = range(min(batch_size, count - start))
+        # One by one, so that the first 16 of 100 equal a sample of 16: torch fills small and large tensors differently.
+        yield torch.cat([draw_latents(1, config, source) for _ in rows])
 
 
 def draw_latents(count: int, config: GeneratorConfig, source: torch.Generator) -> Tensor:
@@ -27,13 +34,13 @@ def draw_latents(count: int, config: GeneratorConfig, source: torch.Generator) -
     return torch.rand(count, config.latent_dim, generator=source) * 2 - 1
 
 
-def generate(generator: Generator, latents: Tensor, batch_size: int = 64) -> Iterator[Tensor]:
-    """Yield uint8 images `(<= batch_size, C, H, W)` on the CPU, in eval mode; raise DataError if one is NaN."""
+def generate(generator: Generator, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield uint8 images `(N, C, H, W)` on the CPU per batch of latents, in eval mode; raise DataError for NaN."""
     device, was_training = next(generator.parameters()).device, generator.training
     generator.eval()
     try:
         with torch.inference_mode():
-            for batch in latents.split(batch_size):
+            for batch in batches:
                 yield to_uint8(generator(batch.to(device))).cpu()
     finally:
         generator.train(was_training)
@@ -41,7 +48,7 @@ def generate(generator: Generator, latents: Tensor, batch_size: int = 64) -> Ite
 
 def generate_all(generator: Generator, latents: Tensor) -> Tensor:
     """Return the images of all `latents`, uint8 `(N, C, H, W)`."""
-    return torch.cat(list(generate(generator, latents)))
+    return torch.cat(list(generate(generator, latents.split(64))))
 
 
 def to_model_range(images: np.ndarray | Tensor) -> Tensor:

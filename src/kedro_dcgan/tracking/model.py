@@ -1,15 +1,8 @@
-"""The generator as an MLflow model: seeds or latents in, base64-encoded PNG images out.
-
-Each input row is a request: either `seed` and optionally `count` (default 1), or `latents`, a list of `latent_dim`
-numbers for one image. Each output row is an image: `row` is the index of its request, `index` its index within the
-request, and `png` the image. Equal requests give equal images, whatever the other rows contain.
+"""The generator as an MLflow model: rows of seeds or latents in, PNG images out (`kedro_dcgan.model.image_requests`).
 
 MLflow runs this file when it loads the model (`log_model` passes its path). The weights are safetensors, not a pickle.
 """
 
-import base64
-import io
-from collections.abc import Hashable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,18 +18,11 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array
-from PIL import Image
-from torch import Tensor
 
-from kedro_dcgan.model.networks import GeneratorConfig
-from kedro_dcgan.model.sampling import generate_all, sample_latents
+from kedro_dcgan.errors import RequestError
+from kedro_dcgan.model.image_requests import answer_requests, read_requests
 from kedro_dcgan.model.saved import read_generator
 from kedro_dcgan.training.threads import most_threads
-
-# The limit for all rows together: one client must not take all memory and time.
-MAX_IMAGES = 1024
-# The largest integer that JSON, and MLflow, pass on exactly.
-MAX_SEED = 2**53 - 1
 
 # Tag with the exported generator that a model, or its version, was created from: a retry finds an earlier attempt.
 ORIGIN_TAG = "kedro_dcgan.generator"
@@ -54,48 +40,21 @@ class GeneratorModel(PythonModel):
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201  (mlflow turns an annotated return type into a signature)
         """Return one row per image."""
-        rows = model_input.to_dict(orient="records")
-        requests = [_latents(row, number, self._generator.config) for number, row in enumerate(rows)]
-        total = sum(map(len, requests))
-        rule = f"its rows must have `seed` or `latents`, and request 1 to {MAX_IMAGES} images in total (got {total})"
-        _require(0 < total <= MAX_IMAGES, rule)
-        images = generate_all(self._generator, torch.cat(requests)).permute(0, 2, 3, 1).numpy()
-        indices = [(row, index) for row, latents in enumerate(requests) for index in range(len(latents))]
-        results = []
-        for index, image in zip(indices, images, strict=True):
-            file = io.BytesIO()
-            Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "PNG")
-            results.append((*index, base64.b64encode(file.getvalue()).decode()))
-        return pd.DataFrame(results, columns=["row", "index", "png"])
-
-
-def _latents(row: Mapping[Hashable, Any], number: int, config: GeneratorConfig) -> Tensor:
-    # Return the latents of a request: (images, latent_dim). pandas fills absent keys with NaN; a list is never NaN.
-    row = {key: value for key, value in row.items() if not pd.api.types.is_scalar(value) or not pd.isna(value)}
-    name = f"row {number}"
-    _require(("seed" in row) != ("latents" in row), f"{name} must have either `seed` or `latents`")
-    if "latents" in row:
-        values = np.asarray(row["latents"], dtype=np.float32)
-        is_valid = values.shape == (config.latent_dim,) and bool(np.isfinite(values).all()) and "count" not in row
-        _require(is_valid, f"`latents` of {name} must be {config.latent_dim} finite numbers, without `count`")
-        return torch.from_numpy(values)[None]
-    seed = _integer(row["seed"], f"`seed` of {name}", 0, MAX_SEED)
-    count = _integer(row.get("count", 1), f"`count` of {name}", 1, MAX_IMAGES)
-    return sample_latents(count, config, seed)
-
-
-def _integer(value: Any, name: str, minimum: int, maximum: int) -> int:
-    # pandas stores a column with missing values as floats.
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    is_integer = is_number and minimum <= value <= maximum and value == int(value)
-    _require(is_integer, f"{name} must be an integer from {minimum} to {maximum} (got {value})")
-    return int(value)
-
-
-def _require(is_valid: bool, rule: str) -> None:
-    # MLflow's server answers with status 400 and the message.
-    if not is_valid:
-        raise MlflowException(f"The request is not valid: {rule}.", INVALID_PARAMETER_VALUE)
+        # pandas fills absent keys with NaN; a list is never NaN.
+        rows = [
+            {
+                key: value.tolist() if isinstance(value, np.ndarray) else value
+                for key, value in row.items()
+                if not pd.api.types.is_scalar(value) or not pd.isna(value)
+            }
+            for row in model_input.to_dict(orient="records")
+        ]
+        try:
+            answers = list(answer_requests(self._generator, read_requests(rows, self._generator.config)))
+        except RequestError as error:
+            # MLflow's own server answers with status 400 and the message.
+            raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
+        return pd.DataFrame(answers, columns=["row", "index", "png"])
 
 
 def log_model(client: mlflow.MlflowClient, run_id: str, folder: Path, step: int) -> str:

@@ -121,7 +121,7 @@ def _validation(
 
     def measure(generator: Generator) -> float:
         with torch_threads(chosen):
-            samples = generate(generator, latents, _VALIDATION_BATCH)
+            samples = generate(generator, latents.split(_VALIDATION_BATCH))
             generated = Gaussian.of_features(torch.cat([extract(batch) for batch in samples]))
             return frechet_distance(generated, reference)
 

@@ -59,7 +59,7 @@ def evaluate_generator(
     network = generator.build().to(device)
     latents = sample_latents(evaluation.samples, generator.config, evaluation.seed)
     with fast_extraction(extractors[0], device):
-        samples = track(generate(network, latents, _BATCH), "evaluation", evaluation.samples)
+        samples = track(generate(network, latents.split(_BATCH)), "evaluation", evaluation.samples)
         references = [SplitReferences(reference_features, images, evaluation, extract) for extract in extractors]
         measured = measure_samples(samples, references)
         class_values, classes = measure_classes(measured[0], images, manifest)

@@ -31,8 +31,8 @@ def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tup
     network = generator.build()
     # Choosing the number of threads takes about 12 batches.
     is_long = export.samples > 20 * _BATCH
-    with fast_threads(lambda: list(generate(network, latents[:_BATCH], _BATCH))) if is_long else nullcontext():
-        batches = list(track(generate(network, latents, _BATCH), "export", export.samples))
+    with fast_threads(lambda: list(generate(network, [latents[:_BATCH]]))) if is_long else nullcontext():
+        batches = list(track(generate(network, latents.split(_BATCH)), "export", export.samples))
     samples = torch.cat(batches).numpy()
     # Enlarge small images.
     scale = max(1, 64 // generator.config.image_size)
