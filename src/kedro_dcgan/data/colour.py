@@ -104,7 +104,7 @@ def convert_to_srgb(image: Image.Image, mode: str, transform: ImageCms.ImageCmsT
     return colours
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         source = ImageCms.getOpenProfile(BytesIO(profile)) if profile else ImageCms.createProfile("LAB")
