@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kedro_dcgan.data.decode import decode_plain, read_plain_header
+from kedro_dcgan.data.plain import decode_plain, read_plain_header
 
 
 def encode(image, file_format="PNG", **options):
@@ -84,6 +84,9 @@ def test_irrelevant_metadata_is_ignored():
         with_segment(encode(noise("RGB"), "JPEG"), 0xE2, b"MPF\0"),
         with_chunk(encode(noise("RGB")), chunk(b"eXIf", b"MM\0*")),
         with_chunk(encode(noise("RGB")), chunk(b"acTL", bytes(8))),
+        with_chunk(encode(noise("RGB")), chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0")),
+        with_chunk(encode(noise("RGB")), chunk(b"tEXt", b"Raw profile type exif\0")),
+        encode(noise("RGB"))[:-12] + chunk(b"eXIf", b"MM\0*") + encode(noise("RGB"))[-12:],
         with_chunk(encode(noise("RGB")), chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**6)))),
         with_chunk(encode(noise("RGB")), chunk(b"gAMA", bytes(4))[:-1] + b"\0"),
         b"\xff\xd8",

@@ -27,7 +27,10 @@ class Reason(StrEnum):
     NOT_AN_IMAGE = "not_an_image", "not an image, whatever the file name says"
     LFS_POINTER = "lfs_pointer", "a Git LFS pointer in place of the file: git lfs pull"
     DVC_POINTER = "dvc_pointer", "a DVC pointer in place of the file: dvc pull"
-    UNSUPPORTED = "unsupported", "an unsupported image format: convert it to JPEG or PNG"
+    UNSUPPORTED = (
+        "unsupported",
+        "a kind of picture that is not read, or an archive: convert it to 8-bit JPEG or PNG, or unpack it",
+    )
     TOO_SMALL = "too_small", "smaller than `ingestion.min_size`: lower that, or choose a smaller image_size"
     TOO_MANY_PIXELS = "too_many_pixels", "more pixels than `ingestion.max_pixels`"
     TOO_LARGE = "too_large", "more bytes than `ingestion.max_file_megabytes`"

@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason, transforms
-from kedro_dcgan.data.decode import Header, open_image, open_with_pillow, read_pixels, strict_pillow
+from kedro_dcgan.data.decode import open_image, open_with_pillow, read_pixels, strict_pillow
 from kedro_dcgan.data.duplicates import perceptual_hashes
+from kedro_dcgan.data.plain import Header
 from kedro_dcgan.data.sources import Block, Input
 from kedro_dcgan.data.transforms import Colour, Crop, Region, Resample
 from kedro_dcgan.errors import UnusableImageError
@@ -186,10 +187,10 @@ def draw_thumbnail(data: bytes, reason: str, preparation: Preparation) -> Jpeg |
             pixels, _ = read_pixels(header, preparation.background, reduction=reduction)
         except UnusableImageError:
             # Show the rows before the damage.
-            damaged = open_with_pillow(data)
+            damaged = open_with_pillow(header.data)
             with suppress(OSError):
                 damaged.load()
-            damaged.tile = []  # type: ignore[attr-defined]  # Keep Pillow from decoding again.
+            damaged.tile = []  # Keep Pillow from decoding again.
             damaged.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
             pixels = np.asarray(damaged.convert("RGB"))
         upright = transforms.set_upright(pixels, header.orientation)
