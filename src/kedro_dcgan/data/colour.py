@@ -79,7 +79,7 @@ def _scale(levels: np.ndarray, bottom: float, top: float) -> np.ndarray:
 def _no_range(low: float, high: float) -> UnusableImageError:
     return UnusableImageError(
         Reason.UNSUPPORTED,
-        f"levels {low:.6g} to {high:.6g}, which say not what is black and white: convert it to 8 bits",
+        f"levels {low:.6g} to {high:.6g}: unclear which ones are black and white; convert it to 8 bits",
     )
 
 
