@@ -43,6 +43,24 @@ def test_address_is_rejected_with_the_remedy(tmp_path, name):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (hostile.png(1), "a single image: pass its folder"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+        (b"PAR1....PAR1", "a Parquet file"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (b"MATLAB 5.0 MAT-file", "a MATLAB file"),
+        (pickle.dumps({"data": b"cifar-10"}), "a pickle, which is never loaded"),
+    ],
+    ids=["image", "7z", "parquet", "hdf5", "matlab", "pickle"],
+)
+def test_other_kind_of_file_is_named_with_the_remedy(tmp_path, data, kind):
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(SourceError, match=rf"^`ingestion.source` must be a folder[^\n]*x, {kind}[^\n]*\.$"):
+        ImageSourceDataset(tmp_path).load().open("x", LIMITS)
+
+
 def test_bare_name_of_a_dataset_is_rejected_with_its_full_name(tmp_path):
     with pytest.raises(SourceError, match=r"nothing there\. Did you mean torchvision:FashionMNIST\?"):
         ImageSourceDataset(tmp_path).load().open("fashionmnist", LIMITS)

@@ -22,7 +22,7 @@ from kedro_dcgan.data.sources.archive import TarSource, ZipSource
 from kedro_dcgan.data.sources.arrays import ArraySource
 from kedro_dcgan.data.sources.builtin import DIGITS, PARTS, TorchvisionBlock, TorchvisionSource, write_digits
 from kedro_dcgan.data.sources.folder import FolderBlock, FolderSource
-from kedro_dcgan.data.sources.source import Input, Limits, MemoryBlock, invalid_source, is_side_file
+from kedro_dcgan.data.sources.source import Input, Limits, MemoryBlock, SourceFile, invalid_source, is_side_file
 from kedro_dcgan.data.transforms import Region
 from kedro_dcgan.errors import SourceError
 
@@ -30,6 +30,20 @@ __all__ = ["Block", "Boxes", "ImageSources", "Input", "Limits", "Source", "is_si
 
 Source = FolderSource | ArraySource | TarSource | ZipSource | TorchvisionSource
 Block = FolderBlock | MemoryBlock | TorchvisionBlock
+
+# The first bytes of files that people pass as a source, and what to do with them.
+_UNPACK, _CONVERT = "unpack it and pass the folder", "write its images to a folder, as PNG files"
+_OTHER_KINDS = {
+    b"\xff\xd8\xff": "a single image: pass its folder",
+    b"\x89PNG": "a single image: pass its folder",
+    b"7z\xbc\xaf": f"a 7z archive: {_UNPACK}",
+    b"Rar!": f"a RAR archive: {_UNPACK}",
+    b"\x28\xb5\x2f\xfd": f"compressed by zstd: {_UNPACK}",
+    b"PAR1": f"a Parquet file: {_CONVERT}",
+    b"\x89HDF": f"an HDF5 file: {_CONVERT}",
+    b"MATLAB": f"a MATLAB file: {_CONVERT}",
+    b"\x80": f"a pickle, which is never loaded: {_CONVERT}",
+}
 
 # The columns of a file of boxes: a path as in the manifest, and pixels of the upright image. The table of CelebA has
 # other names, and bare file names, which stand for the files of one folder.
@@ -114,6 +128,9 @@ def _parse_boxes(text: str) -> tuple[dict[str, Region], bool]:
         raise ValueError(f"it has no column {', '.join(missing)}, only {', '.join(columns)[:200] or 'an empty line'}")
     boxes: dict[str, Region] = {}
     for row in rows:
+        if not row["path"] or None in row:
+            problem = "no path" if not row["path"] else "more cells than columns: quote a path that has a comma"
+            raise ValueError(f"line {rows.line_num} has {problem}")
         if row["path"] in boxes:
             raise ValueError(f"line {rows.line_num} is a second box for {row['path']}")
         values = []
@@ -156,7 +173,9 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
         holder = kind(path, limits) if kind else None
     source = source or (holder and (ArraySource.within(holder, limits) or holder))
     if source is None:
-        raise invalid_source(rule, f"{path}, another kind of file")
+        start = SourceFile.on_disk(path.resolve(), path.name).start if path.is_file() else b""
+        kind_found = next((text for magic, text in _OTHER_KINDS.items() if start.startswith(magic)), "")
+        raise invalid_source(rule, f"{path}, {kind_found or 'another kind of file'}")
     if source.count == 0:
         raise invalid_source("hold at least one file", f"{path}, empty")
     return source

@@ -53,7 +53,7 @@ class FolderSource:
                 continue
             with contextlib.suppress(OSError):
                 found = SourceFile.on_disk(file, _text_of(name))
-                if name.endswith(b".npz") and found.start.startswith(b"PK"):
+                if name.lower().endswith(b".npz") and found.start.startswith(b"PK"):
                     with contextlib.suppress(SourceError):
                         for array in ZipSource(file, self._limits).files():
                             yield replace(array, path=f"{found.path}/{array.path}", entry=found.path)
