@@ -76,6 +76,7 @@ def test_image_of_one_colour_is_blank(mode, colour, other):
         ("0001.txt", hostile.png(1)[:-300], "truncated"),
         ("pointer.txt", b"version https://git-lfs.github.com/spec/v1\n", "lfs_pointer"),
     ],
+    ids=lambda value: "data" if isinstance(value, bytes) else value,
 )
 def test_file_beside_images_is_a_side_file(path, data, reason):
     (record,) = scan_block(ScanTask(MemoryBlock((Input(path, data),), "")), PREPARATION).records

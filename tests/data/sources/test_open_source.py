@@ -61,6 +61,20 @@ def test_other_kind_of_file_is_named_with_the_remedy(tmp_path, data, kind):
         ImageSourceDataset(tmp_path).load().open("x", LIMITS)
 
 
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tar.xz"])
+def test_folder_of_archives_is_rejected_with_the_remedy(tmp_path, suffix):
+    (tmp_path / "shards").mkdir()
+    for number in range(3):
+        hostile.good(tmp_path / f"shards/{number}{suffix}", {"a.png": hostile.png(number)})
+    (tmp_path / "shards/index.json").write_bytes(b"{}")
+    (tmp_path / "shards/.hidden").write_bytes(b"")
+    with pytest.raises(SourceError, match=rf"must hold images .*shards, 3 archives such as 0{suffix}\)\. Pass one"):
+        ImageSourceDataset(tmp_path).load().open("shards", LIMITS)
+    # A picture beside them is an image.
+    (tmp_path / "shards/a.png").write_bytes(hostile.png(9))
+    assert ImageSourceDataset(tmp_path).load().open("shards", LIMITS).count == 6
+
+
 def test_bare_name_of_a_dataset_is_rejected_with_its_full_name(tmp_path):
     with pytest.raises(SourceError, match=r"nothing there\. Did you mean torchvision:FashionMNIST\?"):
         ImageSourceDataset(tmp_path).load().open("fashionmnist", LIMITS)

@@ -45,6 +45,10 @@ _OTHER_KINDS = {
     b"\x80": f"a pickle, which is never loaded: {_CONVERT}",
 }
 
+# A larger folder is not searched for archives: zip, gzip, bzip2, xz, and tar, which has its mark later.
+_MAX_ARCHIVES = 1000
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+
 # The columns of a file of boxes: a path as in the manifest, and pixels of the upright image. The table of CelebA has
 # other names, and bare file names, which stand for the files of one folder.
 _COLUMNS = ("path", "left", "top", "width", "height")
@@ -172,6 +176,8 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
         kind = next((kind for kind in (TarSource, ZipSource) if kind.recognises(path)), None)
         holder = kind(path, limits) if kind else None
     source = source or (holder and (ArraySource.within(holder, limits) or holder))
+    if isinstance(source, FolderSource):
+        _require_no_archives(source, path)
     if source is None:
         start = SourceFile.on_disk(path.resolve(), path.name).start if path.is_file() else b""
         kind_found = next((text for magic, text in _OTHER_KINDS.items() if start.startswith(magic)), "")
@@ -179,6 +185,18 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
     if source.count == 0:
         raise invalid_source("hold at least one file", f"{path}, empty")
     return source
+
+
+def _require_no_archives(folder: FolderSource, path: Path) -> None:
+    """Raise a `SourceError` if all files of a small folder are archives, apart from side files and unreadable ones."""
+    files = list(folder.files()) if folder.count <= _MAX_ARCHIVES else []
+    beside = sum(is_side_file(file.path) for file in files)
+    archives = [file for file in files if file.start.startswith(_ARCHIVES) or file.start[257:262] == b"ustar"]
+    if archives and len(archives) == folder.count - len(folder.problems) - beside:
+        raise SourceError(
+            f"`ingestion.source` must hold images (got {path}, {len(archives):,} archives such as {archives[0].path}). "
+            "Pass one of them, or unpack them: --params ingestion.source=PATH."
+        )
 
 
 def _missing_source(name: str, path: Path, rule: str) -> SourceError:

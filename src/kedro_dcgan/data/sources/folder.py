@@ -28,28 +28,28 @@ class FolderSource:
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root, self._limits = os.fsencode(root), limits
         # To save memory, paths are bytes, and only paths with a problem have an entry here.
-        self._problems: dict[bytes, UnusableImageError] = {}
+        self.problems: dict[bytes, UnusableImageError] = {}
         self._paths: list[bytes] = []
         for path, problem in _walk(self._root):
             # A folder named like an image is listed twice if it cannot be opened.
-            if path not in self._problems:
+            if path not in self.problems:
                 self._paths.append(path)
                 limits.require_count(len(self._paths))
             if problem:
-                self._problems[path] = problem
+                self.problems[path] = problem
         self._paths.sort()
         self.count = len(self._paths)
 
     def blocks(self, size: int) -> Iterator["FolderBlock"]:
         for start in range(0, self.count, size):
             names = tuple(self._paths[start : start + size])
-            problems = {name: self._problems[name] for name in names if name in self._problems}
+            problems = {name: self.problems[name] for name in names if name in self.problems}
             yield FolderBlock(self._root, names, problems, self._limits.file_bytes)
 
     def files(self) -> Iterator[SourceFile]:
         """Yield the readable files that are not named like images; for an npz file, the arrays in it."""
         for name, file in zip(self._paths, self.disk_files(), strict=True):
-            if name in self._problems or name.lower().endswith(_IMAGE_SUFFIXES):
+            if name in self.problems or name.lower().endswith(_IMAGE_SUFFIXES):
                 continue
             with contextlib.suppress(OSError):
                 found = SourceFile.on_disk(file, _text_of(name))
