@@ -242,6 +242,17 @@ def test_damaged_array_in_an_archive_is_rejected(tmp_path, suffix):
         items(path)
 
 
+@pytest.mark.parametrize("files", [PLAIN, KERAS])
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.xz"])
+def test_archive_that_is_replaced_before_its_arrays_are_read_is_rejected(tmp_path, suffix, files):
+    path = write(tmp_path / f"mnist{suffix}", files)
+    source = open_source(str(path), tmp_path, LIMITS)
+    path.unlink()
+    write(path, {"other.png": png(1)})
+    with pytest.raises(SourceError, match=rf"^`{path}.*(it|archive) has changed"):
+        list(source.blocks(2))
+
+
 @pytest.mark.parametrize("suffix", ["", ".zip"])
 def test_more_images_than_allowed_are_rejected(tmp_path, suffix):
     path = write(tmp_path / f"mnist{suffix}", PLAIN)

@@ -179,10 +179,12 @@ class TarSource:
     def _open(self, wanted: str) -> Iterator[IO[bytes]]:
         """Open a member, by reading the archive from its beginning."""
         with closing(ForwardStream(self._path, _MAX_HEADER_BYTES)) as stream:
-            archive, member = next((a, m) for path, a, m in self._members(stream) if path == wanted)
+            found = next((found for found in self._members(stream) if found[0] == wanted), None)
+            if found is None:
+                raise tarfile.ReadError("the archive has changed")
             # The caller reads it in parts.
-            stream.budget = member.size + _MAX_HEADER_BYTES
-            yield cast("IO[bytes]", archive.extractfile(member))
+            stream.budget = found[2].size + _MAX_HEADER_BYTES
+            yield cast("IO[bytes]", found[1].extractfile(found[2]))
 
     def _members(self, stream: ForwardStream) -> Iterator[tuple[str, tarfile.TarFile, tarfile.TarInfo]]:
         """Yield path, archive and header of each member that is not a folder; its bytes must be read at once."""

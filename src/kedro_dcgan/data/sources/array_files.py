@@ -36,9 +36,10 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Array:
-    """The header of an array: its values begin after `offset` bytes, and are not read until asked for."""
+    """The header of an array, IDX or npy: its values begin after `offset` bytes, and are not read until asked for."""
 
     file: SourceFile
+    kind: str
     shape: tuple[int, ...]
     dtype: np.dtype
     offset: int
@@ -47,7 +48,7 @@ class Array:
     def is_images(self) -> bool:
         """Whether it is uint8 (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels."""
         # In NumPy, three dimensions that end with channels are a single picture.
-        is_grey = len(self.shape) == 3 and (self.shape[2] not in (1, 3, 4) or not self.file.start.startswith(_NPY))
+        is_grey = len(self.shape) == 3 and (self.kind == "IDX" or self.shape[2] not in (1, 3, 4))
         has_channels = len(self.shape) == 4 and bool({1, 3} & {self.shape[1], self.shape[3]})
         return self.dtype == np.uint8 and (is_grey or has_channels)
 
@@ -108,9 +109,9 @@ class Array:
 
     def damaged(self, problem: str) -> SourceError:
         """Return the error for a damaged file."""
-        kind, disk = "npy" if self.file.start.startswith(_NPY) else "IDX", self.file.disk
+        disk = self.file.disk
         place = str(disk) if disk.name == PurePath(self.file.path).name else f"{disk}: {self.file.path}"
-        return SourceError(f"`{place}` must be a whole {kind} file ({problem}). Copy or download it again.")
+        return SourceError(f"`{place}` must be a whole {self.kind} file ({problem}). Copy or download it again.")
 
     def _layout(self) -> tuple[int, int, int, int]:
         """Return number, height, width and channels of the images."""
@@ -128,12 +129,14 @@ def read_array(file: SourceFile) -> Array | None:
             start = zlib.decompressobj(31).decompress(start, HEAD_BYTES)
         if start.startswith(_IDX) and 1 <= start[3] <= 4:
             offset = 4 + 4 * start[3]
-            return Array(file, struct.unpack(f">{start[3]}I", start[4:offset]), np.dtype(np.uint8), offset)
+            return Array(file, "IDX", struct.unpack(f">{start[3]}I", start[4:offset]), np.dtype(np.uint8), offset)
         if start.startswith(_NPY):
             stream = io.BytesIO(start)
             np.lib.format.read_magic(stream)
             shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
             # The values of an array in Fortran order are not in the order of the images.
             is_ordered = not is_fortran or len(shape) == 1
-            return Array(file, shape, dtype, stream.tell()) if is_ordered and min(shape, default=0) >= 0 else None
+            return (
+                Array(file, "npy", shape, dtype, stream.tell()) if is_ordered and min(shape, default=0) >= 0 else None
+            )
     return None

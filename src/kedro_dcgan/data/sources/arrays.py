@@ -48,7 +48,8 @@ class ArraySource:
         self._labels = {array.key: array for array in sorted(labels, key=_preference, reverse=True)}
         self._rest, self._entries = rest, {array.file.entry for array in (*images, *labels)}
         used = rest.disk_files() if isinstance(rest, FolderSource) else [array.file.disk for array in arrays]
-        self._disk_files = sorted(set(used))
+        # Taken now: the blocks must be read from the same files.
+        self._stamps = stamp_files(sorted(set(used)))
         self.count: int | None = sum(array.shape[0] for array in self._images)
         limits.require_count(self.count)
         if rest:
@@ -110,7 +111,7 @@ class ArraySource:
         others = (item for block in self._rest.blocks(size) for item in block.read()) if self._rest else iter(())
         images = (item for array in self._images for item in self._read(array))
         inputs = chain(images, (item for item in others if item.path not in self._entries))
-        return gather_blocks(inputs, size, stamp_files(self._disk_files))
+        return gather_blocks(inputs, size, self._stamps)
 
     def _read(self, array: Array) -> Iterator[Input]:
         labels = self._labels_of(array)
