@@ -1,6 +1,8 @@
 """The parameter models: validation, error messages, and the documentation generated from them."""
 
 import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,27 @@ def test_out_of_range_value_is_reported_with_rule_and_remedy(raw):
     for fact in ("`training.batch_size`", "equal to 2", "(got 1)", "conf/*/parameters_training.yml"):
         assert fact in error
     assert "--params training.batch_size=VALUE" in error
+
+
+@pytest.mark.parametrize("value", [2024, 7, 1e5, True])
+@pytest.mark.parametrize("key", ["ingestion.source", "preprocessing.crop.boxes", "evaluation.inception_weights"])
+def test_path_that_is_read_as_a_number_is_rejected_with_the_way_to_write_it(raw, key, value):
+    *groups, name = key.split(".")
+    group = reduce(getitem, groups, raw)
+    group[name] = value
+    error = error_of(raw)
+    assert error.startswith(f"`{key}` must be a path")
+    assert f"./NAME (got {value})" in error
+    group[name] = f"./{value}"
+    assert reduce(getattr, key.split("."), read_parameters(raw, {})) == f"./{value}"
+
+
+def test_wrong_name_is_rejected_without_a_regular_expression(raw):
+    raw["export"]["registered_model"] = "my model"
+    error = error_of(raw)
+    assert "`export.registered_model` must have only letters, digits" in error
+    assert "(got 'my model')" in error
+    assert "\\w" not in error
 
 
 def test_nested_misspelling_suggests_the_right_key(raw):

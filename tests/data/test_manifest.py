@@ -131,3 +131,58 @@ def test_embedded_digits_are_complete():
     assert len(digits) == 1797
     assert {path.split("/")[0] for path, _ in digits} == set("0123456789")
     assert len(np.unique(np.stack([image for _, image in digits]))) == 17
+
+
+def labels_after(labels, **columns):
+    hashes = [(f"{number:03}.png", f"{columns}{number}") for number in range(len(labels))]
+    manifest = complete_manifest(records_of(hashes, label=labels, **columns), 0.7, 0.1)
+    return [None if pd.isna(label) else label for label in manifest["label"]]
+
+
+CATS = ["cat", "cat", "dog", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels"),
+    [
+        (CATS, CATS),
+        (["train/cat", "test/cat", "train/dog", "test/dog"], CATS),
+        (["Train/cat", "VAL/cat", "validation/dog", "testing/dog"], CATS),
+        (["pets/train/cat", "pets/test/cat", "pets/valid/dog", "pets/test/dog"], [f"pets/{name}" for name in CATS]),
+        (["cat/train", "cat/test", "dog/train", "dog/test"], CATS),
+        (["train/a/cat", "test/a/cat", "train/dog", "test/dog"], ["a/cat", "a/cat", "dog", "dog"]),
+        (["train", "train", "test", "test"], [None] * 4),
+        (["train/cat", "train/cat", "test", "test"], ["cat", "cat", None, None]),
+        # One of several classes, as in CIFAR-100.
+        (["train", "train", "apple", "apple"], ["train", "train", "apple", "apple"]),
+        (["train/cat", "train/cat", "dog", "dog"], ["train/cat", "train/cat", "dog", "dog"]),
+        ([None, None, "train/cat", "test/cat"], [None, None, "cat", "cat"]),
+        ([None] * 4, [None] * 4),
+    ],
+)
+def test_folders_of_splits_are_not_classes(folders, labels):
+    assert labels_after(folders) == labels
+
+
+def test_skipped_files_have_the_same_classes_but_do_not_decide_them():
+    folders = ["train/cat", "test/cat", "docs", "train/cat"]
+    assert labels_after(folders, verdict=["accepted", "accepted", "skipped", "skipped"]) == [
+        "cat",
+        "cat",
+        "docs",
+        "cat",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folders", "has_classes"),
+    [
+        ([str(number) for number in range(20)], False),
+        ([str(number) for number in range(20)] + ["0", "0", "1", "1"], False),
+        ([f"{split}/{number}" for number in range(20) for split in ("train", "test")], True),
+        (["a", "a", "b"], True),
+        (["a", "a", "b", "c", "d"], False),
+    ],
+)
+def test_folder_for_each_image_is_no_class(folders, has_classes):
+    assert any(labels_after(folders)) == has_classes

@@ -4,6 +4,7 @@ import io
 from functools import partial
 from pathlib import Path
 
+import hostile
 import messy
 import numpy as np
 import pandas as pd
@@ -56,6 +57,37 @@ def test_image_of_one_colour_is_blank(mode, colour, other):
     inputs = tuple(Input(str(number), stream.getvalue()) for number, stream in enumerate(streams))
     blank, image = scan_block(ScanTask(MemoryBlock(inputs, "")), PREPARATION).records
     assert (blank.reason, image.reason) == ("blank", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "reason"),
+    [
+        ("shard/0001.json", b'{"caption": "a cat"}', "side_file"),
+        ("0001.cls", b"7", "side_file"),
+        ("0001.txt", b"", "side_file"),
+        ("README", b"Read me.", "side_file"),
+        ("LICENSE.md", b"MIT", "side_file"),
+        ("features.npy", b"\x93NUMPY\x01\x00", "side_file"),
+        # The content decides first: a broken picture does not become a side file, nor a picture with another name.
+        ("0001.jpg", b"text", "not_an_image"),
+        ("0001", b"text", "not_an_image"),
+        ("0001.png", b"", "empty"),
+        ("0001.txt", hostile.png(1), None),
+        ("0001.txt", hostile.png(1)[:-300], "truncated"),
+        ("pointer.txt", b"version https://git-lfs.github.com/spec/v1\n", "lfs_pointer"),
+    ],
+    ids=lambda value: "data" if isinstance(value, bytes) else value,
+)
+def test_file_beside_images_is_a_side_file(path, data, reason):
+    (record,) = scan_block(ScanTask(MemoryBlock((Input(path, data),), "")), PREPARATION).records
+    assert record.reason == reason
+
+
+def test_large_file_beside_images_is_a_side_file(tmp_path):
+    for name in ("captions.csv", "photo.jpg"):
+        (tmp_path / name).write_bytes(bytes(1001))
+    (block,) = open_source(str(tmp_path), Path("/"), Limits(1000, 10)).blocks(9)
+    assert [record.reason for record in scan_block(ScanTask(block), PREPARATION).records] == ["side_file", "too_large"]
 
 
 def test_manifest_has_one_row_for_each_input(manifest):

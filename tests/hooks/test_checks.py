@@ -78,6 +78,15 @@ def test_hidden_files_links_and_special_files_do_not_count_as_skipped():
     checks.after_dataset_saved("dataset_report", "")
 
 
+def test_side_files_of_webdataset_shards_do_not_count_as_skipped():
+    checks = checks_of("dataset_report", max_skipped=0)
+    checks.after_dataset_saved("manifest", manifest_of(4, side_file=8))
+    checks.after_dataset_saved("dataset_report", "")
+    checks.after_dataset_saved("manifest", manifest_of(4, side_file=8, corrupt=1))
+    with pytest.raises(SourceError, match=r"0\.20"):
+        checks.after_dataset_saved("dataset_report", "")
+
+
 def test_hidden_files_do_not_dilute_the_skipped_fraction():
     checks = checks_of("dataset_report", max_skipped=0.4)
     checks.after_dataset_saved("manifest", manifest_of(5, corrupt=5, hidden=100))

@@ -30,14 +30,15 @@ class Corner:
 
 @pytest.fixture
 def folders(tmp_path):
-    """Folders of 30 images of several sizes, and a file that is not an image."""
+    """Folders of 30 images of several sizes, a file that is not an image, and a side file, which does not count."""
     draw = np.random.default_rng(0)
     for name in ("real", "generated"):
         (tmp_path / name).mkdir()
         for number in range(30):
             pixels = draw.integers(0, 256, (8 + number % 3, 9, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{number:02}.png")
-    (tmp_path / "generated/notes.txt").write_text("no image")
+    (tmp_path / "generated/broken.jpg").write_text("no image")
+    (tmp_path / "generated/00.json").write_text("{}")
     return tmp_path
 
 
@@ -96,6 +97,33 @@ def test_a_missing_folder_and_a_single_image_are_rejected(folders):
     Image.new("RGB", (8, 8)).save(folders / "one/a.png")
     with pytest.raises(DataError, match=r"`--real`.* 2 images.*\(got 1"):
         compared(folders, real="one")
+
+
+def test_too_few_images_are_rejected_with_the_reasons(folders):
+    (folders / "none").mkdir()
+    for name, data in (("a.png", b""), ("b.jpg", b"text"), ("c.jpg", b"also"), ("d.txt", b"a caption")):
+        (folders / "none" / name).write_bytes(data)
+    with pytest.raises(DataError, match=r"\(got 0; 2 skipped as not_an_image; 1 skipped as .*side_file"):
+        compared(folders, real="none")
+
+
+def test_statistics_and_addresses_are_rejected_as_such(folders):
+    np.savez(folders / "stats.npz", mu=np.zeros(4), sigma=np.eye(4))
+    with pytest.raises(SourceError, match=r"`--real` .*stats\.npz, statistics of images, .*mu float64 \(4,\)"):
+        compared(folders, real="stats.npz")
+    with pytest.raises(SourceError, match=r"`--generated` .*on this machine.*https://.*--generated PATH"):
+        compare_sources(str(folders / "real"), "https://user:secret@example.org/x.zip", folders, [Corner()])
+
+
+def test_a_batch_of_samples_in_an_npz_file_has_the_metrics_of_its_images(folders):
+    # As the samples of diffusion models are exchanged.
+    pixels = np.random.default_rng(1).integers(0, 256, (30, 8, 9, 3), dtype=np.uint8)
+    np.savez(folders / "samples.npz", arr_0=pixels, arr_1=np.arange(30))
+    (folders / "samples").mkdir()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(folders / f"samples/{number:02}.png")
+    metrics = [compared(folders, generated=name)["metrics"] for name in ("samples.npz", "samples")]
+    assert metrics[0] == pytest.approx(metrics[1])
 
 
 @pytest.fixture

@@ -41,8 +41,8 @@ def test_the_page_counts_by_reason_label_and_split():
 
 
 def test_files_outside_folders_are_counted_without_label():
-    page = page_of(manifest_of(accepted("cats/1"), accepted("2"), skipped("3", "empty")))
-    assert '<td class="label">(none: not in a folder)</td><td class="number">1</td><td class="number">1</td>' in page
+    page = page_of(manifest_of(accepted("cats/1"), accepted("cats/2"), accepted("2"), skipped("3", "empty")))
+    assert '<td class="label">(none)</td><td class="number">1</td><td class="number">1</td>' in page
 
 
 def test_file_names_are_escaped():

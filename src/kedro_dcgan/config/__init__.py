@@ -89,6 +89,9 @@ def _message_of(error: dict[str, Any]) -> str:
         return _unknown_key(name)
     if error["type"] == "missing":
         return f"`{name}` must be given (it is missing). Add it to conf/base/parameters_{keys[0]}.yml."
+    if error["type"] == "string_pattern_mismatch":
+        # The only pattern is that of a name.
+        error["msg"] = "must have only letters, digits, `_`, `.` and `-`"
     is_group = "instance of" in error["msg"]
     rule = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("must ")
     rule = "be a group of keys" if is_group else rule

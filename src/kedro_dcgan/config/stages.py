@@ -5,8 +5,17 @@ A field's `description` is the only documentation of a parameter: `python -m ked
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+
+def _require_text(value: object) -> object:
+    # Kedro and YAML read the name of a folder such as 2024 as a number, and 007 as 7.
+    if isinstance(value, bool | int | float):
+        raise ValueError("be a path; write a name that YAML reads as a number, true or false as ./NAME")
+    return value
+
+
+PathText = Annotated[str, Field(min_length=1), BeforeValidator(_require_text)]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -54,10 +63,9 @@ class NearDuplicateParameters(ParameterGroup):
 class IngestionParameters(ParameterGroup):
     """The images to read, and the limits for accepting them."""
 
-    source: str = Field(
-        min_length=1,
-        description="Images to read: a folder, a zip or tar archive, an IDX file or torchvision:NAME. Paths are "
-        "relative to the project, or absolute.",
+    source: PathText = Field(
+        description="Images to read: a folder, a zip or tar archive, an array (IDX, npy, npz) or torchvision:NAME. "
+        "Paths are relative to the project, or absolute.",
     )
     min_size: int | None = Field(
         ge=1,
@@ -74,7 +82,7 @@ class IngestionParameters(ParameterGroup):
     max_files: int = Field(ge=1, description="Maximum number of files; a larger source is refused.")
     max_skipped_fraction: Fraction = Field(
         description="Maximum fraction of skipped files. Above it, the run stops after it has written the report. "
-        "Hidden files, links and special files do not count."
+        "Hidden files, side files (such as labels and a README), links and special files do not count."
     )
     near_duplicates: NearDuplicateParameters
     splits: SplitFractions
@@ -96,8 +104,7 @@ class CropParameters(ParameterGroup):
     side: int | None = Field(
         ge=1, description="Side of the centred square, in pixels, for mode centre. null: the largest that fits."
     )
-    boxes: str | None = Field(
-        min_length=1,
+    boxes: PathText | None = Field(
         description="CSV file with a bounding box per image: path, left, top, width, height. null: no boxes.",
     )
 
@@ -143,7 +150,7 @@ class EvaluationParameters(ParameterGroup):
         description="Precision of the feature extractors. bfloat16 changes the metrics and their names; "
         "auto: the faster one, by a benchmark."
     )
-    inception_weights: Annotated[str, Field(min_length=1)] | None = Field(
+    inception_weights: PathText | None = Field(
         description="File of the Inception-v3 weights, for FID. auto: torch hub's cache, if the weights are there; "
         "null: no FID."
     )

@@ -39,5 +39,6 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "near_duplicate", "a near-duplicate of another image, which is kept"
     NO_BOX = "no_box", "not in the file of boxes"
     HIDDEN = "hidden", "the name begins with a dot: a system file, or hidden on purpose"
+    SIDE_FILE = "side_file", "a file that comes with images, such as labels, captions or a README"
     LINK = "link", "a link: links are not followed"
     NOT_A_FILE = "not_a_file", "a folder, pipe or device"

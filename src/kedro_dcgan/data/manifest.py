@@ -17,6 +17,7 @@ COLUMNS = (
     "path", "sha256", "bytes", "format", "width", "height", "mode", "label", "box", "verdict", "reason", "detail",
     "split", "row",
 )  # fmt: skip
+_SPLIT_FOLDERS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))
 # A group with a larger share of the images makes the splits deviate from the requested sizes.
 _LARGE_GROUP = 0.05
 NearDuplicates = Literal["keep", "group", "skip"]
@@ -57,7 +58,28 @@ def complete_manifest(
     accepted = manifest["verdict"] == ACCEPTED
     groups = manifest.loc[accepted, "alike"].to_numpy() if near_duplicates == "group" else None
     manifest.loc[accepted, "split"] = split_of(manifest.loc[accepted, "sha256"], train, validation, groups)
+    manifest["label"] = _classes_of(manifest["label"], accepted)
     return manifest[list(COLUMNS)]
+
+
+def _classes_of(labels: pd.Series, accepted: pd.Series) -> pd.Series:
+    """Return the labels without folders for splits, or no labels if most of them are of a single image."""
+    names = [label.split("/") for label in labels[accepted].dropna().unique()]
+    # Images of all splits are in `train/cat` and `test/cat`, in `data/train/cat`, or in `cat/train`.
+    depths = (*range(min(map(len, names), default=0)), -1) if names else ()
+    depth = next((at for at in depths if all(name[at].lower() in _SPLIT_FOLDERS for name in names)), None)
+    if depth is not None:
+        classes = dict[str, str | None]()
+        for label in labels.dropna().unique():
+            folders = label.split("/")
+            if len(folders) > depth and folders[depth].lower() in _SPLIT_FOLDERS:
+                del folders[depth]
+            classes[label] = "/".join(folders) or None
+        labels = labels.map(classes).astype(labels.dtype)
+    # A folder for each image is no class: no classifier could learn it.
+    counts = labels[accepted].value_counts()
+    is_alone = 2 * (counts == 1).sum() > len(counts)
+    return pd.Series(None, index=labels.index, dtype=labels.dtype) if is_alone else labels
 
 
 def summarise(manifest: pd.DataFrame) -> str:

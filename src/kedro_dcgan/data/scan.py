@@ -19,7 +19,7 @@ from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason, transforms
 from kedro_dcgan.data.decode import open_image, open_with_pillow, read_pixels, strict_pillow
 from kedro_dcgan.data.duplicates import perceptual_hashes
 from kedro_dcgan.data.plain import Header
-from kedro_dcgan.data.sources import Block, Input
+from kedro_dcgan.data.sources import Block, Input, is_side_file
 from kedro_dcgan.data.transforms import Colour, Crop, Region, Resample
 from kedro_dcgan.errors import UnusableImageError
 
@@ -32,6 +32,8 @@ _MAX_BYTES, _MAX_IMAGES = 2_000_000, 64
 MAX_THUMBNAILS = 48
 _MAX_THUMBNAILS_PER_BLOCK = 4
 _THUMBNAIL_SIDE = 96
+# With one of these reasons a file is beside the images, if its name says so.
+_SIDE_REASONS = (Reason.NOT_AN_IMAGE, Reason.EMPTY, Reason.TOO_LARGE)
 _SHOWABLE = (Reason.TOO_SMALL, Reason.BLANK, Reason.TRUNCATED, Reason.CORRUPT, Reason.NO_BOX)
 
 # An alias, because `ImageRecord` has a field named `bytes`.
@@ -149,8 +151,14 @@ def _scan(
         fields["box"] = ",".join(map(str, box)) if box else None
         pixels = _prepare(header, preparation, box)
     except UnusableImageError as error:
-        return {**fields, "verdict": SKIPPED, "reason": error.reason, "detail": error.detail or None}, None
+        return {**fields, "verdict": SKIPPED, "reason": skip_reason(error, item), "detail": error.detail or None}, None
     return fields, pixels
+
+
+def skip_reason(error: UnusableImageError, item: Input) -> str:
+    """Return the reason to skip an input: a file beside the images, such as `0001.json`, is no bad image."""
+    is_beside = error.reason in _SIDE_REASONS and is_side_file(item.path)
+    return Reason.SIDE_FILE if is_beside else error.reason
 
 
 def _prepare(header: Header, preparation: Preparation, box: Region | None) -> np.ndarray:

@@ -31,8 +31,8 @@ from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, SourceError
 from kedro_dcgan.storage import remove_leftovers, require_disk_space
 
-# Not counted as skipped images: a zip made on a Mac, for example, has a hidden entry per file.
-_NOT_COUNTED = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE)
+# Not counted as skipped images: a zip made on a Mac has a hidden entry per file, and WebDataset a label file per image.
+_NOT_COUNTED = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE, Reason.SIDE_FILE)
 # The columns of the manifest to keep: a full row takes hundreds of bytes, and there can be millions of rows.
 _CHECKED = ["verdict", "reason", "split"]
 
@@ -124,7 +124,7 @@ class CheckHooks:
         skipped = float((manifest[counted]["verdict"] == SKIPPED).mean())
         if skipped > maximum:
             raise SourceError(
-                "the fraction of skipped files (hidden files, links and special files do not count) must be at most "
+                "the fraction of skipped files (hidden, side and special files and links do not count) must be at most "
                 f"`ingestion.max_skipped_fraction` {maximum:g} (got {skipped:.2f}: {summarise(manifest)}). "
                 "See data/08_reporting/dataset.html, then fix the files or raise the maximum."
             )

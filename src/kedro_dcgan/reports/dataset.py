@@ -66,7 +66,7 @@ def write_page(
     # Count the accepted and the skipped files of each label, if there are labels.
     accepted, labels = manifest["verdict"] == ACCEPTED, list[dict[Hashable, Any]]()
     if manifest["label"].notna().any():
-        names = manifest["label"].astype("string").fillna("(none: not in a folder)")
+        names = manifest["label"].astype("string").fillna("(none)")
         counts = pd.DataFrame({"accepted": accepted, "skipped": ~accepted}).groupby(names).sum()
         ordered = counts.sort_values(["accepted", "skipped"], ascending=False)
         labels = ordered.reset_index().to_dict("records")

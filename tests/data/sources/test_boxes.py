@@ -71,6 +71,37 @@ def test_file_name_that_cannot_be_a_path_is_rejected(tmp_path, name):
         ImageSourceDataset(tmp_path).load().boxes(name)
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("b.jpg,1,2,abc,4", "'abc' in place of a number for width"),
+        ("b.jpg,1,2,3", "no value in place of a number for height"),
+        ("b.jpg,,2,3,4", "'' in place of a number for left"),
+        ("b.jpg,1,nan,3,4", "'nan' in place of a number for top"),
+        ("b.jpg,1,2,3,1e999", "'1e999' in place of a number for height"),
+    ],
+)
+def test_bad_cell_is_rejected_with_its_line_and_column(tmp_path, line, problem):
+    # A quoted line break: the line of the file counts, not the row.
+    assert f"line 4 has {problem}" in refused(tmp_path, OURS, '"a\nx.jpg",1,2,3,4', line)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [("1,2,3,4", "no path"), ("1,2,3,4,", "no path"), ("1,2,3,4,a,b.jpg", "more cells than columns")],
+)
+def test_line_without_a_path_or_with_too_many_cells_is_rejected(tmp_path, line, problem):
+    assert f"line 3 has {problem}" in refused(tmp_path, "left,top,width,height,path", "1,2,3,4,a.jpg", line)
+
+
+def test_path_with_a_comma_may_be_quoted(tmp_path):
+    assert read(tmp_path, OURS, '"a, b.jpg",1,2,3,4').find(("a, b.jpg",)) == {"a, b.jpg": (1, 2, 4, 6)}
+
+
+def test_file_in_another_encoding_is_rejected_with_the_line(tmp_path):
+    assert "line 3 is not UTF-8" in refused(tmp_path, OURS, "a.jpg,1,2,3,4", "é.jpg,1,2,3,4", encoding="latin-1")
+
+
 def test_empty_box_at_the_corner_is_a_box(tmp_path):
     assert read(tmp_path, OURS, "a.jpg,0,0,0,0").find(("a.jpg",)) == {"a.jpg": (0, 0, 0, 0)}
 

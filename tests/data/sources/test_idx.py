@@ -74,22 +74,23 @@ def test_idx_folder_is_read_in_the_order_of_names(tmp_path):
     write_images(tmp_path / "t10k-images-idx3-ubyte.gz", test)
     (tmp_path / ".DS_Store").write_bytes(b"not of this kind")
     source = open_source(".", tmp_path, LIMITS)
-    found = items(tmp_path)
-    assert source.count == len(found) == 5
+    *found, hidden = items(tmp_path)
+    assert source.count == len(found) + 1 == 6
+    assert (hidden.path, hidden.problem.reason) == (".DS_Store", "hidden")
     assert [item.label for item in found] == [None, None, None, "7", "8"]
     assert found[2].path == "t10k-images-idx3-ubyte/00000002"
     for item, image in zip(found, [*test, *train], strict=True):
         assert np.array_equal(pixels(item), image)
 
 
-@pytest.mark.parametrize("other", ["a.png", "read.me", "other-idx3-ubyte", "photos/a.png"])
-def test_folder_with_other_files_is_not_an_idx_folder(tmp_path, other):
+@pytest.mark.parametrize("other", ["a.png", "read.me", "other-idx3-ubyte", "photos/a.png", "README"])
+def test_files_beside_idx_files_are_inputs_too(tmp_path, other):
     write_images(tmp_path / IMAGES, pictures(2))
     (tmp_path / other).parent.mkdir(exist_ok=True)
     (tmp_path / other).write_bytes(b"a photo")
     found = {item.path: item.data for item in items(tmp_path)}
     assert found[other] == b"a photo"
-    assert found.keys() == {other, IMAGES}
+    assert found.keys() == {other, f"{IMAGES}/00000000", f"{IMAGES}/00000001"}
 
 
 def test_folder_of_labels_is_not_an_idx_folder(tmp_path):
@@ -106,7 +107,9 @@ def test_idx_folder_does_not_follow_links(tmp_path):
     assert {item.problem and item.problem.reason for item in items(tmp_path / "root")} == {"link"}
     own = write_images(tmp_path / "root/t10k-images-idx3-ubyte", pictures(1))
     write_images(tmp_path / "root/train-images-idx3-ubyte.gz", pictures(2))
-    found = [(item.path, item.label) for item in items(tmp_path / "root")]
+    everything = items(tmp_path / "root")
+    assert {item.path for item in everything if item.problem and item.problem.reason == "link"} == {IMAGES, LABELS}
+    found = [(item.path, item.label) for item in everything if not item.problem]
     assert found == [(f"{own.name}/00000000", None), (f"{IMAGES}/00000000", None), (f"{IMAGES}/00000001", None)]
 
 

@@ -13,22 +13,41 @@ Nothing from a source is written to disk, and no name in it is used as a path to
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kedro_dcgan.data.sources.archive import TarSource, ZipSource
-from kedro_dcgan.data.sources.builtin import DIGITS, TorchvisionBlock, TorchvisionSource, write_digits
+from kedro_dcgan.data.sources.arrays import ArraySource
+from kedro_dcgan.data.sources.builtin import DIGITS, PARTS, TorchvisionBlock, TorchvisionSource, write_digits
 from kedro_dcgan.data.sources.folder import FolderBlock, FolderSource
-from kedro_dcgan.data.sources.idx import IdxSource
-from kedro_dcgan.data.sources.source import Input, Limits, MemoryBlock, invalid_source
+from kedro_dcgan.data.sources.source import Input, Limits, MemoryBlock, SourceFile, invalid_source, is_side_file
 from kedro_dcgan.data.transforms import Region
 from kedro_dcgan.errors import SourceError
 
-__all__ = ["Block", "Boxes", "ImageSources", "Input", "Limits", "Source", "open_source"]
+__all__ = ["Block", "Boxes", "ImageSources", "Input", "Limits", "Source", "is_side_file", "open_source"]
 
-Source = FolderSource | IdxSource | TarSource | ZipSource | TorchvisionSource
+Source = FolderSource | ArraySource | TarSource | ZipSource | TorchvisionSource
 Block = FolderBlock | MemoryBlock | TorchvisionBlock
+
+# The first bytes of files that people pass as a source, and what to do with them.
+_UNPACK, _CONVERT = "unpack it and pass the folder", "write its images to a folder, as PNG files"
+_OTHER_KINDS = {
+    b"\xff\xd8\xff": "a single image: pass its folder",
+    b"\x89PNG": "a single image: pass its folder",
+    b"7z\xbc\xaf": f"a 7z archive: {_UNPACK}",
+    b"Rar!": f"a RAR archive: {_UNPACK}",
+    b"\x28\xb5\x2f\xfd": f"compressed by zstd: {_UNPACK}",
+    b"PAR1": f"a Parquet file: {_CONVERT}",
+    b"\x89HDF": f"an HDF5 file: {_CONVERT}",
+    b"MATLAB": f"a MATLAB file: {_CONVERT}",
+    b"\x80": f"a pickle, which is never loaded: {_CONVERT}",
+}
+
+# A larger folder is not searched for archives: zip, gzip, bzip2, xz, and tar, which has its mark later.
+_MAX_ARCHIVES = 1000
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 
 # The columns of a file of boxes: a path as in the manifest, and pixels of the upright image. The table of CelebA has
 # other names, and bare file names, which stand for the files of one folder.
@@ -89,25 +108,45 @@ class ImageSources:
         try:
             path = self._project / Path(name).expanduser()
             data = path.read_bytes()
-            rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
-            columns = [column.strip() for column in rows.fieldnames or ()]
-            rows.fieldnames = [_CELEBA.get(column, column) for column in columns]
-            missing = [column for column in _COLUMNS if column not in rows.fieldnames]
-            if missing:
-                raise ValueError(f"it has no column {', '.join(missing)}")
-            boxes: dict[str, Region] = {}
-            for row in rows:
-                if row["path"] in boxes:
-                    raise ValueError(f"line {rows.line_num} is a second box for {row['path']}")
-                left, top, width, height = (round(float(row[column])) for column in _COLUMNS[1:])
-                boxes[row["path"]] = (left, top, left + width, top + height)
-        except (OSError, RuntimeError, ValueError, TypeError, OverflowError, csv.Error) as error:
+            text = data.decode("utf-8-sig")
+            boxes, one_folder = _parse_boxes(text)
+        except (OSError, RuntimeError, ValueError, csv.Error) as error:
             problem = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+            if isinstance(error, UnicodeDecodeError):
+                line = 1 + data.count(b"\n", 0, error.start)
+                problem = f"line {line} is not UTF-8"
             raise SourceError(
                 f"`preprocessing.crop.boxes` must be a CSV file with the columns {', '.join(_COLUMNS)} "
                 f"(got {path}: {problem}). Correct it, or set the parameter to null."
             ) from None
-        return Boxes(boxes, hashlib.sha256(data).hexdigest(), one_folder="image_id" in columns)
+        return Boxes(boxes, hashlib.sha256(data).hexdigest(), one_folder)
+
+
+def _parse_boxes(text: str) -> tuple[dict[str, Region], bool]:
+    """Return the boxes of a CSV file, and whether they are by bare file name; a `ValueError` names the line."""
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    columns = [column.strip() for column in rows.fieldnames or ()]
+    rows.fieldnames = [_CELEBA.get(column, column) for column in columns]
+    missing = [column for column in _COLUMNS if column not in rows.fieldnames]
+    if missing:
+        raise ValueError(f"it has no column {', '.join(missing)}, only {', '.join(columns)[:200] or 'an empty line'}")
+    boxes: dict[str, Region] = {}
+    for row in rows:
+        if not row["path"] or None in row:
+            problem = "no path" if not row["path"] else "more cells than columns: quote a path that has a comma"
+            raise ValueError(f"line {rows.line_num} has {problem}")
+        if row["path"] in boxes:
+            raise ValueError(f"line {rows.line_num} is a second box for {row['path']}")
+        values = []
+        for column in _COLUMNS[1:]:
+            try:
+                values.append(round(float(row[column])))
+            except (ValueError, TypeError, OverflowError):
+                got = "no value" if row[column] is None else repr(row[column][:50])
+                raise ValueError(f"line {rows.line_num} has {got} in place of a number for {column}") from None
+        left, top, width, height = values
+        boxes[row["path"]] = (left, top, left + width, top + height)
+    return boxes, "image_id" in columns
 
 
 def open_source(name: str, project: Path, limits: Limits) -> Source:
@@ -118,24 +157,57 @@ def open_source(name: str, project: Path, limits: Limits) -> Source:
     """
     if name.startswith(TorchvisionSource.PREFIX):
         return TorchvisionSource(name.removeprefix(TorchvisionSource.PREFIX), project, limits)
+    rule = "be a folder, a zip or tar archive, or an array (IDX, npy, npz)"
     try:
         path = project / Path(name).expanduser()
         exists = path.exists()
-    except (OSError, RuntimeError) as error:  # A folder without permission, an unknown user.
-        raise invalid_source("be a folder, an archive or an IDX file", f"{name}: {error}") from None
+    except (OSError, RuntimeError, ValueError) as error:  # A folder without permission, an unknown user, a null byte.
+        raise invalid_source(rule, f"{name}: {error}") from None
     if not exists:
         if path != project / DIGITS:
-            raise invalid_source("be a folder, an archive or an IDX file", f"{path}, nothing there")
+            raise _missing_source(name, path, rule)
         write_digits(path)
-    kind: Callable[[Path, Limits], Source] | None = None
+    holder: FolderSource | TarSource | ZipSource | None = None
+    source: Source | None = None
     if path.is_dir():
-        kind = IdxSource if IdxSource.recognises(path) else FolderSource
-    elif path.is_file():  # Opening a pipe would block.
+        holder = FolderSource(path, limits)
+    elif path.is_file() and (source := ArraySource.of_file(path, limits)) is None:  # Opening a pipe would block.
         # Tar comes before zip: a zip is recognised by its end, and the last member of a tar archive may be a zip.
-        kind = next((kind for kind in (IdxSource, TarSource, ZipSource) if kind.recognises(path)), None)
-    if kind is None:
-        raise invalid_source("be a folder, a zip or tar archive or an IDX file", f"{path}, another kind of file")
-    source = kind(path, limits)
+        kind = next((kind for kind in (TarSource, ZipSource) if kind.recognises(path)), None)
+        holder = kind(path, limits) if kind else None
+    source = source or (holder and (ArraySource.within(holder, limits) or holder))
+    if isinstance(source, FolderSource):
+        _require_no_archives(source, path)
+    if source is None:
+        start = SourceFile.on_disk(path.resolve(), path.name).start if path.is_file() else b""
+        kind_found = next((text for magic, text in _OTHER_KINDS.items() if start.startswith(magic)), "")
+        raise invalid_source(rule, f"{path}, {kind_found or 'another kind of file'}")
     if source.count == 0:
         raise invalid_source("hold at least one file", f"{path}, empty")
     return source
+
+
+def _require_no_archives(folder: FolderSource, path: Path) -> None:
+    """Raise a `SourceError` if all files of a small folder are archives, apart from side files and unreadable ones."""
+    files = list(folder.files()) if folder.count <= _MAX_ARCHIVES else []
+    beside = sum(is_side_file(file.path) for file in files)
+    archives = [file for file in files if file.start.startswith(_ARCHIVES) or file.start[257:262] == b"ustar"]
+    if archives and len(archives) == folder.count - len(folder.problems) - beside:
+        raise SourceError(
+            f"`ingestion.source` must hold images (got {path}, {len(archives):,} archives such as {archives[0].path}). "
+            "Pass one of them, or unpack them: --params ingestion.source=PATH."
+        )
+
+
+def _missing_source(name: str, path: Path, rule: str) -> SourceError:
+    """Return the error for a source that is not there, with the remedy for an address or the bare name of a dataset."""
+    address = re.match(r"[a-zA-Z][\w+.-]+://", name)
+    if address:
+        # The rest of an address may hold a password.
+        return SourceError(
+            f"`ingestion.source` must be on this machine (got an address, {address[0]}…). Download it, or mount it, "
+            "and pass its path: --params ingestion.source=PATH."
+        )
+    known = {dataset.lower(): dataset for dataset in PARTS}.get(name.lower())
+    hint = f". Did you mean {TorchvisionSource.PREFIX}{known}?" if known else ""
+    return invalid_source(rule, f"{path}, nothing there{hint}")

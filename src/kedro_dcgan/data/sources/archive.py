@@ -11,14 +11,23 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Self, cast
 
 from kedro_dcgan.data import Reason
 from kedro_dcgan.data.sources.compressed import ForwardStream
-from kedro_dcgan.data.sources.source import Input, Limits, MemoryBlock, gather_blocks, invalid_source, stamp_files
+from kedro_dcgan.data.sources.source import (
+    HEAD_BYTES,
+    Input,
+    Limits,
+    MemoryBlock,
+    SourceFile,
+    gather_blocks,
+    invalid_source,
+    stamp_files,
+)
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
 _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError)
@@ -52,11 +61,15 @@ def safe_name(member: str, used: dict[str, int]) -> str:
     return unique
 
 
+def _is_hidden(path: str) -> bool:
+    return path.startswith(".") or "/." in path
+
+
 def _input_of(path: str, read: Callable[[], bytes]) -> Input:
     """Return a member with its bytes, or with the problem that `read` raises; hidden members are not read."""
     label = path.rpartition("/")[0] or None
     try:
-        if path.startswith(".") or "/." in path:
+        if _is_hidden(path):
             raise UnusableImageError(Reason.HIDDEN)
         return Input(path, read(), label)
     except UnusableImageError as error:
@@ -67,7 +80,7 @@ class ZipSource:
     """The members of a zip archive, in the order of their names."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
-        self._limits = limits
+        self._path, self._limits = path, limits
         # Taken before the members are listed: blocks must be read from the same archive.
         self._stamps = stamp_files([path])
         try:
@@ -98,8 +111,19 @@ class ZipSource:
         inputs = (_input_of(path, partial(self._read, member)) for path, member in self._members)
         return gather_blocks(inputs, size, self._stamps)
 
-    def _read(self, member: zipfile.ZipInfo) -> bytes:
-        max_bytes = self._limits.file_bytes
+    def files(self) -> Iterator[SourceFile]:
+        """Yield the readable members that are not hidden."""
+        for path, member in self._members:
+            if not _is_hidden(path):
+                with suppress(*_ZIP_DAMAGE, UnusableImageError):
+                    self._require_readable(member)
+                    with self._archive.open(member) as stream:
+                        start = stream.read(HEAD_BYTES)
+                    opener = partial(self._archive.open, member)
+                    yield SourceFile(path, path, self._path, member.file_size, start, opener)
+
+    @staticmethod
+    def _require_readable(member: zipfile.ZipInfo) -> None:
         if stat.S_ISLNK(member.external_attr >> 16):
             raise UnusableImageError(Reason.LINK)
         if member.flag_bits & _ENCRYPTED_FLAGS:
@@ -107,6 +131,10 @@ class ZipSource:
         # zipfile limits the memory of no other method.
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise UnusableImageError(Reason.UNREADABLE, "compressed by another method than deflate: zip it again")
+
+    def _read(self, member: zipfile.ZipInfo) -> bytes:
+        max_bytes = self._limits.file_bytes
+        self._require_readable(member)
         if member.file_size > max_bytes:
             raise UnusableImageError(Reason.TOO_LARGE, f"{member.file_size:,} bytes, limit {max_bytes:,}")
         try:
@@ -138,22 +166,47 @@ class TarSource:
     def blocks(self, size: int) -> Iterator[MemoryBlock]:
         return gather_blocks(self._inputs(), size, stamp_files([self._path]))
 
+    def files(self) -> Iterator[SourceFile]:
+        """Yield the members that are regular files and not hidden, up to any damage."""
+        with suppress(*_TAR_DAMAGE), closing(ForwardStream(self._path, _MAX_HEADER_BYTES)) as stream:
+            for path, archive, member in self._members(stream):
+                content = archive.extractfile(member) if member.isreg() and not member.issparse() else None
+                if content and not _is_hidden(path):
+                    start, opener = content.read(HEAD_BYTES), partial(self._open, path)
+                    yield SourceFile(path, path, self._path, member.size, start, opener)
+
+    @contextmanager
+    def _open(self, wanted: str) -> Iterator[IO[bytes]]:
+        """Open a member, by reading the archive from its beginning."""
+        with closing(ForwardStream(self._path, _MAX_HEADER_BYTES)) as stream:
+            found = next((found for found in self._members(stream) if found[0] == wanted), None)
+            if found is None:
+                raise tarfile.ReadError("the archive has changed")
+            # The caller reads it in parts.
+            stream.budget = found[2].size + _MAX_HEADER_BYTES
+            yield cast("IO[bytes]", found[1].extractfile(found[2]))
+
+    def _members(self, stream: ForwardStream) -> Iterator[tuple[str, tarfile.TarFile, tarfile.TarInfo]]:
+        """Yield path, archive and header of each member that is not a folder; its bytes must be read at once."""
+        archive, used, count = _open_tar(stream), dict[str, int](), 0
+        while member := archive.next():
+            # tarfile would keep all members and all global headers in memory.
+            archive.members.clear()  # type: ignore[attr-defined]  # the stubs leave it out
+            archive.pax_headers = {}
+            if not member.isdir():
+                count += 1
+                self._limits.require_count(count)
+                yield safe_name(member.name, used), archive, member
+            stream.budget = _MAX_HEADER_BYTES
+
     def _inputs(self) -> Iterator[Input]:
-        used: dict[str, int] = {}
         count = 0
         try:
             with closing(ForwardStream(self._path, _MAX_HEADER_BYTES)) as stream:
-                archive = _open_tar(stream)
-                while member := archive.next():
-                    # tarfile would keep all members and all global headers in memory.
-                    archive.members.clear()  # type: ignore[attr-defined]  # the stubs leave it out
-                    archive.pax_headers = {}
-                    if not member.isdir():
-                        count += 1
-                        self._limits.require_count(count)
-                        stream.budget = self._limits.file_bytes
-                        yield _input_of(safe_name(member.name, used), partial(self._read, archive, member))
-                    stream.budget = _MAX_HEADER_BYTES
+                for path, archive, member in self._members(stream):
+                    count += 1
+                    stream.budget = self._limits.file_bytes
+                    yield _input_of(path, partial(self._read, archive, member))
                 # The checksum of gzip comes after the last member.
                 stream.read(stream.budget)
         except _TAR_DAMAGE as error:

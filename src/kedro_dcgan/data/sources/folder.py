@@ -9,15 +9,14 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kedro_dcgan.data import Reason
-from kedro_dcgan.data.sources.source import Input, Limits
+from kedro_dcgan.data.sources.archive import ZipSource
+from kedro_dcgan.data.sources.source import OPEN_FLAGS, Input, Limits, SourceFile
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
-# O_NONBLOCK: opening a pipe that took the place of a file would block.
-_OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # Errors of a disk that was removed.
 _DISK_ERRORS = (errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN)
 _IMAGE_SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
@@ -29,23 +28,41 @@ class FolderSource:
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root, self._limits = os.fsencode(root), limits
         # To save memory, paths are bytes, and only paths with a problem have an entry here.
-        self._problems: dict[bytes, UnusableImageError] = {}
+        self.problems: dict[bytes, UnusableImageError] = {}
         self._paths: list[bytes] = []
         for path, problem in _walk(self._root):
             # A folder named like an image is listed twice if it cannot be opened.
-            if path not in self._problems:
+            if path not in self.problems:
                 self._paths.append(path)
                 limits.require_count(len(self._paths))
             if problem:
-                self._problems[path] = problem
+                self.problems[path] = problem
         self._paths.sort()
         self.count = len(self._paths)
 
     def blocks(self, size: int) -> Iterator["FolderBlock"]:
         for start in range(0, self.count, size):
             names = tuple(self._paths[start : start + size])
-            problems = {name: self._problems[name] for name in names if name in self._problems}
+            problems = {name: self.problems[name] for name in names if name in self.problems}
             yield FolderBlock(self._root, names, problems, self._limits.file_bytes)
+
+    def files(self) -> Iterator[SourceFile]:
+        """Yield the readable files that are not named like images; for an npz file, the arrays in it."""
+        for name, file in zip(self._paths, self.disk_files(), strict=True):
+            if name in self.problems or name.lower().endswith(_IMAGE_SUFFIXES):
+                continue
+            with contextlib.suppress(OSError):
+                found = SourceFile.on_disk(file, _text_of(name))
+                if name.lower().endswith(b".npz") and found.start.startswith(b"PK"):
+                    with contextlib.suppress(SourceError):
+                        for array in ZipSource(file, self._limits).files():
+                            yield replace(array, path=f"{found.path}/{array.path}", entry=found.path)
+                else:
+                    yield found
+
+    def disk_files(self) -> list[Path]:
+        """Return all files, in the order of their paths."""
+        return [Path(os.fsdecode(os.path.join(self._root, name))) for name in self._paths]  # noqa: PTH118  (bytes)
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ class FolderBlock:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        return tuple(name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace") for name in self.names)
+        return tuple(map(_text_of, self.names))
 
     def fingerprint(self) -> str:
         hasher = hashlib.sha256()
@@ -86,8 +103,12 @@ class FolderBlock:
             yield Input(path, data, path.rpartition("/")[0] or None, problem)
 
 
+def _text_of(name: bytes) -> str:
+    return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
 def _read_file(path: bytes, max_bytes: int) -> bytes:
-    descriptor = os.open(path, _OPEN)
+    descriptor = os.open(path, OPEN_FLAGS)
     try:
         status = os.fstat(descriptor)
         # It may have been replaced since the folder was listed.

@@ -5,12 +5,25 @@ Blocks go to worker processes, so this module and its imports must load fast.
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Self
 
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
+# As much of a file as its kind, and the header of an array, can be told from.
+HEAD_BYTES = 1024
+# Files that belong to images: descriptions, labels, features, lists.
+_SIDE_SUFFIXES = frozenset((
+    ".cls", ".csv", ".db", ".html", ".id", ".index", ".ini", ".json", ".jsonl", ".log", ".mat", ".md", ".md5", ".npy",
+    ".npz", ".parquet", ".pdf", ".rst", ".sha256", ".tsv", ".txt", ".url", ".xls", ".xlsx", ".xml", ".yaml", ".yml",
+))  # fmt: skip
+_SIDE_NAMES = frozenset(("readme", "license", "licence", "copying", "manifest", "sha256sums", "md5sums"))
+# O_NONBLOCK: opening a pipe that took the place of a file would block.
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 # Up to eight memory blocks per worker wait in its queue, so this bounds the memory.
 _MAX_BLOCK_BYTES = 8_000_000
 
@@ -23,6 +36,31 @@ class Input:
     data: bytes = b""
     label: str | None = None
     problem: UnusableImageError | None = None
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that a source can open: its `path` as in the manifest, size in bytes and first bytes.
+
+    `entry` is the path of the input that it is, or is part of; `disk` is the file on disk that it is, or is part of.
+    """
+
+    path: str
+    entry: str
+    disk: Path
+    size: int
+    start: bytes
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+
+    @classmethod
+    def on_disk(cls, file: Path, path: str) -> Self:
+        """Return a file of a folder, or raise an `OSError`; a link is not followed."""
+
+        def open_file() -> IO[bytes]:
+            return open(file, "rb", opener=lambda name, _: os.open(name, OPEN_FLAGS))
+
+        with open_file() as stream:
+            return cls(path, path, file, os.fstat(stream.fileno()).st_size, stream.read(HEAD_BYTES), open_file)
 
 
 @dataclass(frozen=True)
@@ -91,6 +129,12 @@ def stamp_files(files: Iterable[Path]) -> dict[Path, str]:
 def invalid_source(rule: str, value: str) -> SourceError:
     """Return the error for a source that is not what it must be."""
     return SourceError(f"`ingestion.source` must {rule} (got {value}). Pass another: --params ingestion.source=PATH.")
+
+
+def is_side_file(path: str) -> bool:
+    """Return whether a path is, by its name, of a file that belongs to images and is none: `0001.json`, `README`."""
+    stem, suffix = os.path.splitext(path.rpartition("/")[2].lower())  # noqa: PTH122  (a path of an archive)
+    return suffix in _SIDE_SUFFIXES or stem in _SIDE_NAMES
 
 
 def as_ppm(pixels: bytes, width: int, height: int, channels: int = 1) -> bytes:

@@ -1,6 +1,7 @@
 """Compare two sources of images of any origin and size, without a model."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kedro_dcgan.data import Reason
 from kedro_dcgan.data.decode import open_image, read_pixels, strict_pillow
+from kedro_dcgan.data.scan import skip_reason
 from kedro_dcgan.data.sources import Input, Limits, Source, open_source
 from kedro_dcgan.data.transforms import set_upright
 from kedro_dcgan.errors import DataError, SourceError, UnusableImageError
@@ -75,7 +78,7 @@ class _Side:
     """
 
     def __init__(self, name: str, source: Source, extractors: Sequence[FeatureExtractor]) -> None:
-        self.skipped, self.sizes, self._hashes = 0, set[str](), list[str]()
+        self.sizes, self._hashes, self._reasons = set[str](), list[str](), Counter[str]()
         self.collectors = [Collector(extract) for extract in extractors]
         inputs = (item for block in source.blocks(_BLOCK) for item in block.read())
         with _errors_name_the_option(name), strict_pillow():
@@ -84,8 +87,14 @@ class _Side:
                     collector.add(batch)
         self.count = len(self._hashes)
         if self.count < 2:
-            raise DataError(f"`--{name}` must hold at least 2 images (got {self.count}). Name another.")
+            reasons = "".join(f"; {count:,} skipped as {reason}" for reason, count in self._reasons.most_common(3))
+            raise DataError(f"`--{name}` must hold at least 2 images (got {self.count}{reasons}). Name another.")
         self.digest = hashlib.sha256("\n".join(sorted(self._hashes)).encode()).hexdigest()[:16]
+
+    @property
+    def skipped(self) -> int:
+        """The number of unreadable files; files beside the images do not count."""
+        return self._reasons.total() - self._reasons[str(Reason.SIDE_FILE)]
 
     def _decode(self, inputs: Iterator[Input]) -> Iterator[Tensor]:
         for item in inputs:
@@ -94,8 +103,8 @@ class _Side:
                     raise item.problem
                 header = open_image(item.data, _PIXELS)
                 pixels, _ = read_pixels(header, _WHITE)
-            except UnusableImageError:
-                self.skipped += 1
+            except UnusableImageError as error:
+                self._reasons[str(skip_reason(error, item))] += 1
                 continue
             self._hashes.append(hashlib.sha256(item.data).hexdigest())
             upright = set_upright(pixels, header.orientation).transpose(2, 0, 1)
