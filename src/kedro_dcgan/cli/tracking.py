@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from kedro_dcgan.cli.command import config_loader, dcgan, preset_option, project_folder
+from kedro_dcgan.cli.command import OutputPath, config_loader, dcgan, preset_option, project_folder
 from kedro_dcgan.errors import ComparisonError, ParameterError, TrackingError
 from kedro_dcgan.progress import track
 from kedro_dcgan.storage import atomic_file
@@ -100,7 +100,7 @@ def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
 
 @dcgan.command()
 @click.argument("runs", nargs=-1)
-@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=None, help="HTML page to write.")
+@click.option("--report", type=OutputPath(dir_okay=False, path_type=Path), default=None, help="HTML page to write.")
 @preset_option
 def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
     """Compare trained generators in a table, and write one HTML page with their samples and curves.
@@ -131,7 +131,7 @@ def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None
 @dcgan.command()
 @click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="Number of images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the latents.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="New or empty folder.")
+@click.option("--output", type=OutputPath(file_okay=False, path_type=Path), required=True, help="New or empty folder.")
 @click.option("--model", default="dcgan-generator@candidate", show_default=True, help="NAME@ALIAS in the registry.")
 @preset_option
 def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> None:
