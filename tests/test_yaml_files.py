@@ -79,6 +79,7 @@ def test_interpolations_that_multiply_are_refused():
     bomb = {f"k{n}": f"${{k{n + 1}}}${{k{n + 1}}}" for n in range(40)} | {"k40": "x"}
     for name, values in {
         "text": bomb,
+        "resolver": {key: value.replace("${", "${oc.select:") for key, value in bomb.items()},
         "relative": {"group": {key: value.replace("{", "{.") for key, value in bomb.items()}},
         "lists": {key: value if key == "k40" else [f"${{k{int(key[1:]) + 1}}}"] * 2 for key, value in bomb.items()},
         "groups": {"g0": {"x": 1}} | {f"g{n + 1}": {"a": f"${{g{n}}}", "b": [f"${{...g{n}}}"]} for n in range(40)},
@@ -88,12 +89,20 @@ def test_interpolations_that_multiply_are_refused():
         assert name
 
 
+def test_interpolation_within_another_is_refused():
+    # Its key is known only after the inner one is resolved, so the steps cannot be counted.
+    with pytest.raises(ParameterError, match=r"`a\.b` .*\$\{k\$\{one\}\}"):
+        check_interpolations({"a": {"b": "${k${one}}${k${one}}"}, "k1": "x", "one": 1})
+
+
 def test_ordinary_interpolations_are_accepted():
     datasets = {
         f"dataset{n}": {"path": "${_base}/a", "sizes": ["${.path}", "${..dataset0.sizes[0]}"]} for n in range(200)
     }
     # OmegaConf itself reports a circle and a missing key.
-    check_interpolations({"_base": "data", **datasets, "x": "${y}", "y": "${x}", "z": "${nowhere.at.all}"})
+    check_interpolations(
+        {"_base": "data", **datasets, "x": "${y}", "y": "${x}", "z": "${nowhere.at.all}", "t": "${tracking_uri:}"}
+    )
 
 
 @pytest.fixture

@@ -79,22 +79,18 @@ CASES = {
         "(got 17)",
         "--params training.batch_size=16.",
     ),
-    "endless training": ("run --params training.epochs=inf", "`training.epochs` must be a finite number (got "),
-    "devices in words": ("run --params training.devices=gpu", "`training.devices`", "external (got 'gpu')"),
     "runner that the project cannot use": (
         "run --env=smoke --runner=ParallelRunner",
         "`--runner`",
         "SequentialRunner",
         "(got ParallelRunner)",
     ),
-    "tag without nodes": ("run --tags=banana", "`--tags`", "(got banana)", "Known here: "),
     "parameter file with a tab": ("run --env=with-tab", "conf/with-tab/parameters.yml`, line 2", "tabs"),
     "preset of another source": (
         "run --env=mine --conf-source=elsewhere",
         "`training.epochs`",
         "(got -1)",
     ),
-    "preset that another source lacks": ("run --env=smoke --conf-source=elsewhere", "`--env`", "Presets: base, mine."),
     "folder that cannot be written": ("dcgan sample --output /proc/x", "`--output`", "(got /proc/x: "),
     "unavailable device": ("run --params training.device=mps", "`training.device`", "(got 'mps')"),
 }

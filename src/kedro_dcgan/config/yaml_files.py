@@ -18,7 +18,9 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_BYTES, _MAX_NODES, _MAX_DEPTH = 1_000_000, 100_000, 50
 _MAX_INTERPOLATIONS = 10_000
 _STANDARD_TAGS = ("null", "bool", "int", "float", "str", "seq", "map", "merge", "timestamp")
-_REFERENCE = re.compile(r"\$\{\s*([\w.\[\]-]+)\s*\}")
+# The key in ${key}, and in resolvers that look one up, such as ${oc.select:key}.
+_REFERENCE = re.compile(r"\$\{\s*(?:oc\.[\w.]+:\s*)?([^\s{}:'\",$]+)")
+_NESTED = re.compile(r"\$\{[^}]*\$\{")
 
 
 def check_yaml(content: bytes, file: str) -> None:
@@ -107,7 +109,7 @@ def check_interpolations(merged: dict[str, Any]) -> None:
     OmegaConf resolves `${a}` again wherever it is used, so n keys that each use the next one twice take 2^n steps.
 
     Raises:
-        ParameterError: for the first key that takes too many steps.
+        ParameterError: for the first key that takes too many steps, or whose interpolation contains another one.
     """
     costs: dict[tuple[str, ...], int] = {}
 
@@ -119,6 +121,11 @@ def check_interpolations(merged: dict[str, Any]) -> None:
         if isinstance(value, dict | list):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             cost = sum(cost_of((*path, str(key)), item) for key, item in items)
+        elif isinstance(value, str) and _NESTED.search(value):
+            raise ParameterError(
+                f"`{'.'.join(path)}` must not contain an interpolation within another (got {value[:60]}). "
+                "Write the key itself."
+            )
         else:
             references = _REFERENCE.findall(value) if isinstance(value, str) else []
             targets = [_absolute(reference, path) for reference in references]
