@@ -121,6 +121,72 @@ def test_error_in_a_list_or_a_group_suggests_no_params_option(raw):
     assert "--params" not in error
 
 
+def change(raw, key, value):
+    """Set a value under a dotted key."""
+    *groups, leaf = key.split(".")
+    for name in groups:
+        raw = raw[name]
+    raw[leaf] = value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("training.devices", 0, ("from 1 to 4096", "external")),
+        ("training.devices", "gpu", ("from 1 to 4096", "external")),
+        ("training.devices", None, ("from 1 to 4096", "external")),
+        ("training.threads", 1.5, ("from 1 to 4096", "auto")),
+        ("training.compile", "fast", ("true or false", "auto")),
+        ("ingestion.workers", 0, ("from 1 to 1024", "auto")),
+        ("evaluation.real_images", 1, ("equal to 2",)),
+    ],
+    ids=str,
+)
+def test_error_of_a_parameter_with_several_types_names_its_key_and_all_values(raw, key, value, allowed):
+    change(raw, key, value)
+    error = error_of(raw)
+    assert error.startswith(f"`{key}` must be ")
+    assert error.endswith(f"--params {key}=VALUE.")
+    assert all(fact in error for fact in (*allowed, f"(got {value!r})"))
+    assert not any(word in error for word in ("constrained", "literal", ".bool", "Input"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("training.epochs", "ten", "be a number (got 'ten')"),
+        ("training.batch_size", 2.5, "be a whole number (got 2.5)"),
+        ("training.augmentation.flip", "maybe", "be true or false (got 'maybe')"),
+        ("ingestion.source", {"my": "photos"}, "be text (got {'my': 'photos'})"),
+        ("ingestion.source", "", "have at least 1 character (got '')"),
+        ("training.generator.betas", [0.5], "be a longer list (got [0.5])"),
+        ("training.generator.betas", [0.5] * 3, "have at most 2 items (got"),
+        ("export.registered_model", "a b", "letters, digits, dots, hyphens and underscores (got 'a b')"),
+    ],
+    ids=str,
+)
+def test_rules_are_in_plain_words(raw, key, value, rule):
+    change(raw, key, value)
+    assert rule in error_of(raw)
+
+
+def numbers():
+    """Return the dotted keys of all parameters that can be numbers."""
+    flat = flatten(
+        Parameters.model_validate({k: v for file in BASE for k, v in yaml.safe_load(file.read_text()).items()})
+    )
+    nullable = {"ingestion.min_size", "training.kimg", "preprocessing.crop.side", "training.discriminator.dropout"}
+    found = {key for key, value in flat.items() if type(value) in (int, float)} | nullable | {"ingestion.workers"}
+    return sorted(found | {"evaluation.real_images", "training.images_per_validation", "training.threads"})
+
+
+@pytest.mark.parametrize("key", numbers())
+def test_every_number_has_bounds(raw, key):
+    for value in (float("inf"), float("-inf"), float("nan"), 1e300, 10**400):
+        change(raw, key, value)
+        assert error_of(raw).startswith(f"`{key}` must ")
+
+
 def test_parameters_are_frozen(raw):
     with pytest.raises(ValueError, match="frozen"):
         read_parameters(raw, {}).training.seed = 3

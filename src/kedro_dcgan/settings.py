@@ -29,6 +29,7 @@ if sys.platform == "linux":
 
 from kedro.utils import find_kedro_project
 
+from kedro_dcgan.config_loader import OneLineConfigLoader
 from kedro_dcgan.hooks import CheckHooks, LockHooks, SummaryHooks, TrackingHooks
 
 _PROJECT = find_kedro_project(Path(__file__).resolve().parent) or find_kedro_project(Path.cwd()) or Path.cwd()
@@ -46,6 +47,7 @@ def _tracking_uri() -> str:
 
 # Kedro calls the last hook first, so a run is checked and locked before it is tracked.
 HOOKS = (SummaryHooks(), TrackingHooks(), LockHooks(), CheckHooks())
+CONFIG_LOADER_CLASS = OneLineConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

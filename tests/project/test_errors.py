@@ -3,6 +3,8 @@
 Each case is a command and the facts in its error line: the parameter, the value, the remedy.
 """
 
+import shutil
+
 import hostile
 import pytest
 from projects import copy_project
@@ -77,6 +79,19 @@ CASES = {
         "(got 17)",
         "--params training.batch_size=16.",
     ),
+    "runner that the project cannot use": (
+        "run --env=smoke --runner=ParallelRunner",
+        "`--runner`",
+        "SequentialRunner",
+        "(got ParallelRunner)",
+    ),
+    "parameter file with a tab": ("run --env=with-tab", "conf/with-tab/parameters.yml`, line 2", "tabs"),
+    "preset of another source": (
+        "run --env=mine --conf-source=elsewhere",
+        "`training.epochs`",
+        "(got -1)",
+    ),
+    "folder that cannot be written": ("dcgan sample --output /proc/x", "`--output`", "(got /proc/x: "),
     "unavailable device": ("run --params training.device=mps", "`training.device`", "(got 'mps')"),
 }
 
@@ -86,6 +101,11 @@ def results(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("errors") / "kedro-dcgan")
     (project.path / "empty").mkdir()
     (project.path / "few").mkdir()
+    (project.path / "conf/with-tab").mkdir()
+    (project.path / "conf/with-tab/parameters.yml").write_text("training:\n\tepochs: 3\n")
+    shutil.copytree(project.path / "conf/base", project.path / "elsewhere/base")
+    (project.path / "elsewhere/mine").mkdir()
+    (project.path / "elsewhere/mine/parameters.yml").write_text("training:\n  epochs: -1\n")
     for name in "abc":
         (project.path / "few" / f"{name}.jpg").write_text(f"no image {name}")
     return project, {name: project.kedro(*command.split(), check=False) for name, (command, *_) in CASES.items()}
@@ -120,6 +140,13 @@ def test_too_many_skipped_files_stop_a_run_after_the_report(tmp_path):
     assert result.returncode == 1
     assert "`ingestion.max_skipped_fraction` 0.4 (got 0.50: 6 " in result.stderr
     assert "3 of 6 files are usable" in (project.path / "data/08_reporting/dataset.html").read_text()
+    assert result.stderr.count("\n") == 1
+    assert "--from-nodes" not in result.stdout
+
+    # All files are there, so that Kedro would run nothing.
+    missing = project.kedro("run", "--pipelines=ingestion", "--only-missing-outputs", "--params", limit).stdout
+    assert "nothing to do" in missing
+    assert "dataset.html" not in missing
 
     # The shards were made with another image size.
     size = "preprocessing.image_size=16"

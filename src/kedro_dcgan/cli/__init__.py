@@ -1,31 +1,10 @@
-"""The command line: `kedro run` with one-line errors, and the project's own commands, `kedro dcgan …`."""
-
-import copy
-import sys
-from typing import Any
+"""The command line: `kedro run`, and the project's own commands, `kedro dcgan …`, all with one-line errors."""
 
 import click
-from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.project import settings
 
 from kedro_dcgan.cli import local, models, tracking  # noqa: F401  They add their commands to the group `dcgan`.
-from kedro_dcgan.cli.command import dcgan, errors_in_one_line, existing_preset
-from kedro_dcgan.errors import Interrupted, stop_on_signal
-from kedro_dcgan.hooks import TrackingHooks
-
-
-def _run(**arguments: Any) -> Any:
-    # On Ctrl-C or SIGTERM, end the MLflow run as KILLED, print one line and exit with 128 + the signal's number.
-    try:
-        with errors_in_one_line(), stop_on_signal(immediately=True):
-            existing_preset(arguments["env"])
-            return kedro_run.callback(**arguments)  # type: ignore[misc]  # never None
-    except Interrupted as interruption:
-        for hook in settings.HOOKS:
-            if isinstance(hook, TrackingHooks):
-                hook.interrupt()
-        click.echo(str(interruption) or "stopped", err=True)
-        sys.exit(interruption.exit_code)
+from kedro_dcgan.cli.command import dcgan
+from kedro_dcgan.cli.kedro_run import run
 
 
 @click.group()
@@ -33,7 +12,5 @@ def cli() -> None:
     """Commands of this project."""
 
 
-run = copy.copy(kedro_run)
-run.callback = _run
 cli.add_command(run)
 cli.add_command(dcgan)

@@ -1,40 +1,96 @@
-"""Shared by all commands: their group, the project and its parameters for a preset, and one-line errors."""
+"""Shared by all commands: one-line errors, the project and its parameters for a preset, and types of options."""
 
+import os
+import tempfile
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import click
-from kedro.config import AbstractConfigLoader
+from kedro.config import AbstractConfigLoader, MissingConfigException
+from kedro.framework.cli.utils import KedroCliError
 from kedro.framework.project import settings
+from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from kedro_dcgan.config import Parameters, read_parameters
 from kedro_dcgan.errors import DcganError, ParameterError
 
+# These explain themselves.
+_EXPLAINED = DcganError, ParameterValidationError, MissingConfigException
+# The first words of Kedro's errors about a misspelt pipeline, with close matches, and about an entry of the catalog.
+_EXPLAINED_BY_KEDRO = "Failed to find the pipeline", "An exception occurred when parsing config", "Catalog entry"
+
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Print an error that the user can fix as `Error: <one line>` and exit with code 1."""
+    """Print any error as `Error: <one line>` and exit with code 1; with `--verbose`, print its traceback first.
+
+    The traceback of an error that nobody has foreseen is saved to a file, which the line names.
+    """
     try:
         yield
-    except Exception as error:
-        # Kedro wraps the errors of datasets, so look at the causes, too.
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, (DcganError, ParameterValidationError)):
-                raise click.ClickException(str(cause)) from error
-            # Kedro reports a misspelt pipeline or node as a ValueError that suggests close matches.
-            unknown_name = "Failed to find the pipeline", "Pipeline does not"
-            if isinstance(cause, ValueError) and str(cause).startswith(unknown_name):
-                raise click.ClickException(" ".join(str(cause).split())) from error
-            cause = cause.__cause__
+    except KedroCliError as error:
+        raise _in_one_line(error.message, error) from error
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        # click handles these: usage errors with code 2, and a reader of stdout that has gone, such as `head`.
         raise
+    except Exception as error:
+        raise _in_one_line(_message_of(error), error) from error
+
+
+def _in_one_line(message: str, error: Exception) -> click.ClickException:
+    context = click.get_current_context(silent=True)
+    if context and context.meta.get("verbose"):
+        click.echo("".join(traceback.format_exception(error)), err=True)
+    return click.ClickException(" ".join(line.strip() for line in message.splitlines()))
+
+
+def _message_of(error: Exception) -> str:
+    # Kedro wraps the errors of datasets, so look at the causes, too.
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__:
+        causes.append(causes[-1].__cause__)
+    for cause in causes:
+        is_known = isinstance(cause, ValueError | DatasetError) and str(cause).startswith(_EXPLAINED_BY_KEDRO)
+        if is_known or isinstance(cause, _EXPLAINED):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.filename is not None and cause.strerror:
+            return f"`{cause.filename}` must be usable ({cause.strerror}). Check that it exists and its permissions."
+    report = "Run the command again with --verbose to see where it happened."
+    with suppress(OSError):
+        trace = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace")
+        with tempfile.NamedTemporaryFile(prefix="kedro-dcgan-", suffix=".txt", delete=False) as file:
+            file.write(trace)
+        report = f"Please report it with its traceback, {file.name} (or use --verbose)."
+    return f"unexpected {type(error).__name__}: {error}. {report}"
+
+
+def _set_verbose(context: click.Context, _: click.Parameter, is_set: bool) -> None:
+    context.meta["verbose"] = is_set
+
+
+# Eager: it also applies to errors in the options after it.
+verbose_option = click.Option(
+    ["--verbose"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_verbose,
+    help="Print the traceback of an error, too.",
+)
 
 
 class _Group(click.Group):
+    """Commands with one-line errors and `--verbose`."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cmd.params.append(verbose_option)
+        super().add_command(cmd, name)
+
     def invoke(self, ctx: click.Context) -> Any:
         with errors_in_one_line():
             return super().invoke(ctx)
@@ -50,10 +106,14 @@ def project_folder() -> Path:
     return find_kedro_project(Path.cwd()) or Path.cwd()
 
 
-def config_loader(env: str | None) -> AbstractConfigLoader:
-    """Return Kedro's loader of the files in `conf/` for a preset."""
-    conf = str(project_folder() / "conf")
-    loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(conf, env=env, **settings.CONFIG_LOADER_ARGS)
+def config_loader(env: str | None, conf_source: str | None = None) -> AbstractConfigLoader:
+    """Return Kedro's loader of the files in `conf/`, or in `conf_source`, for a preset (default: $KEDRO_ENV).
+
+    Raises:
+        ParameterError: the preset is not a folder there.
+    """
+    source, preset = conf_source or str(project_folder() / "conf"), env or os.environ.get("KEDRO_ENV") or None
+    loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(source, env=preset, **settings.CONFIG_LOADER_ARGS)
     return loader
 
 
@@ -62,15 +122,22 @@ def parameters_of(env: str | None) -> Parameters:
     return read_parameters(config_loader(env)["parameters"], {})
 
 
-def existing_preset(env: str | None) -> str | None:
-    """Return the name of a preset, or raise a `ParameterError` if it is given and is no folder of `conf/`."""
-    conf = project_folder() / "conf"
-    if env and not (conf / env).is_dir():
-        presets = sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "local")
-        raise ParameterError(f"`--env` must be a folder of conf/ (got {env}). Presets: {', '.join(presets)}.")
-    return env
+preset_option = click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
 
 
-preset_option = click.option(
-    "--env", "-e", default=None, help="Preset: a folder of conf/.", callback=lambda _, __, env: existing_preset(env)
-)
+class OutputPath(click.Path):
+    """A file or folder to write. It is refused before any work if it cannot be written."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path, or raise a `ParameterError`."""
+        super().convert(value, param, ctx)
+        path, option = Path(value), param.opts[0] if param else "path"
+        try:
+            existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+            folder = existing.parent if existing == path and path.is_file() else existing
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise ParameterError(
+                f"`{option}` must be writable (got {value}: {error.strerror}). Name another."
+            ) from error
+        return path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kedro_dcgan.cli.command import dcgan, parameters_of, preset_option, project_folder
+from kedro_dcgan.cli.command import OutputPath, dcgan, parameters_of, preset_option, project_folder
 from kedro_dcgan.progress import operations
 from kedro_dcgan.storage import atomic_file
 
@@ -63,7 +63,7 @@ def describe(env: str | None, as_json: bool) -> None:
 @preset_option
 @click.option("--batch-size", type=click.IntRange(min=2), default=None, help="Default: training.batch_size.")
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to profile.")
-@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), default=None, help="JSON trace to write.")
+@click.option("--trace", type=OutputPath(dir_okay=False, path_type=Path), default=None, help="JSON trace to write.")
 def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | None) -> None:
     """Profile training steps on random images: the time of each part of a step, and a trace of all operations."""
     # Silence the log of torch's profiler, which reads this when it is imported.

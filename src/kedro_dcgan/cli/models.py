@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from kedro_dcgan.cli.command import dcgan, preset_option
+from kedro_dcgan.cli.command import OutputPath, dcgan, preset_option
 from kedro_dcgan.cli.tracking import connected
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.progress import track
@@ -19,7 +19,7 @@ _model_option = click.option("--model", default="dcgan-generator", show_default=
 @dcgan.command()
 @click.option("--count", type=click.IntRange(1, 1_000_000), default=16, show_default=True, help="Number of images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the latents.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="New or empty folder.")
+@click.option("--output", type=OutputPath(file_okay=False, path_type=Path), required=True, help="New or empty folder.")
 @click.option("--model", default="dcgan-generator@candidate", show_default=True, help="NAME@ALIAS in the registry.")
 @preset_option
 def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> None:

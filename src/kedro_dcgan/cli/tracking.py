@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from kedro_dcgan.cli.command import config_loader, dcgan, preset_option, project_folder
+from kedro_dcgan.cli.command import OutputPath, config_loader, dcgan, preset_option, project_folder
 from kedro_dcgan.errors import ComparisonError, TrackingError
 from kedro_dcgan.progress import track
 from kedro_dcgan.storage import atomic_file
@@ -94,7 +94,7 @@ def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
 
 @dcgan.command()
 @click.argument("runs", nargs=-1)
-@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=None, help="HTML page to write.")
+@click.option("--report", type=OutputPath(dir_okay=False, path_type=Path), default=None, help="HTML page to write.")
 @preset_option
 def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
     """Compare trained generators in a table, and write one HTML page with their samples and curves.

@@ -5,6 +5,7 @@ annotate their parameters with these models, so Kedro passes them typed. `python
 documentation.
 """
 
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
@@ -29,6 +30,16 @@ __all__ = [
 
 # These change where and how fast the work runs, but not its result.
 _RUNTIME_ONLY = ("ingestion.workers", "ingestion.engine")
+
+_PLAIN_RULES = {
+    "be a valid integer": "be a whole number",
+    "be a valid number": "be a number",
+    "be a valid string": "be text",
+    "be a valid tuple": "be a list",
+    "be a valid boolean": "be true or false",
+    "Field required": "be a longer list",
+    r"match pattern '^[\w.-]+$'": "consist of letters, digits, dots, hyphens and underscores",
+}
 
 
 class Parameters(ParameterGroup):
@@ -83,27 +94,58 @@ def read_parameters(raw: dict[str, Any], overridden: dict[str, Any]) -> Paramete
 
 
 def _message_of(error: dict[str, Any]) -> str:
-    keys = [str(part) for part in error["loc"]]
-    name = ".".join(keys)
+    location = [str(part) for part in error["loc"]]
+    name, choices, is_item = _locate(location)
     if error["type"] == "extra_forbidden":
-        return _unknown_key(name)
-    if error["type"] == "missing":
-        return f"`{name}` must be given (it is missing). Add it to conf/base/parameters_{keys[0]}.yml."
+        return _unknown_key(".".join(location))
+    if error["type"] == "missing" and not is_item:
+        return f"`{name}` must be given (it is missing). Add it to conf/base/parameters_{location[0]}.yml."
     if error["type"] == "string_pattern_mismatch":
         # The only pattern is that of a name.
-        error["msg"] = "must have only letters, digits, `_`, `.` and `-`"
+        error["msg"] = "Value error, must have only letters, digits, `_`, `.` and `-`"
     is_group = "instance of" in error["msg"]
-    rule = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("must ")
-    rule = "be a group of keys" if is_group else rule
-    rule = rule if rule.startswith(("be ", "add ", "have ")) else f"be {rule}"
+    # pydantic's messages are "Input should be a valid integer, unable to ..."; ours are "Value error, must ...".
+    text = re.split("(?:, unable|, got| after) ", error["msg"])[0]
+    rule = text.partition(" should ")[2] or text.removeprefix("Value error, must ")
+    rule = choices or ("be a group of keys" if is_group else _PLAIN_RULES.get(rule, rule))
     # A rule about several keys names their values itself.
     spans_keys = isinstance(error["input"], dict)
     got = "" if error["type"] == "value_error" and spans_keys else f" (got {error['input']!r})"
-    # `--params` can set neither a whole group nor one item of a list.
-    without_index = [key for key in keys if not key.isdigit()]
-    is_file_only = is_group or spans_keys or len(without_index) < len(keys)
-    remedy = "." if is_file_only else f" or with --params {name}=VALUE."
-    return f"`{'.'.join(without_index)}` must {rule}{got}. Change it in conf/*/parameters_{keys[0]}.yml{remedy}"
+    # `--params` cannot set a whole group.
+    remedy = f" or with --params {name}=VALUE." if not (is_group or spans_keys or is_item) else "."
+    return f"`{name}` must {rule}{got}. Change it in conf/*/parameters_{location[0]}.yml{remedy}"
+
+
+def _locate(location: list[str]) -> tuple[str, str, bool]:
+    """Return the key of an error, the allowed values of a key with several types, and whether a list's item is wrong.
+
+    The key is returned as the user writes it. pydantic's location also contains the index of an item, or the name of a
+    type, such as `constrained-int`.
+    """
+    group: Any = Parameters
+    keys: list[str] = []
+    for part in location:
+        if not (isinstance(group, type) and issubclass(group, BaseModel) and part in group.model_fields):
+            break
+        owner, group = group, group.model_fields[part].annotation
+        keys.append(part)
+    rest = location[len(keys) :]
+    if not rest or rest[0].isdigit():
+        return ".".join(keys), "", bool(rest)
+    types = owner.model_json_schema()["properties"][keys[-1]].get("anyOf", [])
+    return ".".join(keys), "be " * bool(types) + " or ".join(map(_in_words, types)), False
+
+
+def _in_words(schema: dict[str, Any]) -> str:
+    match schema:
+        case {"const": choice}:
+            return str(choice)
+        case {"type": "integer", "minimum": least, "maximum": most}:
+            return f"a whole number from {least} to {most}"
+        case {"type": "boolean"}:
+            return "true or false"
+        case _:
+            return str(schema["type"])
 
 
 def _unknown_key(name: str) -> str:

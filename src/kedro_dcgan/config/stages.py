@@ -23,9 +23,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class ParameterGroup(BaseModel):
-    """Parameters under one key of a YAML file. Unknown keys are errors, and values cannot be changed."""
+    """Parameters under one key of a YAML file. Unknown keys, inf and nan are errors, and values cannot be changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SplitFractions(ParameterGroup):
@@ -69,6 +69,7 @@ class IngestionParameters(ParameterGroup):
     )
     min_size: int | None = Field(
         ge=1,
+        le=100_000,
         description="Minimum length of the shorter side of the cropped image, in pixels; smaller images are "
         "skipped. null: preprocessing.image_size, so that no image is enlarged.",
     )
@@ -79,7 +80,7 @@ class IngestionParameters(ParameterGroup):
     max_file_megabytes: int = Field(
         ge=1, le=4000, description="Maximum size of a file, in MB; larger files are skipped."
     )
-    max_files: int = Field(ge=1, description="Maximum number of files; a larger source is refused.")
+    max_files: int = Field(ge=1, le=1_000_000_000, description="Maximum number of files; a larger source is refused.")
     max_skipped_fraction: Fraction = Field(
         description="Maximum fraction of skipped files. Above it, the run stops after it has written the report. "
         "Hidden files, side files (such as labels and a README), links and special files do not count."
@@ -102,7 +103,9 @@ class CropParameters(ParameterGroup):
         "stretch the whole image to a square."
     )
     side: int | None = Field(
-        ge=1, description="Side of the centred square, in pixels, for mode centre. null: the largest that fits."
+        ge=1,
+        le=100_000,
+        description="Side of the centred square, in pixels, for mode centre. null: the largest that fits.",
     )
     boxes: PathText | None = Field(
         description="CSV file with a bounding box per image: path, left, top, width, height. null: no boxes.",
@@ -125,7 +128,7 @@ class PreprocessingParameters(ParameterGroup):
     background: tuple[Level, Level, Level] = Field(
         description="Red, green and blue behind transparent pixels and padding."
     )
-    shard_megabytes: int = Field(ge=1, description="Maximum size of a shard of prepared images, in MB.")
+    shard_megabytes: int = Field(ge=1, le=100_000, description="Maximum size of a shard of prepared images, in MB.")
 
 
 class EvaluationParameters(ParameterGroup):
@@ -133,6 +136,7 @@ class EvaluationParameters(ParameterGroup):
 
     samples: int = Field(
         ge=2,
+        le=1_000_000,
         description="Number of generated images. Metrics depend on it, so their names contain it. Floors (the "
         "metrics of real images) need as many training images. Use 10000 if the train split is that large.",
     )
@@ -142,7 +146,7 @@ class EvaluationParameters(ParameterGroup):
         le=512,
         description="Input size of EfficientNet-Lite0, in pixels; part of the metrics' names.",
     )
-    real_images: Annotated[int, Field(ge=2)] | None = Field(
+    real_images: Annotated[int, Field(ge=2, le=10_000_000)] | None = Field(
         description="Maximum number of real images used per split. null: all."
     )
     device: DeviceName = Field(description="Device of the evaluation. auto: the fastest one available.")
@@ -162,7 +166,7 @@ class EvaluationParameters(ParameterGroup):
 class ExportParameters(ParameterGroup):
     """Samples, animations and the entry in the model registry."""
 
-    samples: int = Field(ge=1, description="Number of sample images (PNG) to write.")
+    samples: int = Field(ge=1, le=100_000, description="Number of sample images (PNG) to write.")
     seed: Seed = Field(description="Seed of the samples' latents.")
     frames_per_second: float = Field(gt=0, le=50, description="Frame rate of the progress GIF and MP4.")
     registered_model: str = Field(pattern=r"^[\w.-]+$", description="Name in MLflow's model registry.")

@@ -10,8 +10,9 @@ ArchitectureName = Literal["dcgan", "digits28", "notebook28", "simpsons200", "si
 LossName = Literal["non_saturating", "hinge", "least_squares", "wgan_gp"]
 AugmentationName = Literal["colour", "translation", "cutout"]
 
-Weight = Annotated[float, Field(ge=0)]
-ImageCount = Annotated[int, Field(ge=1)]
+# Still finite in float32.
+Weight = Annotated[float, Field(ge=0, le=1e38)]
+ImageCount = Annotated[int, Field(ge=1, le=10**12)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -19,7 +20,9 @@ class NetworkParameters(ParameterGroup):
     """A network and its Adam optimiser."""
 
     width: int = Field(
-        ge=1, description="Channels of the layer next to the image; deeper layers have 2, 4, ... times as many."
+        ge=1,
+        le=8192,
+        description="Channels of the layer next to the image; deeper layers have 2, 4, ... times as many.",
     )
     learning_rate: float = Field(gt=0, lt=1, description="Learning rate of Adam.")
     betas: tuple[Beta, Beta] = Field(description="Adam's beta1 and beta2.")
@@ -37,7 +40,9 @@ class DiscriminatorParameters(NetworkParameters):
         description="together: one update on real and fake images; separately: one update on real images, then "
         "one on fake images."
     )
-    steps: int = Field(ge=1, description="Discriminator updates per generator update, each on a new real batch.")
+    steps: int = Field(
+        ge=1, le=1000, description="Discriminator updates per generator update, each on a new real batch."
+    )
 
 
 class PenaltyParameters(ParameterGroup):
@@ -45,7 +50,9 @@ class PenaltyParameters(ParameterGroup):
 
     r1: Weight = Field(description="Gamma of the R1 penalty (Mescheder et al. 2018). 0: no penalty.")
     r1_every: int = Field(
-        ge=1, description="Steps between two R1 penalties (lazy regularisation); the penalty is scaled by this number."
+        ge=1,
+        le=1_000_000,
+        description="Steps between two R1 penalties (lazy regularisation); the penalty is scaled by this number.",
     )
     gradient: Weight = Field(description="Weight of the gradient penalty of wgan_gp; other losses ignore it.")
 
@@ -62,25 +69,29 @@ class AugmentationParameters(ParameterGroup):
 class EmaParameters(ParameterGroup):
     """The exponential moving average (EMA) of the generator's weights, used for samples, metrics and export."""
 
-    half_life: int | None = Field(ge=1, description="Half-life of the EMA, in real images. null: use the raw weights.")
+    half_life: ImageCount | None = Field(description="Half-life of the EMA, in real images. null: use the raw weights.")
     recalibration: int = Field(
-        ge=0, description="Latents used to recompute the batch norm statistics of the EMA. 0: do not recompute."
+        ge=0,
+        le=1_000_000,
+        description="Latents used to recompute the batch norm statistics of the EMA. 0: do not recompute.",
     )
 
 
 class TrainingParameters(ParameterGroup):
     """How the two networks are trained."""
 
-    epochs: float = Field(gt=0, description="Passes over the train split.")
+    epochs: float = Field(gt=0, le=1_000_000, description="Passes over the train split.")
     kimg: float | None = Field(
-        gt=0, description="Length of the training, in thousands of real images. null: use epochs."
+        gt=0, le=1e9, description="Length of the training, in thousands of real images. null: use epochs."
     )
-    batch_size: int = Field(ge=2, description="Real images per step, over all devices.")
-    gradient_accumulation: int = Field(ge=1, description="Micro-batches per batch; more of them need less memory.")
+    batch_size: int = Field(ge=2, le=1_000_000, description="Real images per step, over all devices.")
+    gradient_accumulation: int = Field(
+        ge=1, le=500_000, description="Micro-batches per batch; more of them need less memory."
+    )
     architecture: ArchitectureName = Field(
         description="Architecture of both networks. dcgan takes any image size, the others only their own."
     )
-    latent_dim: int = Field(ge=1, description="Dimension of the latents.")
+    latent_dim: int = Field(ge=1, le=65_536, description="Dimension of the latents.")
     latents: Literal["normal", "uniform"] = Field(
         description="Distribution of the latents. normal: standard normal; uniform: from -1 to 1."
     )
@@ -96,9 +107,11 @@ class TrainingParameters(ParameterGroup):
         description="Real images between two validations. The generator with the smallest distance to the "
         "validation split is kept. null: no validation; the last generator is kept."
     )
-    validation_samples: int = Field(ge=2, description="Generated images per validation.")
+    validation_samples: int = Field(ge=2, le=1_000_000, description="Generated images per validation.")
     images_per_checkpoint: ImageCount = Field(description="Real images between two checkpoints.")
-    checkpoints_kept: int = Field(ge=1, description="Number of latest checkpoints to keep, besides the best one.")
+    checkpoints_kept: int = Field(
+        ge=1, le=1_000_000, description="Number of latest checkpoints to keep, besides the best one."
+    )
     resume: Literal["auto", "never", "force"] = Field(
         description="auto: resume if there is a checkpoint with these parameters; never: train from scratch; "
         "force: resume even if parameters changed."
@@ -106,7 +119,7 @@ class TrainingParameters(ParameterGroup):
     grid_images: int = Field(ge=1, le=1024, description="Samples in the grid of a tick, always from the same latents.")
     seed: Seed = Field(description="Seed of weights, latents, batches and augmentation.")
     device: DeviceName = Field(description="Device of the training. auto: the fastest one available.")
-    devices: Annotated[int, Field(ge=1)] | Literal["external"] = Field(
+    devices: Annotated[int, Field(ge=1, le=4096)] | Literal["external"] = Field(
         description="Number of ranks that share each batch: GPUs, or processes on a CPU. external: the ranks of "
         "your own torchrun."
     )
@@ -116,7 +129,7 @@ class TrainingParameters(ParameterGroup):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         description="Precision of both networks. auto: the faster one, by a benchmark at the start."
     )
-    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    threads: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = Field(
         description="CPU threads per process. auto: one per usable core, or fewer if a benchmark is faster."
     )
     compile: bool | Literal["auto"] = Field(

@@ -1,15 +1,16 @@
 """The last lines of a run: its duration, the paths of its results and the next command."""
 
+import json
 import logging
 import shlex
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
-from kedro.pipeline import Pipeline
 
 from kedro_dcgan.hooks.checks import checked_parameters, path_of
 
@@ -36,12 +37,23 @@ class SummaryHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Keep the context, for the parameters, and start the clock."""
         self._context, self._started = context, time.monotonic()
+        self._saved: set[str] = set()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Note that this run has made a result: with `--only-missing-outputs`, it does not make all of them."""
+        self._saved.add(dataset_name)
 
     @hook_impl(trylast=True)
-    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+    def after_pipeline_run(self, catalog: DataCatalog) -> None:
         """Log the duration, the results and the next command."""
+        if not self._saved:
+            logger.info(
+                "nothing to do: all results exist already. Without --only-missing-outputs, they are made again."
+            )
+            return
         minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
-        results = [name for name in _RESULTS if name in pipeline.all_outputs()]
+        results = [name for name in _RESULTS if name in self._saved]
         logger.info("\ndone in %d min %02d s", minutes, seconds)
         for name in results:
             logger.info("  %-20s %s", name.replace("_", " "), path_of(catalog, name))
@@ -55,8 +67,11 @@ class SummaryHooks:
             return f"kedro dcgan ui · {sample}"
         following = {"dataset_report": "preprocessing,training,evaluation,export", "generator": "evaluation,export"}
         env = f" --env={self._context.env}" if self._context.env else ""
+        loader = self._context.config_loader
+        if Path(loader.conf_source) != self._context.project_path / "conf":
+            env += f" --conf-source={shlex.quote(str(loader.conf_source))}"
         # `--params` applies to one command only, so the next command repeats it.
-        given = ",".join(f"{name}={value}" for name, value in _dotted(self._context.config_loader.runtime_params))
+        given = ",".join(f"{name}={_quoted(value)}" for name, value in _dotted(loader.runtime_params))
         params = f" --params {shlex.quote(given)}" if given else ""
         return f"kedro run{env} --pipelines={following.get(last_result, 'export')}{params}"
 
@@ -66,4 +81,11 @@ def _dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
         if isinstance(value, dict):
             yield from _dotted(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", "null" if value is None else value
+            yield f"{prefix}{name}", value
+
+
+def _quoted(value: Any) -> str:
+    """Return a value as `--params` reads it."""
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'" if set(value) & set(",'\"[]{}") or value != value.strip() else value
+    return "null" if value is None else json.dumps(value)

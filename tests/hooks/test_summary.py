@@ -1,0 +1,60 @@
+"""SummaryHooks: the results that a run has made, and the next command."""
+
+import logging
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from kedro_dcgan.hooks.summary import SummaryHooks
+
+PROJECT = Path("/home/me/faces")
+
+
+@pytest.fixture
+def summarise(caplog):
+    """Return a function that returns the last lines of a run that saves some datasets."""
+    logging.getLogger("kedro_dcgan").propagate = True
+
+    def lines_of(*saved, env=None, conf_source=PROJECT / "conf", **parameters):
+        caplog.clear()
+        loader = SimpleNamespace(runtime_params=parameters, conf_source=str(conf_source))
+        hooks = SummaryHooks()
+        hooks.after_context_created(SimpleNamespace(config_loader=loader, env=env, project_path=PROJECT))
+        for name in saved:
+            hooks.after_dataset_saved(name)
+        with caplog.at_level(logging.INFO, logger="kedro_dcgan"):
+            hooks.after_pipeline_run({name: SimpleNamespace(path=f"data/{name}") for name in saved})
+        return "\n".join(caplog.messages)
+
+    return lines_of
+
+
+def test_run_without_a_result_says_that_there_was_nothing_to_do(summarise):
+    text = summarise()
+    assert "nothing to do" in text
+    assert "done in" not in text
+    assert "data/" not in text
+
+
+def test_only_results_of_this_run_are_listed(summarise):
+    text = summarise("generator", "training_start")
+    assert "data/generator" in text
+    assert "manifest" not in text
+    assert "--pipelines=evaluation,export" in text
+
+
+def test_next_command_repeats_preset_source_and_parameters(summarise):
+    given = {"source": "a, b's", "min_size": None, "workers": 2}
+    text = summarise("dataset_report", env="mine", conf_source="/else where", ingestion=given, x={"y": [0.5, "p,q"]})
+    assert "--env=mine --conf-source='/else where' --pipelines=" in text
+    # The command reads the same parameters again.
+
+    from kedro_dcgan.cli.params import split_params
+
+    words = shlex.split(text.partition("next")[2])
+    assert split_params(None, None, words[words.index("--params") + 1]) == {
+        "ingestion": given,
+        "x": {"y": [0.5, "p,q"]},
+    }
