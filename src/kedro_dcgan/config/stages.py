@@ -166,7 +166,11 @@ class EvaluationParameters(ParameterGroup):
 class ExportParameters(ParameterGroup):
     """Samples, animations and the entry in the model registry."""
 
-    samples: int = Field(ge=1, le=100_000, description="Number of sample images (PNG) to write.")
+    samples: int = Field(
+        ge=1,
+        le=10_000,
+        description="Number of sample images (PNG) to write; `kedro dcgan sample` writes up to a million.",
+    )
     seed: Seed = Field(description="Seed of the samples' latents.")
     frames_per_second: float = Field(gt=0, le=50, description="Frame rate of the progress GIF and MP4.")
     registered_model: str = Field(pattern=r"^[\w.-]+$", description="Name in MLflow's model registry.")

@@ -22,11 +22,11 @@ from kedro_dcgan.training.threads import fast_threads
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 64
+_BATCH, _GRID = 64, 400
 
 
 def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tuple[np.ndarray, Image.Image]:
-    """Return samples, uint8 `(N, C, H, W)`, and a grid of them."""
+    """Return samples, uint8 `(N, C, H, W)`, and a grid of the first 400."""
     latents = sample_latents(export.samples, generator.config, export.seed)
     network = generator.build()
     # Choosing the number of threads takes about 12 batches.
@@ -36,7 +36,7 @@ def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tup
     samples = torch.cat(batches).numpy()
     # Enlarge small images.
     scale = max(1, 64 // generator.config.image_size)
-    return samples, Image.fromarray(make_grid(samples, scale=scale))
+    return samples, Image.fromarray(make_grid(samples[:_GRID], scale=scale))
 
 
 def export_progress(sample_frames: list[SampleGrid], export: ExportParameters) -> tuple[Animation, Animation]:
