@@ -213,7 +213,7 @@ def test_a_generator_is_downloaded_by_its_alias(registered):
             versions.find_named(unknown)
     # A missing file is not called an unknown model.
     version = versions.find_named("faces")
-    place = versions.require_files(version)
+    place, _ = versions.locate_files(version)
     shutil.rmtree(place)
     with pytest.raises(ModelError, match=f"faces v1 must be at {place}"):
         versions.fetch_generator(version)
@@ -281,7 +281,7 @@ def test_the_same_weights_are_registered_once_for_each_name_and_protocol(registe
     (other_protocol,) = registered(evaluated(50.0, weight=1.0, protocol={"seed": 1}))
     assert other_protocol.startswith("registered    faces v3 (candidate), with the same weights as faces v1")
     # A version whose files are missing is not reused.
-    shutil.rmtree(versions.require_files(versions.find_named("others@1")))
+    shutil.rmtree(versions.locate_files(versions.find_named("others@1"))[0])
     assert registered(evaluated(50.0, weight=1.0), "others")[0].startswith("registered    others v2 (candidate)")
 
 

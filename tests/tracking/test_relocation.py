@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import sqlite3
+from urllib.parse import quote
 
 import mlflow
 import pytest
@@ -172,9 +173,11 @@ def test_a_link_to_the_project_is_the_same_folder(project, tmp_path):
 def test_locations_may_be_uris(project, tmp_path):
     moved = tmp_path / "is it mine?"
     project.rename(moved)
-    settings = settings_in(moved)
+    # `?` is part of the path only if it is quoted.
+    settings = settings_of(f"sqlite:////{quote(str(moved)[1:], safe='')}%2Fmlflow.db", moved)
     relocate(settings.model_copy(update={"artifact_location": (moved / "artifacts").as_uri()}))
     assert roots(moved) == set()
+    assert pending_journals(settings) == []
     relocate(settings)
     with sqlite3.connect(moved / "mlflow.db") as database:
         locations = [row[0] for row in database.execute("SELECT artifact_uri FROM runs")]

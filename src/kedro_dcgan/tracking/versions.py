@@ -106,20 +106,15 @@ def locate_files(version: ModelVersion) -> tuple[str, bool]:
     return place, bool(mlflow.artifacts.list_artifacts(place))
 
 
-def require_files(version: ModelVersion) -> str:
-    """Return the URI of the generator of a version; raise ModelError if its files are missing."""
-    place, exist = locate_files(version)
-    if not exist:
+def fetch_generator(version: ModelVersion) -> Path:
+    """Download the generator of a version, return its local folder; raise ModelError if its files are missing."""
+    place, exists = locate_files(version)
+    if not exists:
         raise ModelError(
             f"the files of {version.name} v{version.version} must be at {place} (they are missing). "
             "Copy them there, or register the generator again: kedro run --pipelines=export."
         )
-    return place
-
-
-def fetch_generator(version: ModelVersion) -> Path:
-    """Download the generator of a version, return its local folder; raise ModelError if its files are missing."""
-    return Path(mlflow.artifacts.download_artifacts(require_files(version)))
+    return Path(mlflow.artifacts.download_artifacts(place))
 
 
 def _registered_names() -> str:
