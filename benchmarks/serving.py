@@ -64,7 +64,7 @@ def speed_in_python(count: int) -> float:
 def main() -> None:
     """Print one line per request size and number of clients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="dcgan-generator@champion")
+    parser.add_argument("--model", default="dcgan-digits@champion")
     model = parser.parse_args().model
     command = ["kedro", "dcgan", "serve", "--model", model, "--port", str(PORT)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)

@@ -75,7 +75,7 @@ def test_repro_resumes_after_ctrl_c_and_reruns_only_changed_stages(project):
     (run,) = client.search_runs([client.get_experiment_by_name("dcgan").experiment_id])
     assert (run.info.run_id, run.info.status) == (first, "FINISHED")
     assert "fd_efflite0_64_100_test" in run.data.metrics
-    (version,) = client.search_model_versions("name='dcgan-generator-smoke'")
+    (version,) = client.search_model_versions("name='dcgan-digits-smoke'")
     assert version.run_id == first
 
     set_training(project, seed=1, epochs=1)

@@ -22,7 +22,7 @@ from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.sampling import generate_all, sample_latents
 from kedro_dcgan.pipelines.export.nodes import export_generator
 
-MODEL = "dcgan-generator-smoke"
+MODEL = "dcgan-digits-smoke"
 
 
 def database(project):

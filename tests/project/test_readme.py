@@ -29,7 +29,7 @@ def results(tmp_path_factory):
         Image.fromarray(photo[number : number + 300, number : number + 300]).save(photos / f"{number}.jpg")
     # The smoke preset registers the model under the name that the README uses.
     export = project.path / "conf/smoke/parameters_export.yml"
-    export.write_text(export.read_text().replace("dcgan-generator-smoke", "dcgan-generator"))
+    export.write_text(export.read_text().replace("dcgan-{source}-smoke", "dcgan-{source}"))
     # Use the environment of this test, even if the lock file is newer.
     (project.path / ".venv").symlink_to(sys.prefix)
     (project.path / "ready").touch()

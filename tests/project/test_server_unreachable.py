@@ -27,7 +27,11 @@ def test_sync_uploads_a_run_made_without_a_server_and_shows_no_password(empty_pr
     result = project.kedro("run", "--env=smoke", **environment)
     output = result.stdout + result.stderr
     assert "Cannot upload to MLflow" in output
-    assert "kedro dcgan sync" in output
+    # Not `--model NAME@candidate`, which would be an older generator as long as the registration is pending.
+    (suggested,) = [line for line in output.splitlines() if line.startswith("next ")]
+    assert "kedro dcgan sync · kedro dcgan sample" in suggested
+    assert "--model" not in suggested
+    assert "last exported generator" in project.kedro("dcgan", "sample", "--output=mine", **environment).stdout
     assert "Traceback" not in output
     assert f"http://me:***@127.0.0.1:{server.port}" in output
     refused = project.kedro("dcgan", "sync", check=False, **environment)
@@ -35,14 +39,15 @@ def test_sync_uploads_a_run_made_without_a_server_and_shows_no_password(empty_pr
     assert "must answer" in refused.stderr
     results = [
         project.kedro("dcgan", *verb.split(), check=False, **environment)
-        for verb in ("promote --version=1", "rollback", "serve", "compare", "sample --output=new", "ui")
+        for verb in ("promote --version=1", "rollback", "serve", "compare", "ui")
     ]
+    results += [project.kedro("dcgan", "sample", "--output=new", "--model=any@candidate", check=False, **environment)]
     for result in results:
         assert result.returncode == 1
         assert "must answer" in result.stderr
     server.start()
     synced = project.kedro("dcgan", "sync", **environment)
-    assert "registered    dcgan-generator-smoke v1 (candidate, champion)" in synced.stdout
+    assert "registered    dcgan-digits-smoke v1 (candidate, champion)" in synced.stdout
     assert "No pending records" in project.kedro("dcgan", "sync", **environment).stdout
     outputs = [
         output,

@@ -21,7 +21,7 @@ from kedro_dcgan.model.sampling import generate_all, sample_latents
 
 pytestmark = pytest.mark.slow
 
-MODEL = "dcgan-generator-smoke@champion"
+MODEL = "dcgan-digits-smoke@champion"
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
 

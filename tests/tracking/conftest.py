@@ -1,28 +1,26 @@
+import shutil
 import uuid
 
 import pytest
-from servers import MlflowServer
+from mlflow import MlflowClient
+from servers import MlflowServer, settings_of
 
-from kedro_dcgan.tracking.connection import TrackingSettings
 from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A new SQLite database of MLflow, to be copied: creating its tables takes seconds."""
+    file = tmp_path_factory.mktemp("database") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path, empty_database):
     """Settings with an SQLite database in a file."""
+    shutil.copy(empty_database, tmp_path)
     return settings_of(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
-
-
-def settings_of(server, folder):
-    return TrackingSettings(
-        server=server,
-        artifact_location=str(folder / "artifacts") if server.startswith("sqlite") else None,
-        journals=folder / "journals",
-        experiment="tests",
-        run_name=None,
-        system_metrics_seconds=0,
-        ui_port=5000,
-    )
 
 
 @pytest.fixture

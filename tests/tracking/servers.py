@@ -17,6 +17,21 @@ from urllib.parse import quote
 
 import requests
 
+from kedro_dcgan.tracking.connection import TrackingSettings
+
+
+def settings_of(server, folder):
+    """Return the settings of a project in a folder that uses a server."""
+    return TrackingSettings(
+        server=server,
+        artifact_location=str(folder / "artifacts") if server.startswith("sqlite") else None,
+        journals=folder / "journals",
+        experiment="tests",
+        run_name=None,
+        system_metrics_seconds=0,
+        ui_port=5000,
+    )
+
 
 def free_port():
     with socket.socket() as one:

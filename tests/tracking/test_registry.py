@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 
 import mlflow
 import numpy as np
@@ -15,7 +16,7 @@ from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights, write_generator
-from kedro_dcgan.tracking import registry
+from kedro_dcgan.tracking import registry, versions
 from kedro_dcgan.tracking.connection import connect
 from kedro_dcgan.tracking.journal import Journal
 from kedro_dcgan.tracking.uploader import upload_journal
@@ -23,11 +24,13 @@ from kedro_dcgan.tracking.uploader import upload_journal
 NAME = "fd_efflite0_64_100_test"
 
 
-def evaluated(value, half=1.0, digest="0123"):
+def evaluated(value, half=1.0, digest="0123", weight=None, **facts):
+    """Return a generator with a primary metric; generators with another value or `weight` have other weights."""
     generator = build_generator(generator_config("dcgan", 16, 1, 3, 1))
+    next(generator.parameters()).data.view(-1)[0] = value if weight is None else weight
     number = {"name": NAME, "metric": "fd", "value": value, "low": value - half, "high": value + half}
-    facts = {"primary_metric": NAME, "numbers": [number], "protocol": {"seed": 0}, "quality": "sharp and varied"}
-    return TrainedGenerator(generator.config, snapshot_weights(generator), digest, 64, facts)
+    evaluation = {"primary_metric": NAME, "numbers": [number], "protocol": {"seed": 0}, "quality": "sharp and varied"}
+    return TrainedGenerator(generator.config, snapshot_weights(generator), digest, 64, {**evaluation, **facts})
 
 
 def failing(error):
@@ -44,14 +47,14 @@ def registered(settings, identity, tmp_path):
     journal = Journal.create(settings.journals, identity)
     journal.add("metrics", step=64, values={NAME: 3.0})
 
-    def register(trained):
+    def register(trained, name="faces"):
         folder = tmp_path / "generator"
         folder.mkdir(exist_ok=True)
         write_generator(folder, trained)
         Image.new("L", (8, 8)).save(tmp_path / "sample_grid.png")
         (tmp_path / "generator.onnx").write_bytes(b"onnx")
         parts = [folder, tmp_path / "sample_grid.png", tmp_path / "generator.onnx"]
-        journal.add("generator", parts, name="faces")
+        journal.add("generator", parts, name=name)
         return tuple(answer for _, answers in upload_journal(journal, settings) for answer in answers)
 
     register.journal, register.settings = journal, settings
@@ -67,11 +70,14 @@ def client(registered):
 
 def test_candidate_always_moves_and_champion_only_if_significantly_better(registered, client):
     assert registered(evaluated(50.0)) == ("registered    faces v1 (candidate, champion)",)
-    assert registered(evaluated(49.0)) == ("registered    faces v2 (candidate)",)
-    assert "the champion's 50.0" in client.get_model_version("faces", "2").tags["not_champion"]
+    (second,) = registered(evaluated(49.0))
+    assert second.startswith("registered    faces v2 (candidate)")
+    assert "the champion's 50.0" in second
+    assert client.get_model_version("faces", "2").tags["not_champion"] in second
     assert registered(evaluated(40.0)) == ("registered    faces v3 (candidate, champion)",)
-    assert registered(evaluated(10.0, digest="another")) == ("registered    faces v4 (candidate)",)
-    assert "another dataset" in client.get_model_version("faces", "4").tags["not_champion"]
+    (fourth,) = registered(evaluated(10.0, digest="another"))
+    assert fourth.startswith("registered    faces v4 (candidate)")
+    assert "another dataset" in fourth
     aliases = client.get_registered_model("faces").aliases
     assert {alias: str(number) for alias, number in aliases.items()} == {"candidate": "4", "champion": "3"}
 
@@ -200,9 +206,83 @@ def test_the_model_generates_from_seeds_and_latents_and_rejects_invalid_requests
 
 def test_a_generator_is_downloaded_by_its_alias(registered):
     registered(evaluated(50.0))
-    assert (registry.fetch_generator("faces@champion") / "generator.json").is_file()
-    with pytest.raises(ModelError, match="must be a registered NAME@ALIAS"):
-        registry.fetch_generator("faces@nobody")
+    for model in ("faces@champion", "faces@1", "faces"):
+        assert (versions.fetch_generator(versions.find_named(model)) / "generator.json").is_file()
+    for unknown in ("faces@nobody", "faces@2", "nobody", "faces@0"):
+        with pytest.raises(ModelError, match=f"got {unknown}, which does not exist; registered: faces"):
+            versions.find_named(unknown)
+    # A missing file is not called an unknown model.
+    version = versions.find_named("faces")
+    place, _ = versions.locate_files(version)
+    shutil.rmtree(place)
+    with pytest.raises(ModelError, match=f"faces v1 must be at {place}"):
+        versions.fetch_generator(version)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("photos", "dcgan-photos-smoke"),
+        ("my cats & dogs.zip", "dcgan-my-cats-dogs.zip-smoke"),
+        ("torchvision:CIFAR10", "dcgan-torchvision-CIFAR10-smoke"),
+        ("../..", "dcgan-images-smoke"),
+        ("", "dcgan-images-smoke"),
+        ("花 Blu\u0308ten", "dcgan-花-Blüten-smoke"),
+        ("x" * 300, f"dcgan-{'x' * 60}-smoke"),
+        ("a'b`c\udcff/%2e", "dcgan-a-b-c-2e-smoke"),
+    ],
+    ids=["plain", "blanks", "torchvision", "dots", "empty", "unicode", "long", "quotes"],
+)
+def test_a_model_is_named_after_its_dataset(dataset, name):
+    assert versions.model_name("dcgan-{source}-smoke", evaluated(1.0, dataset=dataset)) == name
+    assert versions.model_name("mine", evaluated(1.0, dataset=dataset)) == "mine"
+    # A generator that was trained before facts had the dataset.
+    assert versions.model_name("dcgan-{source}", evaluated(1.0)) == "dcgan-generator"
+
+
+def test_each_dataset_has_its_own_champion(registered, client):
+    digits, flowers = evaluated(50.0, dataset="digits"), evaluated(90.0, digest="4567", dataset="flowers")
+    assert registered(digits, "dcgan-{source}") == ("registered    dcgan-digits v1 (candidate, champion)",)
+    assert registered(flowers, "dcgan-{source}") == ("registered    dcgan-flowers v1 (candidate, champion)",)
+    for trained, name in ((digits, "dcgan-digits"), (flowers, "dcgan-flowers")):
+        version, reason = versions.find_served(trained)
+        assert (version.name, str(version.version), reason.split()[:2]) == (name, "1", ["the", "champion"])
+    line = versions.describe_version(versions.find_served(flowers)[0])
+    assert {"dcgan-flowers", "v1", "(candidate,", "champion)", "flowers", "4567"} <= set(line.split())
+
+
+def test_the_served_version_is_of_the_images_of_the_last_export(registered, client):
+    first, later = evaluated(50.0), evaluated(80.0)
+    added = evaluated(90.0, digest="more images", dataset="faces")
+    for trained in (first, later, added):
+        registered(trained)
+    # The champion of the same images, even if the last export is worse.
+    assert str(versions.find_served(later)[0].version) == "1"
+    # The champion was trained on other images.
+    version, reason = versions.find_served(added)
+    assert str(version.version) == "3"
+    assert "v1, is of other images" in reason
+    client.delete_registered_model_alias("faces", "champion")
+    version, reason = versions.find_served(later)
+    assert (str(version.version), "no version is champion" in reason) == ("2", True)
+    with pytest.raises(ModelError, match=r"kedro dcgan sync.*\(registered: faces\)"):
+        versions.find_served(evaluated(1.0))
+
+
+def test_the_same_weights_are_registered_once_for_each_name_and_protocol(registered, client):
+    assert registered(evaluated(50.0, weight=1.0)) == ("registered    faces v1 (candidate, champion)",)
+    registered(evaluated(49.5, weight=2.0))
+    # Another number by chance, such as on another processor.
+    (again,) = registered(evaluated(50.1, weight=1.0))
+    assert again.startswith("registered    faces v1 (champion): it has the same weights")
+    assert len(client.search_model_versions("name = 'faces'")) == 2
+    (renamed,) = registered(evaluated(50.0, weight=1.0), "others")
+    assert renamed.startswith("registered    others v1 (candidate, champion), with the same weights as faces v1")
+    (other_protocol,) = registered(evaluated(50.0, weight=1.0, protocol={"seed": 1}))
+    assert other_protocol.startswith("registered    faces v3 (candidate), with the same weights as faces v1")
+    # A version whose files are missing is not reused.
+    shutil.rmtree(versions.locate_files(versions.find_named("others@1"))[0])
+    assert registered(evaluated(50.0, weight=1.0), "others")[0].startswith("registered    others v2 (candidate)")
 
 
 def test_the_champion_stays_if_the_server_fails(registered, client, monkeypatch):

@@ -9,60 +9,70 @@ from pathlib import Path
 import click
 
 from kedro_dcgan.cli.command import OutputPath, dcgan, preset_option
+from kedro_dcgan.cli.generators import current_generator, exported_generator
 from kedro_dcgan.cli.tracking import connected
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.progress import track
 
-_model_option = click.option("--model", default="dcgan-generator", show_default=True, help="Name in the registry.")
+_NAME_HELP = "Name in the registry. Default: that of the last exported generator."
+_model_option = click.option("--model", default=None, help=_NAME_HELP)
 
 
 @dcgan.command()
 @click.option("--count", type=click.IntRange(1, 1_000_000), default=16, show_default=True, help="Number of images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the latents.")
 @click.option("--output", type=OutputPath(file_okay=False, path_type=Path), required=True, help="New or empty folder.")
-@click.option("--model", default="dcgan-generator@candidate", show_default=True, help="NAME@ALIAS in the registry.")
+@click.option("--model", default=None, help="NAME@ALIAS in the registry. Default: the last exported generator.")
 @preset_option
-def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> None:
-    """Generate images with a registered generator and write them as PNG files."""
+def sample(count: int, seed: int, output: Path, model: str | None, env: str | None) -> None:
+    """Generate images with a generator and write them as PNG files."""
     from kedro_dcgan.datasets import ImageFolderDataset
     from kedro_dcgan.model.sampling import generate, latent_batches
     from kedro_dcgan.model.saved import read_generator
-    from kedro_dcgan.tracking.registry import fetch_generator
 
     if output.exists() and any(output.iterdir()):
         raise ParameterError(f"`--output` must be a new or an empty folder (got {output}, with files). Name another.")
-    with connected(env):
-        folder = fetch_generator(model)
-    trained = read_generator(folder)
+    if model:
+        from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named
+
+        with connected(env):
+            version = find_named(model)
+            trained, description = read_generator(fetch_generator(version)), describe_version(version)
+    else:
+        # Without the registry: the server may be away, or the registration pending.
+        trained, description = current_generator(env)
+    click.echo(f"model: {description}")
     batches = track(generate(trained.build(), latent_batches(count, trained.config, seed)), "samples", count)
     ImageFolderDataset(output).save(image.numpy() for batch in batches for image in batch)
-    click.echo(f"{count} images of {model}, seed {seed} -> {output}")
+    click.echo(f"{count} images, seed {seed} -> {output}")
 
 
 @dcgan.command()
-@click.option("--model", default="dcgan-generator@champion", show_default=True, help="NAME@ALIAS in the registry.")
+@click.option(
+    "--model", default=None, help="NAME@ALIAS in the registry. Default: champion of the last export's images."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
 @preset_option
-def serve(model: str, host: str, port: int, env: str | None) -> None:
+def serve(model: str | None, host: str, port: int, env: str | None) -> None:
     """Serve a registered generator over HTTP, by default on this machine only."""
     import torch
 
     from kedro_dcgan.model import serving
     from kedro_dcgan.model.saved import read_generator
-    from kedro_dcgan.tracking.registry import fetch_generator, find_version
+    from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named, find_served
     from kedro_dcgan.training.threads import most_threads
 
     # Bind first: an address that is in use must not cost a download.
     with serving.bind(host, port) as listener:
-        name, _, alias = model.partition("@")
         with connected(env):
-            version = find_version(name, alias or "champion")
-            trained = read_generator(fetch_generator(f"{name}/{version}"))
+            version, why = (find_named(model), "from --model") if model else find_served(exported_generator(env))
+            trained = read_generator(fetch_generator(version))
         torch.set_num_threads(most_threads())
-        facts = {"model": name, "version": version, "images_seen": trained.images_seen}
+        facts = {"model": version.name, "version": str(version.version), "images_seen": trained.images_seen}
         shown = f"[{host}]" if ":" in host else host
-        click.echo(f"{name} v{version} on http://{shown}:{port}/invocations   (press Ctrl-C to stop)")
+        click.echo(f"model: {describe_version(version)} · {why}")
+        click.echo(f"http://{shown}:{port}/invocations   (press Ctrl-C to stop)")
         if not serving.is_local(listener):
             click.echo("WARNING: anyone who reaches this address can use it: no login, no encryption.", err=True)
         # uvicorn raises Ctrl-C again after its last request.
@@ -74,23 +84,27 @@ def serve(model: str, host: str, port: int, env: str | None) -> None:
 @click.option("--version", "chosen", required=True, help="Version number, or the alias candidate.")
 @_model_option
 @preset_option
-def promote(chosen: str, model: str, env: str | None) -> None:
+def promote(chosen: str, model: str | None, env: str | None) -> None:
     """Move the alias `champion` to a version, whatever its metrics."""
     from kedro_dcgan.tracking.registry import promote as move
+    from kedro_dcgan.tracking.versions import find_exported
 
     with connected(env):
-        version, former = move(model, chosen)
-    before = f"was v{former}; undo: kedro dcgan rollback" if former else "the first champion"
-    click.echo(f"champion of {model} is v{version} ({before})")
+        name = model or find_exported(exported_generator(env)).name
+        version, former = move(name, chosen)
+    before = f"was v{former}; undo: kedro dcgan rollback --model {name}" if former else "the first champion"
+    click.echo(f"champion of {name} is v{version} ({before})")
 
 
 @dcgan.command()
 @_model_option
 @preset_option
-def rollback(model: str, env: str | None) -> None:
+def rollback(model: str | None, env: str | None) -> None:
     """Move the alias `champion` back to the previous champion."""
     from kedro_dcgan.tracking.registry import roll_back
+    from kedro_dcgan.tracking.versions import find_exported
 
     with connected(env):
-        version, left = roll_back(model)
-    click.echo(f"champion of {model} is v{version} again (was v{left})")
+        name = model or find_exported(exported_generator(env)).name
+        version, left = roll_back(name)
+    click.echo(f"champion of {name} is v{version} again (was v{left})")

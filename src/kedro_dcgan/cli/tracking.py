@@ -18,6 +18,7 @@ from kedro_dcgan.progress import track
 from kedro_dcgan.storage import atomic_file
 from kedro_dcgan.tracking.connection import TrackingSettings, connect, in_one_line, ping, reachable, read_settings
 from kedro_dcgan.tracking.journal import Journal
+from kedro_dcgan.tracking.relocation import relocate
 from kedro_dcgan.tracking.run import mark_killed_runs
 from kedro_dcgan.tracking.uploader import pending_journals, upload_journal
 
@@ -28,6 +29,7 @@ _HOST = "127.0.0.1"
 def connected(env: str | None = None) -> Iterator[TrackingSettings]:
     """Connect MLflow to the project's server and yield the settings; TrackingError if it does not answer."""
     tracking = read_settings(config_loader(env)["tracking"])
+    relocate(tracking)
     connect(tracking)
     with reachable(tracking):
         yield tracking

@@ -173,4 +173,8 @@ class ExportParameters(ParameterGroup):
     )
     seed: Seed = Field(description="Seed of the samples' latents.")
     frames_per_second: float = Field(gt=0, le=50, description="Frame rate of the progress GIF and MP4.")
-    registered_model: str = Field(pattern=r"^[\w.-]+$", description="Name in MLflow's model registry.")
+    registered_model: str = Field(
+        pattern=r"^(?:[\w.-]|\{source\})+$",
+        description="Name in MLflow's model registry. {source}: the name of the images' folder or file, so that each "
+        "dataset has its own champion.",
+    )

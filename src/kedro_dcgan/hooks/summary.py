@@ -12,7 +12,9 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 
-from kedro_dcgan.hooks.checks import checked_parameters, path_of
+from kedro_dcgan.hooks.checks import path_of
+from kedro_dcgan.tracking.connection import read_settings
+from kedro_dcgan.tracking.uploader import pending_journals
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +64,10 @@ class SummaryHooks:
 
     def _next_command(self, last_result: str) -> str:
         if last_result == "exported_generator":
-            model = checked_parameters(self._context).export.registered_model
-            sample = f"kedro dcgan sample --count 16 --seed 0 --output samples --model {model}@candidate"
-            return f"kedro dcgan ui · {sample}"
+            # Without `--model`, it takes the generator that was just exported, even if its registration is pending.
+            sample = "kedro dcgan sample --count 16 --seed 0 --output samples"
+            is_pending = pending_journals(read_settings(self._context.config_loader["tracking"]))
+            return f"{'kedro dcgan sync' if is_pending else 'kedro dcgan ui'} · {sample}"
         following = {"dataset_report": "preprocessing,training,evaluation,export", "generator": "evaluation,export"}
         env = f" --env={self._context.env}" if self._context.env else ""
         loader = self._context.config_loader

@@ -3,8 +3,7 @@
 import contextlib
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow
@@ -14,8 +13,16 @@ from mlflow.exceptions import MlflowException
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator
 from kedro_dcgan.tracking.model import ORIGIN_TAG, log_model
-
-CHAMPION, CANDIDATE = "champion", "candidate"
+from kedro_dcgan.tracking.versions import (
+    CANDIDATE,
+    CHAMPION,
+    DATASET_TAG,
+    WEIGHTS_TAG,
+    find_by_alias,
+    find_version,
+    locate_files,
+    model_name,
+)
 
 # Tag of a model: the numbers of its former champions, the latest last.
 _FORMER_TAG = "former_champions"
@@ -56,6 +63,10 @@ class PrimaryMetric:
         """Return the fields as tags of a version."""
         return {name: value if isinstance(value, str) else repr(value) for name, value in vars(self).items()}
 
+    def is_comparable(self, other: "PrimaryMetric | None") -> bool:
+        """Return whether two evaluations have the same metric, dataset and protocol."""
+        return other is not None and replace(other, value=self.value, low=self.low, high=self.high) == self
+
     def reason_not_champion(self, champion: "PrimaryMetric") -> str | None:
         """Return why this version does not replace the champion, or None if it does.
 
@@ -77,46 +88,62 @@ class PrimaryMetric:
         return None
 
 
-def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, name: str) -> str:
-    """Register the exported generator in `folder` as a new version of the model `name`; return it with its aliases.
+def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, template: str) -> str:
+    """Register the exported generator in `folder`; return a line with its name, version and aliases.
 
-    `candidate` always moves to the new version. `champion` moves if there is no champion, or if the primary metric of
-    the new version is significantly better (`PrimaryMetric.reason_not_champion`). A second call for the same folder
-    completes an interrupted one.
+    `versions.model_name` derives the name from the template and the dataset. A second call for the same folder
+    completes an interrupted one. If a version of that name has the same weights and the same kind of evaluation, no
+    other version is created.
     """
     trained = read_generator(folder / "generator")
+    name, metric = model_name(template, trained), PrimaryMetric.of(trained)
     versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    version = next((one for one in versions if one.tags.get(ORIGIN_TAG) == folder.name), None)
+    version, note = next((one for one in versions if one.tags.get(ORIGIN_TAG) == folder.name), None), ""
+    if version is None:
+        # Equal weights may be registered under other names, with other evaluations, or without files.
+        twins = client.search_model_versions(f"tags.`{WEIGHTS_TAG}` = '{trained.fingerprint()}'")
+        of_name = [twin for twin in twins if twin.name == name]
+        same = [twin for twin in of_name if metric.is_comparable(PrimaryMetric.from_tags(twin.tags))]
+        version = next((twin for twin in same if locate_files(twin)[1]), None)
+        if version:
+            note = ": it has the same weights, so there is no new version"
+        elif twins:
+            twin = (of_name or twins)[0]
+            note = f", with the same weights as {twin.name} v{twin.version}"
     if version is None:
         version = _create_version(client, run_id, folder, trained, name)
     # MLflow returns an integer from a database, a string from a server.
     number = str(version.version)
-    if _JUDGED_TAG not in version.tags:
-        candidate = _find_by_alias(client, name, CANDIDATE)
-        # Another run may have registered a later version in between.
-        if candidate is None or int(candidate.version) < int(number):
-            client.set_registered_model_alias(name, CANDIDATE, number)
-
-        # Without a reason against it, the version becomes champion.
-        champion, reason = _find_by_alias(client, name, CHAMPION), None
-        if champion and str(champion.version) != number:
-            to_beat = PrimaryMetric.from_tags(champion.tags)
-            reason = f"the champion, v{champion.version}, has no metric"
-            if to_beat:
-                reason = PrimaryMetric.of(trained).reason_not_champion(to_beat)
-        if reason:
-            client.set_model_version_tag(name, number, "not_champion", reason)
-        else:
-            _set_champion(client, name, number, champion)
-        client.set_model_version_tag(name, number, _JUDGED_TAG, "true")
+    if _JUDGED_TAG not in version.tags and (reason := _set_aliases(client, name, number, trained)):
+        note += f"; not champion: {reason}"
     aliases = client.get_model_version(name, number).aliases
-    return f"{name} v{number} ({', '.join(aliases) or 'no alias'})"
+    return f"{name} v{number} ({', '.join(aliases) or 'no alias'}){note}"
+
+
+def _set_aliases(client: mlflow.MlflowClient, name: str, number: str, trained: TrainedGenerator) -> str | None:
+    # `candidate` always moves to the new version, unless another run has registered a later one in between. `champion`
+    # moves if there is no champion, or if the new version is significantly better. Return the reason if it does not.
+    candidate = find_by_alias(client, name, CANDIDATE)
+    if candidate is None or int(candidate.version) < int(number):
+        client.set_registered_model_alias(name, CANDIDATE, number)
+    champion, reason = find_by_alias(client, name, CHAMPION), None
+    if champion and str(champion.version) != number:
+        to_beat = PrimaryMetric.from_tags(champion.tags)
+        reason = f"the champion, v{champion.version}, has no metric"
+        if to_beat:
+            reason = PrimaryMetric.of(trained).reason_not_champion(to_beat)
+    if reason:
+        client.set_model_version_tag(name, number, "not_champion", reason)
+    else:
+        _set_champion(client, name, number, champion)
+    client.set_model_version_tag(name, number, _JUDGED_TAG, "true")
+    return reason
 
 
 def promote(name: str, version_or_alias: str) -> tuple[str, str | None]:
     """Make a version the champion, or raise ModelError if it is already; return its number and the previous one's."""
     client = mlflow.MlflowClient()
-    champion, chosen = _find_by_alias(client, name, CHAMPION), find_version(name, version_or_alias)
+    champion, chosen = find_by_alias(client, name, CHAMPION), str(find_version(name, version_or_alias).version)
     previous = str(champion.version) if champion else None
     if chosen == previous:
         raise ModelError(f"`{name}` v{chosen} is the champion already. Name another version.")
@@ -130,7 +157,7 @@ def roll_back(name: str) -> tuple[str, str]:
     A second rollback goes back one step further and skips deleted versions. Without a former champion: ModelError.
     """
     client = mlflow.MlflowClient()
-    champion = _find_by_alias(client, name, CHAMPION)
+    champion = find_by_alias(client, name, CHAMPION)
     existing = {str(version.version) for version in client.search_model_versions(f"name = '{name}'")}
     former = client.get_registered_model(name).tags.get(_FORMER_TAG, "").split() if champion else []
     while champion and former and (former[-1] not in existing or former[-1] == str(champion.version)):
@@ -141,20 +168,6 @@ def roll_back(name: str) -> tuple[str, str]:
     client.set_registered_model_alias(name, CHAMPION, former[-1])
     client.set_registered_model_tag(name, _FORMER_TAG, " ".join(former[:-1]))
     return former[-1], str(champion.version)
-
-
-def find_version(name: str, version_or_alias: str) -> str:
-    """Return the number of a version, given the number or an alias; raise ModelError if it does not exist."""
-    client = mlflow.MlflowClient()
-    with _missing_as_model_error(f"`{name}` must have a version or an alias {version_or_alias} (it has not)."):
-        find = client.get_model_version if version_or_alias.isdecimal() else client.get_model_version_by_alias
-        return str(find(name, version_or_alias).version)
-
-
-def fetch_generator(model: str) -> Path:
-    """Download the generator of `NAME@ALIAS`, return its local folder; raise ModelError if it does not exist."""
-    with _missing_as_model_error(f"`--model` must be a registered NAME@ALIAS (got {model}, which does not exist)."):
-        return Path(mlflow.artifacts.download_artifacts(f"models:/{model}")) / "artifacts" / "generator"
 
 
 def _create_version(
@@ -171,6 +184,7 @@ def _create_version(
         interval = "" if number["low"] is None else f"{number['low']:.4g} to {number['high']:.4g}"
         lines.append(f"| `{number['name']}` | {number['value']:.4g} | {interval} |")
     tags = {ORIGIN_TAG: folder.name, **PrimaryMetric.of(trained).tags(), "quality": trained.facts["quality"]}
+    tags |= {WEIGHTS_TAG: trained.fingerprint(), DATASET_TAG: str(trained.facts.get("dataset", "unknown"))}
     source, description = f"models:/{model_id}", "\n".join(lines)
     return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 
@@ -181,20 +195,3 @@ def _set_champion(client: mlflow.MlflowClient, name: str, number: str, champion:
         former = client.get_registered_model(name).tags.get(_FORMER_TAG, "")
         client.set_registered_model_tag(name, _FORMER_TAG, f"{former} {champion.version}".strip())
     client.set_registered_model_alias(name, CHAMPION, number)
-
-
-def _find_by_alias(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    with contextlib.suppress(ModelError), _missing_as_model_error(""):
-        return client.get_model_version_by_alias(name, alias)
-    return None
-
-
-@contextlib.contextmanager
-def _missing_as_model_error(message: str) -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        # MLflow has two codes for it. Other codes mean that the server failed.
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise ModelError(f"{message} Run kedro dcgan ui and open Models.") from None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from kedro_dcgan.tracking.connection import TrackingSettings, connect, in_one_line, is_integrity_error, is_permanent
 from kedro_dcgan.tracking.journal import Journal, Record
+from kedro_dcgan.tracking.relocation import relocate
 
 if TYPE_CHECKING:
     from kedro_dcgan.tracking.records import MlflowRun
@@ -100,6 +101,7 @@ class Uploader:
         self._has_warned = True
 
     def _upload_own_journal(self, timeout: float) -> None:
+        relocate(self._settings)
         connect(self._settings)
         identity = self._journal.identity
         # An addition to a run must follow the records of its training, and of earlier additions.

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import pandas as pd
 
@@ -76,7 +77,7 @@ def train_generator(
             if tick.images_seen:
                 console.show(tick)
                 yield (
-                    _snapshot(start, training, run.calibration, tick),
+                    _snapshot(start, training, run.calibration, tick, Path(images.source).name),
                     {"run": str(start.run_key)},
                     _history(tick, distance),
                     SampleFrames(start.plan.training_id, tick.images_seen, grids),
@@ -106,9 +107,12 @@ def _running(
         yield run
 
 
-def _snapshot(start: TrainingStart, training: TrainingParameters, used: Calibration, tick: Tick) -> TrainedGenerator:
+def _snapshot(
+    start: TrainingStart, training: TrainingParameters, used: Calibration, tick: Tick, dataset: str
+) -> TrainedGenerator:
     """Return the best generator so far, with the facts of its training."""
     facts = {
+        "dataset": dataset,
         "seed": training.seed,
         "precision": used.precision,
         "device": used.device,

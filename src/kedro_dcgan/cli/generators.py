@@ -1,0 +1,58 @@
+"""The generators in the project's folders, which commands use without `--model`: exported, or only trained."""
+
+import contextlib
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kedro_dcgan.cli.command import config_loader, project_folder
+from kedro_dcgan.errors import ModelError
+
+if TYPE_CHECKING:  # It imports torch, which takes seconds.
+    from kedro_dcgan.model.saved import TrainedGenerator
+
+
+def exported_generator(env: str | None) -> "TrainedGenerator":
+    """Return the last exported generator; raise ModelError if there is none."""
+    from kedro_dcgan.model.saved import read_generator
+
+    folder = _folder_of("exported_generator", env)
+    if not folder.is_dir():
+        raise ModelError(
+            f"`--model` must be given until a generator is exported ({folder} does not exist). "
+            f"Train one with kedro run, or export the one of a stopped training: {_export_command(env)}."
+        )
+    return read_generator(folder)
+
+
+def current_generator(env: str | None) -> "tuple[TrainedGenerator, str]":
+    """Return the last exported generator, with a line that says which one it is and why.
+
+    If none is exported, it is the generator of the stopped training. Without any: ModelError.
+    """
+    from kedro_dcgan.model.saved import CONFIG, read_generator
+
+    folder, trained_folder = _folder_of("exported_generator", env), _folder_of("generator", env)
+    note, is_exported = "last exported generator", folder.is_dir() or not trained_folder.is_dir()
+    if is_exported:
+        trained = exported_generator(env)
+        # Each tick of a training writes it; a damaged one does not matter here.
+        with contextlib.suppress(ModelError):
+            if read_generator(trained_folder).fingerprint() != trained.fingerprint():
+                note += f" (a later training is not exported: {_export_command(env)})"
+    else:
+        folder, trained = trained_folder, read_generator(trained_folder)
+        note = f"from a training that is not exported; to evaluate and register it: {_export_command(env)}"
+    written = datetime.fromtimestamp((folder / CONFIG).stat().st_mtime).astimezone()
+    images = f"{trained.facts.get('dataset', '')} {trained.dataset_digest}".strip()
+    line = f"images {images} · {trained.images_seen / 1000:.1f} kimg · {written:%Y-%m-%d %H:%M}"
+    return trained, f"{folder} · {line} · {note}"
+
+
+def _folder_of(dataset: str, env: str | None) -> Path:
+    return project_folder() / str(config_loader(env)["catalog"][dataset]["path"])
+
+
+def _export_command(env: str | None) -> str:
+    preset = f" --env={env}" if env else ""
+    return f"kedro run{preset} --pipelines=evaluation,export"
