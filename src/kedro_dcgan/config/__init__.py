@@ -38,7 +38,6 @@ _PLAIN_RULES = {
     "be a valid tuple": "be a list",
     "be a valid boolean": "be true or false",
     "Field required": "be a longer list",
-    r"match pattern '^[\w.-]+$'": "consist of letters, digits, dots, hyphens and underscores",
 }
 
 
@@ -101,8 +100,8 @@ def _message_of(error: dict[str, Any]) -> str:
     if error["type"] == "missing" and not is_item:
         return f"`{name}` must be given (it is missing). Add it to conf/base/parameters_{location[0]}.yml."
     if error["type"] == "string_pattern_mismatch":
-        # The only pattern is that of a name.
-        error["msg"] = "Value error, must have only letters, digits, `_`, `.` and `-`"
+        # The only pattern is that of the registered model.
+        error["msg"] = "Value error, must have only letters, digits, dots, hyphens, underscores and {source}"
     is_group = "instance of" in error["msg"]
     # pydantic's messages are "Input should be a valid integer, unable to ..."; ours are "Value error, must ...".
     text = re.split("(?:, unable|, got| after) ", error["msg"])[0]

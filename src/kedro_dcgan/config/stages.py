@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 def _require_text(value: object) -> object:
     # Kedro and YAML read the name of a folder such as 2024 as a number, and 007 as 7.
     if isinstance(value, bool | int | float):
-        raise ValueError("be a path; write a name that YAML reads as a number, true or false as ./NAME")
+        raise ValueError("must be a path; write a name that YAML reads as a number, true or false as ./NAME")
     return value
 
 
