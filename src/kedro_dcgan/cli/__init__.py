@@ -12,6 +12,10 @@ from kedro_dcgan.cli import local, tracking  # noqa: F401  They add their comman
 from kedro_dcgan.cli.command import dcgan, errors_in_one_line, existing_preset
 from kedro_dcgan.errors import Interrupted, stop_on_signal
 from kedro_dcgan.hooks import TrackingHooks
+from kedro_dcgan.progress import restart_in_utf8_mode
+
+# Before the arguments are parsed: they may contain paths.
+restart_in_utf8_mode()
 
 
 def _run(**arguments: Any) -> Any:
