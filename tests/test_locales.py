@@ -111,11 +111,14 @@ def test_signs_of_a_utf_8_console_stay():
     )
 
 
-@pytest.mark.parametrize("redirect", ["| true", "| head -n 1", ">/dev/full", ">&-"])
-def test_an_output_that_cannot_be_written_does_not_stop_the_work(redirect):
+@pytest.mark.parametrize(
+    ("redirect", "unbuffered"),
+    [("| true", ""), ("| head -n 1", ""), ("| head -n 1", "1"), (">/dev/full", ""), (">&-", "")],
+)
+def test_an_output_that_cannot_be_written_does_not_stop_the_work(redirect, unbuffered):
     # `true` ends before anything is written, and a line that is larger than a pipe waits for its reader.
     code = f"import time; time.sleep(0.1); print('x' * 200_000); print('y', flush=True)\n{LOG}\nos.write(2, b'worked')"
-    result = console(code, redirect)
+    result = console(code, redirect, PYTHONUNBUFFERED=unbuffered)
     assert result.returncode == 0
     # Without a standard output, logging uses standard error.
     assert result.stderr.endswith(b"worked")

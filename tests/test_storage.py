@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from kedro_dcgan import storage
 from kedro_dcgan.datasets import AtomicDataset
-from kedro_dcgan.errors import DataError, DiskFullError
+from kedro_dcgan.errors import DataError, DiskFullError, SourceError
 from kedro_dcgan.storage import (
     atomic_file,
     atomic_folder,
@@ -196,6 +196,12 @@ def wrapped(error):
     return outer
 
 
+def explained(error):
+    outer = SourceError("the source must be readable")
+    outer.__context__ = error
+    return outer
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "fact"),
     [
@@ -212,6 +218,8 @@ def wrapped(error):
             DataError,
             "must be writable (Permission",
         ),
+        (OSError(errno.ESTALE, "stale", "/here/data/.x"), DataError, "`/here/data/x` must be writable (Stale"),
+        (explained(PermissionError(errno.EACCES, "denied", "/here/data/1.jpg")), SourceError, "the source"),
         # Not this disk's fault.
         (PermissionError(errno.EACCES, "denied", "/photos/1.jpg"), PermissionError, "/photos/1.jpg"),
         (PermissionError(errno.EACCES, "denied", b"/photos/\xff.jpg"), PermissionError, "photos"),
@@ -236,3 +244,9 @@ def test_a_read_only_disk_is_an_error_that_names_the_folder(tmp_path):
                 temporary.write_text("new")
         with pytest.raises(DataError, match=r"data/shards` must be writable \(Read-only"):
             require_writable(path, path.parent / ".locks")
+
+
+def test_a_name_that_is_too_long_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / ("x" * 240)
+    with pytest.raises(DataError, match=r"x{240}` must be writable \(File name too long"), atomic_folder(path):
+        pass

@@ -86,8 +86,11 @@ def set_up_console() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
         # Notebooks and tests have streams of their own.
         elif type(stream) is io.TextIOWrapper and stream is getattr(sys, f"__{name}__"):
-            buffering = stream.line_buffering, stream.write_through
-            console = Console(stream.buffer, stream.encoding, errors, None, *buffering)
+            stream.flush()
+            # Not its buffer, which would be closed twice. `python -u` has none.
+            size, buffering = 0 if stream.write_through else -1, (stream.line_buffering, stream.write_through)
+            output = open(stream.fileno(), "wb", size, closefd=False)  # noqa: SIM115
+            console = Console(output, stream.encoding, errors, None, *buffering)
             setattr(sys, name, console)
             # Kedro has set up logging before.
             for handler in logging.getLogger().handlers:

@@ -18,10 +18,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kedro_dcgan.errors import DataError, DiskFullError
+from kedro_dcgan.errors import DataError, DcganError, DiskFullError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+_UNWRITABLE = (
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.EIO,  # a damaged disk
+    errno.ESTALE,  # the server of the folder was restarted
+)
 # A mount point is busy. In a container, a folder of the image is on another layer than its new name.
 _NOT_RENAMABLE = (errno.EBUSY, errno.EXDEV)
 
@@ -160,7 +168,9 @@ def report_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause: BaseException | None = error
+        # An error of this package, such as one about the source, has named its cause.
+        is_explained = isinstance(error, DcganError) and not isinstance(error, DiskFullError)
+        cause: BaseException | None = None if is_explained else error
         # Kedro's datasets and other libraries wrap the `OSError`.
         while cause and not _is_write_error(cause, path):
             cause = cause.__cause__ or cause.__context__
