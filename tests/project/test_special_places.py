@@ -1,15 +1,15 @@
-"""Whole runs in folders with unusual names, and as users without a name or a home."""
+"""Runs in folders with unusual names or without permission, and as users without a name or a home."""
 
 import os
 import shutil
 
 import mlflow
 import pytest
+from mounts import read_only
 from projects import copy_project
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 def test_a_project_in_a_folder_with_signs_of_urls_trains_registers_and_samples(tmp_path):
     parent = tmp_path / "-a b,c=d?e%20f#g"
     parent.mkdir()
@@ -27,6 +27,19 @@ def test_a_project_in_a_folder_with_signs_of_urls_trains_registers_and_samples(t
     assert [path.name for path in parent.iterdir()] == ["kedro-dcgan"]
 
 
+def test_a_read_only_data_folder_is_one_line_before_any_work(tmp_path):
+    project = copy_project(tmp_path / "kedro-dcgan")
+    (project.path / "data").mkdir()
+    with read_only(project.path / "data"):
+        result = project.kedro("run", "--env=smoke", check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: `{project.path}/data/01_raw/digits` must be writable (Read-only file system)")
+    assert result.stdout == ""
+    assert not list((project.path / "data").iterdir())
+
+
+@pytest.mark.slow
 def test_a_user_without_name_and_home_trains_and_registers(tmp_path):
     if os.getuid() or not shutil.which("setpriv"):
         pytest.skip("only root can become another user, with setpriv")
