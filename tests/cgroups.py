@@ -85,7 +85,7 @@ def run_inside(folders, code, *arguments, before=""):
 
 def _create(controllers):
     proc = Path("/proc/self/cgroup")
-    lines = [line.split(":", 2) for line in proc.read_text().splitlines()] if proc.is_file() else []
+    lines = [line.split(":", 2) for line in proc.read_text(encoding="utf-8").splitlines()] if proc.is_file() else []
     own = {name: path.lstrip("/") for _, names, path in lines for name in names.split(",")}
     v1 = [_first([CGROUPS / name / own.get(name, ""), CGROUPS / name], V1[name]) for name in controllers]
     if all(v1):

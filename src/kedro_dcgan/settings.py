@@ -1,8 +1,19 @@
 """Kedro's settings for this project."""
 
+import getpass
 import os
 import sys
 from pathlib import Path
+
+# A container may run as a user without a name and a home folder. MLflow, among others, cannot be imported without them.
+try:
+    Path.home()
+except RuntimeError:
+    os.environ["HOME"] = "/nonexistent"  # Debian's home folder of users without one
+try:
+    getpass.getuser()
+except (KeyError, OSError):
+    os.environ["USER"] = f"user{os.getuid()}"
 
 # MLflow reads these variables when it is imported. They disable telemetry, unless the user enables it, and keep
 # MLflow's messages off the console.
@@ -11,6 +22,8 @@ os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+# onnxruntime reads its variable when it opens its first model.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # The printed URL would include a password.
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 # The uploader retries by itself (tracking/uploader.py) and first checks whether a request arrived. MLflow's own retries
@@ -31,6 +44,10 @@ from kedro.utils import find_kedro_project
 
 from kedro_dcgan.config_loader import OneLineConfigLoader
 from kedro_dcgan.hooks import CheckHooks, LockHooks, SummaryHooks, TrackingHooks
+from kedro_dcgan.progress import set_up_console
+from kedro_dcgan.tracking.connection import database_url
+
+set_up_console()
 
 _PROJECT = find_kedro_project(Path(__file__).resolve().parent) or find_kedro_project(Path.cwd()) or Path.cwd()
 
@@ -42,7 +59,13 @@ def _home() -> str:
 
 def _tracking_uri() -> str:
     # A path relative to the working directory would create another database in each folder.
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_home()}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or database_url(Path(_home(), "mlflow.db"))
+
+
+def _artifact_location() -> str:
+    # In a path, MLflow reads these characters as parts of a URL.
+    location = Path(_home(), "mlartifacts")
+    return location.as_uri() if any(character in str(location) for character in "%?#") else str(location)
 
 
 # Kedro calls the last hook first, so a run is checked and locked before it is tracked.
@@ -57,7 +80,7 @@ CONFIG_LOADER_ARGS = {
     "custom_resolvers": {
         "tracking_uri": _tracking_uri,
         # A server chooses its own artifact store.
-        "artifact_location": lambda: f"{_home()}/mlartifacts" if _tracking_uri().startswith("sqlite:") else None,
+        "artifact_location": lambda: _artifact_location() if _tracking_uri().startswith("sqlite:") else None,
         "journals": lambda: f"{_home()}/data/09_tracking",
     },
 }

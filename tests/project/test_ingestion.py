@@ -67,7 +67,7 @@ def test_kedro_viz_previews_have_supported_types(ingested):
     reporting = ingested.path / "data/08_reporting"
     kinds = {
         "ImagePreview": PictureDataset(reporting / "skipped_images.png", "pillow.ImageDataset"),
-        "HTMLPreview": PageDataset(reporting / "dataset.html", "text.TextDataset"),
+        "HTMLPreview": PageDataset(reporting / "dataset.html"),
         "TablePreview": TableDataset(ingested.path / "data/02_intermediate/manifest.parquet", "pandas.ParquetDataset"),
     }
     for kind, dataset in kinds.items():

@@ -1,11 +1,19 @@
 """Tracking settings, and addresses without passwords."""
 
+import getpass
+import importlib
+import os
+import pwd
+from pathlib import Path
+
 import mlflow
 import pytest
+import sqlalchemy
 from servers import free_port
 
+from kedro_dcgan import settings as project_settings
 from kedro_dcgan.errors import ParameterError, TrackingError
-from kedro_dcgan.tracking.connection import connect, mask_passwords, ping, reachable, read_settings
+from kedro_dcgan.tracking.connection import connect, database_url, mask_passwords, ping, reachable, read_settings
 
 
 def settings_with(**values):
@@ -80,3 +88,48 @@ def test_an_unreachable_database_is_reported_in_one_line_without_its_password(mo
 )
 def test_passwords_are_not_shown(address, shown):
     assert mask_passwords(address) == shown
+
+
+@pytest.mark.parametrize("folder", ["plain", "a?b", "a%20b", "50%", "-a b,c=d", "é#;@&[]+", "%3F?%2F?mode=ro"])
+def test_the_url_of_a_database_names_its_file(tmp_path, folder):
+    url = database_url(tmp_path / folder / "mlflow.db")
+    parsed = sqlalchemy.make_url(url)
+    assert (parsed.database, dict(parsed.query)) == (str(tmp_path / folder / "mlflow.db"), {})
+    # MLflow creates this folder.
+    assert Path(url.removeprefix("sqlite:///")).parent in (tmp_path / folder, Path("/"))
+    assert database_url(Path("/home/me/mlflow.db")) == "sqlite:////home/me/mlflow.db"
+
+
+def test_a_project_in_a_folder_with_signs_of_urls_keeps_its_records(tmp_path, monkeypatch):
+    project = tmp_path / "-a b,c=d?e%20f#g"
+    project.mkdir()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(project_settings, "_PROJECT", project)
+    location = project_settings.CONFIG_LOADER_ARGS["custom_resolvers"]["artifact_location"]()
+    connect(settings_with(server=project_settings._tracking_uri(), artifact_location=location))
+    try:
+        client = mlflow.MlflowClient()
+        run = client.create_run(client.create_experiment("dcgan", location)).info
+        (tmp_path / "page.html").write_text("page")
+        client.log_artifact(run.run_id, str(tmp_path / "page.html"), "reports")
+        assert Path(client.download_artifacts(run.run_id, "reports/page.html", str(project))).read_text() == "page"
+    finally:
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+    assert (project / "mlflow.db").is_file()
+    assert (project / f"mlartifacts/{run.run_id}/artifacts/reports/page.html").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [project.name, "page.html"]
+
+
+def test_a_user_without_name_and_home_gets_both(monkeypatch):
+    def unknown(number):
+        raise KeyError(number)
+
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "before")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    importlib.reload(project_settings)
+    assert Path.home() == Path("/nonexistent")
+    assert getpass.getuser() == f"user{os.getuid()}"
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"

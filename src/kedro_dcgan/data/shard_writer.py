@@ -24,7 +24,7 @@ from kedro_dcgan.data.scan import ImageRecord, Preparation, ScannedBlock, drop_s
 from kedro_dcgan.data.shards import SHARDS_FORMAT
 from kedro_dcgan.data.sources import Block
 from kedro_dcgan.errors import DiskFullError
-from kedro_dcgan.storage import atomic_file, replace_folder, report_full_disk, sha256_of
+from kedro_dcgan.storage import atomic_file, replace_folder, report_write_errors, sha256_of, staging_folder
 
 _TEXT = ("path", "sha256", "format", "mode", "label", "box", "verdict", "reason", "detail")
 _NUMBERS = ("bytes", "width", "height", "row")
@@ -68,9 +68,9 @@ def write_scan(scan: Scan, path: Path) -> None:
     """
     # The folder may be a link to a larger disk.
     path = path.resolve()
-    incomplete = path.with_name(f".{path.name}.incomplete")
+    incomplete = staging_folder(path) / f".{path.name}.incomplete"
     try:
-        with report_full_disk(path):
+        with report_write_errors(path):
             incomplete.mkdir(parents=True, exist_ok=True)
             # The count is unknown for tar archives.
             max_bytes = (scan.count or 0) * scan.preparation.channels * scan.preparation.image_size**2

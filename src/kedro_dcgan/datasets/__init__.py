@@ -9,6 +9,7 @@ from kedro_dcgan.datasets.files import (
     PictureDataset,
     PreparedImagesDataset,
     TableDataset,
+    TextDataset,
 )
 from kedro_dcgan.datasets.results import (
     AnimationDataset,
@@ -23,5 +24,6 @@ from kedro_dcgan.datasets.results import (
 __all__ = [
     "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "ImageFolderDataset",
     "ImageShardsDataset", "ImageSourceDataset", "PageDataset", "PictureDataset", "PreparedImagesDataset",
-    "ReferenceFeaturesDataset", "SampleFramesDataset", "TableDataset", "TrainedGeneratorDataset", "VideoDataset",
+    "ReferenceFeaturesDataset", "SampleFramesDataset", "TableDataset", "TextDataset", "TrainedGeneratorDataset",
+    "VideoDataset",
 ]  # fmt: skip

@@ -79,11 +79,22 @@ class TableDataset(AtomicDataset):
         return TablePreview(self.load().head(rows).astype(object).to_dict(orient="split"))
 
 
-class PageDataset(AtomicDataset):
+class TextDataset(FileDataset):
+    """A text in UTF-8, whatever the locale. Bytes of a file name that are not UTF-8 are written as escapes."""
+
+    def load(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+    def save(self, data: str) -> None:
+        with atomic_file(self.path) as temporary:
+            temporary.write_text(data, encoding="utf-8", errors="backslashreplace")
+
+
+class PageDataset(TextDataset):
     """An HTML page, which Kedro-Viz shows."""
 
     def preview(self) -> HTMLPreview:
-        return HTMLPreview(self.path.read_text(encoding="utf-8"))
+        return HTMLPreview(self.load())
 
 
 class BytesDataset(FileDataset):

@@ -2,23 +2,13 @@
 
 The images are checked once there is a manifest, but after the dataset report if the run writes one: the report shows
 what to fix.
-
-Two runs never write to the same file or folder at once. The kernel releases the locks of a killed process.
-Next to each lock, `.locks/NAME.owner` names its process for the error message of the second run.
 """
 
 import contextlib
-import os
-import shlex
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
@@ -29,6 +19,7 @@ from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason
 from kedro_dcgan.data.manifest import count_reasons, summarise
 from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, SourceError
+from kedro_dcgan.locks import lock_output
 from kedro_dcgan.storage import remove_leftovers, require_disk_space
 
 # Not counted as skipped images: a zip made on a Mac has a hidden entry per file, and WebDataset a label file per image.
@@ -150,7 +141,7 @@ class LockHooks:
         paths = [path_of(catalog, name) for name in pipeline.all_outputs() if hasattr(catalog[name], "path")]
         with contextlib.ExitStack() as taken:
             for path in sorted(paths):
-                taken.enter_context(_locked(path))
+                taken.enter_context(lock_output(path))
                 remove_leftovers(path)
             self._locks = taken.pop_all()
 
@@ -160,38 +151,6 @@ class LockHooks:
         self._locks.close()
 
     on_pipeline_error = after_pipeline_run
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    locks = path.parent / ".locks"
-    try:
-        for folder in (locks, path) if path.is_dir() else (locks,):
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise DataError(
-            f"`{path}` must be writable ({error.strerror}: {error.filename or path}). "
-            "Fix that, or set another path in conf/base/catalog.yml."
-        ) from None
-    lock, owner = FileLock(locks / f"{path.name}.lock", timeout=0), locks / f"{path.name}.owner"
-    try:
-        lock.acquire()
-    except Timeout:
-        other = "another process"
-        with contextlib.suppress(OSError):
-            other = owner.read_text(encoding="utf-8")
-        raise DataError(
-            f"`{path}` must not be written to by two runs at once ({other} holds the lock). "
-            "Wait for that run to end, or stop it."
-        ) from None
-    try:
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        owner.write_text(f"process {os.getpid()}, `{command}`, since {time.strftime('%H:%M:%S')},", encoding="utf-8")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
 
 
 def path_of(catalog: DataCatalog, name: str) -> Path:

@@ -28,8 +28,9 @@ def code_tags(project: Path) -> dict[str, str]:
 
 def _git(project: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(project), *arguments]
+    options: dict[str, Any] = {"stderr": subprocess.DEVNULL, "encoding": "utf-8", "errors": "replace", "timeout": 10}
     try:
-        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10).strip()  # noqa: S603
+        return subprocess.check_output(command, **options).strip()  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
 

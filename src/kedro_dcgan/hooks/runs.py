@@ -15,6 +15,7 @@ from kedro_dcgan.config import flatten
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.hooks.checks import checked_parameters, path_of
 from kedro_dcgan.hooks.lineage import code_tags, dvc_hash
+from kedro_dcgan.storage import require_writable
 from kedro_dcgan.tracking.connection import TrackingSettings, read_settings
 from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
@@ -60,6 +61,8 @@ class TrackingHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Open the run of the existing generator, unless this pipeline trains a new one."""
         self._catalog, self._outputs = catalog, pipeline.all_outputs()
+        if self._outputs & _LOGGED:
+            require_writable(self._settings.journals, self._settings.journals)
         if "generator" in self._outputs or not self._outputs & _LOGGED:
             return
         key = catalog.load("training_run").get("run") if catalog.exists("training_run") else None

@@ -30,6 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from PIL import UnidentifiedImageError
 from pydantic import Field, ValidationError
@@ -96,6 +97,15 @@ def read_settings(loaded: Mapping[str, Any]) -> TrackingSettings:
     # A server cannot store artifacts on this disk.
     is_local = settings.server.startswith("http") and "://" not in (settings.artifact_location or "")
     return settings.model_copy(update={"artifact_location": None}) if is_local else settings
+
+
+def database_url(file: Path) -> str:
+    """Return the URL of an SQLite file. Its path must be absolute."""
+    path = file.as_posix()
+    if "%" not in path and "?" not in path:
+        return f"sqlite:///{path}"
+    # SQLAlchemy decodes the path. MLflow does not, and creates the folder before the last slash: hide all but one.
+    return f"sqlite:////{quote(path[1:], safe='')}"
 
 
 def mask_passwords(text: str) -> str:

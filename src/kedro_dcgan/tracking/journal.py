@@ -23,10 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from filelock import FileLock, Timeout
-
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.storage import atomic_file, report_full_disk
+from kedro_dcgan.locks import hold_lock
+from kedro_dcgan.storage import atomic_file, report_write_errors
 
 Record = dict[str, Any]
 
@@ -115,7 +114,7 @@ class Journal:
 
     def _append(self, line: memoryview) -> None:
         # Unbuffered: closing a buffered file would retry a failed write.
-        with self._append_lock, report_full_disk(self.path), self.path.open("a+b", buffering=0) as file:
+        with self._append_lock, report_write_errors(self.path), self.path.open("a+b", buffering=0) as file:
             end = _end_of_last_line(file)
             file.truncate(end)
             try:
@@ -189,14 +188,8 @@ class Journal:
     @contextlib.contextmanager
     def lock(self, purpose: Literal["writing", "sending"], timeout: float = 0) -> Iterator[bool]:
         """Hold the lock for writing or uploading; yield False if another process holds it for `timeout` seconds."""
-        # Not thread-local: a run may be closed by another thread than the one that opened it.
-        lock = FileLock(self.folder / f"{purpose}.lock", timeout, thread_local=False)
-        with contextlib.suppress(Timeout):
-            lock.acquire()
-        try:
-            yield lock.is_locked
-        finally:
-            lock.release()
+        with hold_lock(self.folder / f"{purpose}.lock", timeout) as is_held:
+            yield is_held
 
 
 def milliseconds() -> int:

@@ -82,7 +82,7 @@ def log_model(client: mlflow.MlflowClient, run_id: str, folder: Path, step: int)
         model_id=model.model_id,
         python_model=__file__,
         # Each artifact is named after its file, for example `generator.onnx`.
-        artifacts={part.name: str(part) for part in sorted(folder.iterdir())},
+        artifacts={part.name: part.resolve().as_uri() for part in sorted(folder.iterdir())},
         code_paths=[str(Path(__file__).parents[1])],
         signature=ModelSignature(inputs, outputs),
         input_example=pd.DataFrame({"seed": [0], "count": [2]}),

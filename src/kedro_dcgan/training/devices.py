@@ -141,7 +141,7 @@ def hardware_of(device: torch.device) -> str:
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
     # platform.processor() is empty on Linux.
     listed = Path("/proc/cpuinfo")
-    lines = listed.read_text().splitlines() if listed.is_file() else []
+    lines = listed.read_text(encoding="utf-8", errors="replace").splitlines() if listed.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     processor = next(names, platform.processor() or platform.machine())
     usable, all_cores, gigabytes = usable_cores(), os.cpu_count() or 1, total_memory() / 1e9
