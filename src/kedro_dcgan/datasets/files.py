@@ -11,7 +11,7 @@ from typing import Any
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
-from kedro_dcgan.data import shard_writer, shards
+from kedro_dcgan.data import shard_files, shard_writer, shards
 from kedro_dcgan.data.sources import ImageSources
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.storage import atomic_file
@@ -117,7 +117,7 @@ class ImageShardsDataset(FolderDataset):
         shard_writer.write_scan(data, self.path)
 
     def load(self) -> shards.ImageShards:
-        return shards.read_image_shards(self.path)
+        return shard_files.read_image_shards(self.path)
 
 
 class PreparedImagesDataset(FolderDataset):
@@ -130,7 +130,7 @@ class PreparedImagesDataset(FolderDataset):
         self._shards = self.path.with_name(shards)
 
     def save(self, data: shards.PreparedImages) -> None:
-        shards.write_prepared_images(data, self.path)
+        shard_files.write_prepared_images(data, self.path)
 
     def load(self) -> shards.PreparedImages:
-        return shards.read_prepared_images(self.path, self._shards)
+        return shard_files.read_prepared_images(self.path, self._shards)
