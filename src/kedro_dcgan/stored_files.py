@@ -24,6 +24,9 @@ CHECKSUM = "checksum"
 
 Content = TypeVar("Content")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# It cannot lead out of a folder.
+FolderName = Annotated[str, Field(pattern=r"^\w[\w-]*$", max_length=64)]
+Count = Annotated[int, Field(ge=0, lt=10**12)]
 
 
 class StoredModel(BaseModel):
@@ -70,7 +73,7 @@ def read_json(file: Path, model: type[Content], remedy: str, max_bytes: int = 4_
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"`{file}` must be valid JSON in UTF-8 ({in_short(error)}). {remedy}") from None
     try:
-        validated: Content = _adapter(model).validate_json(text, strict=True)
+        validated: Content = _adapter(model).validate_json(text, strict=True)  # type: ignore[arg-type]  # classes are hashable
     except ValidationError as error:
         raise _invalid(file, error, remedy) from None
     if is_changed:

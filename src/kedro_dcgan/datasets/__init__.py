@@ -5,6 +5,7 @@ from kedro_dcgan.datasets.files import (
     BytesDataset,
     ImageShardsDataset,
     ImageSourceDataset,
+    ManifestDataset,
     PageDataset,
     PictureDataset,
     PreparedImagesDataset,
@@ -17,11 +18,13 @@ from kedro_dcgan.datasets.results import (
     ReferenceFeaturesDataset,
     SampleFramesDataset,
     TrainedGeneratorDataset,
+    TrainingRunDataset,
     VideoDataset,
 )
 
 __all__ = [
     "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "ImageFolderDataset",
-    "ImageShardsDataset", "ImageSourceDataset", "PageDataset", "PictureDataset", "PreparedImagesDataset",
-    "ReferenceFeaturesDataset", "SampleFramesDataset", "TableDataset", "TrainedGeneratorDataset", "VideoDataset",
+    "ImageShardsDataset", "ImageSourceDataset", "ManifestDataset", "PageDataset", "PictureDataset",
+    "PreparedImagesDataset", "ReferenceFeaturesDataset", "SampleFramesDataset", "TableDataset",
+    "TrainedGeneratorDataset", "TrainingRunDataset", "VideoDataset",
 ]  # fmt: skip

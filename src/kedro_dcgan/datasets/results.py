@@ -3,7 +3,6 @@
 Every command imports this module, and most need no torch, which takes seconds to import. So imports are inside methods.
 """
 
-import json
 import logging
 from fractions import Fraction
 from pathlib import Path
@@ -13,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from kedro_dcgan.datasets.files import FileDataset, FolderDataset
-from kedro_dcgan.errors import DiskFullError
+from kedro_dcgan.errors import DataError, DiskFullError, in_short
 from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid, from_pixels
 from kedro_dcgan.storage import atomic_file, atomic_folder
+from kedro_dcgan.stored_files import Count, FolderName, StoredModel, read_json, require_file, write_json
 
 if TYPE_CHECKING:
     from kedro_dcgan.evaluation.reference import ReferenceCache
@@ -63,6 +63,24 @@ class TrainedGeneratorDataset(FolderDataset):
         return read_generator(self.path)
 
 
+class TrainingRun(StoredModel):
+    """The key of the run that trained a generator."""
+
+    run: FolderName
+
+
+class TrainingRunDataset(FileDataset):
+    """The key of the MLflow run of a training, `{"run": key}`."""
+
+    def save(self, data: dict[str, str]) -> None:
+        with atomic_file(self.path) as temporary:
+            write_json(temporary, data)
+
+    def load(self) -> dict[str, str]:
+        remedy = "Remove it: then results are not logged to MLflow until you train again: kedro run --pipelines=train."
+        return read_json(self.path, TrainingRun, remedy).model_dump()
+
+
 class ReferenceFeaturesDataset(FolderDataset):
     """A cache of reference statistics. Evaluation fills it; nothing is saved through the catalog."""
 
@@ -81,8 +99,17 @@ class ImageFolderDataset(FolderDataset):
                 from_pixels(image).save(folder / f"{number:05d}.png")
 
     def load(self) -> np.ndarray:
-        pixels = [np.asarray(Image.open(file)) for file in sorted(self.path.glob("*.png"))]
+        pixels = [_open_picture(file) for file in sorted(self.path.glob("*.png"))]
+        if len({image.shape for image in pixels}) != 1:
+            raise DataError(f"`{self.path}` must hold PNG files of one size (it does not). Export them again.")
         return np.stack([image[None] if image.ndim == 2 else image.transpose(2, 0, 1) for image in pixels])
+
+
+class CurrentTraining(StoredModel):
+    """The training that frames belong to, and its progress."""
+
+    training_id: FolderName
+    images_seen: Count
 
 
 class SampleFramesDataset(FolderDataset):
@@ -94,20 +121,30 @@ class SampleFramesDataset(FolderDataset):
         for grid in data.grids:
             with atomic_file(self.file_of(data.training_id, grid.images_seen)) as temporary:
                 Image.fromarray(grid.picture).save(temporary)
-        current = {"training_id": data.training_id, "images_seen": data.images_seen}
         with atomic_file(self.path / self.INDEX) as temporary:
-            temporary.write_text(json.dumps(current) + "\n", encoding="utf-8")
+            write_json(temporary, {"training_id": data.training_id, "images_seen": data.images_seen})
 
     def load(self) -> list[SampleGrid]:
-        return self.of(**json.loads((self.path / self.INDEX).read_text(encoding="utf-8")))
+        remedy = "Train again, or resume the training: kedro run --pipelines=train."
+        current = read_json(self.path / self.INDEX, CurrentTraining, remedy)
+        return self.of(current.training_id, current.images_seen)
 
     def file_of(self, training_id: str, images_seen: int) -> Path:
         return self.path / training_id / f"{images_seen:012d}.png"
 
     def of(self, training_id: str, images_seen: int) -> list[SampleGrid]:
-        files = sorted(self.path.glob(f"{training_id}/[0-9]*.png"))
+        files = sorted(file for file in self.path.glob(f"{training_id}/*.png") if file.stem.isdecimal())
         frames = ((int(file.stem), file) for file in files)
-        return [SampleGrid(seen, np.asarray(Image.open(file))) for seen, file in frames if seen <= images_seen]
+        return [SampleGrid(seen, _open_picture(file)) for seen, file in frames if seen <= images_seen]
+
+
+def _open_picture(file: Path) -> np.ndarray:
+    """Return the pixels of a PNG file."""
+    try:
+        require_file(file, "")
+        return np.asarray(Image.open(file, formats=["PNG"]))
+    except (DataError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"`{file}` must be an intact picture ({in_short(error)}). Remove it and run again.") from None
 
 
 class AnimationDataset(FileDataset):

@@ -11,16 +11,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 from torch import distributed
 
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.storage import atomic_folder, sha256_of
 from kedro_dcgan.stored_files import (
+    Count,
     DamagedFileError,
+    FolderName,
     OtherFormatError,
     Sha256,
     StoredModel,
@@ -33,10 +35,6 @@ from kedro_dcgan.training.plan import Plan, differences
 logger = logging.getLogger(__name__)
 
 STATE, HEADER = "state.pt", "checkpoint.json"
-
-# Both become names of folders.
-Name = Annotated[str, Field(pattern=r"^\w[\w-]*$", max_length=64)]
-Count = Annotated[int, Field(ge=0, lt=10**12)]
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,12 @@ class StoredHeader(StoredModel):
 
     format: Literal[2] = 2
     sha256: Sha256
-    training_id: Name
+    training_id: FolderName
     images_seen: Count
     total_images: Count
     is_best: bool
     fingerprint: dict[str, JsonValue]
-    run_key: Name | None = None
+    run_key: FolderName | None = None
     facts: JsonValue = None  # of versions before `run_key`
 
     @property
