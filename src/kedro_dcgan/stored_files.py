@@ -4,6 +4,7 @@ Any fault gives one `DamagedFileError` before anything large is allocated. Links
 files with links into its cache.
 """
 
+import errno
 import functools
 import hashlib
 import json
@@ -85,9 +86,9 @@ def require_file(file: Path, remedy: str) -> stat_result:
     """Return the size and times of a regular file, or of the target of a link; raise DamagedFileError for others."""
     try:
         status = file.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise DamagedFileError(f"`{file}` must exist (it is missing). {remedy}") from None
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise DamagedFileError(f"`{file}` must exist (it is missing). {remedy}") from None
         raise _unreadable(file, error, remedy) from None
     if not stat.S_ISREG(status.st_mode):
         raise DamagedFileError(f"`{file}` must be a regular file (it is a folder, pipe or device). {remedy}")

@@ -66,7 +66,7 @@ def require_valid(manifest: pd.DataFrame, name: str) -> None:
     fault = None
     try:
         accepted, rows = manifest["verdict"] == ACCEPTED, manifest["row"].dropna().to_numpy()
-        hashes = manifest.loc[accepted, "sha256"].astype("string")
+        hashes = manifest.loc[accepted, "sha256"].astype("string").fillna("")
         if missing := set(COLUMNS) - set(manifest.columns):
             fault = f"it has no column {sorted(missing)[0]}"
         elif not manifest["verdict"].isin((ACCEPTED, SKIPPED)).all():

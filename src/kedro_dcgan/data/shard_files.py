@@ -34,7 +34,7 @@ from kedro_dcgan.stored_files import Sha256, StoredModel, read_json, require_fil
 INDEX = "index.json"
 # `preprocessing.image_size` has the same limit.
 _MAX_IMAGE_SIZE = 512
-_MAX_INDEX_BYTES = 64_000_000
+_MAX_INDEX_BYTES, _MAX_HEADER_BYTES = 64_000_000, 4096
 _SELECT_AGAIN = "Select the images again: kedro run --pipelines=preprocessing."
 
 Side = Annotated[int, Field(ge=1, le=_MAX_IMAGE_SIZE)]
@@ -142,6 +142,9 @@ def _read_rows(folder: Path, index: ImagesIndex, total: int) -> dict[str, np.nda
     rows: dict[str, np.ndarray] = {}
     for split, name in index.splits.items():
         file = folder / name
+        # Do not hash a file of any size.
+        if (size := require_file(file, _SELECT_AGAIN).st_size) > 8 * total + _MAX_HEADER_BYTES:
+            raise DataError(f"`{file}` must hold at most {total:,} rows (it has {size:,} bytes). {_SELECT_AGAIN}")
         if index.splits_sha256 is not None:
             require_sha256(file, index.splits_sha256.get(split, ""), _SELECT_AGAIN)
         rows[split] = np.array(_map_array(file, np.dtype(np.int64), None, _SELECT_AGAIN))

@@ -7,10 +7,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, JsonValue, model_validator
+from pydantic import JsonValue, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -19,7 +19,7 @@ from kedro_dcgan.errors import DataError, ModelError, ParameterError, in_short
 from kedro_dcgan.model.networks import Generator, GeneratorConfig
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.storage import sha256_of
-from kedro_dcgan.stored_files import Sha256, StoredModel, read_json, require_file, require_sha256, write_json
+from kedro_dcgan.stored_files import Count, Sha256, StoredModel, read_json, require_file, require_sha256, write_json
 
 WEIGHTS, CONFIG = "generator.safetensors", "generator.json"
 # Of image size, channels, latents and width. The memory for a network is only allocated if the weights fit it.
@@ -62,7 +62,7 @@ class StoredGenerator(StoredModel):
     format: Literal[3] = 3
     network: GeneratorConfig
     dataset_digest: str
-    images_seen: Annotated[int, Field(ge=0)]
+    images_seen: Count
     facts: dict[str, JsonValue]
     weights_sha256: Sha256 | None = None
 
@@ -95,14 +95,15 @@ def read_generator(folder: Path) -> TrainedGenerator:
     try:
         stored = read_json(folder / CONFIG, StoredGenerator, remedy)
         file = folder / WEIGHTS
-        if stored.weights_sha256 is None:
-            require_file(file, remedy)
-        else:
-            require_sha256(file, stored.weights_sha256, remedy)
+        require_file(file, remedy)
         _require_shapes(file, stored.network)
+        if stored.weights_sha256 is not None:
+            require_sha256(file, stored.weights_sha256, remedy)
         weights = load_file(file)
-    except (DataError, ParameterError) as error:
+    except DataError as error:
         raise ModelError(str(error)) from None
+    except ParameterError as error:
+        raise ModelError(f"`network` in `{folder / CONFIG}` must be possible ({error}) {remedy}") from None
     except (SafetensorError, OSError, RuntimeError) as error:
         raise ModelError(f"`{folder / WEIGHTS}` must be intact (fault: {in_short(error)}). {remedy}") from None
     return TrainedGenerator(stored.network, weights, stored.dataset_digest, stored.images_seen, stored.facts)
