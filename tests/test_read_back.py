@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from dataset_errors import raises_dataset_error
 from kedro.io import DatasetError
 from networks import generator_config
 from projects import ROOT
@@ -30,6 +31,7 @@ from kedro_dcgan.data.shards import select, transform_of
 from kedro_dcgan.data.sources import Limits, open_source
 from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.datasets import (
+    EvaluationDataset,
     ImageShardsDataset,
     ManifestDataset,
     PreparedImagesDataset,
@@ -57,6 +59,10 @@ MD5 = {"md5": "0" * 32, "path": "data"}
 
 def manifest_dataset(root):
     return ManifestDataset(root / "manifest.parquet", {"type": "pandas.ParquetDataset", "save_args": {"index": False}})
+
+
+def evaluation_dataset(root):
+    return EvaluationDataset(root / "evaluation.json", "json.JSONDataset")
 
 
 def save_images(root, name, first, count):
@@ -102,6 +108,10 @@ def built(tmp_path_factory):
     ReferenceCache(root / "references").estimates({"split": "test"}, lambda: {"fd": Estimate(1.0, 0.5, 1.5)})
     (entry,) = (root / "references").iterdir()
     entry.rename(root / "references/entry")
+    evaluation_dataset(root).save(
+        {"generator": "a", "images_seen": 640, "verdict": "good", "primary_metric": "fd", "metrics": {"fd": 1.0}}
+        | {"numbers": [{"name": "fd"}], "protocols": [{"split": "test"}]}
+    )
     journal = Journal.create(root / "journals", RunIdentity(KEY, "tests", "a run", 1))
     journal.add("status", status="RUNNING")
     journal.save_upload_state(UploadState("server", "run", 5))
@@ -162,6 +172,7 @@ REFUSED = {
     "generator/generator.json": (read_generator_facts, ("images_seen",)),
     "frames/current.json": (lambda root: len(SampleFramesDataset(root / "frames").load()), ("images_seen",)),
     "training_run.json": (lambda root: TrainingRunDataset(root / "training_run.json").load(), ("run",)),
+    "evaluation.json": (lambda root: evaluation_dataset(root).load(), ("images_seen",)),
 }
 # file -> how it is read, a number in it, and the result if the file is unusable.
 CHECKPOINT, ENTRY, JOURNAL = "checkpoints/aaa/000000000020", "references/entry", f"journals/{KEY}"
@@ -252,9 +263,11 @@ BYTES = {
 HARMLESS = {
     ("1e9", "generator/generator.json"), ("1e9", "frames/current.json"), ("a text", "training_run.json"),
     ("1e9", f"{JOURNAL}/run.json"), ("negative", f"{JOURNAL}/run.json"), ("1e9", f"{JOURNAL}/sent.json"),
-    ("huge", f"{JOURNAL}/run.json"),
+    ("huge", f"{JOURNAL}/run.json"), ("1e9", "evaluation.json"), ("huge", "evaluation.json"),
+    ("negative", "evaluation.json"), ("duplicate keys", "evaluation.json"), ("UTF-16", "evaluation.json"),
 }  # fmt: skip
 ON_JSON = [(how, name) for name in {**REFUSED, **REPLACED} for how in {**TEXTS, **BYTES} if (how, name) not in HARMLESS]
+ON_JSON.remove(("100 GB", "evaluation.json"))  # pandas and json read a whole file
 ON_BINARY = [(how, name) for name in BINARY for how in BYTES if (how, name) != ("100 GB", f"{CHECKPOINT}/state.pt")]
 
 
@@ -309,7 +322,7 @@ def edit_json(file, edit, with_checksum=True):
         file.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("name", [*REFUSED, f"{CHECKPOINT}/checkpoint.json"])
+@pytest.mark.parametrize("name", [*list(REFUSED)[:-1], f"{CHECKPOINT}/checkpoint.json"])
 @pytest.mark.parametrize("how", ["unknown key", "missing key", "other checksum", "checksum of another type"])
 def test_keys_and_checksum_are_checked(copy, name, how):
     root = copy(*parts_of(name))
@@ -536,6 +549,14 @@ def test_state_with_the_right_hash_must_be_that_of_its_header(copy, state):
 def test_damaged_lock_file_of_dvc_tracks_nothing(tmp_path, text):
     (tmp_path / "dvc.lock").write_text(text)
     assert dvc_hash(tmp_path, "data") is None
+
+
+@pytest.mark.parametrize("key", EvaluationDataset.TYPES)
+def test_evaluation_has_what_the_export_needs(copy, key):
+    root = copy("evaluation.json")
+    edit_json(root / "evaluation.json", lambda content: content.pop(key))
+    with raises_dataset_error(DataError, f"`{key}`"):
+        evaluation_dataset(root).load()
 
 
 def test_damaged_frame_is_named(copy):

@@ -150,7 +150,7 @@ def _read_rows(folder: Path, index: ImagesIndex, total: int) -> dict[str, np.nda
         rows[split] = np.array(_map_array(file, np.dtype(np.int64), None, _SELECT_AGAIN))
     every = np.concatenate([*rows.values(), np.empty(0, np.int64)])
     is_in_range = not len(every) or (every.min() >= 0 and every.max() < total)
-    if not is_in_range or len(np.unique(every)) < len(every):
+    if not is_in_range or np.bincount(every, minlength=1).max() > 1:
         raise DataError(f"the splits in `{folder}` must have each image of the shards at most once. {_SELECT_AGAIN}")
     return rows
 

@@ -14,6 +14,7 @@ from kedro_dcgan.datasets.files import (
 from kedro_dcgan.datasets.results import (
     AnimationDataset,
     CheckpointsDataset,
+    EvaluationDataset,
     ImageFolderDataset,
     ReferenceFeaturesDataset,
     SampleFramesDataset,
@@ -23,8 +24,8 @@ from kedro_dcgan.datasets.results import (
 )
 
 __all__ = [
-    "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "ImageFolderDataset",
-    "ImageShardsDataset", "ImageSourceDataset", "ManifestDataset", "PageDataset", "PictureDataset",
-    "PreparedImagesDataset", "ReferenceFeaturesDataset", "SampleFramesDataset", "TableDataset",
+    "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "EvaluationDataset",
+    "ImageFolderDataset", "ImageShardsDataset", "ImageSourceDataset", "ManifestDataset", "PageDataset",
+    "PictureDataset", "PreparedImagesDataset", "ReferenceFeaturesDataset", "SampleFramesDataset", "TableDataset",
     "TrainedGeneratorDataset", "TrainingRunDataset", "VideoDataset",
 ]  # fmt: skip

@@ -6,12 +6,12 @@ Every command imports this module, and most need no torch, which takes seconds t
 import logging
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
-from kedro_dcgan.datasets.files import FileDataset, FolderDataset
+from kedro_dcgan.datasets.files import AtomicDataset, FileDataset, FolderDataset
 from kedro_dcgan.errors import DataError, DiskFullError, in_short
 from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid, from_pixels
 from kedro_dcgan.storage import atomic_file, atomic_folder
@@ -79,6 +79,25 @@ class TrainingRunDataset(FileDataset):
     def load(self) -> dict[str, str]:
         remedy = "Remove it: then results are not logged to MLflow until you train again: kedro run --pipelines=train."
         return read_json(self.path, TrainingRun, remedy).model_dump()
+
+
+class EvaluationDataset(AtomicDataset):
+    """An evaluation; loading it checks that it has what the export and the pages need."""
+
+    TYPES: ClassVar[dict[str, type]] = {
+        "generator": str, "images_seen": int, "verdict": str, "primary_metric": str, "metrics": dict, "numbers": list,
+        "protocols": list,
+    }  # fmt: skip
+
+    def load(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = super().load()
+        for key, needed in self.TYPES.items():
+            if not isinstance(loaded, dict) or type(loaded.get(key)) is not needed or loaded[key] in ([], {}):
+                raise DataError(
+                    f"`{key}` in `{self.path}` must be given, as {needed.__name__} (it is not). "
+                    "Evaluate again: kedro run --pipelines=evaluation,export."
+                )
+        return loaded
 
 
 class ReferenceFeaturesDataset(FolderDataset):
