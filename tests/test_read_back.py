@@ -514,9 +514,11 @@ def test_manifest_of_other_images_is_not_prepared(copy, built):
     [
         b"[" * 100_000, b'{"kind": ["a"]}', b'{"kind": "metrics"}', b'{"kind": "metrics", "values": [1]}',
         b'{"kind": "metrics", "values": {}, "step": "one"}', b'{"kind": "file", "file": "../../other", "folder": "x"}',
-        b'{"kind": "file", "file": "..", "folder": "x"}', b"\xff", b"{" + b"9" * 5000 + b"}",
+        b'{"kind": "file", "file": "..", "folder": "x"}', b'{"kind": "file", "file": "/etc", "folder": "x"}',
+        b'{"kind": "file", "file": 7}', b'{"kind": "file", "file": "a\\u0000b"}', b'{"kind": "file", "file": "."}',
+        b'{"kind": "file", "file": ""}', b"\xff", b"{" + b"9" * 5000 + b"}",
     ],
-    ids=range(9),
+    ids=range(14),
 )  # fmt: skip
 def test_damaged_record_is_unreadable_and_removes_nothing(copy, line, tmp_path):
     root = copy("journals")

@@ -14,7 +14,6 @@ processes and full disks: readers ignore an incomplete last line, and the next r
 import contextlib
 import json
 import os
-import re
 import shutil
 import threading
 import time
@@ -31,8 +30,6 @@ from kedro_dcgan.storage import atomic_file, report_full_disk
 from kedro_dcgan.stored_files import read_json
 
 Record = dict[str, Any]
-# The folder of an attachment, as `add` names it.
-_FILE = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -222,11 +219,14 @@ def _decode(line: bytes) -> Record:
     # A record is unreadable if an upload would fail on it again and again, or if its `file` leads out of the journal.
     with contextlib.suppress(ValueError, RecursionError):
         record = json.loads(line)
-        is_record = isinstance(record, dict) and isinstance(record.get("kind"), str)
-        if is_record and _FILE.fullmatch(str(record.get("file", "0" * 32))):
+        if isinstance(record, dict) and isinstance(record.get("kind"), str):
+            file = record.get("file", "none")
+            is_inside = (
+                isinstance(file, str) and file == Path(file).name and file not in ("", "..") and "\0" not in file
+            )
             has_values = record["kind"] != "metrics" or isinstance(record.get("values"), dict)
             steps = (record[name] for name in ("step", "time") if name in record)
-            if has_values and all(isinstance(step, int | float) for step in steps):
+            if is_inside and has_values and all(isinstance(step, int | float) for step in steps):
                 return record
     return {"kind": "unreadable"}
 
