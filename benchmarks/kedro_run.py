@@ -16,7 +16,7 @@ import torch
 from step_timing import calibrated, preset_values
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.data.shards import read_prepared_images
+from kedro_dcgan.data.shard_files import read_prepared_images
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.training.data import batch_indices, batches_on
 from kedro_dcgan.training.fast.execution import step_of

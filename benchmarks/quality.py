@@ -23,7 +23,8 @@ from step_timing import calibrated, merge, preset_values
 from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.data.shards import PreparedImages, read_prepared_images
+from kedro_dcgan.data.shard_files import read_prepared_images
+from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.evaluation.features import Collector, EfficientNetLite0Features
 from kedro_dcgan.evaluation.reference import Reference, feature_set
 from kedro_dcgan.model.recipes import network_configs

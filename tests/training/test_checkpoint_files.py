@@ -13,6 +13,7 @@ from dataset_errors import raises_dataset_error
 from kedro_dcgan.datasets import CheckpointsDataset
 from kedro_dcgan.errors import DiskFullError, TrainingError
 from kedro_dcgan.storage import sha256_of
+from kedro_dcgan.stored_files import write_json
 from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder, CheckpointHeader, choose_checkpoint
 
 FINGERPRINT = {"training.batch_size": 8, "images": "abc"}
@@ -27,7 +28,7 @@ class Plan:
 
 
 def checkpoint(images_seen, training_id="aaa", total_images=100, is_best=False, keep=2, must_be_saved=False):
-    header = CheckpointHeader(training_id, images_seen, total_images, is_best, FINGERPRINT, {"run": "r"})
+    header = CheckpointHeader(training_id, images_seen, total_images, is_best, FINGERPRINT, "a" * 32)
     state = {"weights": torch.full((1000,), float(images_seen)), "images_seen": images_seen}
     return Checkpoint(header, state, keep, must_be_saved)
 
@@ -35,6 +36,12 @@ def checkpoint(images_seen, training_id="aaa", total_images=100, is_best=False, 
 @pytest.fixture
 def folder(tmp_path):
     return CheckpointFolder(tmp_path / "checkpoints")
+
+
+def stored_header(place):
+    header = json.loads((place / "checkpoint.json").read_text())
+    del header["checksum"]
+    return header
 
 
 def images_seen_in(folder, training_id="aaa"):
@@ -138,8 +145,7 @@ def test_pickled_objects_are_not_loaded(folder, tmp_path):
 
     place = folder.root / "aaa/000000000010"
     torch.save(Payload(), place / "state.pt")
-    header = json.loads((place / "checkpoint.json").read_text())
-    (place / "checkpoint.json").write_text(json.dumps({**header, "sha256": sha256_of(place / "state.pt")}))
+    write_json(place / "checkpoint.json", {**stored_header(place), "sha256": sha256_of(place / "state.pt")})
     assert folder.read_state(folder.newest("aaa", 100)) is None
     assert not (tmp_path / "harm").exists()
 

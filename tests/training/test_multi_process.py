@@ -1,6 +1,5 @@
 """Training in several processes, started by PyTorch's launcher or by the user's own torchrun."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -11,11 +10,15 @@ import psutil
 import pytest
 from recipes import tiny_training
 
-from kedro_dcgan.data.shards import SHARDS_FORMAT, PreparedImages, StoredShard
+from kedro_dcgan.data.scan import Preparation
+from kedro_dcgan.data.shard_files import ShardsIndex
+from kedro_dcgan.data.shards import PreparedImages, ShardEntry, StoredShard
+from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.datasets import PreparedImagesDataset
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.pipelines.training.nodes import start_training
 from kedro_dcgan.storage import sha256_of
+from kedro_dcgan.stored_files import write_json
 from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder, CheckpointHeader
 from kedro_dcgan.training.distributed.launcher import LOG
 from kedro_dcgan.training.distributed.multi_process import train_in_processes
@@ -40,8 +43,15 @@ def images(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (80, 1, 16, 16), dtype=np.uint8)
     np.save(shards / "00000.npy", pixels)
     entry = {"file": "00000.npy", "sha256": sha256_of(shards / "00000.npy")}
-    index = {"format": SHARDS_FORMAT, "source": "here", "shards": [entry]}
-    (shards / "index.json").write_text(json.dumps(index))
+    records = {"records": "00000.parquet", "records_sha256": "0" * 64}
+    preparation = Preparation(16, 1, "bicubic", Crop(), (0, 0, 0), 1, 10**6, 10**6)
+    index = ShardsIndex(
+        source="here",
+        preparation=preparation,
+        inputs_per_shard=80,
+        shards=(ShardEntry(**entry, **records, count=80),),
+    )
+    write_json(shards / "index.json", index.model_dump())
     rows = {"train": np.arange(64), "validation": np.arange(64, 80)}
     dataset = PreparedImagesDataset(tmp_path / "images", "shards")
     dataset.save(PreparedImages(16, 1, "digest", [StoredShard(**entry, images=pixels)], rows))
@@ -175,7 +185,7 @@ from kedro_dcgan.training.checkpoints import CheckpointFolder
 from kedro_dcgan.training.distributed.multi_process import train_in_processes
 from kedro_dcgan.pipelines.training.nodes import start_training
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.data.shards import read_prepared_images
+from kedro_dcgan.data.shard_files import read_prepared_images
 training = TrainingParameters.model_validate({recipe(devices=2, **LONG).model_dump(mode="json")!r})
 images = read_prepared_images(Path({images.place[0]!r}), Path({images.place[1]!r}))
 stored = CheckpointFolder(Path({str(tmp_path / "checkpoints")!r}))

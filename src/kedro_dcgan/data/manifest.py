@@ -11,6 +11,7 @@ import pandas as pd
 
 from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason
 from kedro_dcgan.data.duplicates import group_near_duplicates
+from kedro_dcgan.errors import DataError, in_short
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = (
@@ -80,6 +81,31 @@ def _classes_of(labels: pd.Series, accepted: pd.Series) -> pd.Series:
     counts = labels[accepted].value_counts()
     is_alone = 2 * (counts == 1).sum() > len(counts)
     return pd.Series(None, index=labels.index, dtype=labels.dtype) if is_alone else labels
+
+
+def require_valid(manifest: pd.DataFrame, name: str) -> None:
+    """Raise DataError unless a stored manifest has the columns, verdicts, splits and rows of `complete_manifest`."""
+    fault = None
+    try:
+        accepted, rows = manifest["verdict"] == ACCEPTED, manifest["row"].dropna().to_numpy()
+        hashes = manifest.loc[accepted, "sha256"].astype("string").fillna("")
+        if missing := set(COLUMNS) - set(manifest.columns):
+            fault = f"it has no column {sorted(missing)[0]}"
+        elif not manifest["verdict"].isin((ACCEPTED, SKIPPED)).all():
+            fault = "a verdict is unknown"
+        elif not (manifest["split"].isin(SPLITS) == accepted).all() or manifest.loc[~accepted, "split"].notna().any():
+            fault = "an accepted image has no split, or a skipped one has one"
+        elif manifest.loc[accepted, "row"].isna().any() or len(np.unique(rows)) < len(rows) or (rows < 0).any():
+            fault = "an accepted image has no row of its own"
+        elif not hashes.str.fullmatch("[0-9a-f]{64}").all():
+            fault = "a hash is not a SHA-256"
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        fault = in_short(error)
+    if fault:
+        raise DataError(
+            f"`{name}` must be a manifest ({fault}). Make it again, with the same options: "
+            "kedro run --pipelines=ingestion,preprocessing."
+        )
 
 
 def summarise(manifest: pd.DataFrame) -> str:

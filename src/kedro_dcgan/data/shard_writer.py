@@ -14,17 +14,20 @@ from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import JsonValue
 
 from kedro_dcgan.data.scan import ImageRecord, Preparation, ScannedBlock, drop_surplus
-from kedro_dcgan.data.shards import SHARDS_FORMAT
+from kedro_dcgan.data.shard_files import INDEX
+from kedro_dcgan.data.shards import ShardEntry
 from kedro_dcgan.data.sources import Block
-from kedro_dcgan.errors import DiskFullError
+from kedro_dcgan.errors import DataError, DiskFullError
 from kedro_dcgan.storage import atomic_file, replace_folder, report_write_errors, sha256_of, staging_folder
+from kedro_dcgan.stored_files import read_json, require_sha256, write_json
 
 _TEXT = ("path", "sha256", "format", "mode", "label", "box", "verdict", "reason", "detail")
 _NUMBERS = ("bytes", "width", "height", "row")
@@ -35,14 +38,21 @@ _SCHEMA = pa.schema(
 )
 # Pixels depend on these packages: a killed scan does not resume with other versions.
 _DECODERS = {name: version(name) for name in ("imagecodecs", "numpy", "pillow")}
-# Only needed to resume, so not in the index: the fingerprint has modification times, and `pictured` counts the
-# thumbnails by reason up to the end of the shard.
-_FOR_RESUMING = ("fingerprint", "pictured")
-
-Entry = dict[str, Any]
 AnyBlock = TypeVar("AnyBlock")
 
 logger = logging.getLogger(__name__)
+
+
+class FinishedShard(ShardEntry):
+    """A shard of a scan that is not finished, with all that is only needed to resume the scan.
+
+    `fingerprint` contains modification times. `pictured` counts the thumbnails by reason up to the end of the shard.
+    `made_for` has the settings of the scan.
+    """
+
+    fingerprint: str
+    pictured: dict[str, int]
+    made_for: dict[str, JsonValue]
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ def _write_shards(scan: Scan, folder: Path) -> None:
     # A finished shard is valid if none of its inputs has changed.
     valid, shards = 0, _group_by_shard(scan.blocks(), lambda block: len(block.paths), scan.inputs_per_shard)
     for entry, blocks in zip(writer.entries, shards, strict=False):
-        if _join_fingerprints(block.fingerprint() for block in blocks) != entry["fingerprint"]:
+        if _join_fingerprints(block.fingerprint() for block in blocks) != entry.fingerprint:
             break
         valid += 1
     del writer.entries[valid:]
@@ -138,24 +148,26 @@ class ShardWriter:
         self._made_for = json.loads(json.dumps({**settings, "decoders": _DECODERS}))
         for half_written in folder.glob(".*.incomplete*"):
             half_written.unlink()
-        self.entries: list[Entry] = []
+        self.entries: list[FinishedShard] = []
         while (entry := self._read_entry(len(self.entries))) is not None:
             self.entries.append(entry)
 
-    def _read_entry(self, number: int) -> Entry | None:
-        """Return the entry of a shard, or None if the shard is not finished or was made for another preparation."""
+    def _read_entry(self, number: int) -> FinishedShard | None:
+        """Return the entry of a shard, or None if it is not finished, is damaged, or was made for other settings."""
         file = self._folder / f"{number:05d}"
         try:
-            entry: Entry = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            entry = read_json(file.with_suffix(".json"), FinishedShard, "")
+            require_sha256(file.with_suffix(".npy"), entry.sha256, "")
+            require_sha256(file.with_suffix(".parquet"), entry.records_sha256, "")
+        except DataError:
             return None
-        has_files = all(file.with_suffix(suffix).is_file() for suffix in (".npy", ".parquet"))
-        return entry if has_files and entry.pop("made_for") == self._made_for else None
+        is_of_file = (entry.file, entry.records) == (f"{file.name}.npy", f"{file.name}.parquet")
+        return entry if is_of_file and entry.made_for == self._made_for else None
 
     def write(self, blocks: Iterable[ScannedBlock]) -> None:
         """Write the next shard, and its entry last."""
         file = self._folder / f"{len(self.entries):05d}"
-        pictured = Counter[str](self.entries[-1]["pictured"] if self.entries else {})
+        pictured = Counter[str](self.entries[-1].pictured if self.entries else {})
         batches, fingerprints, count = [], [], 0
         with atomic_file(file.with_suffix(".npy")) as temporary:
             with temporary.open("wb") as stream:
@@ -173,17 +185,18 @@ class ShardWriter:
         with atomic_file(file.with_suffix(".parquet")) as temporary:
             pq.write_table(pa.Table.from_batches(batches, _SCHEMA), temporary)
             records_sha256 = sha256_of(temporary)
-        entry = {
-            "file": f"{file.name}.npy",
-            "count": count,
-            "sha256": sha256,
-            "records": f"{file.name}.parquet",
-            "records_sha256": records_sha256,
-            "fingerprint": _join_fingerprints(fingerprints),
-            "pictured": pictured,
-        }
+        entry = FinishedShard(
+            file=f"{file.name}.npy",
+            count=count,
+            sha256=sha256,
+            records=f"{file.name}.parquet",
+            records_sha256=records_sha256,
+            fingerprint=_join_fingerprints(fingerprints),
+            pictured=dict(pictured),
+            made_for=self._made_for,
+        )
         with atomic_file(file.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps({**entry, "made_for": self._made_for}), encoding="utf-8")
+            write_json(temporary, entry.model_dump())
         self.entries.append(entry)
 
     def _write_header(self, stream: BinaryIO, count: int) -> None:
@@ -192,9 +205,8 @@ class ShardWriter:
 
     def write_index(self) -> None:
         """Write the index of all shards, and remove the files of surplus shards."""
-        shards = [{key: entry[key] for key in entry if key not in _FOR_RESUMING} for entry in self.entries]
-        index = {"format": SHARDS_FORMAT, **self._index, "shards": shards}
-        (self._folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        shards = [entry.model_dump(include=set(ShardEntry.model_fields)) for entry in self.entries]
+        write_json(self._folder / INDEX, {"format": 3, **self._index, "shards": shards})
         kept = {"index", *(f"{number:05d}" for number in range(len(shards)))}
         for file in self._folder.iterdir():
             if file.stem not in kept:

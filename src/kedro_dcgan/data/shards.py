@@ -1,38 +1,37 @@
-"""Prepared images: shards of uint8 arrays on disk, and which of their rows are in which split.
-
-shards/index.json     {"format": 3, "source": "…", "preparation": {…}, "shards": [{"file": "00000.npy", …}]}
-shards/00000.npy      uint8 (N, channels, image_size, image_size), memory-mapped
-shards/00000.parquet  one record for each input that the shard was made from
-images/index.json     {"format": 2, "digest": "…", "shards": [{"file": "00000.npy", …}], "splits": {…}}
-images/train.npy      row numbers of the split, counted over all shards
+"""Prepared images: shards of uint8 arrays, and which of their rows are in which split.
 
 Images stay uint8 on disk and on their way to the device, where a batch is scaled to the range of the model.
-`shard_writer` writes the shards.
+`shard_writer` writes the shards; `shard_files` reads them, and reads and writes the splits.
 """
 
-import functools
 import hashlib
-import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from kedro_dcgan.data import ACCEPTED
 from kedro_dcgan.data.manifest import SPLITS
 from kedro_dcgan.data.scan import Preparation
-from kedro_dcgan.data.transforms import Crop
-from kedro_dcgan.errors import DataError
-from kedro_dcgan.storage import atomic_folder, sha256_of
+from kedro_dcgan.errors import DataError, in_short
+from kedro_dcgan.stored_files import Sha256, StoredModel, require_sha256
 
-SHARDS_FORMAT, IMAGES_FORMAT = 3, 2
-_REMEDY = "Make them: kedro run --pipelines=ingestion,preprocessing."
+
+class ShardEntry(StoredModel):
+    """A shard in the index: plain names of files, never paths, with their hashes, and the number of images."""
+
+    file: Annotated[str, Field(pattern=r"^\d{5,}\.npy$")]
+    count: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+    records: Annotated[str, Field(pattern=r"^\d{5,}\.parquet$")]
+    records_sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class ImageShards:
     preparation: Preparation
     shards: Sequence[StoredShard]
     folder: Path
-    entries: Sequence[Mapping[str, Any]] = field(repr=False)
+    entries: Sequence[ShardEntry] = field(repr=False)
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """Return images by row number, uint8 `(len(numbers), C, H, W)`."""
@@ -62,15 +61,19 @@ class ImageShards:
         """Check and return the records of all inputs (the columns of `ImageRecord`); `row` counts over all shards."""
         tables, first_row = [], 0
         for entry in self.entries:
-            # The index is not trusted: only plain file names are opened, never a path out of the folder.
-            file = self.folder / Path(entry["records"]).name
-            _require_sha256(file, entry["records_sha256"], self.source)
-            table = pq.read_table(file, columns=columns)
-            if "row" in table.column_names:
-                place = table.column_names.index("row")
-                table = table.set_column(place, "row", pa.compute.add(table["row"], first_row))
+            file, remedy = self.folder / entry.records, ingest_again(self.source)
+            require_sha256(file, entry.records_sha256, remedy)
+            try:
+                table = pq.read_table(file, columns=columns)
+                if "row" in table.column_names:
+                    rows, place = table["row"], table.column_names.index("row")
+                    if not pa.compute.drop_null(rows).equals(pa.chunked_array([range(entry.count)], pa.int64())):
+                        raise ValueError(f"they are not those of {entry.count:,} images")
+                    table = table.set_column(place, "row", pa.compute.add(rows, first_row))
+            except (pa.ArrowException, ValueError) as error:
+                raise DataError(f"`{file}` must hold the records of a shard ({in_short(error)}). {remedy}") from None
             tables.append(table)
-            first_row += entry["count"]
+            first_row += entry.count
         records: pd.DataFrame = pa.concat_tables(tables).to_pandas(types_mapper=pd.ArrowDtype)
         return records
 
@@ -137,6 +140,12 @@ def select(shards: ImageShards, manifest: pd.DataFrame, transform: str) -> Prepa
     return PreparedImages(preparation.image_size, preparation.channels, digest, shards.shards, rows, shards.source)
 
 
+def transform_of(preparation: Preparation) -> str:
+    """Return the part of a preparation that belongs to the digest of a dataset."""
+    size, crop = f"{preparation.image_size}x{preparation.channels}", preparation.crop
+    return f"{size} {preparation.resample} {crop.mode} {crop.side} {preparation.background}"
+
+
 def dataset_digest(images: Iterable[tuple[str, str, str]], transform: str) -> str:
     """Return 16 hex digits of the SHA-256 over sorted `(content hash, split, box)` and the name of the transform."""
     hasher = hashlib.sha256(transform.encode())
@@ -145,100 +154,12 @@ def dataset_digest(images: Iterable[tuple[str, str, str]], transform: str) -> st
     return hasher.hexdigest()[:16]
 
 
-def read_image_shards(folder: Path) -> ImageShards:
-    """Map the shards of a folder; hashes are checked when the shards are used for training and evaluation."""
-    index = _read_index(folder, SHARDS_FORMAT)
-    stored = index["preparation"]
-    preparation = Preparation(**{**stored, "crop": Crop(**stored["crop"]), "background": tuple(stored["background"])})
-    source, entries = index["source"], index["shards"]
-    shards = [_open_shard(folder / Path(entry["file"]).name, entry["sha256"], source) for entry in entries]
-    return ImageShards(source, preparation, shards, folder, entries)
-
-
-def read_prepared_images(folder: Path, shards_folder: Path) -> PreparedImages:
-    """Check every shard against its hash, once per process, and map it.
-
-    Raises:
-        DataError: if a shard is missing, damaged or has changed, or an index is damaged or of another format.
-    """
-    index, stored = _read_index(folder, IMAGES_FORMAT), _read_index(shards_folder, SHARDS_FORMAT)
-    hashes = {entry["file"]: entry["sha256"] for entry in stored["shards"]}
-    if any(hashes.get(entry["file"]) != entry["sha256"] for entry in index["shards"]):
-        raise DataError(
-            f"`{folder}` must be selected from the current shards (it is from others). "
-            "Select again: kedro run --pipelines=preprocessing."
-        )
-    source, shards = stored["source"], []
-    for name, sha256 in hashes.items():
-        file = shards_folder / Path(name).name
-        _require_sha256(file, sha256, source)
-        shards.append(_open_shard(file, sha256, source))
-    rows = {split: np.load(folder / Path(file).name) for split, file in index["splits"].items()}
-    facts = (index["image_size"], index["channels"], index["digest"])
-    return PreparedImages(*facts, shards, rows, source, (str(folder), str(shards_folder)))
-
-
-def write_prepared_images(images: PreparedImages, path: Path) -> None:
-    """Write the row numbers of each split; the pixels stay in the shards."""
-    with atomic_folder(path) as folder:
-        for split, rows in images.rows.items():
-            np.save(folder / f"{split}.npy", rows.astype(np.int64), allow_pickle=False)
-        index = {
-            "format": IMAGES_FORMAT,
-            "image_size": images.image_size,
-            "channels": images.channels,
-            "digest": images.digest,
-            "shards": [{"file": shard.file, "sha256": shard.sha256} for shard in images.shards],
-            "splits": {split: f"{split}.npy" for split in images.rows},
-        }
-        (folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_index(folder: Path, index_format: int) -> dict[str, Any]:
-    file = folder / "index.json"
-    try:
-        index: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        stored_format = index.get("format")
-    except FileNotFoundError:
-        raise DataError(f"`{folder}` must hold prepared images (it does not). {_REMEDY}") from None
-    except (ValueError, AttributeError):  # Not JSON, or not an object.
-        raise _damaged(file) from None
-    if stored_format != index_format:
-        raise DataError(f"`{folder}` must be of format {index_format} (got {stored_format}). {_REMEDY}")
-    return index
-
-
-def _open_shard(file: Path, sha256: str, source: str) -> StoredShard:
-    try:
-        try:
-            images = np.load(file, mmap_mode="r", allow_pickle=False)
-        except ValueError:  # An empty array cannot be mapped, only read.
-            images = np.load(file, allow_pickle=False)
-    except FileNotFoundError:
-        raise _damaged(file, source, "missing") from None
-    except (ValueError, EOFError, OSError):
-        raise _damaged(file, source) from None
-    return StoredShard(file.name, sha256, images)
-
-
-def _require_sha256(file: Path, sha256: str, source: str) -> None:
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        raise _damaged(file, source, "missing") from None
-    if _cached_sha256(file, status.st_size, status.st_mtime_ns) != sha256:
-        raise _damaged(file, source)
-
-
-@functools.cache
-def _cached_sha256(file: Path, size: int, modified: int) -> str:
-    """Hash a file once per process, unless its size or modification time changes."""
-    return sha256_of(file)
-
-
-def _damaged(file: Path, source: str | None = None, state: str = "damaged") -> DataError:
-    params = f" --params {shlex.quote(f'ingestion.source={source}')}" if source else ""
-    return DataError(
-        f"`{file}` must be intact (it is {state}). Make the images again, otherwise with the same options: "
-        f"kedro run --pipelines=ingestion,preprocessing{params}"
+def ingest_again(source: str | None = None) -> str:
+    """Return the remedy for damaged shards: the command that makes them from `source`."""
+    if source is None:
+        return "Make the images: kedro run --pipelines=ingestion,preprocessing."
+    params = shlex.quote(f"ingestion.source={source}")
+    return (
+        "Make the images again, otherwise with the same options: "
+        f"kedro run --pipelines=ingestion,preprocessing --params {params}"
     )

@@ -5,6 +5,7 @@ from kedro_dcgan.datasets.files import (
     BytesDataset,
     ImageShardsDataset,
     ImageSourceDataset,
+    ManifestDataset,
     PageDataset,
     PictureDataset,
     PreparedImagesDataset,
@@ -14,16 +15,18 @@ from kedro_dcgan.datasets.files import (
 from kedro_dcgan.datasets.results import (
     AnimationDataset,
     CheckpointsDataset,
+    EvaluationDataset,
     ImageFolderDataset,
     ReferenceFeaturesDataset,
     SampleFramesDataset,
     TrainedGeneratorDataset,
+    TrainingRunDataset,
     VideoDataset,
 )
 
 __all__ = [
-    "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "ImageFolderDataset",
-    "ImageShardsDataset", "ImageSourceDataset", "PageDataset", "PictureDataset", "PreparedImagesDataset",
-    "ReferenceFeaturesDataset", "SampleFramesDataset", "TableDataset", "TextDataset", "TrainedGeneratorDataset",
-    "VideoDataset",
+    "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "EvaluationDataset",
+    "ImageFolderDataset", "ImageShardsDataset", "ImageSourceDataset", "ManifestDataset", "PageDataset",
+    "PictureDataset", "PreparedImagesDataset", "ReferenceFeaturesDataset", "SampleFramesDataset", "TableDataset",
+    "TextDataset", "TrainedGeneratorDataset", "TrainingRunDataset", "VideoDataset",
 ]  # fmt: skip

@@ -11,10 +11,12 @@ from typing import Any
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import HTMLPreview, ImagePreview, TablePreview
 
-from kedro_dcgan.data import shard_writer, shards
+from kedro_dcgan.data import shard_files, shard_writer, shards
+from kedro_dcgan.data.manifest import require_valid
 from kedro_dcgan.data.sources import ImageSources
-from kedro_dcgan.errors import DataError
+from kedro_dcgan.errors import DataError, in_short
 from kedro_dcgan.storage import atomic_file
+from kedro_dcgan.stored_files import require_file
 
 
 class FolderDataset(AbstractDataset[Any, Any]):
@@ -53,9 +55,14 @@ class AtomicDataset(FileDataset):
         self._config = {"type": dataset} if isinstance(dataset, str) else dict(dataset)
 
     def load(self) -> Any:
-        if not self._exists():
-            raise DataError(f"`{self.path}` must exist (it does not). Run the pipelines that make it: kedro run.")
-        return self._wrapped(self.path).load()
+        remedy = "Run the pipelines that make it: kedro run."
+        require_file(self.path, remedy)
+        try:
+            return self._wrapped(self.path).load()
+        except Exception as error:
+            # Kedro adds lines of its own before the error of the library.
+            fault = in_short(error.__cause__ or error)
+            raise DataError(f"`{self.path}` must be readable ({fault}). {remedy}") from error
 
     def save(self, data: Any) -> None:
         with atomic_file(self.path) as temporary:
@@ -77,6 +84,15 @@ class TableDataset(AtomicDataset):
 
     def preview(self, rows: int = 20) -> TablePreview:
         return TablePreview(self.load().head(rows).astype(object).to_dict(orient="split"))
+
+
+class ManifestDataset(TableDataset):
+    """The manifest, checked when it is loaded."""
+
+    def load(self) -> Any:
+        loaded = super().load()
+        require_valid(loaded, str(self.path))
+        return loaded
 
 
 class TextDataset(FileDataset):
@@ -105,6 +121,7 @@ class BytesDataset(FileDataset):
             temporary.write_bytes(data)
 
     def load(self) -> bytes:
+        require_file(self.path, "Export it again: kedro run --pipelines=export.")
         return self.path.read_bytes()
 
 
@@ -128,7 +145,7 @@ class ImageShardsDataset(FolderDataset):
         shard_writer.write_scan(data, self.path)
 
     def load(self) -> shards.ImageShards:
-        return shards.read_image_shards(self.path)
+        return shard_files.read_image_shards(self.path)
 
 
 class PreparedImagesDataset(FolderDataset):
@@ -141,7 +158,7 @@ class PreparedImagesDataset(FolderDataset):
         self._shards = self.path.with_name(shards)
 
     def save(self, data: shards.PreparedImages) -> None:
-        shards.write_prepared_images(data, self.path)
+        shard_files.write_prepared_images(data, self.path)
 
     def load(self) -> shards.PreparedImages:
-        return shards.read_prepared_images(self.path, self._shards)
+        return shard_files.read_prepared_images(self.path, self._shards)

@@ -3,20 +3,20 @@
 Every command imports this module, and most need no torch, which takes seconds to import. So imports are inside methods.
 """
 
-import json
 import logging
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
-from kedro_dcgan.datasets.files import FileDataset, FolderDataset
-from kedro_dcgan.errors import DiskFullError
+from kedro_dcgan.datasets.files import AtomicDataset, FileDataset, FolderDataset
+from kedro_dcgan.errors import DataError, DiskFullError, in_short
 from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid, from_pixels
 from kedro_dcgan.storage import atomic_file, atomic_folder
+from kedro_dcgan.stored_files import Count, FolderName, StoredModel, read_json, require_file, write_json
 
 if TYPE_CHECKING:
     from kedro_dcgan.evaluation.reference import ReferenceCache
@@ -64,6 +64,43 @@ class TrainedGeneratorDataset(FolderDataset):
         return read_generator(self.path)
 
 
+class TrainingRun(StoredModel):
+    """The key of the run that trained a generator."""
+
+    run: FolderName
+
+
+class TrainingRunDataset(FileDataset):
+    """The key of the MLflow run of a training, `{"run": key}`."""
+
+    def save(self, data: dict[str, str]) -> None:
+        with atomic_file(self.path) as temporary:
+            write_json(temporary, data)
+
+    def load(self) -> dict[str, str]:
+        remedy = "Remove it: then results are not logged to MLflow until you train again: kedro run --pipelines=train."
+        return read_json(self.path, TrainingRun, remedy).model_dump()
+
+
+class EvaluationDataset(AtomicDataset):
+    """An evaluation; loading it checks that it has what the export and the pages need."""
+
+    TYPES: ClassVar[dict[str, type]] = {
+        "generator": str, "images_seen": int, "verdict": str, "primary_metric": str, "metrics": dict, "numbers": list,
+        "protocols": list,
+    }  # fmt: skip
+
+    def load(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = super().load()
+        for key, needed in self.TYPES.items():
+            if not isinstance(loaded, dict) or type(loaded.get(key)) is not needed or loaded[key] in ([], {}):
+                raise DataError(
+                    f"`{key}` in `{self.path}` must be given, as {needed.__name__} (it is not). "
+                    "Evaluate again: kedro run --pipelines=evaluation,export."
+                )
+        return loaded
+
+
 class ReferenceFeaturesDataset(FolderDataset):
     """A cache of reference statistics. Evaluation fills it; nothing is saved through the catalog."""
 
@@ -86,8 +123,17 @@ class ImageFolderDataset(FolderDataset):
     def load(self) -> np.ndarray:
         # Names get longer after the 100,000th image.
         files = sorted(self.path.glob("*.png"), key=lambda file: (len(file.name), file.name))
-        pixels = [np.asarray(Image.open(file)) for file in files]
+        pixels = [_open_picture(file) for file in files]
+        if len({image.shape for image in pixels}) != 1:
+            raise DataError(f"`{self.path}` must hold PNG files of one size (it does not). Export them again.")
         return np.stack([image[None] if image.ndim == 2 else image.transpose(2, 0, 1) for image in pixels])
+
+
+class CurrentTraining(StoredModel):
+    """The training that frames belong to, and its progress."""
+
+    training_id: FolderName
+    images_seen: Count
 
 
 class SampleFramesDataset(FolderDataset):
@@ -99,21 +145,30 @@ class SampleFramesDataset(FolderDataset):
         for grid in data.grids:
             with atomic_file(self.file_of(data.training_id, grid.images_seen)) as temporary:
                 Image.fromarray(grid.picture).save(temporary)
-        current = {"training_id": data.training_id, "images_seen": data.images_seen}
         with atomic_file(self.path / self.INDEX) as temporary:
-            temporary.write_text(json.dumps(current) + "\n", encoding="utf-8")
+            write_json(temporary, {"training_id": data.training_id, "images_seen": data.images_seen})
 
     def load(self) -> list[SampleGrid]:
-        return self.of(**json.loads((self.path / self.INDEX).read_text(encoding="utf-8")))
+        remedy = "Train again, or resume the training: kedro run --pipelines=train."
+        current = read_json(self.path / self.INDEX, CurrentTraining, remedy)
+        return self.of(current.training_id, current.images_seen)
 
     def file_of(self, training_id: str, images_seen: int) -> Path:
         return self.path / training_id / f"{images_seen:012d}.png"
 
     def of(self, training_id: str, images_seen: int) -> list[SampleGrid]:
-        # Names get longer after the 100,000th image.
-        files = sorted(self.path.glob(f"{training_id}/[0-9]*.png"))
+        files = sorted(file for file in self.path.glob(f"{training_id}/*.png") if file.stem.isdecimal())
         frames = ((int(file.stem), file) for file in files)
-        return [SampleGrid(seen, np.asarray(Image.open(file))) for seen, file in frames if seen <= images_seen]
+        return [SampleGrid(seen, _open_picture(file)) for seen, file in frames if seen <= images_seen]
+
+
+def _open_picture(file: Path) -> np.ndarray:
+    """Return the pixels of a PNG file."""
+    try:
+        require_file(file, "")
+        return np.asarray(Image.open(file, formats=["PNG"]))
+    except (DataError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"`{file}` must be an intact picture ({in_short(error)}). Remove it and run again.") from None
 
 
 class AnimationDataset(FileDataset):

@@ -12,22 +12,28 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import JsonValue
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from kedro_dcgan.errors import DataError
 from kedro_dcgan.evaluation.distances import Gaussian, KernelSums, frechet_estimate, kernel_distance, subset_distances
 from kedro_dcgan.evaluation.features import Collector
 from kedro_dcgan.evaluation.intervals import Estimate, proportion_estimate
 from kedro_dcgan.evaluation.neighbours import Neighbourhoods, pair_blocks
 from kedro_dcgan.storage import atomic_folder, sha256_of
+from kedro_dcgan.stored_files import Sha256, StoredModel, read_json, require_sha256, write_json
 
 logger = logging.getLogger(__name__)
+
+Content = TypeVar("Content")
 
 NEIGHBOURS = 5
 TENSORS, KEY, NUMBERS = "reference.safetensors", "key.json", "numbers.json"
@@ -140,6 +146,14 @@ class Reference:
         return cls(int(parts["count"]), Gaussian(parts["mean"], parts["factor"]), images)
 
 
+class StoredKey(StoredModel):
+    """The content of `key.json`."""
+
+    format: int
+    sha256: Sha256
+    key: dict[str, JsonValue]
+
+
 @dataclass(frozen=True)
 class ReferenceCache:
     """All cached reference statistics below one folder."""
@@ -148,8 +162,8 @@ class ReferenceCache:
 
     def reference(self, key: Mapping[str, Any], compute: Callable[[], Reference]) -> Reference:
         """Return the cached reference of a key, or compute and store it."""
-        if file := self._find(key, TENSORS):
-            return Reference.from_tensors(load_file(file))
+        if (cached := self._load(key, TENSORS, lambda file: Reference.from_tensors(load_file(file)))) is not None:
+            return cached
         reference = compute()
         with self._new_entry(key, TENSORS) as file:
             save_file({name: tensor.contiguous() for name, tensor in reference.tensors().items()}, file)
@@ -157,38 +171,38 @@ class ReferenceCache:
 
     def estimates(self, key: Mapping[str, Any], compute: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
         """Return the cached estimates of a key by name, or compute and store them."""
-        if file := self._find(key, NUMBERS):
-            return {name: Estimate(**stored) for name, stored in json.loads(file.read_text("utf-8")).items()}
+        if (cached := self._load(key, NUMBERS, lambda file: read_json(file, dict[str, Estimate], ""))) is not None:
+            return cached
         estimates = compute()
         with self._new_entry(key, NUMBERS) as file:
-            _write_json(file, {name: asdict(estimate) for name, estimate in estimates.items()})
+            write_json(file, {name: asdict(estimate) for name, estimate in estimates.items()})
         return estimates
 
-    def _find(self, key: Mapping[str, Any], name: str) -> Path | None:
-        """Return a file of the entry of a key, if it is undamaged."""
+    def _load(self, key: Mapping[str, Any], name: str, read: Callable[[Path], Content]) -> Content | None:
+        """Return the content of a file of the entry of a key, if it is undamaged."""
         entry = self._entry(key)
         if not entry.exists():
             return None
-        with suppress(OSError, ValueError):
-            if json.loads((entry / KEY).read_text("utf-8")) == _index(key, entry / name):
-                return entry / name
-        logger.warning("The cached reference statistics in %s are damaged or outdated. Computing them again.", entry)
-        return None
+        try:
+            stored = read_json(entry / KEY, StoredKey, "")
+            if (stored.format, stored.key) != (FORMAT, key):
+                raise ValueError("the entry is of another key")
+            # Both formats bound what is read; a hash takes as long as the file is large.
+            content = read(entry / name)
+            require_sha256(entry / name, stored.sha256, "")
+        except (DataError, SafetensorError, OSError, LookupError, TypeError, ValueError):
+            logger.warning(
+                "The cached reference statistics in %s are damaged or outdated. Computing them again.", entry
+            )
+            return None
+        return content
 
     @contextmanager
     def _new_entry(self, key: Mapping[str, Any], name: str) -> Iterator[Path]:
         """Yield the file to write; add or replace the entry of the key at the end."""
         with atomic_folder(self._entry(key)) as folder:
             yield folder / name
-            _write_json(folder / KEY, _index(key, folder / name))
+            write_json(folder / KEY, {"format": FORMAT, "sha256": sha256_of(folder / name), "key": dict(key)})
 
     def _entry(self, key: Mapping[str, Any]) -> Path:
         return self.root / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _index(key: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    return {"format": FORMAT, "sha256": sha256_of(file), "key": dict(key)}
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

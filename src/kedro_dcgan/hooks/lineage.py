@@ -11,9 +11,34 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 # Bytes. Hashing more takes too long: then only the number of files and their total size are checked.
 _MAX_HASHED = 100_000_000
+_MAX_DVC_BYTES = 1_000_000
+
+
+class DvcOut(BaseModel):
+    """A file or folder that DVC tracks; it ignores other keys, as all models of its files do."""
+
+    path: str
+    md5: str | None = None
+    size: int | None = None
+    nfiles: int | None = None
+
+
+class DvcStage(BaseModel):
+    """A stage in `dvc.lock`."""
+
+    outs: list[DvcOut] = []
+    deps: list[DvcOut] = []
+
+
+class DvcFile(BaseModel):
+    """A file `*.dvc`, which has `outs`, or `dvc.lock`, which has `stages`."""
+
+    outs: list[DvcOut] = []
+    stages: dict[str, DvcStage] = {}
 
 
 def code_tags(project: Path) -> dict[str, str]:
@@ -40,29 +65,28 @@ def dvc_hash(project: Path, path: str | Path) -> str | None:
     # Do not resolve links: DVC may have replaced the file with a link into its cache.
     project = Path(os.path.abspath(project))  # noqa: PTH100
     place = Path(os.path.abspath(project / Path(path).expanduser()))  # noqa: PTH100
-    tracked = _read(place.with_name(f"{place.name}.dvc"))
-    stages = _read(project / "dvc.lock").get("stages", {})
-    outs = [(place.parent, out) for out in tracked.get("outs", [])]
-    outs += [(project, out) for stage in stages.values() for out in stage.get("outs", []) + stage.get("deps", [])]
-    of_place = (out for base, out in outs if base / out["path"] == place and "md5" in out)
-    return next((out["md5"] for out in of_place if _is_current(out, place)), None)
+    tracked, locked = _read(place.with_name(f"{place.name}.dvc")), _read(project / "dvc.lock")
+    outs = [(place.parent, out) for out in tracked.outs]
+    outs += [(project, out) for stage in locked.stages.values() for out in stage.outs + stage.deps]
+    of_place = (out for base, out in outs if base / out.path == place and out.md5)
+    return next((out.md5 for out in of_place if _is_current(out, place)), None)
 
 
-def _is_current(out: dict[str, Any], place: Path) -> bool:
+def _is_current(out: DvcOut, place: Path) -> bool:
     is_folder = place.is_dir()
     try:
         files = [Path(folder, name) for folder, _, names in os.walk(place) for name in names] if is_folder else [place]
         size = sum(file.stat().st_size for file in files)
-        if size != out.get("size") or (is_folder and len(files) != out.get("nfiles")):
+        if size != out.size or (is_folder and len(files) != out.nfiles):
             return False
         if size > _MAX_HASHED:
             return True
         if not is_folder:
-            return bool(out["md5"] == _md5(place))
+            return out.md5 == _md5(place)
         # The algorithm of DVC 3: the MD5 of a JSON list of hashes and paths, sorted by the parts of the paths.
         parts = sorted((file.relative_to(place).parts, file) for file in files)
         listed = json.dumps([{"md5": _md5(file), "relpath": "/".join(names)} for names, file in parts], sort_keys=True)
-        return bool(out["md5"] == hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir")
+        return out.md5 == hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
     except OSError:
         return False
 
@@ -72,9 +96,12 @@ def _md5(file: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> DvcFile:
+    """Read a file of DVC; one that is missing or damaged tracks nothing."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        if file.is_file() and file.stat().st_size <= _MAX_DVC_BYTES:
+            return DvcFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        # (A ValidationError is a ValueError.)
+        pass
+    return DvcFile()

@@ -4,22 +4,28 @@ On disk it is `generator.safetensors` (weights) and `generator.json` (network co
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from safetensors import SafetensorError
+import torch
+from pydantic import JsonValue, model_validator
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kedro_dcgan.errors import ModelError
+from kedro_dcgan.errors import DataError, ModelError, ParameterError, in_short
 from kedro_dcgan.model.networks import Generator, GeneratorConfig
 from kedro_dcgan.model.recipes import build_generator
+from kedro_dcgan.storage import sha256_of
+from kedro_dcgan.stored_files import Count, Sha256, StoredModel, read_json, require_file, require_sha256, write_json
 
-FORMAT = 3
 WEIGHTS, CONFIG = "generator.safetensors", "generator.json"
+# Of image size, channels, latents and width. The memory for a network is only allocated if the weights fit it.
+_MAX_SIZES = (512, 3, 2**20, 2**20)
+# Names in safetensors.
+_DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 
 
 @dataclass(frozen=True)
@@ -50,39 +56,73 @@ class TrainedGenerator:
         return hasher.hexdigest()[:16]
 
 
+class StoredGenerator(StoredModel):
+    """The content of `generator.json`. `weights_sha256` is missing in files of earlier versions."""
+
+    format: Literal[3] = 3
+    network: GeneratorConfig
+    dataset_digest: str
+    images_seen: Count
+    facts: dict[str, JsonValue]
+    weights_sha256: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _require_bounded_network(self) -> Self:
+        network = self.network
+        sizes = (network.image_size, network.channels, network.latent_dim, network.width)
+        if not all(1 <= size <= most for size, most in zip(sizes, _MAX_SIZES, strict=True)):
+            raise ValueError(f"image size, channels, latents and width must be from 1 to {_MAX_SIZES}, not {sizes}")
+        return self
+
+
 def write_generator(folder: Path, trained: TrainedGenerator) -> None:
     """Write both files into an existing folder."""
     save_file(dict(trained.weights), folder / WEIGHTS)
     content = {
-        "format": FORMAT,
+        "format": 3,
         "network": asdict(trained.config),
         "dataset_digest": trained.dataset_digest,
         "images_seen": trained.images_seen,
         "facts": dict(trained.facts),
+        "weights_sha256": sha256_of(folder / WEIGHTS),
     }
-    (folder / CONFIG).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / CONFIG, content)
 
 
 def read_generator(folder: Path) -> TrainedGenerator:
-    """Read both files; raise ModelError if one is missing, damaged, incomplete, or of another format."""
+    """Read both files; raise ModelError if one is missing, damaged, of another generator, or of another format."""
+    remedy = f"`{folder}` needs both files of one generator: export, pull or train it again."
     try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if content.get("format") != FORMAT:
+        stored = read_json(folder / CONFIG, StoredGenerator, remedy)
+        file = folder / WEIGHTS
+        require_file(file, remedy)
+        _require_shapes(file, stored.network)
+        if stored.weights_sha256 is not None:
+            require_sha256(file, stored.weights_sha256, remedy)
+        weights = load_file(file)
+    except DataError as error:
+        raise ModelError(str(error)) from None
+    except ParameterError as error:
+        raise ModelError(f"`network` in `{folder / CONFIG}` must be possible ({error}) {remedy}") from None
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise ModelError(f"`{folder / WEIGHTS}` must be intact (fault: {in_short(error)}). {remedy}") from None
+    return TrainedGenerator(stored.network, weights, stored.dataset_digest, stored.images_seen, stored.facts)
+
+
+def _require_shapes(file: Path, config: GeneratorConfig) -> None:
+    """Compare the header of stored weights with the network; a network on the meta device takes no memory."""
+    with torch.device("meta"):
+        state = build_generator(config).state_dict()
+    expected = {name: (_DTYPES.get(tensor.dtype), list(tensor.shape)) for name, tensor in state.items()}
+    with safe_open(file, framework="pt") as header:
+        parts = {name: header.get_slice(name) for name in header.keys()}  # noqa: SIM118
+        found = {name: (part.get_dtype(), part.get_shape()) for name, part in parts.items()}
+    for name in [*expected, *found]:
+        if found.get(name) != expected.get(name):
             raise ModelError(
-                f"`{folder / CONFIG}` must be of format {FORMAT} (got {content.get('format')!r}). "
-                "Read it with the version of kedro-dcgan that wrote it, or train again."
+                f"`{name}` in `{file}` must be {expected.get(name)} as in the network of `{CONFIG}` "
+                f"(got {found.get(name)}). Use both files of one generator, or train it again."
             )
-        network = GeneratorConfig(**content["network"])
-        weights = load_file(folder / WEIGHTS)
-        return TrainedGenerator(network, weights, content["dataset_digest"], content["images_seen"], content["facts"])
-    except FileNotFoundError:
-        raise ModelError(
-            f"`{folder}` must hold a trained generator (it does not). Train one: kedro run --pipelines=train."
-        ) from None
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise ModelError(f"`{folder}` must be undamaged (fault: {error}). Train or pull it again.") from None
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ModelError(f"`{folder / CONFIG}` must be complete (fault: {error}). Export it again.") from None
 
 
 def snapshot_weights(generator: Generator) -> dict[str, Tensor]:

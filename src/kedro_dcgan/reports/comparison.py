@@ -72,7 +72,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         protocols = [MeasurementProtocol.from_dict(fields) for fields in evaluation["protocols"]]
         is_valid = bool(evaluation["numbers"]) and all(map(is_number, evaluation["numbers"]))
         is_valid = is_valid and all(isinstance(one.extractor, str) for one in protocols)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (RecursionError, ValueError, KeyError, TypeError, AttributeError):
         is_valid = False
     if not is_valid:
         raise ComparisonError(

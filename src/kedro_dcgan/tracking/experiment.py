@@ -187,7 +187,12 @@ def _read(client: mlflow.MlflowClient, run: Run, name: str) -> ComparedRun:
         if not metric.startswith(_NOT_CURVES) or metric.endswith("_validation")
     }
     with tempfile.TemporaryDirectory() as folder:
-        evaluation: dict[str, Any] = json.loads(_download(client, run_id, "reports/evaluation.json", folder))
+        try:
+            evaluation: dict[str, Any] = json.loads(_download(client, run_id, "reports/evaluation.json", folder))
+        except (ValueError, RecursionError):
+            raise ComparisonError(
+                f"reports/evaluation.json of run {run_id[:8]} must be valid JSON (it is not). Evaluate it again."
+            ) from None
         grids = {
             int(file.path.split("+step+")[1].split("+")[0]): _download(client, run_id, file.path, folder)
             for file in client.list_artifacts(run_id, "images")

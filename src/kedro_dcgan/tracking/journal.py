@@ -26,6 +26,7 @@ from typing import Any, BinaryIO, Literal
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.locks import hold_lock
 from kedro_dcgan.storage import atomic_file, report_write_errors
+from kedro_dcgan.stored_files import read_json
 
 Record = dict[str, Any]
 
@@ -81,7 +82,7 @@ class Journal:
         journals = {}
         for file in root.glob("*/run.json"):
             # A damaged journal must not block the others.
-            with contextlib.suppress(OSError, ValueError, TypeError):
+            with contextlib.suppress(OSError, DataError):
                 identity = cls(file.parent).identity
                 journals[identity.created, identity.must_exist, file.parent] = cls(file.parent)
         return [journals[order] for order in sorted(journals)]
@@ -89,7 +90,7 @@ class Journal:
     @property
     def identity(self) -> RunIdentity:
         """The identity of the run."""
-        return RunIdentity(**json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
+        return read_json(self.folder / "run.json", RunIdentity, "Remove its folder; the run stays on the server.")
 
     def __str__(self) -> str:
         return self.identity.name or f"addition to run {self.identity.key[:8]}"
@@ -168,8 +169,9 @@ class Journal:
     def stored_upload_state(self) -> UploadState | None:
         """Return the upload state of the server that had records last, if any."""
         # Losing this file only costs time: every record may be uploaded twice.
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return UploadState(**json.loads((self.folder / "sent.json").read_text(encoding="utf-8")))
+        with contextlib.suppress(OSError, DataError):
+            state = read_json(self.folder / "sent.json", UploadState, "")
+            return state if 0 <= state.offset < 2**63 else None
         return None
 
     def upload_state(self, server: str) -> UploadState:
@@ -207,10 +209,18 @@ def _link_or_copy(source: Path | str, target: Path | str) -> None:
 
 
 def _decode(line: bytes) -> Record:
-    with contextlib.suppress(ValueError):
+    # A record is unreadable if an upload would fail on it again and again, or if its `file` leads out of the journal.
+    with contextlib.suppress(ValueError, RecursionError):
         record = json.loads(line)
-        if isinstance(record, dict) and "kind" in record:
-            return record
+        if isinstance(record, dict) and isinstance(record.get("kind"), str):
+            file = record.get("file", "none")
+            is_inside = (
+                isinstance(file, str) and file == Path(file).name and file not in ("", "..") and "\0" not in file
+            )
+            has_values = record["kind"] != "metrics" or isinstance(record.get("values"), dict)
+            steps = (record[name] for name in ("step", "time") if name in record)
+            if is_inside and has_values and all(isinstance(step, int | float) for step in steps):
+                return record
     return {"kind": "unreadable"}
 
 

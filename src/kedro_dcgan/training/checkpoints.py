@@ -4,27 +4,37 @@ On disk, a checkpoint is a folder `<training>/<images seen>/` with `state.pt` (t
 and SHA-256). Folders are written atomically.
 """
 
-import json
 import logging
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import JsonValue
 from torch import distributed
 
-from kedro_dcgan.errors import TrainingError, in_short
+from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.storage import atomic_folder, sha256_of
+from kedro_dcgan.stored_files import (
+    Count,
+    DamagedFileError,
+    FolderName,
+    OtherFormatError,
+    Sha256,
+    StoredModel,
+    read_json,
+    require_sha256,
+    write_json,
+)
 from kedro_dcgan.training.plan import Plan, differences
 
 logger = logging.getLogger(__name__)
 
 STATE, HEADER = "state.pt", "checkpoint.json"
-FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,25 @@ class CheckpointHeader:
     is_best: bool
     fingerprint: Mapping[str, Any]
     run_key: str | None = None
+
+
+class StoredHeader(StoredModel):
+    """The content of `checkpoint.json`: a `CheckpointHeader` and the hash of the state."""
+
+    format: Literal[2] = 2
+    sha256: Sha256
+    training_id: FolderName
+    images_seen: Count
+    total_images: Count
+    is_best: bool
+    fingerprint: dict[str, JsonValue]
+    run_key: FolderName | None = None
+    facts: JsonValue = None  # of versions before `run_key`
+
+    @property
+    def header(self) -> CheckpointHeader:
+        """The header without what is only needed to read the state."""
+        return CheckpointHeader(**{field.name: getattr(self, field.name) for field in fields(CheckpointHeader)})
 
 
 @dataclass(frozen=True)
@@ -74,8 +103,7 @@ class CheckpointFolder:
             # Write to a Python file, because torch's own writer does not report a full disk.
             with (folder / STATE).open("wb") as file:
                 torch.save(dict(checkpoint.state), file)
-            content = {"format": FORMAT, "sha256": sha256_of(folder / STATE), **asdict(header)}
-            (folder / HEADER).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write_json(folder / HEADER, {"format": 2, "sha256": sha256_of(folder / STATE), **asdict(header)})
 
         # Keep later checkpoints, too: they belong to a longer run of the same training.
         headers = [one for one in self._headers(header.training_id) if one.images_seen <= header.images_seen]
@@ -101,29 +129,29 @@ class CheckpointFolder:
         """Return the state of a checkpoint. If it is damaged, set it aside and return None."""
         place = self._place(header)
         try:
-            expected = json.loads((place / HEADER).read_text(encoding="utf-8"))["sha256"]
-            if sha256_of(place / STATE) != expected:
-                raise ValueError("its SHA-256 does not match")
+            stored = read_json(place / HEADER, StoredHeader, "")
             # torch itself checks no hash, and without `weights_only` it runs pickled code.
-            return torch.load(place / STATE, weights_only=True, map_location="cpu")
-        except (FileNotFoundError, KeyError, TypeError, ValueError, UnpicklingError) as error:
+            require_sha256(place / STATE, stored.sha256, "")
+            state = torch.load(place / STATE, weights_only=True, map_location="cpu")
+            if not isinstance(state, dict) or state.get("images_seen") != header.images_seen:
+                raise ValueError("its state is of another number of images")
+        except (DamagedFileError, EOFError, ValueError, UnpicklingError) as error:
             self._set_aside(place, error)
             return None
+        return state
 
     def _headers(self, training_id: str) -> list[CheckpointHeader]:
         # Sorted by images seen. Damaged checkpoints are set aside; those of another format are skipped.
         headers = []
         for place in sorted(self.root.glob(f"{training_id}/[0-9]*")):
             try:
-                content = json.loads((place / HEADER).read_text(encoding="utf-8"))
-                if content.pop("format") == FORMAT:
-                    del content["sha256"]
-                    content.pop("facts", None)  # of versions before `run_key`
-                    header = CheckpointHeader(**content)
-                    if self._place(header) != place:
-                        raise ValueError("its header belongs to another folder")
-                    headers.append(header)
-            except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+                header = read_json(place / HEADER, StoredHeader, "").header
+                if self._place(header) != place:
+                    raise DamagedFileError("its header belongs to another folder")
+                headers.append(header)
+            except OtherFormatError:
+                continue
+            except DamagedFileError as error:
                 self._set_aside(place, error)
         return headers
 
@@ -131,7 +159,8 @@ class CheckpointFolder:
         aside = place.with_name(f"damaged-{place.name}")
         shutil.rmtree(aside, ignore_errors=True)
         place.rename(aside)
-        logger.warning("The checkpoint %s is damaged (%s): set aside as %s.", place, in_short(error), aside.name)
+        fault = (str(error) or type(error).__name__).splitlines()[0].strip()
+        logger.warning("The checkpoint %s is damaged: set aside as %s. %s", place, aside.name, fault)
 
     def _place(self, header: CheckpointHeader) -> Path:
         return self.root / header.training_id / f"{header.images_seen:012d}"

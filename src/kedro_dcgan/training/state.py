@@ -144,16 +144,16 @@ class TrainingState:
                     ]
                     stored = {**stored, "param_groups": groups}
                 part.load_state_dict(stored)
-        except (RuntimeError, ValueError) as error:
+            self.images_seen = state["images_seen"]
+            self.means = StepMeans(**state["means"])
+            self.records = [TickRecord(**record) for record in state["records"]]
+            self.best = KeptGenerator(**state["best"]) if state["best"] else None
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             fault = str(error).splitlines()[-1].strip()
             raise TrainingError(
                 f"the networks must be those of the checkpoint ({fault}). "
                 "Train from scratch: --params training.resume=never."
             ) from None
-        self.images_seen = state["images_seen"]
-        self.means = StepMeans(**state["means"])
-        self.records = [TickRecord(**record) for record in state["records"]]
-        self.best = KeptGenerator(**state["best"]) if state["best"] else None
 
     def _parts(self) -> dict[str, Any]:
         names = ("generator", "discriminator", "generator_optimiser", "discriminator_optimiser", "ema_generator")

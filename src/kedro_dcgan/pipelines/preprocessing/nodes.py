@@ -6,7 +6,7 @@ import pandas as pd
 
 from kedro_dcgan.config import PreprocessingParameters
 from kedro_dcgan.data.manifest import SPLITS
-from kedro_dcgan.data.shards import ImageShards, PreparedImages, select
+from kedro_dcgan.data.shards import ImageShards, PreparedImages, select, transform_of
 from kedro_dcgan.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,7 @@ def prepare_images(
         raise DataError(f"the manifest must be that of the image shards (it is from other files). {_REMEDY}")
 
     # Select the accepted images.
-    transform = f"{size}x{channels} {preparation.resample} {crop.mode} {crop.side} {preparation.background}"
-    images = select(image_shards, manifest, transform)
+    images = select(image_shards, manifest, transform_of(preparation))
     colours = "grey" if channels == 1 else "RGB"
     shards = f"{len(images.shards)} shard{'' if len(images.shards) == 1 else 's'}"
     counts = " · ".join(f"{split} {images.count(split):,}" for split in SPLITS)

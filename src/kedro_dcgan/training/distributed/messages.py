@@ -11,17 +11,19 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, JsonValue
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.errors import DataError, TrainingError
 from kedro_dcgan.storage import atomic_file
+from kedro_dcgan.stored_files import StoredModel, read_json
 
-FILE, FORMAT = "training.json", 2
+FILE = "training.json"
 WAIT_SECONDS, ALIVE_SECONDS = 300, 5
 _POLL_SECONDS, _PROGRESS_SECONDS = 0.05, 0.2
 # A rank waits while this many messages are unread, so that it does not fill the disk, but at most for this long.
@@ -44,7 +46,7 @@ class LaunchSpec:
 
     def write(self, folder: Path) -> Path:
         """Write the launch file into a folder; return its path."""
-        content = {"format": FORMAT, **vars(self), "training": self.training.model_dump(mode="json")}
+        content = {"format": 2, **vars(self), "training": self.training.model_dump(mode="json")}
         with atomic_file(folder / FILE) as file:
             file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         return folder / FILE
@@ -56,16 +58,25 @@ class LaunchSpec:
         while not file.exists() and time.monotonic() < until:
             time.sleep(0.2)
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            if content.pop("format", None) != FORMAT:
-                raise ValueError("it is of another version")
-        except (OSError, ValueError) as error:
+            stored = read_json(file, _StoredSpec, "")
+        except DataError as error:
             raise TrainingError(
-                f"`{file}` must be written by kedro run of the same version ({error}). "
+                f"{str(error).strip()} `{file}` must be written by kedro run of the same version. "
                 "Run first: kedro run --pipelines=train --params training.devices=external."
             ) from None
-        training = TrainingParameters.model_validate(content["training"])
-        return cls(**{**content, "images": tuple(content["images"]), "training": training})
+        return cls(**{field.name: getattr(stored, field.name) for field in fields(cls)})
+
+
+class _StoredSpec(StoredModel):
+    """The content of the launch file."""
+
+    format: Literal[2]
+    images: tuple[str, str]
+    checkpoints: str
+    resume_from: dict[str, JsonValue] | None
+    training: TrainingParameters
+    parent: int | None
+    threads: Annotated[int, Field(ge=0)]
 
 
 class Exchange:

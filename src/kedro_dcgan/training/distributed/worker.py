@@ -17,7 +17,7 @@ import psutil
 import torch
 from torch import distributed
 
-from kedro_dcgan.data.shards import read_prepared_images
+from kedro_dcgan.data.shard_files import read_prepared_images
 from kedro_dcgan.errors import DcganError
 from kedro_dcgan.training.checkpoints import CheckpointFolder, CheckpointHeader, TrainingStart
 from kedro_dcgan.training.devices import Compute, Ranks
