@@ -3,6 +3,7 @@
 torch and MLflow take seconds to import, so each command imports them itself.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import NoReturn
 import click
 
 from kedro_dcgan.cli.command import config_loader, dcgan, preset_option, project_folder
-from kedro_dcgan.errors import ComparisonError, ParameterError, TrackingError
+from kedro_dcgan.errors import ComparisonError, TrackingError
 from kedro_dcgan.progress import track
 from kedro_dcgan.storage import atomic_file
 from kedro_dcgan.tracking.connection import TrackingSettings, connect, in_one_line, ping, reachable, read_settings
@@ -45,7 +46,10 @@ def _exit_with_mlflow(*arguments: str, **variables: str) -> NoReturn:
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Default: ui_port of tracking.yml.")
 @preset_option
 def ui(port: int | None, env: str | None) -> None:
-    """Start the MLflow UI with the runs of this project, on this machine only."""
+    """Start the MLflow UI with the runs of this project.
+
+    It listens on this machine only.
+    """
     from kedro_dcgan.tracking.experiment import write_view
 
     with connected(env) as tracking:
@@ -65,7 +69,10 @@ def ui(port: int | None, env: str | None) -> None:
 @click.option("--all", "with_all", is_flag=True, help="Include runs that were uploaded to another server before.")
 @preset_option
 def sync(env: str | None, with_all: bool) -> None:
-    """Upload pending records, for example of runs during which the tracking server was down."""
+    """Upload pending records to the tracking server.
+
+    Records are pending if the server was down during a run.
+    """
     with connected(env) as tracking:
         mark_killed_runs(tracking.journals)
         pending = pending_journals(tracking, with_all)
@@ -103,10 +110,11 @@ def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=None, help="HTML page to write.")
 @preset_option
 def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
-    """Compare trained generators in a table, and write one HTML page with their samples and curves.
+    """Compare trained generators in a table and an HTML page.
 
-    RUNS are names of MLflow runs, or prefixes of their ids. Default: the latest ten runs that were evaluated with
-    the same protocol as the latest one. RUNS can also be evaluation.json files; these give a table without a page.
+    The page shows their samples and curves. RUNS are names of MLflow runs, or prefixes of their ids. Default: the
+    latest ten runs that were evaluated with the same protocol as the latest one. RUNS can also be evaluation.json
+    files; these give a table without a page.
     """
     if len(set(runs)) == 1:
         raise ComparisonError("there must be at least two different runs or files to compare (got one). Name another.")
@@ -131,11 +139,16 @@ def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None
 @dcgan.command()
 @click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="Number of images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the latents.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="New or empty folder.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Folder, numbered if it has files already (samples-2). Default: data/07_model_output/sampled.",
+)
 @click.option("--model", default="dcgan-generator@candidate", show_default=True, help="NAME@ALIAS in the registry.")
 @preset_option
-def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> None:
-    """Generate images with a registered generator and write them as PNG files."""
+def sample(count: int, seed: int, output: Path | None, model: str, env: str | None) -> None:
+    """Generate images with a registered generator as PNG files."""
     import torch
 
     from kedro_dcgan.datasets import ImageFolderDataset
@@ -143,15 +156,21 @@ def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> 
     from kedro_dcgan.model.saved import read_generator
     from kedro_dcgan.tracking.registry import fetch_generator
 
-    if output.exists() and any(output.iterdir()):
-        raise ParameterError(f"`--output` must be a new or an empty folder (got {output}, with files). Name another.")
     with connected(env):
         folder = fetch_generator(model)
     trained = read_generator(folder)
     latents = sample_latents(count, trained.config, seed)
     batches = track(generate(trained.build(), latents), "samples", count)
-    ImageFolderDataset(output).save(torch.cat(list(batches)).numpy())
-    click.echo(f"{count} images of {model}, seed {seed} -> {output}")
+    place = _free_folder(output or project_folder() / "data/07_model_output/sampled")
+    ImageFolderDataset(place).save(torch.cat(list(batches)).numpy())
+    click.echo(f"{count} images of {model}, seed {seed} -> {place}")
+
+
+def _free_folder(wanted: Path) -> Path:
+    """Return the folder if it is new or empty, else the first such of `NAME-2`, `NAME-3` and so on."""
+    numbered = (Path(f"{os.path.normpath(wanted)}-{number}") for number in itertools.count(2))
+    places = itertools.chain([wanted], numbered)
+    return next(place for place in places if not place.exists() or (place.is_dir() and not any(place.iterdir())))
 
 
 @dcgan.command()
@@ -159,7 +178,10 @@ def sample(count: int, seed: int, output: Path, model: str, env: str | None) -> 
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
 @preset_option
 def serve(model: str, port: int, env: str | None) -> None:
-    """Serve a registered generator over HTTP on this machine (docs/operations.md has a sample request)."""
+    """Serve a registered generator over HTTP on this machine.
+
+    docs/operations.md has a sample request.
+    """
     from kedro_dcgan.tracking.registry import find_version
 
     name, _, alias = model.partition("@")
@@ -175,7 +197,10 @@ def serve(model: str, port: int, env: str | None) -> None:
 @_model_option
 @preset_option
 def promote(chosen: str, model: str, env: str | None) -> None:
-    """Move the alias `champion` to a version, whatever its metrics."""
+    """Move the alias `champion` to a version.
+
+    Its metrics do not matter.
+    """
     from kedro_dcgan.tracking.registry import promote as move
 
     with connected(env):
