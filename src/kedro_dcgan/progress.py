@@ -1,14 +1,20 @@
-"""Progress bars for long jobs: wrap an iterable in `track`, or move a bar of `progress_bar` yourself.
+"""Progress of long jobs: wrap an iterable in `track`, or move a bar of `progress_bar` yourself.
 
-Bars are shown on standard error, and only in a terminal. Log files contain the log lines alone.
+Bars are shown on standard error, and only in a terminal. Elsewhere, and while no bar is open, a `Heartbeat` logs a line
+whenever nothing was logged for 20 seconds.
 """
 
+import logging
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -18,12 +24,34 @@ _BAR = "{desc:<13} {percentage:3.0f}%|{bar:28}| {n_fmt}/{total_fmt} {unit}  {rat
 class Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
     """A progress bar counted in images. With `flops`, the FLOPs per image, it also shows FLOP/s."""
 
+    # Those that are not closed, the innermost last.
+    opened: ClassVar[list["Bar"]] = []
+
     def __init__(self, label: str, total: int | None, done: int = 0, flops: float | None = None) -> None:
-        self._flops = flops
+        self._flops, self._label = flops, label.strip()
         bar_format = _BAR if total else None
         super().__init__(
             desc=label, total=total, initial=done, unit="images", bar_format=bar_format, leave=False, disable=None
         )
+        self.opened.append(self)
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Advance by `n` images, also if the bar is not shown."""
+        if self.disable:
+            self.n += n or 0
+        return super().update(n)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        # (Bars are equal if they are at the same position.)
+        self.opened[:] = [bar for bar in self.opened if bar is not self]
+        super().close()
+
+    def describe(self) -> str:
+        """Return the progress in words: `ingestion: 45 %, 90 of 200 images`."""
+        if not self.total:
+            return f"{self._label}: {self.n:,} images"
+        return f"{self._label}: {self.n / self.total:.0%}, {self.n:,} of {self.total:,} images"
 
     @property
     def format_dict(self) -> dict[str, Any]:
@@ -45,6 +73,45 @@ def operations(flops_per_second: float) -> str:
     if flops_per_second >= 1e12:
         return f"{flops_per_second / 1e12:.1f} TFLOP/s"
     return f"{flops_per_second / 1e9:.{0 if flops_per_second >= 1e10 else 1}f} GFLOP/s"
+
+
+def short_images(count: int) -> str:
+    """Format a number of images: 62.4 kimg, but 44 images."""
+    return f"{count / 1000:.1f} kimg" if count >= 1000 else f"{count} images"
+
+
+class Heartbeat(logging.Handler):
+    """A thread that logs the progress whenever this package has logged nothing for `seconds`, unless a bar shows it."""
+
+    def __init__(self, seconds: float = 20.0) -> None:
+        super().__init__()
+        # The part of the run that is reported if no bar is open.
+        self.phase = "start"
+        self._seconds, self._is_closed = seconds, threading.Event()
+        self._begun = self._last = time.monotonic()
+        logging.getLogger("kedro_dcgan").addHandler(self)
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note that a line was logged."""
+        self._last = time.monotonic()
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._is_closed.set()
+        logging.getLogger("kedro_dcgan").removeHandler(self)
+        super().close()
+
+    def _run(self) -> None:
+        while not self._is_closed.wait(max(0.0, self._last + self._seconds - time.monotonic())):
+            bars = Bar.opened[:]
+            if time.monotonic() - self._last < self._seconds:
+                continue
+            if any(not bar.disable for bar in bars):
+                self._last = time.monotonic()
+                continue
+            progress = bars[-1].describe() if bars else self.phase
+            logger.info("  %s, %d s since the start", progress, time.monotonic() - self._begun)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The last lines of a run: its duration, the paths of its results and the next command."""
+"""Signs of life during a run, and its last lines: its duration, the paths of its results and the next command."""
 
 import logging
 import shlex
@@ -10,8 +10,10 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from kedro_dcgan.hooks.checks import checked_parameters, path_of
+from kedro_dcgan.progress import Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -30,16 +32,32 @@ _RESULTS = (
 
 
 class SummaryHooks:
-    """Log the summary of a run."""
+    """Log a line at least every 20 seconds, and the summary of a run."""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Keep the context, for the parameters, and start the clock."""
         self._context, self._started = context, time.monotonic()
 
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self) -> None:
+        """Start the heartbeat. Kedro calls no hook after a signal: then it ends with the process."""
+        self._heartbeat = Heartbeat()
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Name the current node to the heartbeat."""
+        self._heartbeat.phase = node.name
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Stop the heartbeat."""
+        self._heartbeat.close()
+
     @hook_impl(trylast=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Log the duration, the results and the next command."""
+        self._heartbeat.close()
         minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
         results = [name for name in _RESULTS if name in pipeline.all_outputs()]
         logger.info("\ndone in %d min %02d s", minutes, seconds)
@@ -51,7 +69,7 @@ class SummaryHooks:
     def _next_command(self, last_result: str) -> str:
         if last_result == "exported_generator":
             model = checked_parameters(self._context).export.registered_model
-            sample = f"kedro dcgan sample --count 16 --seed 0 --output samples --model {model}@candidate"
+            sample = f"kedro dcgan sample --count 16 --seed 0 --model {model}@candidate"
             return f"kedro dcgan ui · {sample}"
         following = {"dataset_report": "preprocessing,training,evaluation,export", "generator": "evaluation,export"}
         env = f" --env={self._context.env}" if self._context.env else ""

@@ -11,7 +11,7 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import Interrupted, StopRequest, stop_on_signal
 from kedro_dcgan.model.saved import TrainedGenerator
-from kedro_dcgan.pipelines.training.console import Console
+from kedro_dcgan.pipelines.training.console import Console, stop_message
 from kedro_dcgan.progress import progress_bar, track
 from kedro_dcgan.reports.pictures import SampleFrames, SampleGrid, make_grid
 from kedro_dcgan.training.checkpoints import (
@@ -66,7 +66,8 @@ def train_generator(
         Interrupted: after a signal, when everything is saved.
     """
     start, distance = training_start, distance_name(images, training)
-    with stop_on_signal() as request, _running(images, resume_checkpoint, training, start, request) as run:
+    newest, kept = start.resume_from, stop_message(True, start.resume_from, training)
+    with stop_on_signal(at_once=kept) as request, _running(images, resume_checkpoint, training, start, request) as run:
         console = Console(start.plan, training, run, distance)
         grids: list[SampleGrid] = []
         for tick in run.ticks:
@@ -82,9 +83,11 @@ def train_generator(
                     SampleFrames(start.plan.training_id, tick.images_seen, grids),
                     _checkpoints(start, training, tick, request.is_set()),
                 )
-                grids = []
+                # The results of this tick are now on disk, among them a checkpoint if one was due.
+                newest = resume_checkpoint.newest(start.plan.training_id, start.plan.total_images)
+                request.at_once, grids = stop_message(True, newest, training), []
         if request.signal_number is not None:
-            raise Interrupted(request.signal_number, console.interrupted())
+            raise Interrupted(request.signal_number, stop_message(False, newest, training))
     console.summarise()
 
 
