@@ -113,7 +113,7 @@ class TrackingHooks:
                 self._log_grids(run, data.training_id, [grid.images_seen for grid in data.grids])
             case "evaluation":
                 run.log_metrics(data["metrics"], data["images_seen"])
-                run.log_tags({"quality": data["verdict"]})
+                run.log_tags({"quality": data["verdict"], "verdict": data["training"], "advice": data["advice"]})
         if dataset_name in _FILES | {"evaluation"}:
             run.log_file(path_of(self._catalog, dataset_name))
 

@@ -12,6 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from kedro_dcgan.errors import ModelError
+from kedro_dcgan.evaluation.verdict import UNUSABLE
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator
 from kedro_dcgan.tracking.model import ORIGIN_TAG, log_model
 
@@ -81,8 +82,8 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, n
     """Register the exported generator in `folder` as a new version of the model `name`; return it with its aliases.
 
     `candidate` always moves to the new version. `champion` moves if there is no champion, or if the primary metric of
-    the new version is significantly better (`PrimaryMetric.reason_not_champion`). A second call for the same folder
-    completes an interrupted one.
+    the new version is significantly better (`PrimaryMetric.reason_not_champion`), but never to a failed training. A
+    second call for the same folder completes an interrupted one.
     """
     trained = read_generator(folder / "generator")
     versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
@@ -97,9 +98,11 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, n
         if candidate is None or int(candidate.version) < int(number):
             client.set_registered_model_alias(name, CANDIDATE, number)
 
-        # Without a reason against it, the version becomes champion.
+        # Without a reason against it, the version becomes champion, even the first one.
         champion, reason = _find_by_alias(client, name, CHAMPION), None
-        if champion and str(champion.version) != number:
+        if (fault := trained.facts.get("fault")) in UNUSABLE:
+            reason = f"its training failed: {fault}"
+        elif champion and str(champion.version) != number:
             to_beat = PrimaryMetric.from_tags(champion.tags)
             reason = f"the champion, v{champion.version}, has no metric"
             if to_beat:
@@ -171,6 +174,8 @@ def _create_version(
         interval = "" if number["low"] is None else f"{number['low']:.4g} to {number['high']:.4g}"
         lines.append(f"| `{number['name']}` | {number['value']:.4g} | {interval} |")
     tags = {ORIGIN_TAG: folder.name, **PrimaryMetric.of(trained).tags(), "quality": trained.facts["quality"]}
+    if fault := trained.facts.get("fault"):
+        tags["fault"] = fault
     source, description = f"models:/{model_id}", "\n".join(lines)
     return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 

@@ -24,7 +24,7 @@ from kedro_dcgan.training.checkpoints import (
 from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.distributed.multi_process import train_in_processes
 from kedro_dcgan.training.fast.execution import Calibration
-from kedro_dcgan.training.health import verdict
+from kedro_dcgan.training.health import fault, verdict
 from kedro_dcgan.training.in_process import RunningTraining, distance_name, train_in_process
 from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import plan_training
@@ -119,6 +119,8 @@ def _snapshot(start: TrainingStart, training: TrainingParameters, used: Calibrat
         "execution": used.execution,
         "trained_images": tick.images_seen,
         "verdict": verdict(tick.records),
+        "fault": fault(tick.records, tick.kept),
+        "r1": training.penalties.r1,
     }
     digest = str(start.plan.fingerprint["images"])
     return TrainedGenerator(start.plan.generator, tick.kept.weights, digest, tick.kept.images_seen, facts)
