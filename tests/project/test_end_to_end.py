@@ -45,7 +45,7 @@ def read_pngs(folder):
     return {path.name: path.read_bytes() for path in Path(folder).glob("*.png")}
 
 
-def test_each_pipeline_prints_one_summary_line(trained_project):
+def test_each_pipeline_prints_its_summary_lines(trained_project):
     starts = [line.split()[0] for line in trained_project.output.splitlines() if line and line[0] != " "]
     assert starts == [
         "ingestion",
@@ -53,6 +53,8 @@ def test_each_pipeline_prints_one_summary_line(trained_project):
         "training",
         "trained",
         "evaluation",
+        "verdict",
+        "advice",
         "export",
         "registered",
         "done",
