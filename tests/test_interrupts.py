@@ -22,7 +22,16 @@ def test_first_signal_requests_a_stop_and_second_one_interrupts(number, code):
         assert request.signal_number == number
         os.kill(os.getpid(), number)
     assert caught.value.exit_code == code
+    assert str(caught.value) == ""
     assert handlers() == before
+
+
+def test_second_signal_says_what_is_kept():
+    with pytest.raises(Interrupted, match="at 20 images") as caught, stop_on_signal(at_once="at 0 images") as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        request.at_once = "at 20 images"
+        os.kill(os.getpid(), signal.SIGINT)
+    assert caught.value.exit_code == 130
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)

@@ -95,7 +95,7 @@ def console(code, redirect="", **environment):
     )
 
 
-SET_UP = "from kedro_dcgan.progress import set_up_console\nset_up_console()"
+SET_UP = "from kedro_dcgan.console import set_up_console\nset_up_console()"
 LOG = "for number in range(3): logging.warning('%s 3 · 4 → %s', number, os.fsdecode(b'\\xff'))"
 
 
@@ -132,7 +132,7 @@ def test_standard_error_may_be_closed():
 
 
 def test_streams_of_notebooks_and_tests_are_left_alone(capsys):
-    from kedro_dcgan.progress import set_up_console
+    from kedro_dcgan.console import set_up_console
 
     streams = sys.stdout, sys.stderr
     set_up_console()
@@ -147,7 +147,7 @@ def test_a_command_restarts_in_utf_8_mode_with_the_same_arguments_and_console(tm
         environment = {**request.getfixturevalue("latin_1"), "PYTHONUTF8": "0"}
     script = tmp_path / "command.py"
     script.write_text(
-        "import sys\nfrom kedro_dcgan.progress import restart_in_utf8_mode, set_up_console\n"
+        "import sys\nfrom kedro_dcgan.console import restart_in_utf8_mode, set_up_console\n"
         "restart_in_utf8_mode()\nset_up_console()\n"
         "open(sys.argv[1], 'w').write('ü')\nprint(sys.argv[2], sys.flags.utf8_mode, 'ü')\n",
         encoding="utf-8",

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 _SIGNALS = signal.SIGINT, signal.SIGTERM
@@ -83,9 +84,11 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + signal_number
 
 
+@dataclass
 class StopRequest:
-    """A flag that a signal sets and that loops check."""
+    """A flag that a signal sets and that loops check. `at_once` says what a second signal keeps."""
 
+    at_once: str = ""
     signal_number: int | None = None
 
     def is_set(self) -> bool:
@@ -94,13 +97,16 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signal(immediately: bool = False) -> Iterator[StopRequest]:
-    """Request a stop at the first SIGINT or SIGTERM and raise `Interrupted` at the second, or `immediately`."""
-    request = StopRequest()
+def stop_on_signal(immediately: bool = False, at_once: str = "") -> Iterator[StopRequest]:
+    """Request a stop at the first SIGINT or SIGTERM and raise `Interrupted` at the second, or `immediately`.
+
+    The message of `Interrupted` is the `at_once` of the request.
+    """
+    request = StopRequest(at_once)
 
     def handle(number: int, frame: FrameType | None) -> None:
         if immediately or request.is_set():
-            raise Interrupted(number)
+            raise Interrupted(number, request.at_once)
         request.signal_number = number
 
     # Python allows signal handlers only in the main thread.

@@ -1,19 +1,20 @@
-"""Progress bars for long jobs: wrap an iterable in `track`, or move a bar of `progress_bar` yourself; and the console.
+"""Progress of long jobs: wrap an iterable in `track`, or move a bar of `progress_bar` yourself.
 
-Bars are shown on standard error, and only in a terminal. Log files contain the log lines alone. After `set_up_console`,
-no output to the console can stop a run.
+Bars are shown on standard error, and only in a terminal. Elsewhere, and while no bar is open, a `Heartbeat` logs a line
+whenever nothing was logged for 20 seconds.
 """
 
-import io
 import logging
-import os
-import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -23,12 +24,34 @@ _BAR = "{desc:<13} {percentage:3.0f}%|{bar:28}| {n_fmt}/{total_fmt} {unit}  {rat
 class Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
     """A progress bar counted in images. With `flops`, the FLOPs per image, it also shows FLOP/s."""
 
+    # Those that are not closed, the innermost last.
+    opened: ClassVar[list["Bar"]] = []
+
     def __init__(self, label: str, total: int | None, done: int = 0, flops: float | None = None) -> None:
-        self._flops = flops
+        self._flops, self._label = flops, label.strip()
         bar_format = _BAR if total else None
         super().__init__(
             desc=label, total=total, initial=done, unit="images", bar_format=bar_format, leave=False, disable=None
         )
+        self.opened.append(self)
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Advance by `n` images, also if the bar is not shown."""
+        if self.disable:
+            self.n += n or 0
+        return super().update(n)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        # (Bars are equal if they are at the same position.)
+        self.opened[:] = [bar for bar in self.opened if bar is not self]
+        super().close()
+
+    def describe(self) -> str:
+        """Return the progress in words: `ingestion: 45 %, 90 of 200 images`."""
+        if not self.total:
+            return f"{self._label}: {self.n:,} images"
+        return f"{self._label}: {self.n / self.total:.0%}, {self.n:,} of {self.total:,} images"
 
     @property
     def format_dict(self) -> dict[str, Any]:
@@ -52,61 +75,43 @@ def operations(flops_per_second: float) -> str:
     return f"{flops_per_second / 1e9:.{0 if flops_per_second >= 1e10 else 1}f} GFLOP/s"
 
 
-class Console(io.TextIOWrapper):
-    """A text stream that ignores errors: if its reader ends, as in `| head`, the rest of the output is discarded."""
-
-    def write(self, text: str) -> int:
-        """Write a text, or discard it."""
-        with self._ignored_errors():
-            super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Write the buffer, or discard it."""
-        with self._ignored_errors():
-            super().flush()
-
-    @contextmanager
-    def _ignored_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            # The buffer is kept after an error, and written again with the next text and at exit.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
+def short_images(count: int) -> str:
+    """Format a number of images: 62.4 kimg, but 44 images."""
+    return f"{count / 1000:.1f} kimg" if count >= 1000 else f"{count} images"
 
 
-def set_up_console() -> None:
-    """Make standard output and error tolerant: replace characters that their encoding lacks, and ignore errors."""
-    for name, errors in (("stdout", "replace"), ("stderr", "backslashreplace")):
-        stream = getattr(sys, name)
-        if stream is None:
-            # The process was started with the output closed.
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        # Notebooks and tests have streams of their own.
-        elif type(stream) is io.TextIOWrapper and stream is getattr(sys, f"__{name}__"):
-            stream.flush()
-            # Not its buffer, which would be closed twice. `python -u` has none.
-            size, buffering = 0 if stream.write_through else -1, (stream.line_buffering, stream.write_through)
-            output = open(stream.fileno(), "wb", size, closefd=False)  # noqa: SIM115
-            console = Console(output, stream.encoding, errors, None, *buffering)
-            setattr(sys, name, console)
-            # Kedro has set up logging before.
-            for handler in logging.getLogger().handlers:
-                if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
-                    handler.setStream(console)
+class Heartbeat(logging.Handler):
+    """A thread that logs the progress whenever this package has logged nothing for `seconds`, unless a bar shows it."""
 
+    def __init__(self, seconds: float = 20.0) -> None:
+        super().__init__()
+        # The part of the run that is reported if no bar is open.
+        self.phase = "start"
+        self._seconds, self._is_closed = seconds, threading.Event()
+        self._begun = self._last = time.monotonic()
+        logging.getLogger("kedro_dcgan").addHandler(self)
+        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
-def restart_in_utf8_mode() -> None:
-    """Restart this command in Python's UTF-8 mode if the locale has another encoding.
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note that a line was logged."""
+        self._last = time.monotonic()
 
-    Otherwise paths outside that encoding could be neither passed nor opened. The console keeps its encoding.
-    """
-    if sys.getfilesystemencoding() != "utf-8":
-        os.environ.setdefault("PYTHONIOENCODING", getattr(sys.stdout, "encoding", "utf-8"))
-        os.environ["PYTHONUTF8"] = "1"  # for processes that this one starts
-        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
+    def close(self) -> None:
+        """Stop the thread."""
+        self._is_closed.set()
+        logging.getLogger("kedro_dcgan").removeHandler(self)
+        super().close()
+
+    def _run(self) -> None:
+        while not self._is_closed.wait(max(0.0, self._last + self._seconds - time.monotonic())):
+            bars = Bar.opened[:]
+            if time.monotonic() - self._last < self._seconds:
+                continue
+            if any(not bar.disable for bar in bars):
+                self._last = time.monotonic()
+                continue
+            progress = bars[-1].describe() if bars else self.phase
+            logger.info("  %s, %d s since the start", progress, time.monotonic() - self._begun)
 
 
 @contextmanager

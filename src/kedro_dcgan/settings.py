@@ -43,8 +43,8 @@ if sys.platform == "linux":
 from kedro.utils import find_kedro_project
 
 from kedro_dcgan.config_loader import OneLineConfigLoader
+from kedro_dcgan.console import set_up_console
 from kedro_dcgan.hooks import CheckHooks, LockHooks, SummaryHooks, TrackingHooks
-from kedro_dcgan.progress import set_up_console
 from kedro_dcgan.tracking.connection import database_url
 
 set_up_console()

@@ -5,7 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kedro_dcgan.data.manifest import advise, complete_manifest, count_near_duplicates, split_of, summarise
+from kedro_dcgan.data.manifest import (
+    advise,
+    advise_format,
+    complete_manifest,
+    count_near_duplicates,
+    split_of,
+    summarise,
+)
 from kedro_dcgan.data.scan import ImageRecord
 from kedro_dcgan.data.sources.builtin import embedded_digits
 
@@ -97,18 +104,43 @@ def test_summarise_counts_reasons():
 
 def test_advice_on_small_images_suggests_a_size():
     records = records_of([(str(number), str(number)) for number in range(10)], width=100, height=100)
-    assert advise(complete_manifest(records, 0.7, 0.1), 64) == []
+    assert advise(complete_manifest(records, 0.7, 0.1), 64, 3) == []
     records.loc[5:, ["verdict", "reason", "width"]] = ["skipped", "too_small", 50]
-    (advice,) = advise(complete_manifest(records, 0.7, 0.1), 64)
+    (advice,) = advise(complete_manifest(records, 0.7, 0.1), 64, 3)
     assert advice.startswith("5 of 10 images are large enough for 64x64")
     assert "choose 48x48" in advice
+
+
+@pytest.mark.parametrize(
+    ("mode", "side", "image_size", "channels", "words"),
+    [
+        # Photos with the parameters of the embedded digits.
+        ("RGB", 640, 32, 1, ["in colour", "640 pixels", "32x32 grey", "--env=images64"]),
+        ("RGB", 640, 32, 3, ["640 pixels", "--env=images64"]),
+        ("RGB", 32, 32, 1, ["in colour", "preprocessing.channels=3"]),
+        ("L", 640, 32, 1, ["640 pixels", "--env=images64"]),
+        # Digits, photos with the right preset, a deliberate size.
+        ("L", 8, 32, 1, []),
+        ("1", 28, 32, 1, []),
+        ("I;16", 28, 32, 1, []),
+        ("RGB", 640, 64, 3, []),
+        ("RGB", 127, 32, 3, []),
+        ("L", 640, 64, 1, []),
+        (None, None, 32, 1, []),
+    ],
+)
+def test_advice_on_the_format_of_the_samples(mode, side, image_size, channels, words):
+    records = records_of([(str(number), str(number)) for number in range(10)], mode=mode, width=side, height=side)
+    advice = advise_format(complete_manifest(records, 0.7, 0.1), image_size, channels)
+    assert bool(advice) == bool(words)
+    assert [word for word in words if word not in advice] == []
 
 
 @pytest.mark.parametrize(("small", "advises"), [(0, False), (3, True), (10, False)])
 def test_advice_on_upscaled_images(small, advises):
     records = records_of([(str(number), str(number)) for number in range(10)], width=100, height=100)
     records.loc[: small - 1, "height"] = 40
-    advice = advise(complete_manifest(records, 0.7, 0.1), 64)
+    advice = advise(complete_manifest(records, 0.7, 0.1), 64, 3)
     assert [sentence.startswith("3 of 10 images are smaller than 64x64") for sentence in advice] == advises * [True]
 
 
@@ -119,7 +151,7 @@ def test_advice_on_a_large_group_of_near_duplicates(alike, advises):
     manifest = complete_manifest(records, 0.7, 0.1, "group")
     assert count_near_duplicates(manifest) == alike - 1
     assert manifest["detail"].dropna().unique().tolist() == ["looks like 0"]
-    advice = advise(manifest, 64)
+    advice = advise(manifest, 64, 3)
     assert bool(advice) == advises
     if advises:
         assert advice[0].startswith("6 of 100 images are near-duplicates")

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from kedro_dcgan.evaluation.intervals import Estimate
-from kedro_dcgan.evaluation.protocol import MeasurementProtocol, MetricValue, verdict
+from kedro_dcgan.evaluation.protocol import MeasurementProtocol, MetricValue
+from kedro_dcgan.evaluation.verdict import COLLAPSE, EXPLODED, LOW, UNDERTRAINED, ClassShare, judge
 
 FLOORS = {"precision": 0.9, "density": 1.0, "coverage": 0.9, "authenticity": 0.6}
 PROTOCOL = MeasurementProtocol("efflite0_128", "57", 1280, "bicubic", "float32", 2000, 373, "test", 0, "digest")
@@ -19,9 +20,15 @@ def metric_values(values, floors):
     return found
 
 
-def verdict_of(precision, coverage, authenticity=0.6, classes=None, density=1.0):
+def verdict_of(precision, coverage, authenticity=0.6, classes=(), density=1.0, training_fault=None):
     values = {"precision": precision, "density": density, "coverage": coverage, "authenticity": authenticity}
-    return verdict(metric_values(values, FLOORS), classes)
+    return judge(metric_values(values, FLOORS), classes, training_fault)
+
+
+def class_shares(generated, covered=None):
+    """Shares of the classes 0, 1, …, which are equally frequent among real images."""
+    covered = len(generated) if covered is None else covered
+    return [ClassShare(str(n), share, 1 / len(generated), n < covered) for n, share in enumerate(generated)]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +39,7 @@ def verdict_of(precision, coverage, authenticity=0.6, classes=None, density=1.0)
         ((0.5, 0.5), "medium fidelity (precision 0.50), less diverse than the data (coverage 0.50)"),
         ((0.1, 0.8), "low fidelity (precision 0.10), as diverse as the data (coverage 0.80)"),
         (
-            (0.8, 0.8, 0.6, (6, 10)),
+            (0.8, 0.8, 0.6, class_shares([0.1] * 10, covered=6)),
             "high fidelity (density 1.00), 6 of 10 classes, as diverse as the data (coverage 0.80)",
         ),
         (
@@ -43,24 +50,78 @@ def verdict_of(precision, coverage, authenticity=0.6, classes=None, density=1.0)
         # 0.14 below the floor of authenticity is not enough.
         ((0.8, 0.8, 0.46), "high fidelity (density 1.00), as diverse as the data (coverage 0.80)"),
         # One real outlier, whose ball contains all samples, raises precision but not density.
-        ((1.0, 0.01, 0.6, None, 0.2), "low fidelity (density 0.20), far less diverse than the data (coverage 0.01)"),
+        ((1.0, 0.05, 0.6, (), 0.2), "low fidelity (density 0.20), far less diverse than the data (coverage 0.05)"),
     ],
 )
 def test_verdict_grades_metrics_relative_to_their_floors(values, sentence):
-    assert verdict_of(*values) == sentence
+    assert verdict_of(*values).headline == sentence
 
 
 def test_verdict_without_floors_is_relative_to_1():
     values = {"precision": 0.75, "density": 0.9, "coverage": 0.85, "authenticity": 0.1}
     sentence = "medium fidelity (precision 0.75), as diverse as the data (coverage 0.85)"
-    assert verdict(metric_values(values, {})) == sentence
+    assert judge(metric_values(values, {})).headline == sentence
 
 
 def test_too_few_images_have_no_verdict():
-    assert "too few images" in verdict(metric_values({"fd": 3.0}, {}))
+    found = judge(metric_values({"fd": 3.0}, {}))
+    assert "too few images" in found.headline
+    assert (found.fault, found.fidelity, found.diversity, found.copies) == (None, None, None, False)
+    # A fault of the training is reported all the same.
+    assert judge(metric_values({"fd": 3.0}, {}), (), EXPLODED).headline.startswith(EXPLODED)
 
 
 def test_values_of_other_splits_do_not_affect_the_verdict():
     values = metric_values({"precision": 0.8, "density": 1.0, "coverage": 0.8}, {})
     other = [MetricValue("precision", replace(PROTOCOL, split="train"), Estimate(0.1))]
-    assert verdict([*values, *other]) == verdict([*other, *values]) == verdict(values)
+    assert judge([*values, *other]) == judge([*other, *values]) == judge(values)
+
+
+def test_headline_contains_the_most_over_and_underrepresented_classes():
+    shares = [0.1] * 5 + [0.081, 0.17, 0.2, 0.029, 0.259]
+    headline = verdict_of(0.5, 0.52, 0.6, class_shares(shares), density=0.19).headline
+    assert headline == (
+        "low fidelity (density 0.19), 10 of 10 classes, too many of class 9 (25.9 % against 10.0 %), "
+        "too few of class 8 (2.9 % against 10.0 %), less diverse than the data (coverage 0.52)"
+    )
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        [0.1] * 10,
+        # A factor below 2.
+        [0.19] + [0.09] * 9,
+        # Less than 5 percentage points.
+        [0.03] + [0.97 / 99] * 99,
+        [0.0] + [1 / 99] * 99,
+    ],
+)
+def test_small_imbalances_are_not_in_the_headline(shares):
+    assert "of class" not in verdict_of(0.8, 0.8, 0.6, class_shares(shares)).headline
+
+
+def test_a_class_that_is_never_generated_is_named():
+    headline = verdict_of(0.8, 0.8, 0.6, class_shares([0.0] + [1 / 9] * 9, covered=10)).headline
+    assert "too few of class 0 (0.0 % against 10.0 %)" in headline
+
+
+@pytest.mark.parametrize("fault", [EXPLODED, COLLAPSE, UNDERTRAINED])
+def test_fault_of_the_training_is_the_verdict(fault):
+    found = verdict_of(0.8, 0.8, training_fault=fault)
+    assert found.fault == fault
+    assert found.headline.startswith(f"{fault}, high fidelity")
+
+
+def test_realistic_samples_of_few_modes_are_a_mode_collapse_even_if_the_training_was_healthy():
+    assert verdict_of(0.8, 0.04).fault == COLLAPSE
+    assert verdict_of(0.8, 0.04).headline.startswith(f"{COLLAPSE}, high fidelity")
+    assert verdict_of(0.8, 0.1).fault is None
+    # Samples unlike the data cover nothing, but have not collapsed.
+    unlike = verdict_of(0.1, 0.0)
+    assert (unlike.fault, unlike.fidelity, unlike.diversity) == (UNDERTRAINED, LOW, LOW)
+
+
+def test_near_copies_are_a_fact_of_the_verdict():
+    assert verdict_of(0.8, 0.8, 0.44).copies
+    assert not verdict_of(0.8, 0.8, 0.46).copies

@@ -41,7 +41,8 @@ def digits():
     rows = np.split(np.arange(len(named)), [COUNTS["train"]])
     images = PreparedImages(16, 1, "digest", [StoredShard("0", "", pixels)], dict(zip(COUNTS, rows, strict=True)))
     labels = [name.partition("/")[0] for name, _ in named]
-    return images, pd.DataFrame({"row": np.arange(len(named)), "label": labels, "verdict": "accepted"})
+    columns = {"label": labels, "verdict": "accepted", "mode": "L", "width": 8, "height": 8}
+    return images, pd.DataFrame({"row": np.arange(len(named)), **columns})
 
 
 def trained(digest="digest"):
@@ -88,7 +89,7 @@ def test_every_metric_has_an_interval_and_a_protocol_in_valid_json(evaluated):
 
 def test_an_untrained_generator_has_low_fidelity(evaluated):
     _, (result, *_) = evaluated
-    assert result["verdict"].startswith("low fidelity")
+    assert result["verdict"].startswith("undertrained, low fidelity")
     assert result["metrics"]["density_efflite0_32_100_test"] < 0.25
     assert result["metrics"]["coverage_efflite0_32_100_test"] < 0.1
     assert result["classes"]["covered"] < 10
@@ -105,6 +106,7 @@ def test_page_and_table_show_metrics_and_pictures(evaluated):
     assert page.count("data:image/png;base64,") == 3
     assert "http" not in page
     assert result["verdict"] in page
+    assert result["advice"].replace("`", "") in page
     assert "FID is absent" in page
     assert "60 real images are not more than the 1,280 dimensions" in table
 

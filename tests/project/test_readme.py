@@ -30,6 +30,10 @@ def results(tmp_path_factory):
     # The smoke preset registers the model under the name that the README uses.
     export = project.path / "conf/smoke/parameters_export.yml"
     export.write_text(export.read_text().replace("dcgan-{source}-smoke", "dcgan-{source}"))
+    # Photos are trained with their own preset: keep its format, but train as shortly as the smoke preset.
+    for name in ("training", "evaluation", "export"):
+        settings = (project.path / f"conf/smoke/parameters_{name}.yml").read_text()
+        (project.path / f"conf/images64/parameters_{name}.yml").write_text(settings)
     # Use the environment of this test, even if the lock file is newer.
     (project.path / ".venv").symlink_to(sys.prefix)
     (project.path / "ready").touch()
@@ -55,6 +59,23 @@ def test_readme_shows_the_output_lines_of_make_run(results):
     labels = [line.split()[0] for line in shown.splitlines() if line and line[0] not in " .…"]
     real = [line.split()[0] for line in results["make run"].stdout.splitlines() if line and line[0] != " "]
     assert [label for label in labels if label != "environment"] == real
+
+
+def test_evaluate_images_compares_digits_with_digits():
+    commands = [command for command in COMMANDS if "evaluate-images" in command]
+    assert [command.split()[-4:] for command in commands] == [
+        ["--real", "data/01_raw/digits", "--generated", "data/07_model_output/sampled"]
+    ]
+    # The samples are those of the digits: own images are trained later.
+    own = next(index for index, command in enumerate(COMMANDS) if "~/photos" in command)
+    assert COMMANDS.index(commands[0]) < own
+    assert [index for index, command in enumerate(COMMANDS) if command.startswith("kedro dcgan sample")] < [own]
+
+
+def test_own_photos_are_trained_in_colour():
+    commands = [command for command in COMMANDS if command.startswith("kedro run") and "~/photos" in command]
+    assert commands
+    assert [command for command in commands if "--env=images64" not in command] == []
 
 
 def test_files_linked_in_the_readme_exist():

@@ -7,7 +7,8 @@ from PIL import Image
 
 from kedro_dcgan.data import Reason
 from kedro_dcgan.data.manifest import complete_manifest
-from kedro_dcgan.data.scan import ImageRecord
+from kedro_dcgan.data.scan import ImageRecord, Preparation
+from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.reports.dataset import draw_sizes, write_page
 from kedro_dcgan.reports.pictures import SkippedTile, draw_accepted, draw_skipped
 
@@ -26,9 +27,16 @@ def skipped(path, reason, side=None):
     return ImageRecord(path, width=side, height=side, verdict="skipped", reason=reason, detail="because")
 
 
-def page_of(manifest, source="photos", near_duplicates="keep"):
+def page_of(manifest, source="photos", near_duplicates="keep", image_size=64, channels=3):
     pictures = {name: Image.new("L", (4, 4)) for name in ("accepted", "skipped", "sizes")}
-    return write_page(manifest, source, 64, near_duplicates, pictures)
+    preparation = Preparation(image_size, channels, "lanczos", Crop("centre", None), (0, 0, 0), 1, 10**9, 10**9)
+    return write_page(manifest, source, preparation, near_duplicates, pictures)
+
+
+def test_the_page_advises_a_preset_for_colour_photos_in_small_and_grey():
+    photos = manifest_of(*(accepted(str(number), side=300) for number in range(20)))
+    assert "--env=images64" in page_of(photos, image_size=32, channels=1)
+    assert 'advice">Most' not in page_of(photos)
 
 
 def test_the_page_counts_by_reason_label_and_split():
@@ -124,3 +132,18 @@ def test_skipped_white_pictures_have_an_outline():
 @pytest.mark.parametrize("records", [[accepted("a")], [skipped("a", "empty")], [accepted("a"), skipped("b", "x", 3)]])
 def test_sizes_are_drawn_with_and_without_known_sizes(records):
     assert draw_sizes(manifest_of(*records), 64).axes
+
+
+@pytest.mark.parametrize(
+    ("least", "sides"), [(8, [8]), (64, [61, 68]), (64, [300, 420]), (32, [32]), (64, [3, 10, 300, 20_000]), (1, [1])]
+)
+def test_the_axis_of_sizes_has_labels_around_the_images(least, sides):
+    figure = draw_sizes(manifest_of(*(accepted(str(side), side) for side in sides)), least)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    labelled = {tick.get_position()[0]: tick.get_text() for tick in axes.get_xticklabels() if tick.get_text()}
+    shown = [float(text) for place, text in labelled.items() if low <= place <= high]
+    assert 4 <= len(shown) <= 14
+    assert min(shown) <= min(sides) * 1.5
+    assert max(shown) >= max(sides) / 1.5

@@ -3,6 +3,7 @@
 import base64
 import io
 import shutil
+from dataclasses import replace
 
 import mlflow
 import numpy as np
@@ -66,6 +67,20 @@ def registered(settings, identity, tmp_path):
 @pytest.fixture
 def client(registered):
     return mlflow.MlflowClient()
+
+
+def test_failed_training_never_becomes_champion(registered):
+    failed = evaluated(3.0)
+    failed = replace(failed, facts={**failed.facts, "fault": "exploded"})
+    (line,) = registered(failed)
+    assert line.startswith("registered    faces v1 (candidate); not champion: ")
+    tags = mlflow.MlflowClient().get_model_version("faces", "1").tags
+    assert tags["fault"] == "exploded"
+    assert "exploded" in tags["not_champion"]
+    # A short training is no failure: it becomes champion, although its metric is worse.
+    short = evaluated(9.0)
+    short = replace(short, facts={**short.facts, "fault": "undertrained"})
+    assert registered(short) == ("registered    faces v2 (candidate, champion)",)
 
 
 def test_candidate_always_moves_and_champion_only_if_significantly_better(registered, client):

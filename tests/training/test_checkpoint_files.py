@@ -191,7 +191,7 @@ def test_changed_training_is_rejected_while_another_is_unfinished(folder):
     folder.save(checkpoint(20))
     changed = Plan("bbb", **{"training.batch_size": 16})
     with pytest.raises(
-        TrainingError, match=r"0\.0 of 0\.1 kimg.*training.batch_size was 8, is 16.*training.resume=never"
+        TrainingError, match=r"20 images of 100 images.*training.batch_size was 8, is 16.*training.resume=never"
     ):
         choose_checkpoint(folder, changed, "auto")
     assert choose_checkpoint(folder, changed, "never") is None

@@ -3,17 +3,18 @@ from dataclasses import replace
 import pytest
 import torch
 
+from kedro_dcgan.evaluation.verdict import COLLAPSE, EXPLODED, UNDERTRAINED
 from kedro_dcgan.training.health import (
     ADVICE,
-    COLLAPSE,
     HEALTHY,
     OSCILLATION,
     WINS,
     diagnose,
     diversity,
+    fault,
     verdict,
 )
-from kedro_dcgan.training.state import TickRecord
+from kedro_dcgan.training.state import KeptGenerator, TickRecord
 
 GOOD = TickRecord(0, 0.7, 2.0, 0.9, 0.9, 0.8, 0.2, 0.9, None, 100.0, 1.0, HEALTHY)
 
@@ -69,7 +70,66 @@ def test_oscillating_loss_is_reported():
     assert health(history(7, generator_loss=[1.0, 3.0] * 3)) == HEALTHY
 
 
-@pytest.mark.parametrize("name", [WINS, COLLAPSE, OSCILLATION])
+@pytest.mark.parametrize(
+    "losses",
+    [
+        # Learning rates of 0.99, with and without an R1 penalty of 1e6.
+        {"discriminator_loss": [1.5e18]},
+        {"discriminator_loss": [0.0], "generator_loss": [25_633.75]},
+        # The loss of a critic has any sign.
+        {"discriminator_loss": [-2e4]},
+    ],
+)
+@pytest.mark.parametrize("is_critic", [False, True])
+def test_losses_beyond_any_possible_value_explode_at_once(losses, is_critic):
+    assert health(history(1, **losses), is_critic) == EXPLODED
+    # It comes before all other problems.
+    sure = {"real_accuracy": [1.0] * 6, "fake_accuracy": [1.0] * 6, "diversity": [0.9, 0.0, 0.0]}
+    assert health(history(6, **sure, **losses), is_critic) == EXPLODED
+    assert health([*history(1, **losses), replace(GOOD, images_seen=10_000)], is_critic) == HEALTHY
+
+
+def test_large_losses_that_occur_are_no_explosion():
+    # A sure discriminator, and a critic of 512x512 images.
+    assert health(history(1, generator_loss=[100.0])) == HEALTHY
+    assert health(history(1, discriminator_loss=[-3000.0]), is_critic=True) == HEALTHY
+
+
+def test_samples_that_never_differed_explode_at_the_end():
+    assert verdict(history(3, diversity=[0.0, 0.009, 0.0])).startswith(EXPLODED)
+    # Samples that once differed have collapsed, or are not trained yet.
+    assert verdict(history(3, diversity=[0.02, 0.0, 0.0])).startswith(UNDERTRAINED)
+    assert verdict(history(1, diversity=[0.0])).startswith(UNDERTRAINED)
+    # Not during the training: samples may be grey at first.
+    assert health(history(3, diversity=[0.0] * 3)) == HEALTHY
+
+
+def test_samples_that_are_still_alike_are_not_called_healthy():
+    assert verdict(history(3, diversity=[0.13, 0.10, 0.16])) == (
+        "undertrained: the samples are still alike (diversity 0.16)"
+    )
+    assert verdict(history(3, diversity=[0.13, 0.10, 0.21])) == HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("columns", "kept", "expected"),
+    [
+        ({}, {}, None),
+        ({"health": [WINS]}, {}, None),
+        ({"health": [EXPLODED]}, {}, EXPLODED),
+        ({"health": [COLLAPSE]}, {}, COLLAPSE),
+        ({"diversity": [0.1]}, {}, UNDERTRAINED),
+        # The best generator was kept before the collapse, or after it.
+        ({"health": [COLLAPSE]}, {"validation": 3.0}, None),
+        ({"health": [COLLAPSE]}, {"validation": 3.0, "is_collapsed": True}, COLLAPSE),
+        ({"health": [EXPLODED]}, {"validation": 3.0}, EXPLODED),
+    ],
+)
+def test_fault_is_that_of_the_kept_generator(columns, kept, expected):
+    assert fault(history(4, **columns), KeptGenerator({}, 5000, **kept)) == expected
+
+
+@pytest.mark.parametrize("name", [EXPLODED, WINS, COLLAPSE, OSCILLATION])
 def test_each_problem_has_advice(name):
     assert "`training." in ADVICE[name]
 
@@ -78,6 +138,8 @@ def test_verdict_names_the_onset_or_past_problems():
     assert verdict([]) == "not trained"
     assert verdict(history(4)) == "healthy"
     assert verdict(history(6, health=[COLLAPSE, HEALTHY, WINS, COLLAPSE, COLLAPSE])) == "mode collapse since 25.0 kimg"
+    few = [replace(GOOD, images_seen=44, health=WINS)]
+    assert verdict(few) == "discriminator wins since 44 images"
     assert verdict(history(2, health=[WINS, WINS])) == "discriminator wins since 5.0 kimg"
     assert verdict(history(6, health=[COLLAPSE, HEALTHY, WINS, HEALTHY])) == (
         "healthy again after discriminator wins and mode collapse"

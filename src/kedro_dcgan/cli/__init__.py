@@ -5,7 +5,7 @@ import click
 from kedro_dcgan.cli import local, models, tracking  # noqa: F401  They add their commands to the group `dcgan`.
 from kedro_dcgan.cli.command import dcgan
 from kedro_dcgan.cli.kedro_run import run
-from kedro_dcgan.progress import restart_in_utf8_mode
+from kedro_dcgan.console import restart_in_utf8_mode
 
 # Before the arguments are parsed: they may contain paths.
 restart_in_utf8_mode()

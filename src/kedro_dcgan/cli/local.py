@@ -21,7 +21,10 @@ if TYPE_CHECKING:  # It imports torch.
 
 @dcgan.command()
 def digits() -> None:
-    """Write the embedded digits to data/01_raw/digits, as `kedro run` does if they are missing."""
+    """Write the embedded digits to data/01_raw/digits.
+
+    `kedro run` does it, too, if they are missing.
+    """
     from kedro_dcgan.data.sources.builtin import DIGITS, write_digits
 
     click.echo(f"{write_digits(project_folder() / DIGITS):,} digits -> {DIGITS}")
@@ -31,7 +34,10 @@ def digits() -> None:
 @preset_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def describe(env: str | None, as_json: bool) -> None:
-    """Print both networks: layers, output shapes, parameters, FLOPs and memory."""
+    """Print both networks, layer by layer.
+
+    With output shapes, parameters, FLOPs and memory.
+    """
     from kedro_dcgan.model.describe import describe as describe_network
     from kedro_dcgan.model.recipes import network_configs
 
@@ -65,7 +71,7 @@ def describe(env: str | None, as_json: bool) -> None:
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to profile.")
 @click.option("--trace", type=OutputPath(dir_okay=False, path_type=Path), default=None, help="JSON trace to write.")
 def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | None) -> None:
-    """Profile training steps on random images: the time of each part of a step, and a trace of all operations."""
+    """Profile the parts of training steps, on random images."""
     # Silence the log of torch's profiler, which reads this when it is imported.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     import torch
@@ -131,7 +137,10 @@ def _print_profile(step: "StepProfile") -> None:
 def evaluate_images(
     real: str, generated: str, input_size: int, inception_weights: str, device: str, precision: str, as_json: bool
 ) -> None:
-    """Compare generated images with real ones, from any source: metrics with intervals and protocol."""
+    """Compare generated images with real ones, from any source.
+
+    It prints metrics with intervals and their protocol.
+    """
     from kedro_dcgan.pipelines.evaluation.folders import compare_sources
     from kedro_dcgan.pipelines.evaluation.nodes import choose_extractors, fast_extraction
     from kedro_dcgan.reports.evaluation import write_table
@@ -149,7 +158,10 @@ def evaluate_images(
 @dcgan.command("fetch-weights")
 @click.option("--url", default=None, help="Default: the release of torch-fidelity.")
 def fetch_weights(url: str | None) -> None:
-    """Download the Inception-v3 weights for FID (91 MB) into torch hub's cache."""
+    """Download the Inception-v3 weights for FID (91 MB).
+
+    They are stored in torch hub's cache.
+    """
     from kedro_dcgan.evaluation.inception import fetch_weights as fetch
 
     click.echo(f"Inception-v3 weights -> {fetch(url)}. Evaluations now report FID.")

@@ -3,15 +3,16 @@
 torch and MLflow take seconds to import, so each command imports them itself.
 """
 
+import itertools
+import os
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from kedro_dcgan.cli.command import OutputPath, dcgan, preset_option
+from kedro_dcgan.cli.command import OutputPath, dcgan, preset_option, project_folder
 from kedro_dcgan.cli.generators import current_generator, exported_generator
 from kedro_dcgan.cli.tracking import connected
-from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.progress import track
 
 _NAME_HELP = "Name in the registry. Default: that of the last exported generator."
@@ -21,17 +22,20 @@ _model_option = click.option("--model", default=None, help=_NAME_HELP)
 @dcgan.command()
 @click.option("--count", type=click.IntRange(1, 1_000_000), default=16, show_default=True, help="Number of images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the latents.")
-@click.option("--output", type=OutputPath(file_okay=False, path_type=Path), required=True, help="New or empty folder.")
+@click.option(
+    "--output",
+    type=OutputPath(file_okay=False, path_type=Path),
+    default=None,
+    help="Folder, numbered if it has files already (samples-2). Default: data/07_model_output/sampled.",
+)
 @click.option("--model", default=None, help="NAME@ALIAS in the registry. Default: the last exported generator.")
 @preset_option
-def sample(count: int, seed: int, output: Path, model: str | None, env: str | None) -> None:
-    """Generate images with a generator and write them as PNG files."""
+def sample(count: int, seed: int, output: Path | None, model: str | None, env: str | None) -> None:
+    """Generate images with a generator as PNG files."""
     from kedro_dcgan.datasets import ImageFolderDataset
     from kedro_dcgan.model.sampling import generate, latent_batches
     from kedro_dcgan.model.saved import read_generator
 
-    if output.exists() and any(output.iterdir()):
-        raise ParameterError(f"`--output` must be a new or an empty folder (got {output}, with files). Name another.")
     if model:
         from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named
 
@@ -43,8 +47,16 @@ def sample(count: int, seed: int, output: Path, model: str | None, env: str | No
         trained, description = current_generator(env)
     click.echo(f"model: {description}")
     batches = track(generate(trained.build(), latent_batches(count, trained.config, seed)), "samples", count)
-    ImageFolderDataset(output).save(image.numpy() for batch in batches for image in batch)
-    click.echo(f"{count} images, seed {seed} -> {output}")
+    place = _free_folder(output or project_folder() / "data/07_model_output/sampled")
+    ImageFolderDataset(place).save(image.numpy() for batch in batches for image in batch)
+    click.echo(f"{count} images, seed {seed} -> {place}")
+
+
+def _free_folder(wanted: Path) -> Path:
+    """Return the folder if it is new or empty, else the first such of `NAME-2`, `NAME-3` and so on."""
+    numbered = (Path(f"{os.path.normpath(wanted)}-{number}") for number in itertools.count(2))
+    places = itertools.chain([wanted], numbered)
+    return next(place for place in places if not place.exists() or (place.is_dir() and not any(place.iterdir())))
 
 
 @dcgan.command()
@@ -55,7 +67,10 @@ def sample(count: int, seed: int, output: Path, model: str | None, env: str | No
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
 @preset_option
 def serve(model: str | None, host: str, port: int, env: str | None) -> None:
-    """Serve a registered generator over HTTP, by default on this machine only."""
+    """Serve a registered generator over HTTP.
+
+    By default, only this machine can reach it. docs/operations.md has a sample request.
+    """
     import torch
 
     from kedro_dcgan.model import serving
@@ -85,7 +100,10 @@ def serve(model: str | None, host: str, port: int, env: str | None) -> None:
 @_model_option
 @preset_option
 def promote(chosen: str, model: str | None, env: str | None) -> None:
-    """Move the alias `champion` to a version, whatever its metrics."""
+    """Move the alias `champion` to a version.
+
+    Its metrics do not matter.
+    """
     from kedro_dcgan.tracking.registry import promote as move
     from kedro_dcgan.tracking.versions import find_exported
 

@@ -39,7 +39,10 @@ def connected(env: str | None = None) -> Iterator[TrackingSettings]:
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Default: ui_port of tracking.yml.")
 @preset_option
 def ui(port: int | None, env: str | None) -> None:
-    """Start the MLflow UI with the runs of this project, on this machine only."""
+    """Start the MLflow UI with the runs of this project.
+
+    It listens on this machine only.
+    """
     from kedro_dcgan.tracking.experiment import write_view
 
     with connected(env) as tracking:
@@ -61,7 +64,10 @@ def ui(port: int | None, env: str | None) -> None:
 @click.option("--all", "with_all", is_flag=True, help="Include runs that were uploaded to another server before.")
 @preset_option
 def sync(env: str | None, with_all: bool) -> None:
-    """Upload pending records, for example of runs during which the tracking server was down."""
+    """Upload pending records to the tracking server.
+
+    Records are pending if the server was down during a run.
+    """
     with connected(env) as tracking:
         mark_killed_runs(tracking.journals)
         pending = pending_journals(tracking, with_all)
@@ -99,10 +105,11 @@ def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
 @click.option("--report", type=OutputPath(dir_okay=False, path_type=Path), default=None, help="HTML page to write.")
 @preset_option
 def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
-    """Compare trained generators in a table, and write one HTML page with their samples and curves.
+    """Compare trained generators in a table and an HTML page.
 
-    RUNS are names of MLflow runs, or prefixes of their ids. Default: the latest ten runs that were evaluated with
-    the same protocol as the latest one. RUNS can also be evaluation.json files; these give a table without a page.
+    The page shows their samples and curves. RUNS are names of MLflow runs, or prefixes of their ids. Default: the
+    latest ten runs that were evaluated with the same protocol as the latest one. RUNS can also be evaluation.json
+    files; these give a table without a page.
     """
     if len(set(runs)) == 1:
         raise ComparisonError("there must be at least two different runs or files to compare (got one). Name another.")

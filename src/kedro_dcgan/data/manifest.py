@@ -21,6 +21,8 @@ COLUMNS = (
 _SPLIT_FOLDERS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))
 # A group with a larger share of the images makes the splits deviate from the requested sizes.
 _LARGE_GROUP = 0.05
+# Pillow's modes without colour, and the side that most recipes use for photos.
+_GREY_MODES, _USUAL_SIDE = ("1", "L", "LA", "La", "I", "I;16", "F"), 64
 NearDuplicates = Literal["keep", "group", "skip"]
 
 
@@ -133,9 +135,35 @@ def count_near_duplicates(manifest: pd.DataFrame) -> int:
     return int(manifest.loc[manifest["verdict"] == ACCEPTED, "detail"].notna().sum())
 
 
-def advise(manifest: pd.DataFrame, image_size: int) -> list[str]:
+def original_format(manifest: pd.DataFrame) -> tuple[float, float]:
+    """Return the median shorter side of the accepted images, in pixels, and the share of colour images, 0 to 1.
+
+    They are those of the files, before preprocessing; NaN if none is known. A colour image may show grey things.
+    """
+    accepted = manifest[manifest["verdict"] == ACCEPTED]
+    is_colour = ~accepted["mode"].dropna().isin(_GREY_MODES)
+    sides = accepted[["width", "height"]].min(axis=1).astype("float64")
+    return float(sides.median()), float(is_colour.mean())
+
+
+def advise_format(manifest: pd.DataFrame, image_size: int, channels: int) -> str | None:
+    """Return the advice to train in colour or in 64x64, if most images are in colour or much larger than that."""
+    side, colour_share = original_format(manifest)
+    is_grey = channels == 1 and colour_share > 0.5
+    is_small = image_size < _USUAL_SIDE and side >= 2 * _USUAL_SIDE
+    if not (is_grey or is_small):
+        return None
+    images = " and ".join(["in colour"] * is_grey + [f"at least {side:.0f} pixels wide and high"] * is_small)
+    samples = f"{image_size}x{image_size}{' grey' if channels == 1 else ''}"
+    remedy = "64x64 colour: pass --env=images64" if is_small else "colour: pass --params preprocessing.channels=3"
+    return f"most images are {images}, but the samples are {samples}. For {remedy}"
+
+
+def advise(manifest: pd.DataFrame, image_size: int, channels: int) -> list[str]:
     """Return one sentence for each setting that the user may want to change."""
     accepted, advice, size = manifest[manifest["verdict"] == ACCEPTED], [], f"{image_size}x{image_size}"
+    if of_format := advise_format(manifest, image_size, channels):
+        advice.append(f"{of_format[0].upper()}{of_format[1:]}.")
 
     # Images that are too small: suggest the largest usual size for which most of them are large enough.
     small = manifest[manifest["reason"] == Reason.TOO_SMALL]

@@ -1,4 +1,4 @@
-"""Measured metrics: their protocol, their stored form, and the verdict on them.
+"""Measured metrics: their protocol and their stored form.
 
 A protocol is everything that affects a value besides the measured images. It is part of the value's name and is stored
 beside it. Values of different protocols are never compared.
@@ -23,9 +23,6 @@ _INCEPTION_NAMES = {
     "kd_subsets_deviation": "kid_subsets_deviation",
     "inception_score": "inception_score",
 }
-# Minimum values for the grades high and medium, relative to the floor.
-_SHARE_GRADES, _DENSITY_GRADES = (0.8, 0.4), (0.5, 0.25)
-_AUTHENTICITY_MARGIN = 0.15
 
 
 @dataclass(frozen=True)
@@ -123,35 +120,3 @@ def evaluation_record(values: Sequence[MetricValue]) -> dict[str, Any]:
         "protocols": [{"name": name, **asdict(protocol)} for name, protocol in protocols.items()],
         "libraries": [f"{name} {version(name)}" for name in ("torch", "numpy")],
     }
-
-
-def verdict(values: Sequence[MetricValue], classes: tuple[int, int] | None = None) -> str:
-    """Return one sentence that grades an evaluation: metrics relative to their floors, those of real images.
-
-    - Fidelity is `high` from 80 % of the precision and 50 % of the density of real images, `medium` from 40 % and 25 %,
-      else `low`. The worse of the two decides: a single outlier with a large ball inflates precision, not density.
-    - Diversity follows from coverage, with the limits of precision. `classes`: the numbers of covered and all classes.
-    - Near-copies of training images are reported if authenticity is more than 0.15 below that of held-out images.
-    """
-    # Authenticity compares with the train split, all other metrics with the test split.
-    chosen = {one.metric: one for one in values if (one.protocol.split == "test") != (one.metric == "authenticity")}
-    measured = {metric: one.estimate.value for metric, one in chosen.items()}
-    floors = {metric: one.floor.value for metric, one in chosen.items() if one.floor}
-    if "precision" not in measured:
-        return "too few images for a verdict"
-
-    def grade(metric: str, minima: tuple[float, float]) -> int:
-        return sum(measured[metric] / (floors.get(metric) or 1.0) >= minimum for minimum in minima)
-
-    by_precision, by_density = grade("precision", _SHARE_GRADES), grade("density", _DENSITY_GRADES)
-    decisive = "precision" if by_precision < by_density else "density"
-    fidelity = ("low", "medium", "high")[min(by_precision, by_density)]
-    diversity = ("far less diverse than", "less diverse than", "as diverse as")[grade("coverage", _SHARE_GRADES)]
-    parts = [f"{fidelity} fidelity ({decisive} {measured[decisive]:.2f})"]
-    if classes:
-        parts.append("{} of {} classes".format(*classes))
-    parts.append(f"{diversity} the data (coverage {measured['coverage']:.2f})")
-    floor = floors.get("authenticity", 0.0)
-    if measured.get("authenticity", floor) < floor - _AUTHENTICITY_MARGIN:
-        parts.append(f"near-copies of training images (authenticity {measured['authenticity']:.2f})")
-    return ", ".join(parts)

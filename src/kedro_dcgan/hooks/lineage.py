@@ -43,7 +43,10 @@ class DvcFile(BaseModel):
 
 def code_tags(project: Path) -> dict[str, str]:
     """Return tags with the commit of the project, whether files have changed since, and the DVC experiment."""
-    commit, changed = _git(project, "rev-parse", "HEAD"), _git(project, "status", "--porcelain")
+    commit = _git(project, "rev-parse", "HEAD")
+    # Of new files, only code and configuration can change a run, not a folder of samples.
+    changed = _git(project, "status", "--porcelain", "--untracked-files=no")
+    changed = changed or _git(project, "ls-files", "--others", "--exclude-standard", "--", "src", "conf")
     tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME"), "git_commit": commit, "mlflow.source.git.commit": commit}
     if commit:
         # Also true under `dvc exp run`: DVC commits the changed files after the experiment.

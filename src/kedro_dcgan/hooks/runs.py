@@ -15,6 +15,7 @@ from kedro_dcgan.config import flatten
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.hooks.checks import checked_parameters, path_of
 from kedro_dcgan.hooks.lineage import code_tags, dvc_hash
+from kedro_dcgan.progress import short_images
 from kedro_dcgan.storage import require_writable
 from kedro_dcgan.tracking.connection import TrackingSettings, read_settings
 from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
@@ -81,7 +82,7 @@ class TrackingHooks:
 
         start: TrainingStart = inputs["training_start"]
         key, preset = str(start.run_key), self._context.env or "base"
-        name = self._settings.run_name or f"{preset}-{round(start.plan.total_images / 1000, 1):g}kimg-{key[:4]}"
+        name = self._settings.run_name or f"{preset}-{short_images(start.plan.total_images).replace(' ', '')}-{key[:4]}"
         identity = RunIdentity(key, self._settings.experiment, name, milliseconds())
         self._run = run = TrackedRun(self._settings, identity)
         groups, values = ("ingestion.", "preprocessing.", "training."), flatten(checked_parameters(self._context))
@@ -115,7 +116,7 @@ class TrackingHooks:
                 self._log_grids(run, data.training_id, [grid.images_seen for grid in data.grids])
             case "evaluation":
                 run.log_metrics(data["metrics"], data["images_seen"])
-                run.log_tags({"quality": data["verdict"]})
+                run.log_tags({"quality": data["verdict"], "verdict": data["training"], "advice": data["advice"]})
         if dataset_name in _FILES | {"evaluation"}:
             run.log_file(path_of(self._catalog, dataset_name))
 

@@ -1,4 +1,4 @@
-"""The last lines of a run: its duration, the paths of its results and the next command."""
+"""Signs of life during a run, and its last lines: its duration, the paths of its results and the next command."""
 
 import json
 import logging
@@ -11,8 +11,10 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
+from kedro.pipeline.node import Node
 
 from kedro_dcgan.hooks.checks import path_of
+from kedro_dcgan.progress import Heartbeat
 from kedro_dcgan.tracking.connection import read_settings
 from kedro_dcgan.tracking.uploader import pending_journals
 
@@ -33,7 +35,7 @@ _RESULTS = (
 
 
 class SummaryHooks:
-    """Log the summary of a run."""
+    """Log a line at least every 20 seconds, and the summary of a run."""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -46,9 +48,25 @@ class SummaryHooks:
         """Note that this run has made a result: with `--only-missing-outputs`, it does not make all of them."""
         self._saved.add(dataset_name)
 
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self) -> None:
+        """Start the heartbeat. Kedro calls no hook after a signal: then it ends with the process."""
+        self._heartbeat = Heartbeat()
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Name the current node to the heartbeat."""
+        self._heartbeat.phase = node.name
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Stop the heartbeat."""
+        self._heartbeat.close()
+
     @hook_impl(trylast=True)
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
         """Log the duration, the results and the next command."""
+        self._heartbeat.close()
         if not self._saved:
             logger.info(
                 "nothing to do: all results exist already. Without --only-missing-outputs, they are made again."
@@ -65,7 +83,7 @@ class SummaryHooks:
     def _next_command(self, last_result: str) -> str:
         if last_result == "exported_generator":
             # Without `--model`, it takes the generator that was just exported, even if its registration is pending.
-            sample = "kedro dcgan sample --count 16 --seed 0 --output samples"
+            sample = "kedro dcgan sample --count 16 --seed 0"
             is_pending = pending_journals(read_settings(self._context.config_loader["tracking"]))
             return f"{'kedro dcgan sync' if is_pending else 'kedro dcgan ui'} · {sample}"
         following = {"dataset_report": "preprocessing,training,evaluation,export", "generator": "evaluation,export"}

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.evaluation.protocol import MeasurementProtocol, require_comparable
+from kedro_dcgan.progress import short_images
 from kedro_dcgan.reports.evaluation import METRICS, short
 from kedro_dcgan.reports.pages import data_url, render_page
 
@@ -159,7 +160,7 @@ def write_runs_page(runs: Sequence[ComparedRun]) -> str:
 def _differences(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
     """Return the length of the training, parameters that differ, final values and tags, each with a text per run."""
     ends = [max((curve[-1][0] for curve in run.curves.values() if curve), default=0) for run in runs]
-    rows = [("kimg", [f"{end / 1000:.1f}" for end in ends])]
+    rows = [("kimg", [f"{end / 1000:g}" for end in ends])]
     for name in sorted({name for run in runs for name in run.parameters}):
         values = [run.parameters.get(name, "") for run in runs]
         if len(set(values)) > 1:
@@ -182,7 +183,7 @@ def _samples(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
         {
             "title": title,
             "pictures": [
-                {"name": run.name, "kimg": f"{seen / 1000:.1f} kimg", "url": data_url(run.grids[seen], "image/png")}
+                {"name": run.name, "seen": short_images(seen), "url": data_url(run.grids[seen], "image/png")}
                 for run, seen in zip(runs, images_seen, strict=True)
                 if seen in run.grids
             ],

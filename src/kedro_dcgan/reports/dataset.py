@@ -11,6 +11,7 @@ from PIL import Image
 
 from kedro_dcgan.data import ACCEPTED, Reason
 from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, advise, count_near_duplicates, count_reasons
+from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.reports.pages import picture_url, render_page
 
 _MOST_LABELS, _EXAMPLES = 30, 3
@@ -39,7 +40,8 @@ def draw_sizes(manifest: pd.DataFrame, least: int) -> Figure:
         axes.hist(groups, bins=bins, stacked=True, color=["tab:green", "tab:red"], label=["accepted", "skipped"])
         axes.set_xscale("log")
         axes.set_xlim(bins[0], bins[-1])
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        subs = (1, 2, 5) if bins[-1] > 20 * bins[0] else (1, 1.5, 2, 3, 4, 5, 6, 8)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(least, color="black", linestyle="--", linewidth=1, label=f"minimum: {least}")
@@ -51,7 +53,7 @@ def draw_sizes(manifest: pd.DataFrame, least: int) -> Figure:
 def write_page(
     manifest: pd.DataFrame,
     source: str,
-    image_size: int,
+    preparation: Preparation,
     near_duplicates: NearDuplicates,
     pictures: Mapping[str, Image.Image | Figure],
 ) -> str:
@@ -74,11 +76,11 @@ def write_page(
     return render_page(
         "dataset.html",
         source=source,
-        size=image_size,
+        size=preparation.image_size,
         scanned=len(manifest),
         accepted=int(accepted.sum()),
         look_alikes=count_near_duplicates(manifest),
-        advice=advise(manifest, image_size),
+        advice=advise(manifest, preparation.image_size, preparation.channels),
         reasons=reasons,
         splits={split: int((manifest["split"] == split).sum()) for split in SPLITS},
         split_rule=_SPLIT_RULES[near_duplicates],

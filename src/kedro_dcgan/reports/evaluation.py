@@ -69,7 +69,7 @@ _NO_FID_IN_BFLOAT16 = "FID is absent, because it is defined in float32 only."
 
 def write_page(evaluation: Mapping[str, Any], pictures: Mapping[str, Image.Image]) -> str:
     """Return a self-contained HTML page; the pictures are `samples`, `neighbours` and `extremes`."""
-    copied = ("verdict", "classes", "protocols", "libraries", "generator", "images_seen")
+    copied = ("verdict", "training", "advice", "classes", "protocols", "libraries", "generator", "images_seen")
     return render_page(
         "evaluation.html",
         **{name: evaluation[name] for name in copied},
@@ -83,6 +83,7 @@ def write_table(evaluation: Mapping[str, Any]) -> str:
     """Return the metrics as a Markdown table, with notes."""
     lines = [
         *([f"**{evaluation['verdict']}**", ""] if "verdict" in evaluation else []),
+        *([f"Advice: {evaluation['advice']}.", ""] if "advice" in evaluation else []),
         "| metric | value | 95 % interval | real images | better |",
         "|---|---:|---|---:|---|",
     ]

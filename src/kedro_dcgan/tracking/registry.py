@@ -11,6 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from kedro_dcgan.errors import ModelError
+from kedro_dcgan.evaluation.verdict import UNUSABLE
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator
 from kedro_dcgan.tracking.model import ORIGIN_TAG, log_model
 from kedro_dcgan.tracking.versions import (
@@ -122,12 +123,15 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, t
 
 def _set_aliases(client: mlflow.MlflowClient, name: str, number: str, trained: TrainedGenerator) -> str | None:
     # `candidate` always moves to the new version, unless another run has registered a later one in between. `champion`
-    # moves if there is no champion, or if the new version is significantly better. Return the reason if it does not.
+    # moves if there is no champion, or if the new version is significantly better, but never to a failed training.
+    # Return the reason if it does not.
     candidate = find_by_alias(client, name, CANDIDATE)
     if candidate is None or int(candidate.version) < int(number):
         client.set_registered_model_alias(name, CANDIDATE, number)
     champion, reason = find_by_alias(client, name, CHAMPION), None
-    if champion and str(champion.version) != number:
+    if (fault := trained.facts.get("fault")) in UNUSABLE:
+        reason = f"its training failed: {fault}"
+    elif champion and str(champion.version) != number:
         to_beat = PrimaryMetric.from_tags(champion.tags)
         reason = f"the champion, v{champion.version}, has no metric"
         if to_beat:
@@ -185,6 +189,8 @@ def _create_version(
         lines.append(f"| `{number['name']}` | {number['value']:.4g} | {interval} |")
     tags = {ORIGIN_TAG: folder.name, **PrimaryMetric.of(trained).tags(), "quality": trained.facts["quality"]}
     tags |= {WEIGHTS_TAG: trained.fingerprint(), DATASET_TAG: str(trained.facts.get("dataset", "unknown"))}
+    if fault := trained.facts.get("fault"):
+        tags["fault"] = fault
     source, description = f"models:/{model_id}", "\n".join(lines)
     return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 

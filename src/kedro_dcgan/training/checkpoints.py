@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from torch import distributed
 
 from kedro_dcgan.errors import TrainingError
+from kedro_dcgan.progress import short_images
 from kedro_dcgan.storage import atomic_folder, sha256_of
 from kedro_dcgan.stored_files import (
     Count,
@@ -182,7 +183,7 @@ def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> Chec
         return last
     if last.images_seen < last.total_images:
         raise TrainingError(
-            f"the training that was stopped at {last.images_seen / 1000:.1f} of {last.total_images / 1000:.1f} kimg "
+            f"the training that was stopped at {short_images(last.images_seen)} of {short_images(last.total_images)} "
             f"cannot resume, because these changed: {'; '.join(differences(last.fingerprint, plan.fingerprint))}. "
             "Change them back, or pass --params training.resume=never (train from scratch) or force (resume anyway)."
         )

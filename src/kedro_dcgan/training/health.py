@@ -1,5 +1,7 @@
 """Health of a training, by rules on its history. They only warn: training continues, and the best generator is kept.
 
+- `exploded`: a mean loss of the last tick is above 10,000. No loss can be so large on images: a logistic loss is about
+  the logit, and the output of a critic with a gradient penalty is bounded by the distance between images.
 - `discriminator wins`: its accuracy is above 99 % on real and on fake images, in each tick of the last 20 thousand
   images, and for at least 4 ticks. The generator then learns next to nothing (Arjovsky and Bottou 2017,
   arXiv 1701.04862). A critic (wgan_gp) should win, so the rule does not apply to it.
@@ -7,6 +9,9 @@
   50 thousand images. (Early samples are all grey, so low diversity must last.)
 - `oscillation`: in the last 8 ticks the generator's loss changed direction at least 5 times, each time by more than
   half of its mean.
+
+At the end, two more rules apply to the samples (`verdict`): with a diversity below 0.01 in every tick, the training
+exploded, because every latent has given the same image from the start; with one below 0.2 it is `undertrained`.
 """
 
 import math
@@ -16,19 +21,25 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from kedro_dcgan.training.state import TickRecord
+from kedro_dcgan.evaluation.verdict import COLLAPSE, EXPLODED, UNDERTRAINED
+from kedro_dcgan.progress import short_images
+from kedro_dcgan.training.state import KeptGenerator, TickRecord
 
-HEALTHY, WINS, COLLAPSE, OSCILLATION = "healthy", "discriminator wins", "mode collapse", "oscillation"
+HEALTHY, WINS, OSCILLATION = "healthy", "discriminator wins", "oscillation"
 
+_LARGEST_LOSS = 10_000.0
 _WIN_ACCURACY, _WIN_IMAGES, _WIN_TICKS = 0.99, 20_000, 4
 _FALL, _LOW_IMAGES = 0.5, 50_000
 _SWING, _TURNS, _SWING_TICKS = 0.5, 5, 8
 
 # Number of samples and real images whose diversity is compared, and the diversity below which samples have collapsed.
 DIVERSITY_SAMPLES, COLLAPSED = 64, 0.2
+# All samples are the same image.
+_IDENTICAL = 0.01
 
 # What to change.
 ADVICE = {
+    EXPLODED: "lower both learning rates, and `training.penalties.r1` if it is above 10",
     WINS: "lower `training.discriminator.learning_rate`, or set `training.discriminator.spectral_norm` or "
     "`training.augmentation.differentiable`",
     COLLAPSE: "lower both learning rates, or raise `training.batch_size`; with few images, set "
@@ -49,6 +60,10 @@ def diversity(samples: Tensor, real_images: Tensor) -> float:
 
 def diagnose(history: Sequence[TickRecord], is_critic: bool) -> str:
     """Return the health after these records; their own `health` is ignored."""
+    # The losses explode.
+    if max(abs(history[-1].discriminator_loss), abs(history[-1].generator_loss)) > _LARGEST_LOSS:
+        return EXPLODED
+
     # The discriminator wins, unless it is a critic.
     last = _last(history, _WIN_IMAGES, _WIN_TICKS)
     is_winning = [min(record.real_accuracy, record.fake_accuracy) > _WIN_ACCURACY for record in last]
@@ -74,13 +89,24 @@ def verdict(records: Sequence[TickRecord]) -> str:
     """Return the verdict on a training: its health at the end and since when, or problems that it recovered from."""
     if not records:
         return "not trained"
-    last = records[-1].health
+    last, spread = records[-1].health, f"(diversity {records[-1].diversity:.2f})"
+    if last != EXPLODED and len(records) > 1 and all(record.diversity < _IDENTICAL for record in records):
+        return f"{EXPLODED}: all samples are the same image {spread}"
     if last != HEALTHY:
         healths = [record.health for record in records]
         begin = max((i + 1 for i, health in enumerate(healths) if health != last), default=0)
-        return f"{last} since {records[begin].images_seen / 1000:.1f} kimg"
+        return f"{last} since {short_images(records[begin].images_seen)}"
+    if records[-1].diversity < COLLAPSED:
+        return f"{UNDERTRAINED}: the samples are still alike {spread}"
     past = [health for health in ADVICE if any(record.health == health for record in records)]
     return f"{HEALTHY} again after {' and '.join(past)}" if past else HEALTHY
+
+
+def fault(records: Sequence[TickRecord], kept: KeptGenerator) -> str | None:
+    """Return the fault of the kept generator: that of the training, unless it was kept before the samples collapsed."""
+    found = next((name for name in (EXPLODED, COLLAPSE, UNDERTRAINED) if verdict(records).startswith(name)), None)
+    is_from_before = kept.validation is not None and not kept.is_collapsed
+    return None if found != EXPLODED and is_from_before else found
 
 
 def _last(history: Sequence[TickRecord], images: int, ticks: int) -> Sequence[TickRecord]:

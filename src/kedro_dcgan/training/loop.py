@@ -16,6 +16,7 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents, to_model_range
 from kedro_dcgan.model.saved import snapshot_weights
+from kedro_dcgan.progress import short_images
 from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import recalibrate
@@ -202,10 +203,8 @@ class Training:
         for network in ("discriminator", "generator"):
             weights = getattr(self._state, network).parameters()
             if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
-                kimg = self._state.images_seen / 1000
-                raise TrainingError(
-                    f"the {network}'s weights must stay finite (they do not at {kimg:.1f} kimg). {_REMEDY}"
-                )
+                seen = short_images(self._state.images_seen)
+                raise TrainingError(f"the {network}'s weights must stay finite (they do not at {seen}). {_REMEDY}")
 
     def _require_finite_losses(self) -> None:
         fault = self._state.means.first_fault()
@@ -214,5 +213,5 @@ class Training:
             number = self._state.images_seen // self._training.batch_size - steps_ago
             raise TrainingError(
                 f"the {network}'s loss must stay finite (got {value} in step {number:,}, at "
-                f"{number * self._training.batch_size / 1000:.1f} kimg). {_REMEDY}"
+                f"{short_images(number * self._training.batch_size)}). {_REMEDY}"
             )

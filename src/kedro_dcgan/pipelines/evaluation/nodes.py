@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,11 +11,13 @@ import torch
 from PIL import Image
 
 from kedro_dcgan.config import EvaluationParameters
+from kedro_dcgan.data.manifest import advise_format, original_format
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.evaluation.features import EfficientNetLite0Features, FeatureExtractor
 from kedro_dcgan.evaluation.inception import InceptionFeatures, find_weights
-from kedro_dcgan.evaluation.protocol import INCEPTION, MetricValue, evaluation_record, verdict
+from kedro_dcgan.evaluation.protocol import INCEPTION, MetricValue, evaluation_record
 from kedro_dcgan.evaluation.reference import ReferenceCache
+from kedro_dcgan.evaluation.verdict import ClassShare, Verdict, judge
 from kedro_dcgan.model.sampling import generate, sample_latents
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.evaluation.measurement import (
@@ -25,6 +27,7 @@ from kedro_dcgan.pipelines.evaluation.measurement import (
     measure_samples,
 )
 from kedro_dcgan.progress import track
+from kedro_dcgan.reports.advice import RunFacts, advise_run
 from kedro_dcgan.reports.evaluation import write_page, write_table
 from kedro_dcgan.training.devices import choose_compute, has_bfloat16
 from kedro_dcgan.training.threads import fast_threads
@@ -65,15 +68,38 @@ def evaluate_generator(
         class_values, classes = measure_classes(measured[0], images, manifest)
         pictures = draw_pictures(measured[0], images, network, latents)
     values = [value for one in measured for value in one.values]
+    shares = [ClassShare(*share.values()) for share in classes.get("shares", ())]
     record = {
-        "verdict": verdict(measured[0].values, (classes["covered"], len(classes["shares"])) if classes else None),
+        **_judgement(judge(measured[0].values, shares, generator.facts.get("fault")), generator, images, manifest),
         **evaluation_record(values + class_values),
         "classes": classes,
         "generator": generator.fingerprint(),
         "images_seen": generator.images_seen,
     }
-    _log(values, record["verdict"])
+    _log(values, record)
     return record, *pictures
+
+
+def _judgement(
+    verdict: Verdict, generator: TrainedGenerator, images: PreparedImages, manifest: pd.DataFrame
+) -> dict[str, Any]:
+    # Training and evaluation have one verdict: a fault that only the evaluation found is one of the training, too.
+    training = str(generator.facts.get("verdict", "unknown"))
+    if verdict.fault != generator.facts.get("fault"):
+        training = f"{verdict.fault}, found by the evaluation"
+    seen, count = int(generator.facts.get("trained_images", generator.images_seen)), images.count("train")
+    run = RunFacts(
+        verdict=verdict,
+        training=training,
+        epochs=float(f"{seen / max(1, count):.2g}"),
+        ends_with_best=generator.images_seen >= seen,
+        r1=float(generator.facts.get("r1", 0.0)),
+        train_images=count,
+        image_size=images.image_size,
+        original_side=original_format(manifest)[0],
+        format_advice=advise_format(manifest, images.image_size, images.channels),
+    )
+    return {"verdict": verdict.headline, "fault": verdict.fault, "training": training, "advice": advise_run(run)}
 
 
 def report_evaluation(
@@ -129,7 +155,7 @@ def _speed(extract: FeatureExtractor) -> float:
     return _TIMED_IMAGES / (time.perf_counter() - started)
 
 
-def _log(values: Sequence[MetricValue], sentence: str) -> None:
+def _log(values: Sequence[MetricValue], record: Mapping[str, Any]) -> None:
     of_test = [value for value in values if value.protocol.split == "test"]
     for value in of_test:
         if value.metric == "fd":
@@ -140,4 +166,6 @@ def _log(values: Sequence[MetricValue], sentence: str) -> None:
     by_metric = {value.metric: value for value in reversed(of_test)}
     names = [name for name in ("precision", "recall", "coverage") if name in by_metric]
     shares = [f"{name} {by_metric[name].estimate.value:.2f}" for name in names]
-    logger.info("              %s", " · ".join([*shares, sentence]))
+    logger.info("              %s", " · ".join(shares))
+    logger.info("verdict       %s", record["verdict"])
+    logger.info("advice        %s", record["advice"])

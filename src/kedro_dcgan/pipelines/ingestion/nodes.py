@@ -73,7 +73,8 @@ def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) ->
     logger.info("ingestion     %s", summarise(manifest))
     if count := count_near_duplicates(manifest):
         logger.info("              %d near-duplicates of another image, in the same split", count)
-    for advice in advise(manifest, image_shards.preparation.image_size):
+    preparation = image_shards.preparation
+    for advice in advise(manifest, preparation.image_size, preparation.channels):
         logger.info("              %s", advice)
     return manifest
 
@@ -90,7 +91,7 @@ def report_dataset(
     sizes = draw_sizes(manifest, preparation.min_size)
     pictures: dict[str, Image.Image | Figure] = {"accepted": accepted_sheet, "skipped": skipped_sheet, "sizes": sizes}
     near = ingestion.near_duplicates.action
-    page = write_page(manifest, image_shards.source, preparation.image_size, near, pictures)
+    page = write_page(manifest, image_shards.source, preparation, near, pictures)
     return accepted_sheet, skipped_sheet, sizes, page
 
 

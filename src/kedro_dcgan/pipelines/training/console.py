@@ -9,7 +9,8 @@ import psutil
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.limits import usable_cores
-from kedro_dcgan.progress import operations
+from kedro_dcgan.progress import operations, short_images
+from kedro_dcgan.training.checkpoints import CheckpointHeader
 from kedro_dcgan.training.fast.execution import Calibration
 from kedro_dcgan.training.health import ADVICE, HEALTHY, verdict
 from kedro_dcgan.training.in_process import RunningTraining
@@ -30,19 +31,18 @@ class Console:
     def __init__(self, plan: Plan, training: TrainingParameters, run: RunningTraining, distance: str | None) -> None:
         begin = run.begin
         self._plan, self._begin, self._started, self._health = plan, begin, time.perf_counter(), HEALTHY
-        self._resume, self._distance = training.resume, distance
+        self._distance = distance
         self._last: Tick | None = None
         self._speed = SpeedWatch(run.calibration)
         if training.images_per_validation and not distance:
             logger.warning("The validation split has fewer than two images: the last generator is kept, not the best.")
         epochs = f", {training.epochs:g} epochs" if training.kimg is None else ""
         devices = "" if training.devices == 1 else f" · {training.devices} processes"
-        kimg = plan.total_images / 1000
-        logger.info(f"training      {run.calibration}{devices} · {kimg:.1f} kimg{epochs}")
+        logger.info(f"training      {run.calibration}{devices} · {short_images(plan.total_images)}{epochs}")
         if begin >= plan.total_images:
             logger.info("  already finished: nothing is left to train (training.resume=never trains it again)")
         elif begin:
-            logger.info("  resumes from %.1f kimg", begin / 1000)
+            logger.info("  resumes from %s", short_images(begin))
 
     def show(self, tick: Tick) -> None:
         """Print the line of a tick; warn when health gets worse or training is slow."""
@@ -57,9 +57,11 @@ class Console:
         time_left = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
 
         distance = "" if record.validation is None else f"fd {record.validation:.0f}  "
+        losses = record.discriminator_loss, record.generator_loss
+        d_loss, g_loss = (f"{loss:.{'2f' if abs(loss) < 10_000 else '1e'}}" for loss in losses)
         logger.info(
-            f"  {record.images_seen / 1000:6.1f} kimg"
-            f"  D {record.discriminator_loss:.2f}  G {record.generator_loss:.2f}"
+            f"  {short_images(record.images_seen):>11}"
+            f"  D {d_loss}  G {g_loss}"
             f"  D right on {record.real_accuracy:4.0%} real {record.fake_accuracy:4.0%} fake"
             f"  diversity {record.diversity:.2f}  {distance}"
             f"{record.images_per_second:,.{0 if record.images_per_second >= 10 else 1}f} images/s"
@@ -71,23 +73,30 @@ class Console:
         if slow := self._speed.advice(record.images_per_second):
             logger.warning("  %s", slow)
 
-    def interrupted(self) -> str:
-        """Return the message after a signal."""
-        how = "the same command" if self._resume != "never" else "the same command without training.resume=never"
-        kimg = (self._last.images_seen if self._last else self._begin) / 1000
-        return f"stopped and saved at {kimg:.1f} kimg. Resume with {how}."
-
     def summarise(self) -> None:
         """Print the last line."""
         if not self._last:
             return
-        facts, kept = [f"{self._last.images_seen / 1000:.1f} kimg", verdict(self._last.records)], self._last.kept
+        facts, kept = [short_images(self._last.images_seen), verdict(self._last.records)], self._last.kept
         if kept.validation is not None:
-            facts.append(f"best at {kept.images_seen / 1000:.1f} kimg with {self._distance} {kept.validation:.1f}")
+            facts.append(f"best at {short_images(kept.images_seen)} with {self._distance} {kept.validation:.1f}")
         if self._last.validation_seconds:
             share = self._last.validation_seconds / (time.perf_counter() - self._started)
             facts.append(f"{share:.0%} of the time for validation")
         logger.info("trained       %s", " · ".join(facts))
+
+
+def stop_message(is_second: bool, newest: CheckpointHeader | None, training: TrainingParameters) -> str:
+    """Return what the first or the second signal keeps, and how to resume.
+
+    `newest` is the newest checkpoint of the training, if any. The second signal does not wait for another one, so it
+    loses everything after it.
+    """
+    if newest is None:
+        return "stopped at once, before the first checkpoint: nothing of this training is kept, but the images are."
+    how = "stopped at once; the newest checkpoint is kept, at" if is_second else "stopped and saved at"
+    without = " without training.resume=never" if training.resume == "never" else ""
+    return f"{how} {short_images(newest.images_seen)}. Resume with the same command{without}."
 
 
 class SpeedWatch:

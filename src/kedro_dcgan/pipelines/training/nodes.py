@@ -12,7 +12,7 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import Interrupted, StopRequest, stop_on_signal
 from kedro_dcgan.model.saved import TrainedGenerator
-from kedro_dcgan.pipelines.training.console import Console
+from kedro_dcgan.pipelines.training.console import Console, stop_message
 from kedro_dcgan.progress import progress_bar, track
 from kedro_dcgan.reports.pictures import SampleFrames, SampleGrid, make_grid
 from kedro_dcgan.training.checkpoints import (
@@ -25,7 +25,7 @@ from kedro_dcgan.training.checkpoints import (
 from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.distributed.multi_process import train_in_processes
 from kedro_dcgan.training.fast.execution import Calibration
-from kedro_dcgan.training.health import verdict
+from kedro_dcgan.training.health import fault, verdict
 from kedro_dcgan.training.in_process import RunningTraining, distance_name, train_in_process
 from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import plan_training
@@ -67,7 +67,8 @@ def train_generator(
         Interrupted: after a signal, when everything is saved.
     """
     start, distance = training_start, distance_name(images, training)
-    with stop_on_signal() as request, _running(images, resume_checkpoint, training, start, request) as run:
+    newest, kept = start.resume_from, stop_message(True, start.resume_from, training)
+    with stop_on_signal(at_once=kept) as request, _running(images, resume_checkpoint, training, start, request) as run:
         console = Console(start.plan, training, run, distance)
         grids: list[SampleGrid] = []
         for tick in run.ticks:
@@ -83,9 +84,11 @@ def train_generator(
                     SampleFrames(start.plan.training_id, tick.images_seen, grids),
                     _checkpoints(start, training, tick, request.is_set()),
                 )
-                grids = []
+                # The results of this tick are now on disk, among them a checkpoint if one was due.
+                newest = resume_checkpoint.newest(start.plan.training_id, start.plan.total_images)
+                request.at_once, grids = stop_message(True, newest, training), []
         if request.signal_number is not None:
-            raise Interrupted(request.signal_number, console.interrupted())
+            raise Interrupted(request.signal_number, stop_message(False, newest, training))
     console.summarise()
 
 
@@ -120,6 +123,8 @@ def _snapshot(
         "execution": used.execution,
         "trained_images": tick.images_seen,
         "verdict": verdict(tick.records),
+        "fault": fault(tick.records, tick.kept),
+        "r1": training.penalties.r1,
     }
     digest = str(start.plan.fingerprint["images"])
     return TrainedGenerator(start.plan.generator, tick.kept.weights, digest, tick.kept.images_seen, facts)
