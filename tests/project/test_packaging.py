@@ -135,6 +135,7 @@ def test_wheel_runs_in_an_empty_environment_with_the_archive(tmp_path, empty_pro
     output = run(str(bin_folder / "python"), "-m", "kedro_dcgan", conf, "--env=smoke")
     assert output.startswith("ingestion     1,797 images")
     assert "registered    " in output
+    assert f"kedro-dcgan ui {conf}" in output
     for made in ("data/08_reporting/evaluation.html", "data/07_model_output/generator.onnx", "mlflow.db"):
         assert (folder / made).is_file()
     program = str(bin_folder / "kedro-dcgan")

@@ -1,15 +1,18 @@
 """The last lines of a run: its duration, the paths of its results and the next command."""
 
 import logging
+import re
 import shlex
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from kedro.utils import is_kedro_project
 
 from kedro_dcgan.hooks.checks import checked_parameters, path_of
 
@@ -46,7 +49,7 @@ class SummaryHooks:
         for name in results:
             logger.info("  %-20s %s", name.replace("_", " "), path_of(catalog, name))
         if results:
-            logger.info("next          %s", self._next_command(results[-1]))
+            logger.info("next          %s", self._as_typed(self._next_command(results[-1])))
 
     def _next_command(self, last_result: str) -> str:
         if last_result == "exported_generator":
@@ -59,6 +62,15 @@ class SummaryHooks:
         given = ",".join(f"{name}={value}" for name, value in _dotted(self._context.config_loader.runtime_params))
         params = f" --params {shlex.quote(given)}" if given else ""
         return f"kedro run{env} --pipelines={following.get(last_result, 'export')}{params}"
+
+    def _as_typed(self, command: str) -> str:
+        """Return commands as a user without the project folder types them: `kedro-dcgan VERB --conf-source=…`."""
+        if is_kedro_project(self._context.project_path):
+            return command
+        conf = Path(self._context.config_loader.conf_source)
+        is_default = conf == self._context.project_path / "conf"
+        option = "" if is_default else f" {shlex.quote(f'--conf-source={conf}')}"
+        return re.sub(r"\bkedro (?:dcgan )?([\w-]+)", lambda found: f"kedro-dcgan {found[1]}{option}", command)
 
 
 def _dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
