@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -73,7 +73,9 @@ def ui(port: int | None, env: str | None) -> None:
     click.echo("Ctrl-C stops it. Until then, use another terminal for other commands, or start it with & at the end.")
     # One worker is enough for one user, and four take four times as long to start. Only warnings are worth a line.
     options = ("--workers", "1", "--uvicorn-opts", "--log-level warning")
-    _exit_with_mlflow("server", "--port", str(port), *options, **variables)
+    # Ctrl-C also reaches the server. `make ui` must not report it as an error.
+    with suppress(KeyboardInterrupt):
+        _exit_with_mlflow("server", "--port", str(port), *options, **variables)
 
 
 @dcgan.command()
