@@ -108,6 +108,13 @@ def test_unknown_command_and_help_outside_of_the_project_are_those_of_kedro(tmp_
     assert "dcgan" not in listed.stdout
 
 
+def test_copy_of_the_project_runs_its_own_code(empty_project):
+    # Kedro loads our entry points before it finds the project.
+    file = empty_project.path / "src/kedro_dcgan/cli/local.py"
+    file.write_text(file.read_text().replace("Print both networks", "Of the copy: print both networks"))
+    assert "Of the copy" in empty_project.kedro("dcgan", "--help").stdout
+
+
 @pytest.mark.slow
 def test_wheel_runs_in_an_empty_environment_with_the_archive(tmp_path, empty_project, archive):
     empty_project.run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path))
