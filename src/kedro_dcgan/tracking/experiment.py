@@ -100,13 +100,6 @@ def _view(metrics: set[str], step: int) -> dict[str, Any]:
     sections: list[dict[str, Any]] = [{"uuid": name, "name": name, **state} for name in _SECTIONS]
     # One column: the grids of all runs are then side by side.
     sections[0] |= {"columns": 1, "cardHeight": 420}
-    columns = [
-        "tags.`verdict`",
-        *(f"metrics.`{name}`" for name in against_test[:1]),
-        "tags.`quality`",
-        *(f"metrics.`{name}`" for name in against_test[1:]),
-        *_DETAILS,
-    ]
     return {
         "searchFilter": "",
         "orderByKey": "attributes.start_time",
@@ -115,14 +108,28 @@ def _view(metrics: set[str], step: int) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": columns,
-        # Without an order, MLflow puts tags last, outside the window.
-        "columnOrder": ["attributes.`Run Name`", *columns],
-        "columnWidths": {name: 8 * len(name.split("`")[1]) + 40 for name in columns} | _WIDTHS,
+        **_columns(against_test),
         "runsHiddenMode": "FIRST_10_RUNS",
         "compareRunSections": sections,
         "compareRunCharts": charts,
         "isAccordionReordered": True,
+    }
+
+
+def _columns(metrics: Sequence[str]) -> dict[str, Any]:
+    # The columns of the table with these metrics.
+    columns = [
+        "tags.`verdict`",
+        *(f"metrics.`{name}`" for name in metrics[:1]),
+        "tags.`quality`",
+        *(f"metrics.`{name}`" for name in metrics[1:]),
+        *_DETAILS,
+    ]
+    return {
+        "selectedColumns": columns,
+        # Without an order, MLflow puts tags last, outside the window.
+        "columnOrder": ["attributes.`Run Name`", *columns],
+        "columnWidths": {name: 8 * len(name.split("`")[1]) + 40 for name in columns} | _WIDTHS,
     }
 
 
