@@ -17,7 +17,7 @@ help:
 	@echo "make test-all    run all tests, including those that start the real commands many times"
 	@echo "make check       check style, types and import contracts"
 	@echo "make bench       run the benchmarks"
-	@echo "make ui          compare runs in the browser"
+	@echo "make ui          compare runs in the browser, until Ctrl-C"
 	@echo "make lock        update requirements.lock from pyproject.toml"
 
 run: $(READY)

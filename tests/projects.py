@@ -20,6 +20,7 @@ COPIED = (
     "Makefile",
     "README.md",
     "dvc.yaml",
+    "params.yaml",
     "pyproject.toml",
     "requirements.lock",
     "requirements-uv.lock",

@@ -1,5 +1,6 @@
 """The pipelines, the catalog, the parameter models and dvc.yaml agree."""
 
+import copy
 import inspect
 import typing
 from pathlib import Path
@@ -38,13 +39,41 @@ def stage_paths(entries):
 def test_default_pipeline_contains_the_five_stages():
     assert set(PIPELINES["__default__"].nodes) == {node for name in PIPELINE_NAMES for node in PIPELINES[name].nodes}
     assert {node.name for node in PIPELINES["train"].nodes} == {
-        "scan_images",
-        "build_manifest",
-        "report_dataset",
-        "prepare_images",
-        "start_training",
-        "train_generator",
+        "ingestion.scan_images",
+        "ingestion.build_manifest",
+        "ingestion.report_dataset",
+        "preprocessing.prepare_images",
+        "training.start_training",
+        "training.train_generator",
     }
+    # The names without their stage, which `--nodes` accepts, must be unambiguous.
+    short = [node.func.__name__ for node in PIPELINES["__default__"].nodes]
+    assert len(set(short)) == len(short)
+
+
+def test_kedro_viz_shows_one_box_per_stage_and_the_layers_of_the_data():
+    # The order of the layers is that of the data flow. Kedro-Viz shows none if they form a cycle.
+    from kedro.io import DataCatalog
+    from kedro_viz.data_access.managers import DataAccessManager
+
+    viz = DataAccessManager()
+    viz.add_catalog(DataCatalog.from_config(copy.deepcopy(CATALOG)), dict(PIPELINES))
+    viz.add_pipelines(dict(PIPELINES))
+    tree = viz.create_modular_pipelines_tree_for_registered_pipeline("__default__")
+    assert set(tree) == {"__root__", *PIPELINE_NAMES}
+    assert {child.id for child in tree["__root__"].children if child.type == "modularPipeline"} == set(PIPELINE_NAMES)
+    layers = viz.get_sorted_layers_for_registered_pipeline("__default__")
+    assert set(layers) == {"raw", "intermediate", "primary", "feature", "models", "model_output", "reporting"}
+    flow = ["raw", "intermediate", "primary", "models", "reporting"]
+    assert [layer for layer in layers if layer in flow] == flow
+
+
+@pytest.mark.parametrize("name", sorted(CATALOG))
+def test_layer_of_a_dataset_is_that_of_its_folder(name):
+    path = CATALOG[name].get("path") or CATALOG[name].get("filepath") or ""
+    folder = path.split("/")[1].partition("_")[2] if path.startswith("data/") else ""
+    expected = {"": ("raw", "models"), "primary": ("primary", "intermediate")}.get(folder, (folder,))
+    assert CATALOG[name]["metadata"]["kedro-viz"]["layer"] in expected
 
 
 def test_every_dataset_is_in_the_catalog_and_every_entry_is_used():
@@ -64,13 +93,15 @@ def test_every_parameter_has_its_model_as_type_hint(node):
 
 @pytest.mark.parametrize("node", PIPELINES["__default__"].nodes, ids=lambda node: node.name)
 def test_node_and_argument_names_match_the_catalog(node):
-    assert node.name == node.func.__name__
+    assert node.name == f"{node.namespace}.{node.func.__name__}"
     assert [name.removeprefix("params:") for name in node.inputs] == list(inspect.signature(node.func).parameters)
 
 
 def test_every_pipeline_has_a_dvc_stage():
-    assert set(STAGES) == {"digits", *PIPELINE_NAMES}
-    assert all(STAGES[name]["cmd"] == f"kedro run --pipelines={name}" for name in PIPELINE_NAMES)
+    assert set(STAGES) == {"digits", "parameters", *PIPELINE_NAMES}
+    for name in PIPELINE_NAMES:
+        assert STAGES[name]["cmd"].startswith(f"kedro run --env=${{preset}} --pipelines={name}")
+    assert {"conf/base", "conf/${preset}"} < set(STAGES["parameters"]["deps"])
 
 
 @pytest.mark.parametrize("name", PIPELINE_NAMES)
@@ -91,7 +122,7 @@ def test_dvc_deps_match_the_pipeline_inputs(name):
 @pytest.mark.parametrize("name", PIPELINE_NAMES)
 def test_dvc_params_match_the_pipeline_parameters(name):
     parameters = {key.removeprefix("params:") for key in PIPELINES[name].inputs() if key.startswith("params:")}
-    assert {key for entry in STAGES[name]["params"] for keys in entry.values() for key in keys} == parameters
+    assert STAGES[name]["params"] == [{STAGES["parameters"]["outs"][0]: sorted(parameters)}]
 
 
 @pytest.mark.parametrize("name", PIPELINE_NAMES)

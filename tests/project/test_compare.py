@@ -124,13 +124,18 @@ def save_screenshot(browser, name, folder):
 @require_program("chromium", bool(CHROMIUM and DRIVER))
 def test_mlflow_runs_table_has_columns_for_metrics_parameters_and_tags(browser, ui_address, compared, tmp_path):
     open_ui(browser, ui_address, *names_of(compared), "3 matching runs")
-    browser.wait_for_text("Metrics", "Parameters", "Tags", "preset")
+    browser.wait_for_text("Metrics", "verdict", "preset")
     headers = browser.wait(
         lambda driver: [e.get_attribute("col-id") or "" for e in driver.find_elements("css selector", "[col-id]")]
     )
     shown = " ".join(headers)
-    for column in ("fd_efflite0", "training.epochs", "training.generator.learning_rate", "preset"):
+    for column in ("fd_efflite0", "training.epochs", "verdict", "quality", "preset"):
         assert column in shown, headers
+    # The verdict is within the window, left of everything but the name and the date.
+    left = browser.driver.execute_script(
+        "return document.querySelector('.ag-header-cell[col-id=\"tags.`verdict`\"]').getBoundingClientRect().right"
+    )
+    assert left < 1300
     save_screenshot(browser, "mlflow-table", tmp_path)
 
 
@@ -144,8 +149,9 @@ def test_mlflow_compare_view_overlays_curves_and_shows_sample_grids(browser, ui_
         "Training",
         *[f"{name} (generator_loss)" for name in names],
     )
-    pictures = browser.wait(lambda driver: _sample_grids(driver) if len(_sample_grids(driver)) >= 3 else False)
-    assert len({source for source, _ in pictures}) == 3
+    # The latest samples of each run, and those at a common step.
+    pictures = browser.wait(lambda driver: _sample_grids(driver) if len(_sample_grids(driver)) >= 6 else False)
+    assert len({source for source, _ in pictures}) == 6
     assert all(width > 100 for _, width in pictures)
     # One chart shows all three runs.
     lines = browser.driver.execute_script(

@@ -71,7 +71,7 @@ def set_source(project, source):
 def write_placeholders(project):
     """Write placeholders for the outputs of the other stages, which would take long to run."""
     stages = yaml.safe_load((project.path / "dvc.yaml").read_text())["stages"]
-    for name in stages.keys() - {"ingestion", "preprocessing"}:
+    for name in stages.keys() - {"parameters", "ingestion", "preprocessing"}:
         for out in stages[name].get("outs", []) + stages[name].get("metrics", []):
             out = out if isinstance(out, str) else next(iter(out))
             path = project.path / out
@@ -109,7 +109,7 @@ def project(tmp_path_factory):
 
     write_images(project.path / FACES, 0, FIRST)
     project.run("dvc", "add", FACES)
-    assert stages_run(project.run("dvc", "repro", "preprocessing")) == ["ingestion", "preprocessing"]
+    assert stages_run(project.run("dvc", "repro", "preprocessing")) == ["parameters", "ingestion", "preprocessing"]
     write_placeholders(project)
     commit(project, "v1")
 
@@ -243,7 +243,7 @@ def test_archive_is_versioned(project, tmp_path):
         project.run("dvc", "add", archive)
         commit(project, tag)
         assert dvc_hash(project.path, archive) == hashlib.md5(contents[tag]).hexdigest()
-    assert stages_run(project.run("dvc", "repro", "--dry", "ingestion")) == ["ingestion"]
+    assert stages_run(project.run("dvc", "repro", "--dry", "ingestion")) == ["parameters", "ingestion"]
 
     switch(project, "archive-v1")
     assert (project.path / archive).read_bytes() == contents["archive-v1"]

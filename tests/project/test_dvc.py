@@ -7,10 +7,14 @@ import time
 
 import mlflow
 import pytest
+import yaml
+from dvc.repo import Repo
 from omegaconf import OmegaConf
 from projects import forked_kedro
 
-pytestmark = [pytest.mark.usefixtures("no_tracking_uri"), pytest.mark.slow]
+from kedro_dcgan.config import Parameters
+
+pytestmark = pytest.mark.usefixtures("no_tracking_uri")
 
 
 @pytest.fixture
@@ -45,10 +49,8 @@ def stop_in_training(project):
 
 @pytest.fixture
 def project(empty_project):
-    """A DVC project whose stages take seconds: `base` has the values of the smoke preset."""
-    for file in (empty_project.path / "conf/smoke").iterdir():
-        base = empty_project.path / "conf/base" / file.name
-        OmegaConf.save(OmegaConf.merge(OmegaConf.load(base), OmegaConf.load(file)), base)
+    """A DVC project whose stages take seconds: its preset is smoke."""
+    (empty_project.path / "params.yaml").write_text("preset: smoke\n")
     set_training(empty_project, epochs=8, images_per_checkpoint=500)
     empty_project.run("git", "init", "-q")
     empty_project.run("dvc", "init", "-q")
@@ -56,12 +58,51 @@ def project(empty_project):
 
 
 def set_training(project, **values):
-    file = project.path / "conf/base/parameters_training.yml"
+    file = project.path / "conf/smoke/parameters_training.yml"
     OmegaConf.save(OmegaConf.merge(OmegaConf.load(file), {"training": values}), file)
 
 
+def stages_of(project):
+    """Return the stages with the variables of params.yaml filled in."""
+    with Repo(str(project.path), uninitialized=True) as repo:
+        return {stage.name: stage for stage in repo.index.stages}
+
+
+@pytest.mark.parametrize("preset", ["local", "base", "images64", "smoke"])
+def test_variable_chooses_the_preset_of_all_commands_and_its_files(empty_project, preset):
+    if preset != "local":
+        (empty_project.path / "params.yaml").write_text(f"preset: {preset}\n")
+    stages = stages_of(empty_project)
+    assert all(f" --env={preset} " in f"{stage.cmd} " for name, stage in stages.items() if name != "digits")
+    deps = {dep.def_path for dep in stages["parameters"].deps}
+    assert {"conf/base", f"conf/{preset}"} <= deps
+    # The images are those of conf/base, whatever the preset says: DVC hashes them.
+    assert "data/01_raw/digits" in {dep.def_path for dep in stages["ingestion"].deps}
+    assert "ingestion.source=data/01_raw/digits" in stages["ingestion"].cmd
+
+
+def test_parameters_of_a_preset_are_complete_and_only_depend_on_its_files(empty_project):
+    (empty_project.path / "conf/local/parameters.yml").write_text("training: {seed: 7}")
+    written = {}
+    for preset in ("local", "base", "smoke"):
+        file = empty_project.path / "data/02_intermediate/parameters.yml"
+        empty_project.kedro("dcgan", "parameters", f"--env={preset}", f"--output={file}")
+        written[preset] = yaml.safe_load(file.read_text())
+    assert [written[preset]["training"]["seed"] for preset in written] == [7, 0, 0]
+    assert written["smoke"]["training"]["epochs"] != written["base"]["training"]["epochs"]
+    # So that ingestion does not run again.
+    assert written["smoke"]["ingestion"] == written["base"]["ingestion"]
+    assert set(written["base"]) == set(Parameters.model_fields)
+
+
+@pytest.mark.slow
 def test_repro_resumes_after_ctrl_c_and_reruns_only_changed_stages(project):
-    assert stages_run(repro(project, "preprocessing").stdout) == ["digits", "ingestion", "preprocessing"]
+    assert stages_run(repro(project, "preprocessing").stdout) == [
+        "digits",
+        "parameters",
+        "ingestion",
+        "preprocessing",
+    ]
     assert stages_run(stop_in_training(project)) == ["training"]
     resumed = repro(project).stdout
     assert "resumes from" in resumed
@@ -79,7 +120,7 @@ def test_repro_resumes_after_ctrl_c_and_reruns_only_changed_stages(project):
     assert version.run_id == first
 
     set_training(project, seed=1, epochs=1)
-    assert stages_run(repro(project, "training").stdout) == ["training"]
+    assert stages_run(repro(project, "training").stdout) == ["parameters", "training"]
     assert project.mlflow_run() != first
     assert len(client.search_runs([run.info.experiment_id])) == 2
     changed = json.loads(project.run("dvc", "status", "--json").stdout)

@@ -73,7 +73,7 @@ def test_four_concurrent_trainings_give_four_complete_runs(server, tmp_path):
         assert [step for step, _ in logged] == history["images_seen"].tolist()
         assert np.allclose([value for _, value in logged], history["generator_loss"])
         pictures = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
-        assert len([path for path in pictures if path.endswith(".png")]) == len(history) + 1
+        assert len([path for path in pictures if path.endswith(".png")]) == len(history) + 2
         # Artifacts are on the server only.
         assert not (project.path / "mlartifacts").exists()
         assert (

@@ -8,7 +8,7 @@ import pytest
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.tracking.connection import connect
-from kedro_dcgan.tracking.experiment import MAX_RUNS, read_runs
+from kedro_dcgan.tracking.experiment import MAX_RUNS, read_runs, write_view
 
 DISTANCE = "fd_efflite0_64_100_test"
 
@@ -74,3 +74,40 @@ def test_errors_name_what_cannot_be_compared(evaluated, client):
     client.create_run(client.get_experiment_by_name("tests").experiment_id, run_name="trained only")
     with pytest.raises(ComparisonError, match="trained only must have an evaluation"):
         read_runs("tests", ("alone", "trained only"))
+
+
+def view_of(client, settings):
+    """Write the view; return it as the UI reads it from the URL."""
+    page = write_view(settings)
+    experiment, _, key = page.removeprefix("/#/experiments/").partition("/runs?viewStateShareKey=")
+    return json.loads(client.get_experiment(experiment).tags[f"mlflow.sharedViewState.{key}"])
+
+
+def test_first_columns_are_the_verdict_and_the_distance_and_names_fit(evaluated, client, settings):
+    run = evaluated("a")
+    client.log_metric(run, "coverage_efflite0_64_100_test", 0.5)
+    view = view_of(client, settings)
+    names = ["tags.`verdict`", f"metrics.`{DISTANCE}`", "tags.`quality`", "metrics.`coverage_efflite0_64_100_test`"]
+    assert view["selectedColumns"][:4] == names
+    # MLflow moves tags to the end, unless the order says otherwise, and the order must include the pinned column.
+    assert view["columnOrder"] == ["attributes.`Run Name`", *view["selectedColumns"]]
+    assert set(view["columnWidths"]) == set(view["columnOrder"])
+    for column, width in view["columnWidths"].items():
+        assert width >= 7 * len(column.split("`")[1])
+    # The verdict and the distance are in a window of 1,300 pixels, beside the menu (140), the date and the duration.
+    assert sum(view["columnWidths"][name] for name in view["columnOrder"][:3]) + 140 + 150 + 80 + 70 < 1300
+
+
+def test_view_before_the_first_training_shows_its_samples_and_curves(client, settings):
+    assert client.get_experiment_by_name("tests") is None
+    view = view_of(client, settings)
+    charts = {chart["uuid"]: chart for chart in view["compareRunCharts"]}
+    latest = charts["IMAGE-latest_samples"]
+    assert (latest["imageKeys"], latest["step"]) == (["latest_samples"], 0)
+    assert {"LINE-generator_loss", "LINE-discriminator_loss", "LINE-diversity"} <= set(charts)
+    assert client.get_experiment_by_name("tests").artifact_location == settings.artifact_location
+
+
+def test_view_of_a_deleted_experiment_is_the_list_of_experiments(client, settings):
+    client.delete_experiment(client.create_experiment("tests"))
+    assert write_view(settings) == "/#/experiments"

@@ -66,7 +66,8 @@ def test_every_kind_of_record_is_uploaded(journal, settings, tmp_path, picture):
     assert [file.path for file in client.list_artifacts(run.info.run_id, "reports")] == ["reports/page.html"]
     pictures = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
     # The names that the UI parses.
-    assert {path.split("+timestamp+")[0] for path in pictures} == {"images/samples+step+500"}
+    names = {path.split("+timestamp+")[0] for path in pictures}
+    assert names == {"images/samples+step+500", "images/latest_samples+step+0"}
     assert {path.rpartition(".")[2] for path in pictures} == {"png", "webp"}
     assert run.data.tags["mlflow.loggedImages"] == "True"
     assert not list((journal.folder / "files").iterdir())
@@ -108,7 +109,10 @@ def test_after_a_lost_journal_only_new_steps_are_uploaded(journal, settings, tmp
     history = client.get_metric_history(run.info.run_id, "discriminator_loss")
     assert [metric.step for metric in history] == [0, 1, 2, 3]
     pictures = [file.path for file in client.list_artifacts(run.info.run_id, "images") if file.path.endswith("png")]
-    assert sorted(path.split("+")[2] for path in pictures) == ["0", "1", "2", "3"]
+    samples = [path for path in pictures if path.startswith("images/samples+")]
+    assert sorted(path.split("+")[2] for path in samples) == ["0", "1", "2", "3"]
+    # One file, whichever process uploaded it.
+    assert len(set(pictures) - set(samples)) == 1
 
 
 def test_a_journal_of_an_earlier_version_is_uploaded(settings, picture):
@@ -137,7 +141,7 @@ def test_a_journal_of_an_earlier_version_is_uploaded(settings, picture):
     assert run.info.status == "FINISHED"
     assert "a" not in run.data.tags
     assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == [2]
-    assert len(client.list_artifacts(run_id, "images")) == 2
+    assert len(client.list_artifacts(run_id, "images")) == 4
     assert json.loads((folder / "sent.json").read_text())["offset"] == sum(map(len, lines))
 
 
@@ -310,3 +314,18 @@ def test_a_logged_dataset_has_its_source_and_tags(journal, settings, source, exp
     assert (logged.dataset.name, logged.dataset.digest) == ("faces", "0123456789abcdef")
     assert json.loads(logged.dataset.source) == expected
     assert {tag.key: tag.value for tag in logged.tags} == {"mlflow.data.context": "training", **tags}
+
+
+def test_latest_samples_are_those_of_the_last_step_at_a_step_that_all_runs_have(journal, settings, tmp_path):
+    client = mlflow.MlflowClient(settings.server)
+    for step, shade in ((500, 10), (1000, 20), (1250, 30)):
+        Image.new("L", (300, 300), shade).save(tmp_path / "grid.png")
+        journal.add("picture", [tmp_path / "grid.png"], key="samples", step=step, is_picture=True)
+    upload(journal, settings)
+    (run,) = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    paths = [file.path for file in client.list_artifacts(run.info.run_id, "images") if "latest_" in file.path]
+    assert sorted(path.rpartition(".")[2] for path in paths) == ["png", "webp"]
+    for path in paths:
+        assert path.split("+")[:3] == ["images/latest_samples", "step", "0"]
+        with Image.open(client.download_artifacts(run.info.run_id, path)) as image:
+            assert abs(image.convert("L").getpixel((9, 9)) - 30) <= 2

@@ -49,6 +49,7 @@ def speeds(monkeypatch):
     monkeypatch.setattr(calibration, "hardware_of", lambda device: "this machine")
     with torch_threads(2):
         monkeypatch.setattr(calibration, "most_threads", lambda: 2)
+        monkeypatch.setattr(calibration, "idle_threads", lambda: 2)
         yield found
 
 
@@ -122,6 +123,16 @@ def test_deterministic_or_short_training_is_not_timed(speeds, changes):
     chosen = calibrated(**changes)
     assert (chosen.precision, chosen.threads, chosen.validation_threads) == ("float32", 2, 2)
     assert chosen.images_per_second is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "threads"),
+    [({}, 1), ({"deterministic": True}, 2), ({"threads": 2}, 2)],
+)
+def test_short_training_leaves_busy_cores_to_other_programs(speeds, monkeypatch, changes, threads):
+    monkeypatch.setattr(calibration, "idle_threads", lambda: 1)
+    chosen = calibrated(kimg=0.7, **changes)
+    assert (chosen.threads, chosen.validation_threads, chosen.images_per_second) == (threads, threads, None)
 
 
 @pytest.mark.parametrize(("faster", "precision"), [(1.0, "float32"), (0.5, "bfloat16")])

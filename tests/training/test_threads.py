@@ -1,12 +1,16 @@
 """The number of threads is reduced only if that is faster."""
 
+import os
+import subprocess
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from kedro_dcgan.training import threads
-from kedro_dcgan.training.threads import fast_threads, fewest_fast_threads, most_threads, torch_threads
+from kedro_dcgan.training.threads import fast_threads, fewest_fast_threads, idle_threads, most_threads, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +114,38 @@ def test_threads_are_capped_by_cores_and_openmp(monkeypatch):
     assert most_threads() == 3
     with torch_threads(2):
         assert most_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("others", "own", "allowed", "expected"),
+    [
+        ((0.0, 0.0, 0.05, 0.1), 0.0, {0, 1, 2, 3}, 4),
+        ((1.0, 0.2, 0.0, 0.0), 0.0, {0, 1, 2, 3}, 3),
+        ((1.0, 1.0, 1.0, 1.0), 0.0, {0, 1, 2, 3}, 1),
+        # The imports of this process do not count, nor do cores that it may not use.
+        ((1.0, 0.0, 0.0, 0.0), 1.0, {0, 1, 2, 3}, 4),
+        ((1.0, 1.0, 0.0, 0.0), 0.0, {2, 3}, 2),
+        ((0.0, 0.0, 1.0, 0.0), 0.0, {2, 3}, 1),
+    ],
+)
+def test_idle_threads_leaves_busy_cores_to_other_programs(monkeypatch, others, own, allowed, expected):
+    clock = {"now": 100.0}
+    monkeypatch.setattr(threads.time, "sleep", lambda seconds: clock.update(now=clock["now"] + seconds))
+    monkeypatch.setattr(threads.time, "process_time", lambda: own * clock["now"])
+    monkeypatch.setattr(threads, "most_threads", lambda: len(allowed))
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: allowed)
+    idle = lambda percpu: [SimpleNamespace(idle=(1 - busy) * clock["now"], iowait=0) for busy in others]  # noqa: E731
+    monkeypatch.setattr(threads.psutil, "cpu_times", idle)
+    assert idle_threads() == expected
+
+
+def test_idle_threads_sees_a_busy_program():
+    program = subprocess.Popen([sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE)
+    try:
+        program.stdout.readline()
+        cores = len(os.sched_getaffinity(0))
+        with torch_threads(cores):
+            assert idle_threads(0.5) <= max(1, cores - 1)
+    finally:
+        program.kill()
+        program.communicate()

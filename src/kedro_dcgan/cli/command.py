@@ -1,9 +1,11 @@
 """Shared by all commands: one-line errors, the project and its parameters for a preset, and types of options."""
 
 import os
+import tarfile
 import tempfile
 import traceback
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -106,13 +108,39 @@ def project_folder() -> Path:
     return find_kedro_project(Path.cwd()) or Path.cwd()
 
 
-def config_loader(env: str | None, conf_source: str | None = None) -> AbstractConfigLoader:
-    """Return Kedro's loader of the files in `conf/`, or in `conf_source`, for a preset (default: $KEDRO_ENV).
+def conf_source() -> Path:
+    """Return the folder or archive with the configuration: `conf` of the project, unless `--conf-source` is given."""
+    source = project_folder() / settings.CONF_SOURCE
+    if not source.exists():
+        raise ParameterError(
+            f"the configuration must exist (there is no {source}). Change to the project folder, or pass --conf-source."
+        )
+    is_archive = source.name.endswith(".zip") and zipfile.is_zipfile(source)
+    is_archive |= source.name.endswith((".tar", ".tar.gz")) and tarfile.is_tarfile(source)
+    if not (source.is_dir() or is_archive):
+        raise ParameterError(
+            f"`--conf-source` must be a folder, or an archive that ends in .zip, .tar or .tar.gz (got {source}). "
+            "kedro package makes one."
+        )
+    return source
+
+
+def use_conf_source(source: str | None) -> None:
+    """Read the configuration of this command from another folder or archive than `conf`."""
+    # Kedro's own setting, so that Kedro and all our commands read the same one.
+    settings.set("CONF_SOURCE", str(Path(source).absolute()) if source else "conf")
+
+
+def config_loader(env: str | None) -> AbstractConfigLoader:
+    """Return Kedro's loader of the configuration for a preset (default: $KEDRO_ENV).
 
     Raises:
         ParameterError: the preset is not a folder there.
     """
-    source, preset = conf_source or str(project_folder() / "conf"), env or os.environ.get("KEDRO_ENV") or None
+    preset = env or os.environ.get("KEDRO_ENV")
+    # Kedro's default, which is no preset.
+    preset = None if preset == "local" else preset
+    source = str(conf_source())
     loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(source, env=preset, **settings.CONFIG_LOADER_ARGS)
     return loader
 
@@ -122,7 +150,16 @@ def parameters_of(env: str | None) -> Parameters:
     return read_parameters(config_loader(env)["parameters"], {})
 
 
-preset_option = click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+def preset_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options `--env` and `--conf-source`, which `kedro run` has, too."""
+    env = click.option("--env", "-e", default=None, help="Preset: a folder of conf/.")
+    source = click.option(
+        "--conf-source",
+        help="Folder or archive with the configuration, instead of conf/.",
+        expose_value=False,
+        callback=lambda _, __, path: use_conf_source(path),
+    )
+    return env(source(command))
 
 
 class OutputPath(click.Path):

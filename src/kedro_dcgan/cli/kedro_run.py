@@ -5,7 +5,7 @@ Kedro ignores some of them, or fails after the first node.
 
 import copy
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines, settings
 from kedro.pipeline import Pipeline
 
-from kedro_dcgan.cli.command import config_loader, errors_in_one_line, verbose_option
+from kedro_dcgan.cli.command import config_loader, errors_in_one_line, use_conf_source, verbose_option
 from kedro_dcgan.cli.params import PARAMS_HELP, split_params
 from kedro_dcgan.config.yaml_files import check_yaml
 from kedro_dcgan.errors import Interrupted, ParameterError, stop_on_signal
@@ -46,8 +46,13 @@ def _run(**options: Any) -> Any:
     # On Ctrl-C or SIGTERM, end the MLflow run as KILLED, print one line and exit with 128 + the signal's number.
     try:
         with stop_on_signal(immediately=True):
+            use_conf_source(options["conf_source"])
+            # Kedro's default, which is no preset.
+            options["env"] = None if options["env"] == "local" else options["env"]
+            for name in ("node_names", "from_nodes", "to_nodes"):
+                options[name] = _with_stages(options[name])
             _require_sequential(options["runner"], options["is_async"], options["runner_params"])
-            _require_versions(options["load_versions"], options["env"], options["conf_source"])
+            _require_versions(options["load_versions"], options["env"])
             _require_selection(options)
             return kedro_run.callback(**options)  # type: ignore[misc]  # never None
     except Interrupted as interruption:
@@ -56,6 +61,14 @@ def _run(**options: Any) -> Any:
                 hook.interrupt()
         click.echo(str(interruption) or "stopped", err=True)
         sys.exit(interruption.exit_code)
+
+
+def _with_stages(names: Sequence[str]) -> list[str]:
+    # Kedro only knows a node by its stage and name: `training.train_generator`. The name is enough for ours.
+    if all("." in name for name in names):
+        return list(names)
+    known = {node.name.rpartition(".")[2]: node.name for node in pipelines["__default__"].nodes}
+    return [known.get(name, name) for name in names]
 
 
 def _require_sequential(runner: str | None, is_async: bool, runner_params: dict[str, Any]) -> None:
@@ -75,9 +88,9 @@ def _require_sequential(runner: str | None, is_async: bool, runner_params: dict[
         )
 
 
-def _require_versions(load_versions: dict[str, str], env: str | None, conf_source: str | None) -> None:
+def _require_versions(load_versions: dict[str, str], env: str | None) -> None:
     if load_versions:
-        catalog = config_loader(env, conf_source)["catalog"]
+        catalog = config_loader(env)["catalog"]
         for name, version in load_versions.items():
             if not catalog.get(name, {}).get("versioned"):
                 raise ParameterError(
@@ -114,7 +127,7 @@ def _require_selection(options: dict[str, Any]) -> None:
         raise ParameterError(
             f"`{together}` must together select a node (they select none). Nodes: {', '.join(sorted(nodes))}."
         ) from None
-    catalog = config_loader(options["env"], options["conf_source"])["catalog"]
+    catalog = config_loader(options["env"])["catalog"]
     _require_saved_inputs(chosen, pipeline, catalog)
 
 

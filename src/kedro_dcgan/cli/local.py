@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import yaml
 
 from kedro_dcgan.cli.command import OutputPath, dcgan, parameters_of, preset_option, project_folder
 from kedro_dcgan.progress import operations
@@ -28,6 +29,20 @@ def digits() -> None:
     from kedro_dcgan.data.sources.builtin import DIGITS, write_digits
 
     click.echo(f"{write_digits(project_folder() / DIGITS):,} digits -> {DIGITS}")
+
+
+@dcgan.command()
+@preset_option
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="YAML file to write, not the console.")
+def parameters(env: str | None, output: Path | None) -> None:
+    """Print all parameters of a preset, checked and complete, as YAML."""
+    values = yaml.safe_dump(parameters_of(env).model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    if output is None:
+        click.echo(values, nl=False)
+        return
+    with atomic_file(output) as temporary:
+        temporary.write_text(values, encoding="utf-8")
+    click.echo(f"parameters -> {output}")
 
 
 @dcgan.command()

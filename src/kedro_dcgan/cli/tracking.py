@@ -4,10 +4,11 @@ torch and MLflow take seconds to import, so each command imports them itself.
 """
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -46,18 +47,34 @@ def ui(port: int | None, env: str | None) -> None:
     from kedro_dcgan.tracking.experiment import write_view
 
     with connected(env) as tracking:
-        page = write_view(tracking.experiment)
+        page = write_view(tracking)
     if tracking.server.startswith("http"):
         click.echo(f"The UI is served by the tracking server: {tracking.shown_server}{page}")
         return
-    variables = {"MLFLOW_BACKEND_STORE_URI": tracking.server}
+    # MLflow imports a deprecated module, and warns in each worker. The warning is no subclass of DeprecationWarning.
+    variables = {
+        "MLFLOW_BACKEND_STORE_URI": tracking.server,
+        "PYTHONWARNINGS": "ignore:starlette.middleware.wsgi is deprecated",
+    }
     if tracking.artifact_location:
         variables["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = tracking.artifact_location
     port = port or tracking.ui_port
-    click.echo(f"http://{_HOST}:{port}{page}   (press Ctrl-C to stop)")
+    address = f"http://{_HOST}:{port}{page}"
+    with socket.socket() as probe:
+        if probe.connect_ex((_HOST, port)) == 0:
+            raise TrackingError(
+                f"`--port` must be free (another program uses {port}). If that is this UI, open {address}; "
+                f"if not, pass --port {port + 1}."
+            )
+    click.echo(f"{address}   (ready in a few seconds)")
+    click.echo("Ctrl-C stops it. Until then, use another terminal for other commands, or start it with & at the end.")
+    # One worker is enough for one user, and four take four times as long to start. Only warnings are worth a line.
+    options = ("--workers", "1", "--uvicorn-opts", "--log-level warning")
     # Other users of this machine can see arguments, but not environment variables.
-    command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port)]
-    sys.exit(subprocess.call(command, env={**os.environ, **variables}))  # noqa: S603
+    command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), *options]
+    # Ctrl-C also reaches the server. `make ui` must not report it as an error.
+    with suppress(KeyboardInterrupt):
+        sys.exit(subprocess.call(command, env={**os.environ, **variables}))  # noqa: S603
 
 
 @dcgan.command()

@@ -20,12 +20,15 @@ from kedro_dcgan.stored_files import require_file
 
 
 class FolderDataset(AbstractDataset[Any, Any]):
-    """Data in a folder; they exist if the folder does, or the file `INDEX` in it. Subclasses load, save or both."""
+    """Data in a folder; they exist if the folder does, or the file `INDEX` in it. Subclasses load, save or both.
+
+    metadata: for other programs. Kedro-Viz reads the layer from it.
+    """
 
     INDEX = ""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, metadata: dict[str, Any] | None = None) -> None:
+        self.path, self.metadata = Path(path), metadata
 
     def load(self) -> Any:
         raise DataError(f"`{self.path}` must not be loaded (it is write-only). Remove it from the node's inputs.")
@@ -43,15 +46,17 @@ class FolderDataset(AbstractDataset[Any, Any]):
 class FileDataset(FolderDataset):
     """Data in a file."""
 
-    def __init__(self, filepath: str | Path) -> None:
-        super().__init__(filepath)
+    def __init__(self, filepath: str | Path, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath, metadata)
 
 
 class AtomicDataset(FileDataset):
     """Wraps any dataset of one local file: a reader sees the old file or the new one, never half of it."""
 
-    def __init__(self, filepath: str | Path, dataset: str | dict[str, Any]) -> None:
-        super().__init__(filepath)
+    def __init__(
+        self, filepath: str | Path, dataset: str | dict[str, Any], metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(filepath, metadata)
         self._config = {"type": dataset} if isinstance(dataset, str) else dict(dataset)
 
     def load(self) -> Any:
@@ -128,8 +133,8 @@ class BytesDataset(FileDataset):
 class ImageSourceDataset(FolderDataset):
     """Loads an `ImageSources`, which opens sources; relative paths start at `path`."""
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: str | Path, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(path, metadata)
         self._sources = ImageSources(Path(os.path.normpath(self.path)))
 
     def load(self) -> ImageSources:
@@ -153,8 +158,8 @@ class PreparedImagesDataset(FolderDataset):
 
     INDEX = "index.json"
 
-    def __init__(self, path: str | Path, shards: str) -> None:
-        super().__init__(path)
+    def __init__(self, path: str | Path, shards: str, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(path, metadata)
         self._shards = self.path.with_name(shards)
 
     def save(self, data: shards.PreparedImages) -> None:

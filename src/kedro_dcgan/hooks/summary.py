@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shlex
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline.node import Node
+from kedro.utils import is_kedro_project
 
 from kedro_dcgan.hooks.checks import path_of
 from kedro_dcgan.progress import Heartbeat
@@ -78,7 +80,7 @@ class SummaryHooks:
         for name in results:
             logger.info("  %-20s %s", name.replace("_", " "), path_of(catalog, name))
         if results:
-            logger.info("next          %s", self._next_command(results[-1]))
+            logger.info("next          %s", self._as_typed(self._next_command(results[-1])))
 
     def _next_command(self, last_result: str) -> str:
         if last_result == "exported_generator":
@@ -88,13 +90,24 @@ class SummaryHooks:
             return f"{'kedro dcgan sync' if is_pending else 'kedro dcgan ui'} · {sample}"
         following = {"dataset_report": "preprocessing,training,evaluation,export", "generator": "evaluation,export"}
         env = f" --env={self._context.env}" if self._context.env else ""
-        loader = self._context.config_loader
-        if Path(loader.conf_source) != self._context.project_path / "conf":
-            env += f" --conf-source={shlex.quote(str(loader.conf_source))}"
         # `--params` applies to one command only, so the next command repeats it.
-        given = ",".join(f"{name}={_quoted(value)}" for name, value in _dotted(loader.runtime_params))
+        given = ",".join(
+            f"{name}={_quoted(value)}" for name, value in _dotted(self._context.config_loader.runtime_params)
+        )
         params = f" --params {shlex.quote(given)}" if given else ""
         return f"kedro run{env} --pipelines={following.get(last_result, 'export')}{params}"
+
+    def _as_typed(self, command: str) -> str:
+        """Return commands as the user types them: without the project folder, `kedro-dcgan VERB --conf-source=…`."""
+        conf = Path(self._context.config_loader.conf_source)
+        is_default = conf == self._context.project_path / "conf"
+        option = "" if is_default else f" {shlex.quote(f'--conf-source={conf}')}"
+        is_project = is_kedro_project(self._context.project_path)
+        return re.sub(
+            r"\bkedro (?:dcgan )?([\w-]+)",
+            lambda found: f"{found[0] if is_project else f'kedro-dcgan {found[1]}'}{option}",
+            command,
+        )
 
 
 def _dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from PIL import UnidentifiedImageError
@@ -37,6 +37,9 @@ from pydantic import Field, ValidationError
 
 from kedro_dcgan.config import ParameterGroup
 from kedro_dcgan.errors import DataError, DiskFullError, ModelError, ParameterError, TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _Result = TypeVar("_Result")
 
@@ -127,6 +130,20 @@ def connect(settings: TrackingSettings) -> None:
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(settings.server)
     mlflow.set_registry_uri(settings.server)
+
+
+def create_experiment(client: "MlflowClient", name: str, artifact_location: str | None) -> None:
+    """Create an experiment, unless it exists."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        # The UI then shows model training first, not language models.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        client.create_experiment(name, artifact_location, kind)
+    except MlflowException as error:
+        # Another run may have created it in between.
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def ping() -> None:

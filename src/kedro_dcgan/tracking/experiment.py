@@ -1,8 +1,9 @@
 """The experiment of the project: its view in the MLflow UI, and evaluated runs read back for a comparison.
 
-The view has the columns of the run table and the charts, in an order that starts with the samples. MLflow stores a
-shared view as JSON in a tag of the experiment and opens it by a URL that contains its key. Its default view has no
-metrics in the table and sorts the charts by name. A UI that cannot read this view shows the default.
+The view has the columns of the run table, in an order that starts with the verdict, and the charts, in an order that
+starts with the samples. MLflow stores a shared view as JSON in a tag of the experiment and opens it by a URL that
+contains its key. Its default view has no metrics in the table and sorts the charts by name. A UI that cannot read this
+view shows the default.
 """
 
 import json
@@ -17,22 +18,28 @@ from mlflow.exceptions import MlflowException
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.reports.comparison import ComparedRun
-from kedro_dcgan.tracking.connection import in_one_line
+from kedro_dcgan.tracking.connection import TrackingSettings, create_experiment, in_one_line
 
 # The number of runs that are compared by default, and that the charts of the UI show at first.
 MAX_RUNS = 10
 
 _VIEW_KEY = "kedro-dcgan"
-# The parameters among the columns.
-_PARAMETERS = (
-    "preprocessing.image_size",
-    "training.epochs",
-    "training.kimg",
-    "training.generator.learning_rate",
-    "training.discriminator.learning_rate",
+# The columns after the verdict and the metrics.
+_DETAILS = (
+    "tags.`preset`",
+    "params.`preprocessing.image_size`",
+    "params.`training.epochs`",
+    "params.`training.kimg`",
+    "params.`training.generator.learning_rate`",
+    "params.`training.discriminator.learning_rate`",
+    "metrics.`images_per_second`",
+    "tags.`dataset_digest`",
+    "tags.`hardware`",
+    "tags.`git_commit`",
+    "tags.`git_dirty`",
 )
-# The tags among the columns, besides the preset.
-_TAGS = ("quality", "verdict", "dataset_digest", "hardware", "git_commit", "git_dirty")
+# Widths in pixels: MLflow's default, 100, cuts most names. Others are as wide as their names.
+_WIDTHS = {"attributes.`Run Name`": 210, "tags.`verdict`": 130, "tags.`quality`": 420, "tags.`hardware`": 260}
 # Prefixes of the metrics of the final evaluation, in the order of their columns and charts.
 _EVALUATION_METRICS = ("fid", "fd_", "precision_", "recall_", "coverage_")
 _SECTIONS = ("Samples", "Training", "Evaluation", "System metrics")
@@ -53,11 +60,15 @@ _LINE = {
 _NOT_CURVES = ("system/", "fd_", "kd_", "fid", "kid")
 
 
-def write_view(experiment: str) -> str:
-    """Store the view of an experiment; return its URL relative to the server."""
+def write_view(settings: TrackingSettings) -> str:
+    """Store the view of the project's experiment, which may be empty; return its URL relative to the server."""
     client = mlflow.MlflowClient()
-    found = client.get_experiment_by_name(experiment)
+    found = client.get_experiment_by_name(settings.experiment)
     if found is None:
+        # The URL must be right for the first training, too.
+        create_experiment(client, settings.experiment, settings.artifact_location)
+        found = client.get_experiment_by_name(settings.experiment)
+    if found is None or found.lifecycle_stage == "deleted":
         return "/#/experiments"
     runs = client.search_runs([found.experiment_id], max_results=100)
     # The last step of the shortest training among the newest runs, at which all of them have a sample grid.
@@ -77,8 +88,11 @@ def _view(metrics: set[str], step: int) -> dict[str, Any]:
     distances = [name for name in names if name.endswith("_validation")]
     curves = ("discriminator_loss", "generator_loss", "diversity", *distances, "images_per_second")
     charts = [
-        _chart(0, "IMAGE", imageKeys=["samples"], step=step, showRunParams=False),
-        *(_chart(1, "LINE", name, selectedMetricKeys=[name], **_LINE) for name in curves if name in metrics),
+        # A training that starts later, or has other steps, has no samples at `step`, but it has latest ones.
+        _chart(0, "IMAGE", "latest_samples", imageKeys=["latest_samples"], step=0, showRunParams=False),
+        _chart(0, "IMAGE", "samples", imageKeys=["samples"], step=step, showRunParams=False),
+        # The UI hides charts without data.
+        *(_chart(1, "LINE", name, selectedMetricKeys=[name], **_LINE) for name in curves),
         *(_chart(2, "BAR", name) for name in against_test),
         *(_chart(3, "LINE", name, selectedMetricKeys=[name], **_LINE) for name in names if name.startswith("system/")),
     ]
@@ -94,16 +108,28 @@ def _view(metrics: set[str], step: int) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [
-            "tags.`preset`",
-            *(f"params.`{name}`" for name in _PARAMETERS),
-            *(f"metrics.`{name}`" for name in (*against_test, "images_per_second")),
-            *(f"tags.`{name}`" for name in _TAGS),
-        ],
+        **_columns(against_test),
         "runsHiddenMode": "FIRST_10_RUNS",
         "compareRunSections": sections,
         "compareRunCharts": charts,
         "isAccordionReordered": True,
+    }
+
+
+def _columns(metrics: Sequence[str]) -> dict[str, Any]:
+    # The columns of the table with these metrics.
+    columns = [
+        "tags.`verdict`",
+        *(f"metrics.`{name}`" for name in metrics[:1]),
+        "tags.`quality`",
+        *(f"metrics.`{name}`" for name in metrics[1:]),
+        *_DETAILS,
+    ]
+    return {
+        "selectedColumns": columns,
+        # Without an order, MLflow puts tags last, outside the window.
+        "columnOrder": ["attributes.`Run Name`", *columns],
+        "columnWidths": {name: 8 * len(name.split("`")[1]) + 40 for name in columns} | _WIDTHS,
     }
 
 

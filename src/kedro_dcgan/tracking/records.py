@@ -27,7 +27,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGE
 from PIL import Image
 
 from kedro_dcgan.errors import DataError, TrackingError
-from kedro_dcgan.tracking.connection import TrackingSettings, retry_conflicts
+from kedro_dcgan.tracking.connection import TrackingSettings, create_experiment, retry_conflicts
 from kedro_dcgan.tracking.journal import Journal, Record, UploadState
 from kedro_dcgan.tracking.registry import register_generator
 
@@ -132,6 +132,10 @@ class MlflowRun:
             shutil.copyfile(file, Path(folder, f"{name}.png"))
             image.thumbnail((256, 256))
             image.save(Path(folder, f"{name}+compressed.webp"))
+            # At the same step in all runs, so that the UI shows the newest samples of each side by side.
+            latest = f"latest_{record['key']}+step+0+timestamp+0+{key}"
+            for end in (".png", "+compressed.webp"):
+                shutil.copyfile(Path(folder, f"{name}{end}"), Path(folder, f"{latest}{end}"))
             self._client.log_artifacts(str(self.state.run_id), folder, "images")
         self._client.set_tag(str(self.state.run_id), MLFLOW_LOGGED_IMAGES, True)
 
@@ -150,14 +154,7 @@ class MlflowRun:
         if identity.must_exist:
             raise TrackingError(f"the run {identity.key[:8]} that trained this generator must exist (it is missing).")
         if experiment is None:
-            try:
-                # The UI then shows model training first, not language models.
-                kind = {"mlflow.experimentKind": "custom_model_development"}
-                self._client.create_experiment(identity.experiment, self._settings.artifact_location, kind)
-            except MlflowException as error:
-                # Another run may have created it in between.
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
+            create_experiment(self._client, identity.experiment, self._settings.artifact_location)
             return self._find_or_create()
         tags = {KEY_TAG: identity.key, "mlflow.source.name": "kedro-dcgan", "mlflow.source.type": "PROJECT"}
         run = self._client.create_run(experiment.experiment_id, identity.created, tags, identity.name)

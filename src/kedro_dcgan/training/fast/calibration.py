@@ -2,7 +2,8 @@
 
 Explicit parameters win. `calibrate` decides about a new training:
 
-- It has fewer than 100 cycles of steps, is deterministic, or needs emulated bfloat16: do not measure anything.
+- It has fewer than 100 cycles of steps, is deterministic, or needs emulated bfloat16: do not measure anything. Unless
+  it is deterministic, leave the cores to other programs that they use.
 - There are several ranks, or two copies of the training do not fit into memory: choose only the precision. On a CPU,
   time the convolutions alone; GPUs that have bfloat16 use it (`_without_copies`).
 - Otherwise, time steps of copies: first threads, then algorithms and precision, then execution (`_Measurement`).
@@ -31,7 +32,7 @@ from kedro_dcgan.training.fast.execution import Calibration, Precision, Trial
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import Execution
 from kedro_dcgan.training.step import cycle_of
-from kedro_dcgan.training.threads import fewest_fast_threads, most_threads
+from kedro_dcgan.training.threads import fewest_fast_threads, idle_threads, most_threads
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,10 @@ def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
     if is_emulated:
         logger.warning("  bfloat16 is emulated on this %s, and slow: float32 is faster here", device.type.upper())
     if training.deterministic or is_emulated or plan.total_batches < _LEAST_CYCLES * cycle_of(training):
-        chosen = replace(chosen, validation_threads=threads)
+        if not (training.deterministic or explicit or plan.compute.threads) and device.type == "cpu":
+            # Next to a busy program, as many threads as cores are ten times slower.
+            threads = idle_threads()
+        chosen = replace(chosen, threads=threads, validation_threads=threads)
         return _Measurement(plan, training, chosen).compiled() if training.compile is True else chosen
 
     # Time copies of the training, if they fit into memory.
