@@ -103,7 +103,9 @@ def test_option_is_refused_in_one_line_before_any_work(command, case):
 def test_options_that_work_reach_kedro(command):
     assert command("--runner=SequentialRunner", "--runner-params=is_async=false")[1].runner == "SequentialRunner"
     assert command("--runner=kedro.runner.SequentialRunner")[1]
-    assert command("--from-nodes=start_training", "--to-nodes=report_evaluation")[1].from_nodes == ["start_training"]
+    assert command("--from-nodes=start_training", "--to-nodes=report_evaluation")[1].from_nodes == [
+        "training.start_training"
+    ]
     assert command("--nodes=evaluate_generator,report_evaluation", "--pipelines=evaluate")[1].pipelines == ["evaluate"]
     assert command("--to-outputs=manifest", "--only-missing-outputs")[1].only_missing_outputs
     assert command("--from-inputs=manifest")[1].from_inputs == ["manifest"]
@@ -251,11 +253,12 @@ def test_every_command_of_the_project_has_verbose(command, monkeypatch):
 
 
 def test_preset_is_a_folder_of_the_given_source(command, tmp_path, monkeypatch):
-    from kedro_dcgan.cli.command import config_loader, dcgan
+    from kedro_dcgan.cli.command import config_loader, dcgan, use_conf_source
 
     (tmp_path / "conf/mine").mkdir(parents=True)
     (tmp_path / "conf/base").mkdir()
-    assert config_loader("mine", str(tmp_path / "conf")).env == "mine"
+    use_conf_source(str(tmp_path / "conf"))
+    assert config_loader("mine").env == "mine"
     monkeypatch.setenv("KEDRO_ENV", "banana")
     result = CliRunner().invoke(dcgan, ["describe"])
     assert result.exit_code == 1

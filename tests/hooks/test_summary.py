@@ -2,15 +2,13 @@
 
 import logging
 import shlex
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from projects import ROOT
 
 from kedro_dcgan.hooks.summary import SummaryHooks
 from kedro_dcgan.tracking.journal import Journal, RunIdentity
-
-PROJECT = Path("/home/me/faces")
 
 
 @pytest.fixture
@@ -18,11 +16,12 @@ def summarise(caplog):
     """Return a function that returns the last lines of a run that saves some datasets."""
     logging.getLogger("kedro_dcgan").propagate = True
 
-    def lines_of(*saved, env=None, conf_source=PROJECT / "conf", **parameters):
+    def lines_of(*saved, env=None, project=ROOT, conf="conf", **parameters):
         caplog.clear()
-        loader = SimpleNamespace(runtime_params=parameters, conf_source=str(conf_source))
+        loader = SimpleNamespace(runtime_params=parameters, conf_source=str(project / conf))
         hooks = SummaryHooks()
-        hooks.after_context_created(SimpleNamespace(config_loader=loader, env=env, project_path=PROJECT))
+        hooks.after_context_created(SimpleNamespace(config_loader=loader, env=env, project_path=project))
+        hooks.before_pipeline_run()
         for name in saved:
             hooks.after_dataset_saved(name)
         with caplog.at_level(logging.INFO, logger="kedro_dcgan"):
@@ -48,8 +47,8 @@ def test_only_results_of_this_run_are_listed(summarise):
 
 def test_next_command_repeats_preset_source_and_parameters(summarise):
     given = {"source": "a, b's", "min_size": None, "workers": 2}
-    text = summarise("dataset_report", env="mine", conf_source="/else where", ingestion=given, x={"y": [0.5, "p,q"]})
-    assert "--env=mine --conf-source='/else where' --pipelines=" in text
+    text = summarise("dataset_report", env="mine", conf="/else where", ingestion=given, x={"y": [0.5, "p,q"]})
+    assert "kedro run '--conf-source=/else where' --env=mine --pipelines=" in text
     # The command reads the same parameters again.
 
     from kedro_dcgan.cli.params import split_params
@@ -82,3 +81,16 @@ def test_the_suggested_sample_is_of_this_run_even_if_its_registration_is_pending
     # `candidate` would be an earlier generator.
     assert commands[1].startswith("kedro dcgan sample ")
     assert "--model" not in commands[1]
+
+
+@pytest.mark.parametrize(
+    ("conf", "option"),
+    [
+        ("conf", ""),
+        ("conf-kedro_dcgan.tar.gz", " --conf-source={folder}/conf-kedro_dcgan.tar.gz"),
+        ("my conf", " '--conf-source={folder}/my conf'"),
+    ],
+)
+def test_installed_package_uses_its_own_command_and_its_configuration(summarise, tmp_path, conf, option):
+    text = summarise("dataset_report", env="smoke", project=tmp_path, conf=conf)
+    assert f"kedro-dcgan run{option.format(folder=tmp_path)} --env=smoke --pipelines=preprocessing" in text

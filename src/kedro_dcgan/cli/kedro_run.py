@@ -111,7 +111,8 @@ def _require_selection(options: dict[str, Any]) -> None:
     except KeyError:
         # Kedro reports it, with close matches.
         return
-    nodes = {node.name for node in pipeline.nodes}
+    # Users need not type the stage of a node, as in training.train_generator.
+    nodes = {node.name.rpartition(".")[2] for node in pipeline.nodes}
     namespaces = {prefix for node in pipeline.nodes for prefix in _prefixes(node.namespace or "")}
     known: dict[str, Collection[str]] = {
         **{"tags": {tag for node in pipeline.nodes for tag in node.tags}, "namespaces": namespaces},
@@ -119,7 +120,8 @@ def _require_selection(options: dict[str, Any]) -> None:
         **{"from_inputs": pipeline.datasets(), "to_outputs": pipeline.all_outputs()},
     }
     for name, values in given.items():
-        _require_known(_KEDRO_OPTIONS[name].opts[0], values, known[name])
+        shown = [value.rpartition(".")[2] for value in values] if known[name] is nodes else values
+        _require_known(_KEDRO_OPTIONS[name].opts[0], shown, known[name])
     try:
         chosen = pipeline.filter(node_namespaces=given.pop("namespaces", None), **given)
     except ValueError:
@@ -139,7 +141,7 @@ def _prefixes(namespace: str) -> list[str]:
 def _require_saved_inputs(chosen: Pipeline, pipeline: Pipeline, catalog: dict[str, Any]) -> None:
     for name in sorted(chosen.inputs()):
         is_in_memory = catalog.get(name, {}).get("type", "").endswith("MemoryDataset")
-        makers = [node.name for node in pipeline.nodes if name in node.outputs]
+        makers = [node.name.rpartition(".")[2] for node in pipeline.nodes if name in node.outputs]
         if is_in_memory and makers:
             raise ParameterError(
                 f"the selected nodes must include {makers[0]} (they do not): its result `{name}` is never saved. "
