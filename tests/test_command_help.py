@@ -1,15 +1,13 @@
 """The commands of `kedro dcgan` in this process: their help, and where `sample` writes."""
 
-import contextlib
-
 import click
 import pytest
 from click.testing import CliRunner
 from networks import generator_config
 
-from kedro_dcgan.cli import cli, tracking
+from kedro_dcgan.cli import cli, models
 from kedro_dcgan.model.recipes import build_generator
-from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights, write_generator
+from kedro_dcgan.model.saved import TrainedGenerator, read_generator, snapshot_weights, write_generator
 
 
 def test_no_line_of_the_list_of_commands_is_cut():
@@ -34,9 +32,8 @@ def sample(tmp_path, monkeypatch):
     generator = build_generator(generator_config("dcgan", 16, 1, 3, 1))
     (tmp_path / "model").mkdir()
     write_generator(tmp_path / "model", TrainedGenerator(generator.config, snapshot_weights(generator), "0123", 64, {}))
-    monkeypatch.setattr(tracking, "connected", lambda env: contextlib.nullcontext())
-    monkeypatch.setattr(tracking, "project_folder", lambda: tmp_path)
-    monkeypatch.setattr("kedro_dcgan.tracking.registry.fetch_generator", lambda model: tmp_path / "model")
+    monkeypatch.setattr(models, "current_generator", lambda env: (read_generator(tmp_path / "model"), "the last one"))
+    monkeypatch.setattr(models, "project_folder", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

@@ -48,7 +48,9 @@ def test_texts_of_the_catalog_are_utf_8_in_every_locale(tmp_path, in_latin_1, na
     assert locale.getencoding() == "ISO-8859-1"
     path = tmp_path / Path(CATALOG[name]["filepath"]).name
     dataset = AbstractDataset.from_config(name, {**CATALOG[name], "filepath": str(path)})
-    value = {"source": LABEL} if name == "evaluation" else f"<p>{LABEL}</p>"
+    required = {"generator": "g", "images_seen": 1, "primary_metric": "fd", "metrics": {"fd": 1.0}}
+    required |= {"numbers": [{}], "protocols": [{}]}
+    value = {**required, "verdict": LABEL} if name == "evaluation" else f"<p>{LABEL}</p>"
     dataset.save(value)
     assert LABEL in path.read_text(encoding="utf-8")
     assert dataset.load() == value

@@ -16,7 +16,7 @@ from kedro_dcgan.errors import ParameterError
 class OneLineConfigLoader(OmegaConfigLoader):
     """Loads the files as Kedro does, and raises a `ParameterError` for the first fault in them.
 
-    `conf_source` is a folder, an archive or a URL. The folder of the default preset, `local`, need not exist.
+    `conf_source` is a folder or an archive. The folder of the default preset, `local`, need not exist.
     """
 
     def __init__(self, conf_source: str | Path, env: str | None = None, **options: Any) -> None:

@@ -110,6 +110,8 @@ class Heartbeat(logging.Handler):
             if any(not bar.disable for bar in bars):
                 self._last = time.monotonic()
                 continue
+            # Also without a handler: the level of the log may hide the line.
+            self._last = time.monotonic()
             progress = bars[-1].describe() if bars else self.phase
             logger.info("  %s, %d s since the start", progress, time.monotonic() - self._begun)
 

@@ -27,7 +27,7 @@ Content = TypeVar("Content")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # It cannot lead out of a folder.
 FolderName = Annotated[str, Field(pattern=r"^\w[\w-]*$", max_length=64)]
-Count = Annotated[int, Field(ge=0, lt=10**12)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class StoredModel(BaseModel):

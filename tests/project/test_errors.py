@@ -36,7 +36,7 @@ CASES = {
     "wrong preset of describe": ("dcgan describe --env=faces46", "`--env`", "(got faces46)", ", ".join(PRESETS)),
     "misspelt pipeline": ("run --pipelines=evalute", "Did you mean one of these instead? evaluate"),
     "no generator yet": ("run --pipelines=evaluate", "data/06_models/generator`"),
-    "no shards yet": ("run --pipelines=preprocessing", "data/03_primary/shards`"),
+    "no shards yet": ("run --pipelines=preprocessing", "data/03_primary/shards/index.json`"),
     "image size that the networks do not support": (
         "run --params training.architecture=notebook28",
         "`preprocessing.image_size`",
@@ -134,7 +134,7 @@ def test_too_many_skipped_files_stop_a_run_after_the_report(tmp_path):
     half.mkdir()
     for number in range(3):
         (half / f"{number}.png").write_bytes(hostile.png(number))
-        (half / f"{number}.txt").write_text(f"no image {number}")
+        (half / f"{number}.jpg").write_text(f"no image {number}")
     limit = "ingestion.source=half,ingestion.max_skipped_fraction=0.4"
     result = project.kedro("run", "--pipelines=ingestion", "--params", limit, check=False)
     assert result.returncode == 1

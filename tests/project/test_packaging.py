@@ -146,6 +146,6 @@ def test_wheel_runs_in_an_empty_environment_with_the_archive(tmp_path, empty_pro
     for made in ("data/08_reporting/evaluation.html", "data/07_model_output/generator.onnx", "mlflow.db"):
         assert (folder / made).is_file()
     program = str(bin_folder / "kedro-dcgan")
-    run(program, "sample", conf, "--env=smoke", "--model=dcgan-generator-smoke@candidate", "--output=drawn")
+    run(program, "sample", conf, "--env=smoke", "--model=dcgan-digits-smoke@candidate", "--output=drawn")
     assert len(list((folder / "drawn").iterdir())) == 16
     assert "Generator" in run(program, "describe", conf)

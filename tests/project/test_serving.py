@@ -92,7 +92,7 @@ def test_registered_model_loads_without_kedro_and_the_installed_package(trained_
         "import sys\n"
         "class Absent:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in ('kedro', 'kedro_datasets', 'dvc', 'click_default_group'):\n"
+        "        if name.partition('.')[0] in ('kedro', 'kedro_datasets', 'dvc', 'click_default_group', 'psutil'):\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Absent())\n"
         "import mlflow, pandas\n"

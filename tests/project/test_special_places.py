@@ -15,8 +15,8 @@ def test_a_project_in_a_folder_with_signs_of_urls_trains_registers_and_samples(t
     parent.mkdir()
     project = copy_project(parent / "kedro-dcgan")
     result = project.kedro("run", "--env=smoke")
-    assert "registered    dcgan-generator-smoke v1" in result.stdout
-    model = "dcgan-generator-smoke@candidate"
+    assert "registered    dcgan-digits-smoke v1" in result.stdout
+    model = "dcgan-digits-smoke@candidate"
     project.kedro("dcgan", "sample", "--count=2", "--output=-x ?%20,=", f"--model={model}")
     assert len(list((project.path / "-x ?%20,=").glob("*.png"))) == 2
     generated = ("--real", "data/01_raw/digits", "--generated", "-x ?%20,=", "--input-size=32")
@@ -50,7 +50,7 @@ def test_a_user_without_name_and_home_trains_and_registers(tmp_path):
     user = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", *read)
     nobody = ("env", "--unset=HOME", "--unset=USER", "--unset=LOGNAME")
     result = project.run(*user, *nobody, "kedro", "run", "--env=smoke")
-    assert "registered    dcgan-generator-smoke v1" in result.stdout
+    assert "registered    dcgan-digits-smoke v1" in result.stdout
     assert result.stderr == ""
     mlflow.set_tracking_uri(f"sqlite:///{project.path}/mlflow.db")
     try:

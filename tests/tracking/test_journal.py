@@ -74,7 +74,7 @@ def test_a_record_whose_fsync_fails_is_rolled_back(journal, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(journal_module.os, "fsync", fail)
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises(DataError, match="Input/output"):
         journal.add("tags", values={})
     assert kinds(journal) == []
 

@@ -6,6 +6,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
@@ -135,7 +136,7 @@ def test_idle_threads_leaves_busy_cores_to_other_programs(monkeypatch, others, o
     monkeypatch.setattr(threads, "most_threads", lambda: len(allowed))
     monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: allowed)
     idle = lambda percpu: [SimpleNamespace(idle=(1 - busy) * clock["now"], iowait=0) for busy in others]  # noqa: E731
-    monkeypatch.setattr(threads.psutil, "cpu_times", idle)
+    monkeypatch.setattr(psutil, "cpu_times", idle)
     assert idle_threads() == expected
 
 

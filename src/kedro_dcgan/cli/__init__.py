@@ -1,5 +1,8 @@
 """The command line: `kedro run`, and the project's own commands, `kedro dcgan …`, all with one-line errors."""
 
+import sys
+from pathlib import Path
+
 import click
 
 from kedro_dcgan.cli import local, models, tracking  # noqa: F401  They add their commands to the group `dcgan`.
@@ -7,8 +10,9 @@ from kedro_dcgan.cli.command import dcgan
 from kedro_dcgan.cli.kedro_run import run
 from kedro_dcgan.console import restart_in_utf8_mode
 
-# Before the arguments are parsed: they may contain paths.
-restart_in_utf8_mode()
+# Before the arguments are parsed: they may contain paths. Other programs may import this, too.
+if Path(sys.argv[0]).stem in ("kedro", "kedro-dcgan", "__main__"):
+    restart_in_utf8_mode()
 
 
 @click.group()

@@ -19,7 +19,9 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from kedro_dcgan.config import Parameters, read_parameters
-from kedro_dcgan.errors import DcganError, ParameterError
+from kedro_dcgan.errors import DataError, DcganError, ParameterError
+from kedro_dcgan.hooks.summary import as_typed
+from kedro_dcgan.storage import require_writable
 
 # These explain themselves.
 _EXPLAINED = DcganError, ParameterValidationError, MissingConfigException
@@ -48,7 +50,8 @@ def _in_one_line(message: str, error: Exception) -> click.ClickException:
     context = click.get_current_context(silent=True)
     if context and context.meta.get("verbose"):
         click.echo("".join(traceback.format_exception(error)), err=True)
-    return click.ClickException(" ".join(line.strip() for line in message.splitlines()))
+    line = " ".join(line.strip() for line in message.splitlines())
+    return click.ClickException(as_typed(line, project_folder(), project_folder() / settings.CONF_SOURCE))
 
 
 def _message_of(error: Exception) -> str:
@@ -90,7 +93,8 @@ class _Group(click.Group):
     """Commands with one-line errors and `--verbose`."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        cmd.params.append(verbose_option)
+        if verbose_option not in cmd.params:
+            cmd.params.append(verbose_option)
         super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -126,7 +130,11 @@ def conf_source() -> Path:
 
 
 def use_conf_source(source: str | None) -> None:
-    """Read the configuration of this command from another folder or archive than `conf`."""
+    """Read the configuration of this command from another folder or archive than `conf`; ParameterError for a URL."""
+    if source and "://" in source:
+        raise ParameterError(
+            f"`--conf-source` must be a folder or archive on this machine (got {source}). Copy it here."
+        )
     # Kedro's own setting, so that Kedro and all our commands read the same one.
     settings.set("CONF_SOURCE", str(Path(source).absolute()) if source else "conf")
 
@@ -168,13 +176,11 @@ class OutputPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, or raise a `ParameterError`."""
         super().convert(value, param, ctx)
-        path, option = Path(value), param.opts[0] if param else "path"
+        path = Path(value)
+        existing = next(place for place in (path, *path.absolute().parents) if place.exists())
         try:
-            existing = next(place for place in (path, *path.absolute().parents) if place.exists())
-            folder = existing.parent if existing == path and path.is_file() else existing
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            raise ParameterError(
-                f"`{option}` must be writable (got {value}: {error.strerror}). Name another."
-            ) from error
+            require_writable(path, existing if existing.is_dir() else existing.parent)
+        except DataError as error:
+            option = param.opts[0] if param else "path"
+            raise ParameterError(f"`{option}` must be writable: {error}") from error
         return path

@@ -5,8 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kedro_dcgan.cli.command import config_loader, project_folder
+from kedro_dcgan.cli.command import conf_source, config_loader, project_folder
 from kedro_dcgan.errors import ModelError
+from kedro_dcgan.hooks.summary import as_typed
 
 if TYPE_CHECKING:  # It imports torch, which takes seconds.
     from kedro_dcgan.model.saved import TrainedGenerator
@@ -55,4 +56,5 @@ def _folder_of(dataset: str, env: str | None) -> Path:
 
 def _export_command(env: str | None) -> str:
     preset = f" --env={env}" if env else ""
-    return f"kedro run{preset} --pipelines=evaluation,export"
+    command = f"kedro run{preset} --pipelines=evaluation,export"
+    return as_typed(command, project_folder(), conf_source())

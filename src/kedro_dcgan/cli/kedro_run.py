@@ -16,12 +16,13 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines, settings
 from kedro.pipeline import Pipeline
 
-from kedro_dcgan.cli.command import config_loader, errors_in_one_line, use_conf_source, verbose_option
+from kedro_dcgan.cli.command import conf_source, config_loader, errors_in_one_line, use_conf_source, verbose_option
 from kedro_dcgan.cli.params import PARAMS_HELP, split_params
 from kedro_dcgan.config.yaml_files import check_yaml
 from kedro_dcgan.errors import Interrupted, ParameterError, stop_on_signal
 from kedro_dcgan.hooks import TrackingHooks
 
+_NODE_OPTIONS = ("node_names", "from_nodes", "to_nodes")
 _REFUSED_HELP = {
     "runner": "SequentialRunner, the default; others are refused.",
     "is_async": "Refused: nodes save their results while they run.",
@@ -47,9 +48,10 @@ def _run(**options: Any) -> Any:
     try:
         with stop_on_signal(immediately=True):
             use_conf_source(options["conf_source"])
+            conf_source()
             # Kedro's default, which is no preset.
             options["env"] = None if options["env"] == "local" else options["env"]
-            for name in ("node_names", "from_nodes", "to_nodes"):
+            for name in _NODE_OPTIONS:
                 options[name] = _with_stages(options[name])
             _require_sequential(options["runner"], options["is_async"], options["runner_params"])
             _require_versions(options["load_versions"], options["env"])
@@ -115,12 +117,16 @@ def _require_selection(options: dict[str, Any]) -> None:
     nodes = {node.name.rpartition(".")[2] for node in pipeline.nodes}
     namespaces = {prefix for node in pipeline.nodes for prefix in _prefixes(node.namespace or "")}
     known: dict[str, Collection[str]] = {
-        **{"tags": {tag for node in pipeline.nodes for tag in node.tags}, "namespaces": namespaces},
-        **{"from_nodes": nodes, "to_nodes": nodes, "node_names": nodes},
-        **{"from_inputs": pipeline.datasets(), "to_outputs": pipeline.all_outputs()},
+        "tags": {tag for node in pipeline.nodes for tag in node.tags},
+        "namespaces": namespaces,
+        "from_nodes": nodes,
+        "to_nodes": nodes,
+        "node_names": nodes,
+        "from_inputs": pipeline.datasets(),
+        "to_outputs": pipeline.all_outputs(),
     }
     for name, values in given.items():
-        shown = [value.rpartition(".")[2] for value in values] if known[name] is nodes else values
+        shown = [value.rpartition(".")[2] for value in values] if name in _NODE_OPTIONS else values
         _require_known(_KEDRO_OPTIONS[name].opts[0], shown, known[name])
     try:
         chosen = pipeline.filter(node_namespaces=given.pop("namespaces", None), **given)

@@ -33,9 +33,9 @@ def digits() -> None:
 
 @dcgan.command()
 @preset_option
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="YAML file to write, not the console.")
+@click.option("--output", type=OutputPath(dir_okay=False, path_type=Path), help="Write to this file instead.")
 def parameters(env: str | None, output: Path | None) -> None:
-    """Print all parameters of a preset, checked and complete, as YAML."""
+    """Print all parameters of a preset as YAML."""
     values = yaml.safe_dump(parameters_of(env).model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     if output is None:
         click.echo(values, nl=False)

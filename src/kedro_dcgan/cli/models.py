@@ -46,23 +46,32 @@ def sample(count: int, seed: int, output: Path | None, model: str | None, env: s
         # Without the registry: the server may be away, or the registration pending.
         trained, description = current_generator(env)
     click.echo(f"model: {description}")
+    place = _claim_folder(output or project_folder() / "data/07_model_output/sampled")
     batches = track(generate(trained.build(), latent_batches(count, trained.config, seed)), "samples", count)
-    place = _free_folder(output or project_folder() / "data/07_model_output/sampled")
     ImageFolderDataset(place).save(image.numpy() for batch in batches for image in batch)
     click.echo(f"{count} images, seed {seed} -> {place}")
 
 
-def _free_folder(wanted: Path) -> Path:
-    """Return the folder if it is new or empty, else the first such of `NAME-2`, `NAME-3` and so on."""
-    numbered = (Path(f"{os.path.normpath(wanted)}-{number}") for number in itertools.count(2))
-    places = itertools.chain([wanted], numbered)
-    return next(place for place in places if not place.exists() or (place.is_dir() and not any(place.iterdir())))
+def _claim_folder(wanted: Path) -> Path:
+    """Return the folder if it is new or empty, else the first new one of `NAME-2`, `NAME-3` and so on.
+
+    Numbered folders of a mount point are in it: beside it, they would be on another disk, that of a container.
+    """
+    is_usable = wanted.is_dir() and all(file.name == "lost+found" or file.name[0] == "." for file in wanted.iterdir())
+    if is_usable:
+        return wanted
+    parent, name = (wanted, "samples") if wanted.is_mount() else (wanted.parent, Path(os.path.normpath(wanted)).name)
+    numbered = (parent / f"{name}-{number}" for number in itertools.count(2))
+    for place in itertools.chain([wanted], numbered):
+        with suppress(FileExistsError):
+            # Another process may sample at the same time.
+            place.mkdir(parents=True)
+            return place
+    raise AssertionError
 
 
 @dcgan.command()
-@click.option(
-    "--model", default=None, help="NAME@ALIAS in the registry. Default: champion of the last export's images."
-)
+@click.option("--model", default=None, help="NAME@ALIAS in the registry. Default: the champion for the last export.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
 @preset_option

@@ -72,4 +72,6 @@ def _value_of(text: str, name: str) -> Any:
             ) from None
         return text
     is_literal = isinstance(value, str | dict) and text[:1] not in ("'", '"', "{")
+    # YAML takes text after `#` for a comment.
+    is_literal |= value is None and text.lower() not in ("", "~", "null")
     return text if is_literal else value

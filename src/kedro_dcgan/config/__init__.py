@@ -5,11 +5,14 @@ annotate their parameters with these models, so Kedro passes them typed. `python
 documentation.
 """
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from kedro_dcgan.config.stages import (
@@ -61,6 +64,16 @@ def flatten(parameters: BaseModel, prefix: str = "") -> dict[str, Any]:
         elif key not in _RUNTIME_ONLY:
             flat[key] = value
     return flat
+
+
+def as_param(value: Any) -> str:
+    """Return a value as `--params` reads it: text in quotes, unless YAML would read it as the same text without."""
+    if isinstance(value, str):
+        with suppress(yaml.YAMLError):
+            if not set(value) & set(",'\"[]{}") and value == value.strip() and yaml.safe_load(value) == value:
+                return value
+        return "'" + value.replace("'", "''") + "'"
+    return "null" if value is None else json.dumps(value)
 
 
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

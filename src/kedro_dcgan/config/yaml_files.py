@@ -20,7 +20,8 @@ _MAX_INTERPOLATIONS = 10_000
 _STANDARD_TAGS = ("null", "bool", "int", "float", "str", "seq", "map", "merge", "timestamp")
 # The key in ${key}, and in resolvers that look one up, such as ${oc.select:key}.
 _REFERENCE = re.compile(r"\$\{\s*(?:oc\.[\w.]+:\s*)?([^\s{}:'\",$]+)")
-_NESTED = re.compile(r"\$\{[^}]*\$\{")
+# A key that is itself interpolated; a default after a comma may be.
+_NESTED = re.compile(r"\$\{[^},]*\$\{")
 
 
 def check_yaml(content: bytes, file: str) -> None:

@@ -42,3 +42,7 @@ class Reason(StrEnum):
     SIDE_FILE = "side_file", "a file that comes with images, such as labels, captions or a README"
     LINK = "link", "a link: links are not followed"
     NOT_A_FILE = "not_a_file", "a folder, pipe or device"
+
+
+# Not counted as skipped images: a zip made on a Mac has a hidden entry per file, and WebDataset a label file per image.
+NOT_COUNTED = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE, Reason.SIDE_FILE)

@@ -79,15 +79,15 @@ def _scale(levels: np.ndarray, bottom: float, top: float) -> np.ndarray:
 def _no_range(low: float, high: float) -> UnusableImageError:
     return UnusableImageError(
         Reason.UNSUPPORTED,
-        f"levels {low:.6g} to {high:.6g}: unclear which ones are black and white; convert it to 8 bits",
+        f"levels {low:.6g} to {high:.6g}: the black and white levels are unknown; convert it to 8 bits",
     )
 
 
 def srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
     """Return the transform from the colours of an image to sRGB.
 
-    None if the embedded ICC profile is sRGB, damaged, or for another kind of colour, as viewers do, or if there is no
-    profile; then levels are sRGB already, but LAB is CIELAB.
+    None if there is nothing to convert: the embedded ICC profile is sRGB, or it is ignored as in viewers, because it is
+    damaged or for another kind of colour. Without a profile, levels are sRGB, except that mode LAB is CIELAB.
     """
     profile = image.info.get("icc_profile") or b""
     mode = image.mode if image.mode in ("CMYK", "LAB") else "L" if image.mode in GREY_MODES else "RGB"

@@ -1,4 +1,4 @@
-"""Recognise files that are not decoded by their first bytes, to name the kind in the reason why they are skipped."""
+"""Recognise unsupported files by their first bytes, so that the reason why they are skipped names their kind."""
 
 import io
 from contextlib import suppress

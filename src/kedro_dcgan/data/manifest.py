@@ -155,8 +155,14 @@ def advise_format(manifest: pd.DataFrame, image_size: int, channels: int) -> str
         return None
     images = " and ".join(["in colour"] * is_grey + [f"at least {side:.0f} pixels wide and high"] * is_small)
     samples = f"{image_size}x{image_size}{' grey' if channels == 1 else ''}"
-    remedy = "64x64 colour: pass --env=images64" if is_small else "colour: pass --params preprocessing.channels=3"
-    return f"most images are {images}, but the samples are {samples}. For {remedy}"
+    remedy = "For colour: pass --params preprocessing.channels=3"
+    if is_small:
+        remedy = (
+            "For 64x64 colour: pass --env=images64"
+            if colour_share > 0.5
+            else "Pass --params preprocessing.image_size=64"
+        )
+    return f"most images are {images}, but the samples are {samples}. {remedy}"
 
 
 def advise(manifest: pd.DataFrame, image_size: int, channels: int) -> list[str]:

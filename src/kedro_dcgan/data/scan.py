@@ -33,7 +33,7 @@ MAX_THUMBNAILS = 48
 _MAX_THUMBNAILS_PER_BLOCK = 4
 _THUMBNAIL_SIDE = 96
 # With one of these reasons a file is beside the images, if its name says so.
-_SIDE_REASONS = (Reason.NOT_AN_IMAGE, Reason.EMPTY, Reason.TOO_LARGE)
+_SIDE_REASONS = (Reason.NOT_AN_IMAGE, Reason.UNSUPPORTED, Reason.EMPTY, Reason.TOO_LARGE)
 _SHOWABLE = (Reason.TOO_SMALL, Reason.BLANK, Reason.TRUNCATED, Reason.CORRUPT, Reason.NO_BOX)
 
 # An alias, because `ImageRecord` has a field named `bytes`.

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from kedro_dcgan.config import as_param
 from kedro_dcgan.data import ACCEPTED
 from kedro_dcgan.data.manifest import SPLITS
 from kedro_dcgan.data.scan import Preparation
@@ -158,7 +159,7 @@ def ingest_again(source: str | None = None) -> str:
     """Return the remedy for damaged shards: the command that makes them from `source`."""
     if source is None:
         return "Make the images: kedro run --pipelines=ingestion,preprocessing."
-    params = shlex.quote(f"ingestion.source={source}")
+    params = shlex.quote(f"ingestion.source={as_param(source)}")
     return (
         "Make the images again, otherwise with the same options: "
         f"kedro run --pipelines=ingestion,preprocessing --params {params}"

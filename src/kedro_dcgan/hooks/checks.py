@@ -15,15 +15,13 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from kedro_dcgan.config import Parameters, read_parameters
-from kedro_dcgan.data import ACCEPTED, SKIPPED, Reason
+from kedro_dcgan.data import ACCEPTED, NOT_COUNTED, SKIPPED, Reason
 from kedro_dcgan.data.manifest import count_reasons, summarise
 from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, SourceError
 from kedro_dcgan.locks import lock_output
 from kedro_dcgan.storage import remove_leftovers, require_disk_space
 
-# Not counted as skipped images: a zip made on a Mac has a hidden entry per file, and WebDataset a label file per image.
-_NOT_COUNTED = (Reason.HIDDEN, Reason.LINK, Reason.NOT_A_FILE, Reason.SIDE_FILE)
 # The columns of the manifest to keep: a full row takes hundreds of bytes, and there can be millions of rows.
 _CHECKED = ["verdict", "reason", "split"]
 
@@ -111,7 +109,7 @@ class CheckHooks:
                 f"{reason}, {Reason(reason).meaning}). See data/08_reporting/dataset.html, then fix or replace files."
             )
         maximum = self._parameters.ingestion.max_skipped_fraction
-        counted = ~manifest["reason"].isin([str(reason) for reason in _NOT_COUNTED])
+        counted = ~manifest["reason"].isin([str(reason) for reason in NOT_COUNTED])
         skipped = float((manifest[counted]["verdict"] == SKIPPED).mean())
         if skipped > maximum:
             raise SourceError(

@@ -1,6 +1,5 @@
-"""Signs of life during a run, and its last lines: its duration, the paths of its results and the next command."""
+"""Progress lines during a run, and its last lines: its duration, the paths of its results and the next command."""
 
-import json
 import logging
 import re
 import shlex
@@ -15,6 +14,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline.node import Node
 from kedro.utils import is_kedro_project
 
+from kedro_dcgan.config import as_param
 from kedro_dcgan.hooks.checks import path_of
 from kedro_dcgan.progress import Heartbeat
 from kedro_dcgan.tracking.connection import read_settings
@@ -52,7 +52,9 @@ class SummaryHooks:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self) -> None:
-        """Start the heartbeat. Kedro calls no hook after a signal: then it ends with the process."""
+        """Start the heartbeat. Kedro calls no hook after a signal: then it ends with the process, or the next run."""
+        if previous := getattr(self, "_heartbeat", None):
+            previous.close()
         self._heartbeat = Heartbeat()
 
     @hook_impl
@@ -80,7 +82,9 @@ class SummaryHooks:
         for name in results:
             logger.info("  %-20s %s", name.replace("_", " "), path_of(catalog, name))
         if results:
-            logger.info("next          %s", self._as_typed(self._next_command(results[-1])))
+            conf_source = Path(self._context.config_loader.conf_source)
+            command = as_typed(self._next_command(results[-1]), self._context.project_path, conf_source)
+            logger.info("next          %s", command)
 
     def _next_command(self, last_result: str) -> str:
         if last_result == "exported_generator":
@@ -92,22 +96,24 @@ class SummaryHooks:
         env = f" --env={self._context.env}" if self._context.env else ""
         # `--params` applies to one command only, so the next command repeats it.
         given = ",".join(
-            f"{name}={_quoted(value)}" for name, value in _dotted(self._context.config_loader.runtime_params)
+            f"{name}={as_param(value)}" for name, value in _dotted(self._context.config_loader.runtime_params)
         )
         params = f" --params {shlex.quote(given)}" if given else ""
         return f"kedro run{env} --pipelines={following.get(last_result, 'export')}{params}"
 
-    def _as_typed(self, command: str) -> str:
-        """Return commands as the user types them: without the project folder, `kedro-dcgan VERB --conf-source=…`."""
-        conf = Path(self._context.config_loader.conf_source)
-        is_default = conf == self._context.project_path / "conf"
-        option = "" if is_default else f" {shlex.quote(f'--conf-source={conf}')}"
-        is_project = is_kedro_project(self._context.project_path)
-        return re.sub(
-            r"\bkedro (?:dcgan )?([\w-]+)",
-            lambda found: f"{found[0] if is_project else f'kedro-dcgan {found[1]}'}{option}",
-            command,
-        )
+
+def as_typed(text: str, project: Path, conf_source: Path) -> str:
+    """Return a text with its commands as the user types them: without the project folder, `kedro-dcgan VERB`.
+
+    A configuration other than `conf` of the project is repeated: `--conf-source=…`.
+    """
+    option = "" if conf_source == project / "conf" else f" {shlex.quote(f'--conf-source={conf_source}')}"
+    is_project = is_kedro_project(project)
+    return re.sub(
+        r"\bkedro (?:dcgan )?([a-z][\w-]+)",
+        lambda found: f"{found[0] if is_project else f'kedro-dcgan {found[1]}'}{option}",
+        text,
+    )
 
 
 def _dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -116,10 +122,3 @@ def _dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _dotted(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _quoted(value: Any) -> str:
-    """Return a value as `--params` reads it."""
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'" if set(value) & set(",'\"[]{}") or value != value.strip() else value
-    return "null" if value is None else json.dumps(value)

@@ -26,6 +26,8 @@ MAX_IMAGES = 1024
 MAX_SEED = 2**53 - 1
 # Normal latents beyond 10 never occur; the activations of huge ones overflow.
 MAX_LATENT = 100.0
+# Bytes of the pixels of an answer: 85 images of 512x512 in colour.
+_MAX_PIXEL_BYTES = 64 * 2**20
 _BATCH = 64
 
 
@@ -50,12 +52,13 @@ def read_requests(rows: Sequence[Any], config: GeneratorConfig) -> list[ImageReq
     Raises:
         RequestError: if a row is no valid request, or if all rows together ask for no image or for too many.
     """
+    most = min(MAX_IMAGES, _MAX_PIXEL_BYTES // (config.image_size**2 * config.channels))
     requests, total = [], 0
     for number, row in enumerate(rows):
         requests.append(_read_request(row, f"row {number}", config.latent_dim))
         total += requests[-1].count
         # Stop at the first row too many: a client can send a million.
-        _require(total <= MAX_IMAGES, f"its rows must ask for at most {MAX_IMAGES} images in total")
+        _require(total <= most, f"its rows must ask for at most {most} images in total")
     _require(total > 0, "it must have at least one row with `seed` or `latents`")
     return requests
 

@@ -72,7 +72,7 @@ def write_page(evaluation: Mapping[str, Any], pictures: Mapping[str, Image.Image
     copied = ("verdict", "training", "advice", "classes", "protocols", "libraries", "generator", "images_seen")
     return render_page(
         "evaluation.html",
-        **{name: evaluation[name] for name in copied},
+        **{name: evaluation.get(name) for name in copied},
         splits={split: _rows(evaluation, split) for split in ("test", "train")},
         notes=_notes(evaluation),
         pictures={name: picture_url(picture) for name, picture in pictures.items()},

@@ -64,6 +64,9 @@ def relocate(settings: TrackingSettings) -> None:
                     _local_path(old),
                 )
     except sqlite3.Error as error:
+        if "no such table" in str(error):
+            # Another process is creating the database.
+            return
         raise TrackingError(
             f"`{database}` must be readable and writable (it is not: {error}). Correct its permissions, or restore it."
         ) from None

@@ -103,10 +103,10 @@ def verdict(records: Sequence[TickRecord]) -> str:
 
 
 def fault(records: Sequence[TickRecord], kept: KeptGenerator) -> str | None:
-    """Return the fault of the kept generator: that of the training, unless it was kept before the samples collapsed."""
+    """Return the fault of the kept generator: that of the training, unless it is the best one from before the fault."""
     found = next((name for name in (EXPLODED, COLLAPSE, UNDERTRAINED) if verdict(records).startswith(name)), None)
     is_from_before = kept.validation is not None and not kept.is_collapsed
-    return None if found != EXPLODED and is_from_before else found
+    return None if is_from_before else found
 
 
 def _last(history: Sequence[TickRecord], images: int, ticks: int) -> Sequence[TickRecord]:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import psutil
 import torch
 
 from kedro_dcgan.limits import usable_cores
@@ -39,6 +38,8 @@ def idle_threads(seconds: float = 0.2) -> int:
 
 
 def _idle_seconds() -> float:
+    import psutil  # Not installed where a generator is served.
+
     # Only the cores that this process may use count.
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     times = enumerate(psutil.cpu_times(percpu=True))

@@ -30,7 +30,7 @@ from kedro_dcgan.errors import SourceError
 # A source of arrays has few files. A larger one is not searched for them.
 _MAX_FILES = 1000
 _Holder = FolderSource | ZipSource | TarSource
-_RULE = "hold images as uint8 (N, H, W) or (N, H, W, 3) if it is of arrays"
+_RULE = "be an array of images, uint8 (N, H, W), (N, H, W, C) or (N, C, H, W)"
 
 
 class ArraySource:

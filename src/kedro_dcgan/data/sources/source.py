@@ -14,7 +14,7 @@ from typing import IO, Self
 
 from kedro_dcgan.errors import SourceError, UnusableImageError
 
-# As much of a file as its kind, and the header of an array, can be told from.
+# Enough bytes to recognise the kind of a file and to read the header of an array.
 HEAD_BYTES = 1024
 # Files that belong to images: descriptions, labels, features, lists.
 _SIDE_SUFFIXES = frozenset((
@@ -132,7 +132,7 @@ def invalid_source(rule: str, value: str) -> SourceError:
 
 
 def is_side_file(path: str) -> bool:
-    """Return whether a path is, by its name, of a file that belongs to images and is none: `0001.json`, `README`."""
+    """Return whether a path is that of a side file, such as labels or a README, by its name."""
     stem, suffix = os.path.splitext(path.rpartition("/")[2].lower())  # noqa: PTH122  (a path of an archive)
     return suffix in _SIDE_SUFFIXES or stem in _SIDE_NAMES
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kedro_dcgan.data import Reason
+from kedro_dcgan.data import NOT_COUNTED
 from kedro_dcgan.data.decode import open_image, read_pixels, strict_pillow
 from kedro_dcgan.data.scan import skip_reason
 from kedro_dcgan.data.sources import Input, Limits, Source, open_source
@@ -93,8 +93,8 @@ class _Side:
 
     @property
     def skipped(self) -> int:
-        """The number of unreadable files; files beside the images do not count."""
-        return self._reasons.total() - self._reasons[str(Reason.SIDE_FILE)]
+        """The number of unreadable files; hidden files, links and files beside the images do not count."""
+        return self._reasons.total() - sum(self._reasons[str(reason)] for reason in NOT_COUNTED)
 
     def _decode(self, inputs: Iterator[Input]) -> Iterator[Tensor]:
         for item in inputs:

@@ -68,7 +68,10 @@ def evaluate_generator(
         class_values, classes = measure_classes(measured[0], images, manifest)
         pictures = draw_pictures(measured[0], images, network, latents)
     values = [value for one in measured for value in one.values]
-    shares = [ClassShare(*share.values()) for share in classes.get("shares", ())]
+    shares = [
+        ClassShare(share["class"], share["generated"], share["real"], share["covered"])
+        for share in classes.get("shares", ())
+    ]
     record = {
         **_judgement(judge(measured[0].values, shares, generator.facts.get("fault")), generator, images, manifest),
         **evaluation_record(values + class_values),
