@@ -118,7 +118,7 @@ def test_advice_on_small_images_suggests_a_size():
         ("RGB", 640, 32, 1, ["in colour", "640 pixels", "32x32 grey", "--env=images64"]),
         ("RGB", 640, 32, 3, ["640 pixels", "--env=images64"]),
         ("RGB", 32, 32, 1, ["in colour", "preprocessing.channels=3"]),
-        ("L", 640, 32, 1, ["640 pixels", "--env=images64"]),
+        ("L", 640, 32, 1, ["640 pixels", "preprocessing.image_size=64"]),
         # Digits, photos with the right preset, a deliberate size.
         ("L", 8, 32, 1, []),
         ("1", 28, 32, 1, []),

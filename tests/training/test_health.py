@@ -122,7 +122,9 @@ def test_samples_that_are_still_alike_are_not_called_healthy():
         # The best generator was kept before the collapse, or after it.
         ({"health": [COLLAPSE]}, {"validation": 3.0}, None),
         ({"health": [COLLAPSE]}, {"validation": 3.0, "is_collapsed": True}, COLLAPSE),
-        ({"health": [EXPLODED]}, {"validation": 3.0}, EXPLODED),
+        # It was kept before the explosion, or the losses exploded from the start.
+        ({"health": [EXPLODED]}, {"validation": 3.0}, None),
+        ({"health": [EXPLODED] * 4}, {"validation": 3.0}, EXPLODED),
     ],
 )
 def test_fault_is_that_of_the_kept_generator(columns, kept, expected):

@@ -19,9 +19,8 @@ from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
 from kedro_dcgan.config import Parameters, read_parameters
-from kedro_dcgan.errors import DataError, DcganError, ParameterError
+from kedro_dcgan.errors import DcganError, ParameterError
 from kedro_dcgan.hooks.summary import as_typed
-from kedro_dcgan.storage import require_writable
 
 # These explain themselves.
 _EXPLAINED = DcganError, ParameterValidationError, MissingConfigException
@@ -176,11 +175,13 @@ class OutputPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, or raise a `ParameterError`."""
         super().convert(value, param, ctx)
-        path = Path(value)
-        existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+        path, option = Path(value), param.opts[0] if param else "path"
         try:
-            require_writable(path, existing if existing.is_dir() else existing.parent)
-        except DataError as error:
-            option = param.opts[0] if param else "path"
-            raise ParameterError(f"`{option}` must be writable: {error}") from error
+            existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+            folder = existing.parent if existing == path and path.is_file() else existing
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise ParameterError(
+                f"`{option}` must be writable (got {value}: {error.strerror}). Name another."
+            ) from error
         return path

@@ -106,7 +106,8 @@ def fault(records: Sequence[TickRecord], kept: KeptGenerator) -> str | None:
     """Return the fault of the kept generator: that of the training, unless it is the best one from before the fault."""
     found = next((name for name in (EXPLODED, COLLAPSE, UNDERTRAINED) if verdict(records).startswith(name)), None)
     is_from_before = kept.validation is not None and not kept.is_collapsed
-    return None if is_from_before else found
+    until_kept = [record.health for record in records if record.images_seen <= kept.images_seen]
+    return None if is_from_before and EXPLODED not in until_kept else found
 
 
 def _last(history: Sequence[TickRecord], images: int, ticks: int) -> Sequence[TickRecord]:
