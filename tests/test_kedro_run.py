@@ -265,3 +265,22 @@ def test_preset_is_a_folder_of_the_given_source(command, tmp_path, monkeypatch):
     assert all(fact in result.stderr for fact in ("`--env`", "(got banana)", "smoke"))
     monkeypatch.setenv("KEDRO_ENV", "paper")
     assert config_loader(None)["parameters"]["training"]["batch_size"] == 128
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2024", "true", "null", "a, b", "it's", "a: b", "#1", "", " x", "~/photos", None, 0.5, [1, 2], ["a", "b,c"]],
+)
+def test_suggested_parameters_are_read_as_they_were_given(value):
+    from kedro_dcgan.cli.params import split_params
+    from kedro_dcgan.config import as_param
+
+    assert split_params(None, None, f"a.b={as_param(value)},c=1") == {"a": {"b": value}, "c": 1}
+
+
+def test_configuration_at_an_address_is_refused(command):
+    from kedro_dcgan.cli.command import dcgan
+
+    result = CliRunner().invoke(dcgan, ["describe", "--conf-source=s3://bucket/conf"])
+    assert result.exit_code == 1
+    assert "(got s3://bucket/conf)" in result.stderr

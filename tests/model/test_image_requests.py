@@ -186,6 +186,13 @@ def test_health_is_answered_while_images_are_made(port):
     assert done == [200]
 
 
+def test_large_images_have_a_lower_limit():
+    large = generator_config("dcgan", 512, 3, 8, 4)
+    assert len(read_requests([{"seed": 1, "count": 85}], large)) == 1
+    with pytest.raises(RequestError, match="at most 85 images"):
+        read_requests([{"seed": 1, "count": 86}], large)
+
+
 def test_total_is_checked_before_latents_are_drawn(monkeypatch):
     monkeypatch.setattr("kedro_dcgan.model.image_requests.sample_latents", None)
     with pytest.raises(RequestError):

@@ -41,6 +41,14 @@ def test_archive_of_the_configuration_is_used_with_its_presets(tmp_path, archive
     assert yaml.safe_load(result.stdout)["preprocessing"]["image_size"] == 64
 
 
+def test_installed_package_logs_like_the_project():
+    own, project = (
+        yaml.safe_load((ROOT / path).read_text()) for path in ("src/kedro_dcgan/logging.yml", "conf/logging.yml")
+    )
+    assert own["loggers"].pop("kedro_viz") == {"level": "ERROR"}
+    assert own == project
+
+
 def test_options_alone_mean_run_and_need_a_configuration(tmp_path):
     result = package(tmp_path, "--env=smoke", check=False)
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)

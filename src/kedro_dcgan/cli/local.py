@@ -5,6 +5,7 @@ torch takes seconds to import, so each command imports it itself.
 
 import json
 import os
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import click
 import yaml
 
 from kedro_dcgan.cli.command import OutputPath, dcgan, parameters_of, preset_option, project_folder
-from kedro_dcgan.progress import operations
+from kedro_dcgan.progress import Heartbeat, operations
 from kedro_dcgan.storage import atomic_file
 
 if TYPE_CHECKING:  # It imports torch.
@@ -164,7 +165,7 @@ def evaluate_images(
     chosen = choose_compute(device, "float32", "--device").device
     weights = None if inception_weights == "none" else inception_weights
     extractors = choose_extractors(input_size, weights, chosen, precision)
-    with fast_extraction(extractors[0], chosen):
+    with closing(Heartbeat()), fast_extraction(extractors[0], chosen):
         # Relative paths are relative to the working directory, as in any command.
         result = compare_sources(real, generated, Path.cwd(), extractors)
     click.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else write_table(result))

@@ -5,7 +5,7 @@ torch and MLflow take seconds to import, so each command imports them itself.
 
 import itertools
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
@@ -13,7 +13,7 @@ import click
 from kedro_dcgan.cli.command import OutputPath, dcgan, preset_option, project_folder
 from kedro_dcgan.cli.generators import current_generator, exported_generator
 from kedro_dcgan.cli.tracking import connected
-from kedro_dcgan.progress import track
+from kedro_dcgan.progress import Heartbeat, track
 
 _NAME_HELP = "Name in the registry. Default: that of the last exported generator."
 _model_option = click.option("--model", default=None, help=_NAME_HELP)
@@ -48,7 +48,9 @@ def sample(count: int, seed: int, output: Path | None, model: str | None, env: s
     click.echo(f"model: {description}")
     place = _claim_folder(output or project_folder() / "data/07_model_output/sampled")
     batches = track(generate(trained.build(), latent_batches(count, trained.config, seed)), "samples", count)
-    ImageFolderDataset(place).save(image.numpy() for batch in batches for image in batch)
+    # Without a terminal, there is no bar.
+    with closing(Heartbeat()):
+        ImageFolderDataset(place).save(image.numpy() for batch in batches for image in batch)
     click.echo(f"{count} images, seed {seed} -> {place}")
 
 
