@@ -78,7 +78,7 @@ def test_variable_chooses_the_preset_of_all_commands_and_its_files(empty_project
     assert {"conf/base", f"conf/{preset}"} <= deps
     # The images are those of conf/base, whatever the preset says: DVC hashes them.
     assert "data/01_raw/digits" in {dep.def_path for dep in stages["ingestion"].deps}
-    assert "ingestion.source=data/01_raw/digits" in stages["ingestion"].cmd
+    assert 'ingestion.source="data/01_raw/digits"' in stages["ingestion"].cmd
 
 
 def test_parameters_of_a_preset_are_complete_and_only_depend_on_its_files(empty_project):

@@ -64,7 +64,7 @@ def test_readme_shows_the_output_lines_of_make_run(results):
 def test_evaluate_images_compares_digits_with_digits():
     commands = [command for command in COMMANDS if "evaluate-images" in command]
     assert [command.split()[-4:] for command in commands] == [
-        ["--real", "data/01_raw/digits", "--generated", "data/07_model_output/sampled"]
+        ["--real", "data/01_raw/digits", "--generated", "data/07_model_output/digits"]
     ]
     # The samples are those of the digits: own images are trained later.
     own = next(index for index, command in enumerate(COMMANDS) if "~/photos" in command)

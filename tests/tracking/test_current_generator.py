@@ -43,7 +43,7 @@ def test_a_stopped_training_is_sampled_if_nothing_is_exported(project):
     trained, line = generators.current_generator("smoke")
     assert trained.fingerprint() == evaluated(50.0, weight=7.0).fingerprint()
     assert "not exported" in line
-    assert "kedro run --env=smoke --pipelines=evaluation,export" in line
+    assert "--env=smoke --pipelines=evaluation,export" in line
 
 
 def test_a_later_training_that_is_not_exported_is_mentioned(project, tmp_path):
@@ -51,7 +51,7 @@ def test_a_later_training_that_is_not_exported_is_mentioned(project, tmp_path):
     project("trained", weight=2.0)
     trained, line = generators.current_generator(None)
     assert trained.fingerprint() == evaluated(50.0, weight=1.0).fingerprint()
-    assert "kedro run --pipelines=evaluation,export" in line
+    assert "--pipelines=evaluation,export" in line
     # A damaged file of a training does not matter.
     (tmp_path / "trained/generator.json").write_text("{")
     assert "--pipelines" not in generators.current_generator(None)[1]
@@ -59,11 +59,11 @@ def test_a_later_training_that_is_not_exported_is_mentioned(project, tmp_path):
 
 def test_without_any_generator_the_error_names_the_ways_to_get_one(project):
     for find in (generators.current_generator, generators.exported_generator):
-        with pytest.raises(ModelError, match=r"--model.*kedro run --pipelines=evaluation,export"):
+        with pytest.raises(ModelError, match=r"--model.*--pipelines=evaluation,export"):
             find(None)
 
 
 def test_a_stopped_training_must_be_exported_to_be_served(project):
     project("trained")
-    with pytest.raises(ModelError, match="kedro run --pipelines=evaluation,export"):
+    with pytest.raises(ModelError, match="--pipelines=evaluation,export"):
         generators.exported_generator(None)

@@ -64,7 +64,7 @@ def relocate(settings: TrackingSettings) -> None:
                     _local_path(old),
                 )
     except sqlite3.Error as error:
-        if "no such table" in str(error):
+        if "no such table: experiments" in str(error):
             # Another process is creating the database.
             return
         raise TrackingError(

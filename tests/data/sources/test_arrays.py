@@ -199,7 +199,9 @@ def test_arrays_of_one_name_and_other_content_are_both_read(tmp_path, first):
 )
 def test_npz_without_images_is_rejected_with_its_arrays(tmp_path, arrays, problem):
     np.savez(tmp_path / "x.npz", **arrays)
-    with pytest.raises(SourceError, match=r"^`ingestion.source` must hold images as uint8 \(N, H, W\)") as caught:
+    with pytest.raises(
+        SourceError, match=r"^`ingestion.source` must be an array of images, uint8 \(N, H, W\)"
+    ) as caught:
         items(tmp_path / "x.npz")
     assert problem in str(caught.value)
     # In a folder it is one file among others.
@@ -220,7 +222,7 @@ def test_pickled_arrays_are_never_loaded(tmp_path):
     np.savez(tmp_path / "x.npz", x_train=TRAIN, y_train=array)
     assert [item.label for item in items(tmp_path / "x.npz")] == [None] * 5
     np.save(tmp_path / "a.npy", array)
-    with pytest.raises(SourceError, match="must hold images"):
+    with pytest.raises(SourceError, match="must be an array of images"):
         items(tmp_path / "a.npy")
 
 
