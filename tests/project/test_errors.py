@@ -4,6 +4,7 @@ Each case is a command and the facts in its error line: the parameter, the value
 """
 
 import shutil
+import sys
 
 import hostile
 import pytest
@@ -126,6 +127,14 @@ def test_mistakes_leave_no_data_model_or_run(results):
     project, _ = results
     assert not list((project.path).glob("data/0[2-9]*/[!.]*"))
     assert not (project.path / "mlflow.db").exists()
+
+
+def test_command_of_kedro_reports_a_fault_in_one_line(empty_project):
+    (empty_project.path / "conf/base/parameters_own.yml").write_text("a:\n\t- 1\n")
+    # A new process: the fork server of the tests handles errors itself.
+    result = empty_project.run(sys.executable, "-m", "kedro", "catalog", "describe-datasets", check=False)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "parameters_own.yml`, line 2" in result.stderr
 
 
 def test_too_many_skipped_files_stop_a_run_after_the_report(tmp_path):

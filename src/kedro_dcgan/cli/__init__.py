@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import TracebackType
 
 import click
 
@@ -9,10 +10,22 @@ from kedro_dcgan.cli import local, models, tracking  # noqa: F401  They add thei
 from kedro_dcgan.cli.command import dcgan
 from kedro_dcgan.cli.kedro_run import run
 from kedro_dcgan.console import restart_in_utf8_mode
+from kedro_dcgan.errors import DcganError
 
-# Before the arguments are parsed: they may contain paths. Other programs may import this, too.
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # Commands of Kedro itself, such as `kedro catalog`, read the project's files, too.
+    if isinstance(error, DcganError):
+        click.echo(f"Error: {error}", err=True)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# Other programs may import this, too.
 if Path(sys.argv[0]).stem in ("kedro", "kedro-dcgan", "__main__"):
+    # Before the arguments are parsed: they may contain paths.
     restart_in_utf8_mode()
+    sys.excepthook = _report
 
 
 @click.group()
