@@ -125,17 +125,19 @@ def save_screenshot(browser, name, folder):
 def test_mlflow_runs_table_has_columns_for_metrics_parameters_and_tags(browser, ui_address, compared, tmp_path):
     open_ui(browser, ui_address, *names_of(compared), "3 matching runs")
     browser.wait_for_text("Metrics", "verdict", "preset")
-    headers = browser.wait(
-        lambda driver: [e.get_attribute("col-id") or "" for e in driver.find_elements("css selector", "[col-id]")]
+    # The grid has only the columns in the window.
+    columns = browser.wait(lambda _: _whole_columns(browser))
+    assert columns[:5] == ["Run Name", "Created", "verdict", "fd_efflite0_64_100_test", "preset"]
+    assert columns[5:7] == ["training.epochs", "preprocessing.image_size"]
+    assert "quality" in browser.text()
+    # Each run has a verdict, and none is cut.
+    verdicts = browser.driver.execute_script(
+        "return [...document.querySelectorAll('.ag-cell[col-id=\"tags.`verdict`\"] .ag-cell-value')]"
+        ".map(cell => [cell.innerText, cell.scrollWidth <= cell.clientWidth])"
     )
-    shown = " ".join(headers)
-    for column in ("fd_efflite0", "training.epochs", "verdict", "quality", "preset"):
-        assert column in shown, headers
-    # The verdict is within the window, left of everything but the name and the date.
-    left = browser.driver.execute_script(
-        "return document.querySelector('.ag-header-cell[col-id=\"tags.`verdict`\"]').getBoundingClientRect().right"
-    )
-    assert left < 1300
+    assert len(verdicts) == 3
+    assert all(text.startswith("undertrained") for text, _ in verdicts)
+    assert all(is_whole for text, is_whole in verdicts if text == "undertrained, found by the evaluation")
     save_screenshot(browser, "mlflow-table", tmp_path)
 
 
@@ -149,10 +151,9 @@ def test_mlflow_compare_view_overlays_curves_and_shows_sample_grids(browser, ui_
         "Training",
         *[f"{name} (generator_loss)" for name in names],
     )
-    # The latest samples of each run, and those at a common step.
-    pictures = browser.wait(lambda driver: _sample_grids(driver) if len(_sample_grids(driver)) >= 6 else False)
-    assert len({source for source, _ in pictures}) == 6
-    assert all(width > 100 for _, width in pictures)
+    # The first window has the latest samples of each run, and curves.
+    latest = _sample_grids(browser, "latest_samples")
+    assert all(bottom < 1000 for _, _, bottom in latest)
     # One chart shows all three runs.
     lines = browser.driver.execute_script(
         "return [...document.querySelectorAll('.js-plotly-plot')]"
@@ -162,15 +163,35 @@ def test_mlflow_compare_view_overlays_curves_and_shows_sample_grids(browser, ui_
     longest = max(lines, key=lambda chart: len({length for _, length in chart}))
     assert len({length for _, length in longest}) == 3
     save_screenshot(browser, "mlflow-compare", tmp_path)
+    # Below are the samples of each run at a common step.
+    heading = browser.driver.find_element("xpath", "//*[text()='Samples at the same step']")
+    browser.driver.execute_script("arguments[0].scrollIntoView()", heading)
+    assert not {source for source, _, _ in _sample_grids(browser, "samples")} & {source for source, _, _ in latest}
 
 
-def _sample_grids(driver):
-    """Return the sources and widths of the displayed sample grids."""
-    return [
-        (image.get_attribute("src"), driver.execute_script("return arguments[0].naturalWidth", image))
-        for image in driver.find_elements("css selector", "img")
-        if "samples" in (image.get_attribute("src") or "") or (image.get_attribute("src") or "").startswith("blob:")
-    ]
+def _whole_columns(browser):
+    """Return the names of the table's columns that are whole within the window, from left to right."""
+    return browser.driver.execute_script(
+        "const box = element => element.getBoundingClientRect();"
+        "const right = box(document.querySelector('.ag-root')).right;"
+        "return [...document.querySelectorAll('.ag-header-cell[col-id]')]"
+        ".map(cell => [box(cell), cell.querySelector('[data-testid^=sort-header]')])"
+        ".filter(([cell, name]) => name && cell.right <= right && box(name).right < cell.right)"
+        ".sort((one, other) => one[0].left - other[0].left).map(([, name]) => name.innerText)"
+    )
+
+
+def _sample_grids(browser, key):
+    """Wait for the sample grids of three runs; return the address, the width and the bottom of each in pixels."""
+
+    def displayed(driver):
+        found = driver.execute_script(
+            "return [...document.images].map(i => [i.src, i.naturalWidth, i.getBoundingClientRect().bottom])"
+        )
+        grids = [(source, *sizes) for source, *sizes in found if f"images%2F{key}%2Bstep" in source]
+        return len({source for source, _, _ in grids}) == 3 and all(width > 100 for _, width, _ in grids) and grids
+
+    return browser.wait(displayed)
 
 
 @require_program("chromium", bool(CHROMIUM and DRIVER))

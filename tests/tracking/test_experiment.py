@@ -87,15 +87,18 @@ def test_first_columns_are_the_verdict_and_the_distance_and_names_fit(evaluated,
     run = evaluated("a")
     client.log_metric(run, "coverage_efflite0_64_100_test", 0.5)
     view = view_of(client, settings)
-    names = ["tags.`verdict`", f"metrics.`{DISTANCE}`", "tags.`quality`", "metrics.`coverage_efflite0_64_100_test`"]
-    assert view["selectedColumns"][:4] == names
+    settings_shown = ["tags.`preset`", "params.`training.epochs`", "params.`preprocessing.image_size`"]
+    others = ["tags.`quality`", "metrics.`coverage_efflite0_64_100_test`"]
+    assert view["selectedColumns"][:7] == ["tags.`verdict`", f"metrics.`{DISTANCE}`", *settings_shown, *others]
     # MLflow moves tags to the end, unless the order says otherwise, and the order must include the pinned column.
     assert view["columnOrder"] == ["attributes.`Run Name`", *view["selectedColumns"]]
     assert set(view["columnWidths"]) == set(view["columnOrder"])
     for column, width in view["columnWidths"].items():
         assert width >= 7 * len(column.split("`")[1])
-    # The verdict and the distance are in a window of 1,300 pixels, beside the menu (140), the date and the duration.
-    assert sum(view["columnWidths"][name] for name in view["columnOrder"][:3]) + 140 + 150 + 80 + 70 < 1300
+    # In windows of 1,300 and 1,900 pixels, beside the menu and boxes (295), the date (150) and the margin (32).
+    for last, window in ((f"metrics.`{DISTANCE}`", 1300), (settings_shown[-1], 1900)):
+        shown = view["columnOrder"][: view["columnOrder"].index(last) + 1]
+        assert sum(view["columnWidths"][name] for name in shown) + 295 + 150 + 32 < window
 
 
 def test_view_before_the_first_training_shows_its_samples_and_curves(client, settings):
@@ -104,6 +107,10 @@ def test_view_before_the_first_training_shows_its_samples_and_curves(client, set
     charts = {chart["uuid"]: chart for chart in view["compareRunCharts"]}
     latest = charts["IMAGE-latest_samples"]
     assert (latest["imageKeys"], latest["step"]) == (["latest_samples"], 0)
+    # The curves come next, so that the first window has some, and the samples at a step after them.
+    sections = [section["name"] for section in view["compareRunSections"]]
+    shown = ("IMAGE-latest_samples", "LINE-generator_loss", "IMAGE-samples")
+    assert [charts[name]["metricSectionId"] for name in shown] == sections[:3]
     assert {"LINE-generator_loss", "LINE-discriminator_loss", "LINE-diversity"} <= set(charts)
     assert client.get_experiment_by_name("tests").artifact_location == settings.artifact_location
 

@@ -24,11 +24,10 @@ from kedro_dcgan.tracking.connection import TrackingSettings, create_experiment,
 MAX_RUNS = 10
 
 _VIEW_KEY = "kedro-dcgan"
-# The columns after the verdict and the metrics.
+# The columns after the verdict and the distance. A window of 1,900 pixels shows them whole.
+_SETTINGS = ("tags.`preset`", "params.`training.epochs`", "params.`preprocessing.image_size`")
+# The last columns.
 _DETAILS = (
-    "tags.`preset`",
-    "params.`preprocessing.image_size`",
-    "params.`training.epochs`",
     "params.`training.kimg`",
     "params.`training.generator.learning_rate`",
     "params.`training.discriminator.learning_rate`",
@@ -39,10 +38,17 @@ _DETAILS = (
     "tags.`git_dirty`",
 )
 # Widths in pixels: MLflow's default, 100, cuts most names. Others are as wide as their names.
-_WIDTHS = {"attributes.`Run Name`": 210, "tags.`verdict`": 130, "tags.`quality`": 420, "tags.`hardware`": 260}
+_WIDTHS = {
+    "attributes.`Run Name`": 210,
+    "tags.`verdict`": 270,
+    "tags.`preset`": 115,
+    "tags.`quality`": 420,
+    "tags.`hardware`": 260,
+}
 # Prefixes of the metrics of the final evaluation, in the order of their columns and charts.
 _EVALUATION_METRICS = ("fid", "fd_", "precision_", "recall_", "coverage_")
-_SECTIONS = ("Samples", "Training", "Evaluation", "System metrics")
+# A window shows little more than one row of samples: a second one would hide the curves.
+_SECTIONS = ("Samples", "Training", "Samples at the same step", "Evaluation", "System metrics")
 _LINE = {
     "lineSmoothness": 0,
     "scaleType": "linear",
@@ -90,16 +96,17 @@ def _view(metrics: set[str], step: int) -> dict[str, Any]:
     charts = [
         # A training that starts later, or has other steps, has no samples at `step`, but it has latest ones.
         _chart(0, "IMAGE", "latest_samples", imageKeys=["latest_samples"], step=0, showRunParams=False),
-        _chart(0, "IMAGE", "samples", imageKeys=["samples"], step=step, showRunParams=False),
         # The UI hides charts without data.
         *(_chart(1, "LINE", name, selectedMetricKeys=[name], **_LINE) for name in curves),
-        *(_chart(2, "BAR", name) for name in against_test),
-        *(_chart(3, "LINE", name, selectedMetricKeys=[name], **_LINE) for name in names if name.startswith("system/")),
+        _chart(2, "IMAGE", "samples", imageKeys=["samples"], step=step, showRunParams=False),
+        *(_chart(3, "BAR", name) for name in against_test),
+        *(_chart(4, "LINE", name, selectedMetricKeys=[name], **_LINE) for name in names if name.startswith("system/")),
     ]
     state = {"display": True, "isReordered": True, "deleted": False, "isGenerated": True}
     sections: list[dict[str, Any]] = [{"uuid": name, "name": name, **state} for name in _SECTIONS]
-    # One column: the grids of all runs are then side by side.
-    sections[0] |= {"columns": 1, "cardHeight": 420}
+    for section in (sections[0], sections[2]):
+        # One column: the grids of all runs are then side by side.
+        section |= {"columns": 1, "cardHeight": 420}
     return {
         "searchFilter": "",
         "orderByKey": "attributes.start_time",
@@ -121,6 +128,7 @@ def _columns(metrics: Sequence[str]) -> dict[str, Any]:
     columns = [
         "tags.`verdict`",
         *(f"metrics.`{name}`" for name in metrics[:1]),
+        *_SETTINGS,
         "tags.`quality`",
         *(f"metrics.`{name}`" for name in metrics[1:]),
         *_DETAILS,
@@ -129,7 +137,7 @@ def _columns(metrics: Sequence[str]) -> dict[str, Any]:
         "selectedColumns": columns,
         # Without an order, MLflow puts tags last, outside the window.
         "columnOrder": ["attributes.`Run Name`", *columns],
-        "columnWidths": {name: 8 * len(name.split("`")[1]) + 40 for name in columns} | _WIDTHS,
+        "columnWidths": {name: 7 * len(name.split("`")[1]) + 36 for name in columns} | _WIDTHS,
     }
 
 
