@@ -22,7 +22,7 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 
 
 # Other programs may import this, too.
-if Path(sys.argv[0]).stem in ("kedro", "kedro-dcgan", "__main__"):
+if Path(sys.argv[0]).stem in ("kedro", "python -m kedro", "kedro-dcgan", "__main__"):
     # Before the arguments are parsed: they may contain paths.
     restart_in_utf8_mode()
     sys.excepthook = _report
