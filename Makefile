@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
 help:
-	@echo "make run         train on the embedded digits, evaluate, export, register   (PRESET=smoke: in half a minute)"
+	@echo "make run         train on the embedded digits, evaluate, export, register   (PRESET=smoke: in a minute)"
 	@echo "make test        run the tests, except the slow ones"
 	@echo "make test-all    run all tests, including those that start the real commands many times"
 	@echo "make check       check style, types and import contracts"

@@ -71,6 +71,13 @@ def test_image_folder_keeps_colour_and_order(tmp_path, channels):
     assert (dataset.load() == images).all()
 
 
+def test_other_users_may_read_the_weights(tmp_path, trained):
+    dataset = TrainedGeneratorDataset(tmp_path / "generator")
+    dataset.save(trained)
+    weights, config = (tmp_path / "generator" / name for name in ("generator.safetensors", "generator.json"))
+    assert weights.stat().st_mode == config.stat().st_mode
+
+
 def test_a_stream_of_images_is_stored_in_its_order(tmp_path, monkeypatch):
     monkeypatch.setattr("kedro_dcgan.datasets.results.ImageFolderDataset.DIGITS", 1)
     images = np.arange(12, dtype=np.uint8)[:, None, None, None]

@@ -2,15 +2,17 @@
 
 import socket
 import subprocess
+import sys
 
 import mlflow
+import psutil
 import pytest
 from click.testing import CliRunner
 from kedro.framework.project import settings
 from projects import copy_project
-from servers import free_port
+from servers import free_port, wait_until
 
-from kedro_dcgan.cli import dcgan
+from kedro_dcgan.cli import dcgan, tracking
 from kedro_dcgan.tracking import experiment
 
 
@@ -28,7 +30,7 @@ def ui(project, monkeypatch):
         started.append((command, env))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(tracking, "_run_server", call)
     # tests/tracking/test_experiment.py tests the view.
     monkeypatch.setattr(experiment, "write_view", lambda tracking: f"/#/{tracking.experiment}")
     monkeypatch.chdir(project.path)
@@ -58,3 +60,15 @@ def test_port_in_use_is_an_error_with_the_address_and_another_port(ui):
     assert (result.exit_code, started) == (1, [])
     assert f"http://127.0.0.1:{port}/#/dcgan" in result.stderr
     assert f"--port {port + 1}" in result.stderr
+
+
+def test_a_killed_command_ends_all_processes_of_its_server():
+    worker = "import subprocess; p = subprocess.Popen(['sleep', '300']); print(p.pid, flush=True); p.wait()"
+    code = (
+        "import sys; from kedro_dcgan.cli.tracking import _run_server; _run_server(['python', '-c', sys.argv[1]], None)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True) as command:
+        process = psutil.Process(int(command.stdout.readline()))
+        command.terminate()
+        command.wait(30)
+        wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 10)

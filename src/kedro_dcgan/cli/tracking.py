@@ -4,17 +4,18 @@ torch and MLflow take seconds to import, so each command imports them itself.
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from kedro_dcgan.cli.command import OutputPath, config_loader, dcgan, preset_option, project_folder
-from kedro_dcgan.errors import ComparisonError, TrackingError
+from kedro_dcgan.errors import ComparisonError, TrackingError, stop_on_signal
 from kedro_dcgan.progress import track
 from kedro_dcgan.storage import atomic_file
 from kedro_dcgan.tracking.connection import TrackingSettings, connect, in_one_line, ping, reachable, read_settings
@@ -66,15 +67,26 @@ def ui(port: int | None, env: str | None) -> None:
                 f"`--port` must be free (another program uses {port}). If that is this UI, open {address}; "
                 f"if not, pass --port {port + 1}."
             )
-    click.echo(f"{address}   (ready in a few seconds)")
+    click.echo(f"{address}   (ready in up to half a minute)")
     click.echo("Ctrl-C stops it. Until then, use another terminal for other commands, or start it with & at the end.")
     # One worker is enough for one user, and four take four times as long to start. Only warnings are worth a line.
     options = ("--workers", "1", "--uvicorn-opts", "--log-level warning")
     # Other users of this machine can see arguments, but not environment variables.
     command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), *options]
-    # Ctrl-C also reaches the server. `make ui` must not report it as an error.
+    # `make ui` must not report Ctrl-C as an error.
     with suppress(KeyboardInterrupt):
-        sys.exit(subprocess.call(command, env={**os.environ, **variables}))  # noqa: S603
+        sys.exit(_run_server(command, {**os.environ, **variables}))
+
+
+def _run_server(command: list[str], environment: Mapping[str, str] | None) -> int:
+    """Run a server in a process group, and end all of its processes with this one: MLflow leaves its worker behind."""
+    with subprocess.Popen(command, env=environment, start_new_session=True) as server:  # noqa: S603
+        try:
+            with stop_on_signal(immediately=True):
+                return server.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
 
 
 @dcgan.command()

@@ -22,7 +22,9 @@ _SPLIT_FOLDERS = frozenset(("train", "training", "test", "testing", "val", "vali
 # A group with a larger share of the images makes the splits deviate from the requested sizes.
 _LARGE_GROUP = 0.05
 # Pillow's modes without colour, and the side that most recipes use for photos.
-_GREY_MODES, _USUAL_SIDE = ("1", "L", "LA", "La", "I", "I;16", "F"), 64
+_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "F")
+# The size of the digits, which is not meant for photos; and the usual size for those.
+_SMALL_SIDE, _USUAL_SIDE = 32, 64
 NearDuplicates = Literal["keep", "group", "skip"]
 
 
@@ -150,7 +152,7 @@ def advise_format(manifest: pd.DataFrame, image_size: int, channels: int) -> str
     """Return the advice to train in colour or in 64x64, if most images are in colour or much larger than that."""
     side, colour_share = original_format(manifest)
     is_grey = channels == 1 and colour_share > 0.5
-    is_small = image_size < _USUAL_SIDE and side >= 2 * _USUAL_SIDE
+    is_small = image_size <= _SMALL_SIDE and side >= 2 * _USUAL_SIDE
     if not (is_grey or is_small):
         return None
     images = " and ".join(["in colour"] * is_grey + [f"at least {side:.0f} pixels wide and high"] * is_small)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 from pydantic import JsonValue
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from kedro_dcgan.errors import DataError
@@ -166,7 +166,7 @@ class ReferenceCache:
             return cached
         reference = compute()
         with self._new_entry(key, TENSORS) as file:
-            save_file({name: tensor.contiguous() for name, tensor in reference.tensors().items()}, file)
+            file.write_bytes(save({name: tensor.contiguous() for name, tensor in reference.tensors().items()}))
         return reference
 
     def estimates(self, key: Mapping[str, Any], compute: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:

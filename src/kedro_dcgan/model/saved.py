@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import torch
 from pydantic import JsonValue, model_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from kedro_dcgan.errors import DataError, ModelError, ParameterError, in_short
@@ -77,7 +77,8 @@ class StoredGenerator(StoredModel):
 
 def write_generator(folder: Path, trained: TrainedGenerator) -> None:
     """Write both files into an existing folder."""
-    save_file(dict(trained.weights), folder / WEIGHTS)
+    # `save_file` would let only this user read the file.
+    (folder / WEIGHTS).write_bytes(save(dict(trained.weights)))
     content = {
         "format": 3,
         "network": asdict(trained.config),
