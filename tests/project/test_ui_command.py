@@ -64,10 +64,9 @@ def test_port_in_use_is_an_error_with_the_address_and_another_port(ui):
 
 def test_a_killed_command_ends_all_processes_of_its_server():
     worker = "import subprocess; p = subprocess.Popen(['sleep', '300']); print(p.pid, flush=True); p.wait()"
-    code = (
-        "import sys; from kedro_dcgan.cli.tracking import _run_server; _run_server(['python', '-c', sys.argv[1]], None)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True) as command:
+    code = "import sys; from kedro_dcgan.cli import tracking; tracking._run_server(sys.argv[1:], None)"
+    words = [sys.executable, "-c", code, sys.executable, "-c", worker]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as command:
         process = psutil.Process(int(command.stdout.readline()))
         command.terminate()
         command.wait(30)
