@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # It imports torch, which takes seconds.
 
 
 def exported_generator(env: str | None) -> "TrainedGenerator":
-    """Return the last exported generator; raise ModelError if there is none."""
+    """Return the last exported generator; raise ModelError if nothing has been exported."""
     from kedro_dcgan.model.saved import read_generator
 
     folder = _folder_of("exported_generator", env)

@@ -209,19 +209,22 @@ def _link_or_copy(source: Path | str, target: Path | str) -> None:
 
 
 def _decode(line: bytes) -> Record:
-    # A record is unreadable if an upload would fail on it again and again, or if its `file` leads out of the journal.
     with contextlib.suppress(ValueError, RecursionError):
         record = json.loads(line)
-        if isinstance(record, dict) and isinstance(record.get("kind"), str):
-            file = record.get("file", "none")
-            is_inside = (
-                isinstance(file, str) and file == Path(file).name and file not in ("", "..") and "\0" not in file
-            )
-            has_values = record["kind"] != "metrics" or isinstance(record.get("values"), dict)
-            steps = (record[name] for name in ("step", "time") if name in record)
-            if is_inside and has_values and all(isinstance(step, int | float) for step in steps):
-                return record
+        if _is_readable(record):
+            return dict(record)
     return {"kind": "unreadable"}
+
+
+def _is_readable(record: Any) -> bool:
+    """Return whether a record can be uploaded: its values have the right types, and `file` stays in the journal."""
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return False
+    file = record.get("file", "none")
+    is_inside = isinstance(file, str) and file == Path(file).name and file not in ("", "..") and "\0" not in file
+    has_values = record["kind"] != "metrics" or isinstance(record.get("values"), dict)
+    numbers = (record[name] for name in ("step", "time") if name in record)
+    return is_inside and has_values and all(isinstance(number, int | float) for number in numbers)
 
 
 def _end_of_last_line(file: BinaryIO) -> int:

@@ -80,7 +80,7 @@ def find_exported(trained: TrainedGenerator) -> ModelVersion:
 def find_served(trained: TrainedGenerator) -> tuple[ModelVersion, str]:
     """Return the version to serve by default, and why: the champion for the images of the exported generator.
 
-    If the champion was trained on other images, or there is none, it is the exported generator itself.
+    Without a champion, or if the champion was trained on other images, serve the exported generator itself.
     """
     exported = find_exported(trained)
     champion = find_by_alias(mlflow.MlflowClient(), exported.name, CHAMPION)
