@@ -56,7 +56,7 @@ class ModelError(DcganError):
 
 
 class RequestError(DcganError):
-    """A client of the served generator sent an invalid request. `status` is the HTTP status to answer with."""
+    """The served generator refuses a request: it is invalid, or too many wait. `status` is the HTTP status."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)

@@ -1,24 +1,17 @@
 """Requests for images are checked before anything is generated, and answered over HTTP within limits."""
 
-import base64
 import http.client
-import io
-import json
 import threading
 import time
 
-import numpy as np
 import pytest
 import torch
+from image_server import ask, make_generator, running_server, show_images
 from networks import generator_config
-from PIL import Image
-from servers import wait_until
 
 from kedro_dcgan.errors import ParameterError, RequestError
 from kedro_dcgan.model import serving
 from kedro_dcgan.model.image_requests import read_requests
-from kedro_dcgan.model.networks import initialise
-from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_latents
 
 CONFIG = generator_config("dcgan", 16, 1, 8, 4)
@@ -26,46 +19,23 @@ CONFIG = generator_config("dcgan", 16, 1, 8, 4)
 
 @pytest.fixture(scope="module")
 def generator():
-    network = build_generator(CONFIG)
-    initialise(network, torch.Generator().manual_seed(0))
-    return network.eval()
+    return make_generator("dcgan", 16, 1, 8, 4)
 
 
 @pytest.fixture(scope="module")
 def port(generator):
     """The port of a running server."""
-    with serving.bind("127.0.0.1", 0) as listener:
-        server = serving.create_server(generator, {"model": "dcgan-digits", "version": "3"})
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        wait_until(lambda: server.started, 20)
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
-
-
-def ask(port, body, method="POST", path="/invocations"):
-    """Return the status and the JSON answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection.request(method, path, data, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    return answer.status, json.loads(answer.read())
-
-
-def pixels(predictions):
-    """Return the images of an answer."""
-    return np.stack([np.asarray(Image.open(io.BytesIO(base64.b64decode(row["png"])))) for row in predictions])
+    with running_server(generator) as (_, port):
+        yield port
 
 
 def test_rows_of_seeds_and_of_latents_can_be_mixed(port, generator):
     latents = sample_latents(3, CONFIG, 5)
     rows = [{"seed": 5, "count": 2}, {"latents": latents[2].tolist()}, {"seed": 6}]
     status, answer = ask(port, {"dataframe_records": rows})
-    expected = generate_all(generator, torch.cat([latents, sample_latents(1, CONFIG, 6)]))[:, 0].numpy()
+    images = generate_all(generator, torch.cat([latents, sample_latents(1, CONFIG, 6)]))
     assert status == 200
-    assert np.array_equal(pixels(answer["predictions"]), expected)
+    assert show_images([row["png"] for row in answer["predictions"]], images)
     assert [(row["row"], row["index"]) for row in answer["predictions"]] == [(0, 0), (0, 1), (1, 0), (2, 0)]
 
 

@@ -1,7 +1,5 @@
 """All pipelines end to end with the real commands: files, MLflow records and the registered generator."""
 
-import base64
-import io
 import json
 import shutil
 import sqlite3
@@ -14,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from image_server import show_images
 from PIL import Image
 from projects import copy_project
 
@@ -162,12 +161,11 @@ def test_mlflow_run_has_losses_sample_grids_and_the_evaluation(trained_project, 
 
 def test_registered_generator_loads_by_alias_and_generates_the_same_images(trained_project, client):
     trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
-    expected = generate_all(trained.build(), sample_latents(5, trained.config, seed=7))[:, 0].numpy()
+    images = generate_all(trained.build(), sample_latents(5, trained.config, seed=7))
     for alias in ("candidate", "champion"):
         model = mlflow.pyfunc.load_model(f"models:/{MODEL}@{alias}")
         answers = model.predict(pd.DataFrame({"seed": [7], "count": [5]}))["png"]
-        drawn = [np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) for png in answers]
-        assert np.array_equal(drawn, expected)
+        assert show_images(answers, images)
 
 
 def test_registered_models_contain_no_pickle(trained_project):

@@ -94,7 +94,9 @@ def serve(model: str | None, host: str, port: int, env: str | None) -> None:
         with connected(env):
             version, why = (find_named(model), "from --model") if model else find_served(exported_generator(env))
             trained = read_generator(fetch_generator(version))
-        torch.set_num_threads(most_threads())
+        # Batches are computed at the same time, each on one thread: an image must not depend on the number of cores.
+        workers = most_threads()
+        torch.set_num_threads(1)
         facts = {"model": version.name, "version": str(version.version), "images_seen": trained.images_seen}
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"model: {describe_version(version)} · {why}")
@@ -103,7 +105,7 @@ def serve(model: str | None, host: str, port: int, env: str | None) -> None:
             click.echo("WARNING: anyone who reaches this address can use it: no login, no encryption.", err=True)
         # uvicorn raises Ctrl-C again after its last request.
         with suppress(KeyboardInterrupt):
-            serving.create_server(trained.build(), facts).run(sockets=[listener])
+            serving.create_server(trained.build(), facts, workers).run(sockets=[listener])
 
 
 @dcgan.command()

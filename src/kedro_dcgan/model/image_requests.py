@@ -2,19 +2,28 @@
 
 Each row is a request: either `seed` and optionally `count` (default 1), or `latents`, a list of `latent_dim` numbers
 for one image. Each answer row is an image: `row` is the index of its request, `index` its index within the request,
-and `png` the file in base64. Equal requests give equal images, whatever the other rows contain.
+and `png` the file in base64.
+
+Equal requests give equal images bit for bit, whatever is computed beside them. torch chooses its algorithms by the size
+of a batch (and its number of threads), and another order of a sum changes the last bit, which can change a pixel by one
+level. So each image is computed in a chunk of the same size, padded if necessary. The caller sets torch to one thread
+and computes several chunks at a time instead.
 """
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 
 from kedro_dcgan.errors import RequestError
 from kedro_dcgan.model.networks import Generator, GeneratorConfig
@@ -28,7 +37,9 @@ MAX_SEED = 2**53 - 1
 MAX_LATENT = 100.0
 # Bytes of the pixels of an answer: 85 images of 512x512 in colour.
 _MAX_PIXEL_BYTES = 64 * 2**20
-_BATCH = 64
+# The size of a chunk: 4 images of up to 32x32, one of 64x64 and more. Larger chunks are faster per image, but a client
+# that asks for one image waits for a whole chunk. At 32x32 (width 24), 1 takes 0.76 ms, 4 take 1.15 ms, 8 1.66 ms.
+_CHUNK_PIXELS, _MAX_CHUNK = 4 * 32**2, 4
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ def read_requests(rows: Sequence[Any], config: GeneratorConfig) -> list[ImageReq
     Raises:
         RequestError: if a row is no valid request, or if all rows together ask for no image or for too many.
     """
-    most = min(MAX_IMAGES, _MAX_PIXEL_BYTES // (config.image_size**2 * config.channels))
+    most = most_images(config)
     requests, total = [], 0
     for number, row in enumerate(rows):
         requests.append(_read_request(row, f"row {number}", config.latent_dim))
@@ -63,16 +74,54 @@ def read_requests(rows: Sequence[Any], config: GeneratorConfig) -> list[ImageReq
     return requests
 
 
-def answer_requests(generator: Generator, requests: Sequence[ImageRequest]) -> Iterator[tuple[int, int, str]]:
-    """Yield `row`, `index` and `png` of each image, in the order of the requests."""
-    latents = torch.cat([request.draw(generator.config) for request in requests])
-    images = (image for batch in generate(generator, latents.split(_BATCH)) for image in batch)
-    for row, request in enumerate(requests):
-        for index in range(request.count):
-            pixels = next(images).permute(1, 2, 0).numpy()
-            file = io.BytesIO()
-            Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
-            yield row, index, base64.b64encode(file.getvalue()).decode()
+def most_images(config: GeneratorConfig) -> int:
+    """Return how many images all rows together may ask for."""
+    return min(MAX_IMAGES, _MAX_PIXEL_BYTES // (config.image_size**2 * config.channels))
+
+
+def answer_requests(
+    generator: Generator, requests: Sequence[ImageRequest], workers: int = 1
+) -> Iterator[tuple[int, int, str]]:
+    """Yield `row`, `index` and `png` of each image, in the order of the requests; raise DataError for NaN."""
+    latents = draw_latents(requests, generator.config)
+    with ThreadPoolExecutor(workers) as pool:
+        chunks = pool.map(partial(make_pngs, generator), latents.split(chunk_size(generator.config)))
+        yield from number_images(requests, itertools.chain.from_iterable(chunks))
+
+
+def draw_latents(requests: Sequence[ImageRequest], config: GeneratorConfig) -> Tensor:
+    """Return the latents of all images, float32 `(N, latent_dim)`."""
+    return torch.cat([request.draw(config) for request in requests])
+
+
+def number_images(requests: Sequence[ImageRequest], pngs: Iterable[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield `row`, `index` and `png` of each image."""
+    places = ((row, index) for row, request in enumerate(requests) for index in range(request.count))
+    for (row, index), png in zip(places, pngs, strict=True):
+        yield row, index, png
+
+
+def chunk_size(config: GeneratorConfig) -> int:
+    """Return the number of images that are always computed at once."""
+    return max(1, min(_MAX_CHUNK, _CHUNK_PIXELS // config.image_size**2))
+
+
+def make_pngs(generator: Generator, latents: Tensor) -> list[str]:
+    """Return the PNG file in base64 of each of the latents `(N, latent_dim)`; raise DataError for NaN.
+
+    Each file depends only on its own latents and on the number of torch's threads.
+    """
+    size = chunk_size(generator.config)
+    chunks = (pad(chunk, (0, 0, 0, size - len(chunk))) for chunk in latents.split(size))
+    images = (image for chunk in generate(generator, chunks) for image in chunk)
+    return [_encode(image) for image in itertools.islice(images, len(latents))]
+
+
+def _encode(image: Tensor) -> str:
+    pixels = image.permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def _read_request(row: Any, name: str, latent_dim: int) -> ImageRequest:

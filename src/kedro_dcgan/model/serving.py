@@ -2,40 +2,66 @@
 
 Requests and answers have the format of MLflow's own server, `{"dataframe_records": [{"seed": 0, "count": 4}]}` or
 `dataframe_split`, so that its clients work. `GET /health` tells what is served. Everything a client controls is limited
-before any work: the bytes of a body and the time to send it, the images of a request, and the open connections. One
-request is computed at a time; the others wait.
+before any work: the bytes of a body and the time to send it, the images of a request, the images that wait, and the
+open connections. Requests of several clients are computed together (`batcher`), which changes no answer.
 """
 
 import asyncio
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from torch import Tensor
 
 from kedro_dcgan.errors import DcganError, ParameterError, RequestError
-from kedro_dcgan.model.image_requests import answer_requests, read_requests
+from kedro_dcgan.model.batcher import Batcher, BatchLimits
+from kedro_dcgan.model.image_requests import (
+    ImageRequest,
+    chunk_size,
+    draw_latents,
+    make_pngs,
+    most_images,
+    number_images,
+    read_requests,
+)
 from kedro_dcgan.model.networks import Generator
 
 # 1,024 rows of 256 latents fit.
 MAX_BODY_BYTES = 8 * 2**20
-_SECONDS_TO_SEND, _MAX_CONNECTIONS = 30, 32
+_SECONDS_TO_SEND = 30
+# Room for 50 clients that keep their connections open, twice over. Their bodies take 1 GiB at most.
+_MAX_CONNECTIONS = 128
+# The size of a batch: 32 images of 32x32, 8 of 64x64, one of the largest. A request that arrives waits until the
+# present batch is done; smaller ones would be handed over more often.
+_BATCH_PIXELS = 32 * 32**2
+# The queue holds this many of the largest requests: 16,384 images of 32x32, some seconds of work.
+_QUEUED_REQUESTS = 16
+# Bytes or numbers that the event loop itself may work through, in about a millisecond; others go to a thread.
+_MOST_ON_LOOP = 2**14
+
+_Result = TypeVar("_Result")
 
 
-def create_server(generator: Generator, facts: Mapping[str, Any]) -> uvicorn.Server:
-    """Return a server whose `run(sockets=[...])` answers requests until SIGINT or SIGTERM; `/health` shows `facts`."""
+def create_server(generator: Generator, facts: Mapping[str, Any], workers: int = 1) -> uvicorn.Server:
+    """Return a server whose `run(sockets=[...])` answers requests until SIGINT or SIGTERM; `/health` shows `facts`.
+
+    It computes `workers` batches at a time. torch must use one thread (`image_requests`).
+    """
     return uvicorn.Server(
         uvicorn.Config(
-            _create_app(generator, facts),
+            _create_app(generator, facts, workers),
             log_level="warning",
             limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=5,
@@ -45,25 +71,68 @@ def create_server(generator: Generator, facts: Mapping[str, Any]) -> uvicorn.Ser
     )
 
 
-def _create_app(generator: Generator, facts: Mapping[str, Any]) -> Starlette:
-    worker = ThreadPoolExecutor(max_workers=1)
+def _create_app(generator: Generator, facts: Mapping[str, Any], workers: int) -> Starlette:
+    config, chunk = generator.config, chunk_size(generator.config)
+    batch = chunk * max(1, _BATCH_PIXELS // (chunk * config.image_size**2))
+    limits = BatchLimits(chunk, batch, _QUEUED_REQUESTS * most_images(config))
 
-    def generate(body: bytes) -> Response:
-        requests = read_requests(_read_rows(body), generator.config)
-        names = ("row", "index", "png")
-        images = [dict(zip(names, image, strict=True)) for image in answer_requests(generator, requests)]
-        return _as_json({"predictions": images})
+    def compute(rows: Sequence[Tensor]) -> list[str]:
+        return make_pngs(generator, torch.stack(list(rows)))
+
+    batcher = Batcher(compute, limits, workers)
+    # One thread: several would leave too little of Python's time to the event loop.
+    thread = ThreadPoolExecutor(1, "large-bodies")
+
+    async def run(cost: int, function: Callable[[], _Result]) -> _Result:
+        # Another thread costs more than a small task, but a large one would block all other clients.
+        is_small = cost <= _MOST_ON_LOOP
+        return function() if is_small else await asyncio.get_running_loop().run_in_executor(thread, function)
 
     async def invocations(request: Request) -> Response:
         body = await _read_body(request)
-        return await asyncio.get_running_loop().run_in_executor(worker, generate, body)
+        requests = await run(len(body), lambda: read_requests(_read_rows(body), config))
+        count = sum(one.count for one in requests)
+        latents = await run(count * config.latent_dim, lambda: draw_latents(requests, config).unbind())
+        work = batcher.compute(latents)
+        # A small request is done before its client can leave.
+        pngs = await (work if count <= batch else _unless_disconnected(request, work))
+        return await run(sum(map(len, pngs)), lambda: _predictions(requests, pngs))
 
     async def health(request: Request) -> Response:
         return _as_json({"status": "ok", **facts})
 
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        batcher.close()
+        thread.shutdown(cancel_futures=True)
+
     routes = [Route("/invocations", invocations, methods=["POST"]), Route("/health", health), Route("/ping", health)]
-    handlers = dict.fromkeys((DcganError, HTTPException, Exception), _report)
-    return Starlette(routes=routes, exception_handlers=handlers)
+    handlers = dict.fromkeys((DcganError, HTTPException, ClientDisconnect, Exception), _report)
+    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+
+
+async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Return the result of `work`; cancel it and raise ClientDisconnect if the client closes the connection."""
+
+    async def disconnect() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    tasks = asyncio.create_task(work), asyncio.create_task(disconnect())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            raise ClientDisconnect
+        return tasks[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _predictions(requests: Sequence[ImageRequest], pngs: Sequence[str]) -> Response:
+    images = number_images(requests, pngs)
+    return _as_json({"predictions": [{"row": row, "index": index, "png": png} for row, index, png in images]})
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -93,7 +162,7 @@ async def _report(request: Request, error: Exception) -> Response:
         case _:
             status, message = 500, str(error) if isinstance(error, DcganError) else "The server has an error."
     # A client that is still sending must stop.
-    headers = {"Connection": "close"} if status in (408, 413) else None
+    headers = {408: {"Connection": "close"}, 413: {"Connection": "close"}, 503: {"Retry-After": "2"}}.get(status)
     name = HTTPStatus(status).name
     return _as_json({"error_code": name, "message": message}, status, headers)
 

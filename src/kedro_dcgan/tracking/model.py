@@ -3,6 +3,7 @@
 MLflow runs this file when it loads the model (`log_model` passes its path). The weights are safetensors, not a pickle.
 """
 
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import torch
 from mlflow.entities.logged_model_status import LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature, set_model
@@ -22,7 +22,7 @@ from mlflow.types.schema import AnyType, Array
 from kedro_dcgan.errors import RequestError
 from kedro_dcgan.model.image_requests import answer_requests, read_requests
 from kedro_dcgan.model.saved import read_generator
-from kedro_dcgan.training.threads import most_threads
+from kedro_dcgan.training.threads import most_threads, torch_threads
 
 # Tag with the exported generator that a model, or its version, was created from: a retry finds an earlier attempt.
 ORIGIN_TAG = "kedro_dcgan.generator"
@@ -35,8 +35,8 @@ class GeneratorModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Build the generator from the artifacts of the model."""
-        torch.set_num_threads(most_threads())
         self._generator = read_generator(Path(context.artifacts["generator"])).build()
+        self._workers, self._lock = most_threads(), threading.Lock()
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201  (mlflow turns an annotated return type into a signature)
         """Return one row per image."""
@@ -50,7 +50,10 @@ class GeneratorModel(PythonModel):
             for row in model_input.to_dict(orient="records")
         ]
         try:
-            answers = list(answer_requests(self._generator, read_requests(rows, self._generator.config)))
+            requests = read_requests(rows, self._generator.config)
+            # One request at a time uses all cores. torch has one number of threads for the whole process.
+            with self._lock, torch_threads(1):
+                answers = list(answer_requests(self._generator, requests, self._workers))
         except RequestError as error:
             # MLflow's own server answers with status 400 and the message.
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
