@@ -1,7 +1,8 @@
 """Sample quality of a preset against pytorch/examples' recipe (`peer.py`), at equal images and at equal time.
 
 Both sides train networks of the same size on the train split of a prepared dataset. The same code evaluates 5,000
-samples of each against the test split. Ours samples from the EMA generator with recalibrated batch norm.
+samples of each against the test split. Ours samples from the EMA generator with recalibrated batch norm. At the end of
+each training, a classifier two-sample test (`judge.py`) also compares them: `c2st` is its AUC with a 95 % interval.
 
     kedro run --env=images64 --pipelines=ingestion,preprocessing --params ingestion.source=sprites.zip
     python benchmarks/quality.py data/03_primary --env=images64 --kimg 100 --seeds 3
@@ -11,12 +12,14 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
+from judge import judge
 from peer import BATCH, Peer
 from PIL import Image
 from step_timing import calibrated, merge, preset_values
@@ -37,48 +40,82 @@ from kedro_dcgan.training.loop import Training, TrainingCallbacks
 SAMPLES = 5000
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A tick of a training: its side and seed, thousands of images seen, and seconds without evaluation."""
+
+    side: str
+    seed: int
+    kimg: float
+    seconds: float
+    is_last: bool
+
+    @property
+    def picture(self) -> str:
+        """The file name of its grid of samples."""
+        return f"{self.side}-{self.seed}-{self.kimg:g}.png"
+
+
+# Evaluates uint8 samples in batches `(N, C, H, W)`; batches that it does not ask for are not generated.
+Evaluate = Callable[[Moment, Iterator[Tensor]], dict]
+
+
 class Evaluator:
     """Evaluates samples against the test split, and logs the metrics."""
 
     def __init__(self, images: PreparedImages, input_size: int, device: torch.device, output: Path) -> None:
         self._extract, self._output = EfficientNetLite0Features(input_size, device), output
         count = min(SAMPLES, images.count("test"))
-        real = torch.from_numpy(images.take("test", np.arange(count)))
-        self._reference = Reference.of(Collector(self._extract, real.split(50)))
+        self._real = torch.from_numpy(images.take("test", np.arange(count)))
+        self._reference = Reference.of(Collector(self._extract, self._real.split(50)))
 
-    def __call__(self, side: str, seed: int, kimg: float, seconds: float, samples: Iterator[Tensor]) -> dict:
+    def __call__(self, moment: Moment, samples: Iterator[Tensor]) -> dict:
         """Return the metrics of one tick of one training."""
         images = torch.cat(list(samples))
         collected = Collector(self._extract, images.split(50))
         found = self._reference.measure(collected, self._reference.compare(feature_set(collected)))
         numbers = {name: round(float(found[name].value), 4) for name in ("fd", "precision", "recall", "coverage")}
-        row = {"side": side, "seed": seed, "kimg": kimg, "seconds": round(seconds, 1), **numbers}
-        print(json.dumps(row), flush=True)
-        with (self._output / "quality.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        Image.fromarray(make_grid(images[:64].numpy())).save(self._output / f"{side}-{seed}-{kimg:g}.png")
+        row = {"side": moment.side, "seed": moment.seed, "kimg": moment.kimg, "seconds": round(moment.seconds, 1)}
+        row |= numbers
+        if moment.is_last:
+            found = judge(self._real, images)
+            row["c2st"] = [round(value, 4) for value in (found.auc, found.low, found.high)]
+            row["separation"] = round(found.separation, 3)
+        log(row, self._output / "quality.jsonl")
+        Image.fromarray(make_grid(images[:64].numpy())).save(self._output / moment.picture)
         return row
 
 
-def ours(images: PreparedImages, training: TrainingParameters, total: int, evaluate: Evaluator) -> list[dict]:
+def log(row: dict, path: Path) -> None:
+    """Print a row and append it to a file of JSON lines."""
+    print(json.dumps(row), flush=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def ours(
+    images: PreparedImages, training: TrainingParameters, total: int, evaluate: Evaluate, samples: int = SAMPLES
+) -> list[dict]:
     """Train with our loop; evaluate at each tick."""
     case = calibrated(images.image_size, images.channels, training)
     torch.set_num_threads(case.calibration.threads)
     compute, state = case.compute, case.new_state()
     batches = batches_of(images, training.batch_size, total, training.seed, compute.device)
-    latents = sample_latents(SAMPLES, state.generator.config, training.seed + 1)
-    rows, paused, started = [], 0.0, time.perf_counter()
+    latents = sample_latents(samples, state.generator.config, training.seed + 1)
+    end, rows, paused, started = total // training.batch_size * training.batch_size, [], 0.0, time.perf_counter()
     run = Training(state, training, compute, TrainingCallbacks(torch.from_numpy(images.take("train", np.arange(64)))))
-    for tick in run.ticks(batches, total // training.batch_size * training.batch_size):
-        moment = time.perf_counter()
+    for tick in run.ticks(batches, end):
+        now, seen = time.perf_counter(), tick.images_seen
         if tick.record:
-            drawn = generate(state.shown_generator, latents.split(50))
-            rows.append(evaluate("ours", training.seed, tick.images_seen / 1000, moment - started - paused, drawn))
-        paused += time.perf_counter() - moment
+            moment = Moment("ours", training.seed, seen / 1000, now - started - paused, seen == end)
+            rows.append(evaluate(moment, generate(state.shown_generator, latents.split(50))))
+        paused += time.perf_counter() - now
     return rows
 
 
-def peer(images: PreparedImages, training: TrainingParameters, total: int, evaluate: Evaluator) -> list[dict]:
+def peer(
+    images: PreparedImages, training: TrainingParameters, total: int, evaluate: Evaluate, samples: int = SAMPLES
+) -> list[dict]:
     """Train with the peer's loop and recipe; evaluate as often."""
     device = choose_compute(training.device, training.precision).device
     recipe = training.model_copy(update={"architecture": "dcgan", "latents": "normal"})
@@ -90,12 +127,13 @@ def peer(images: PreparedImages, training: TrainingParameters, total: int, evalu
     for batch in batches_of(images, BATCH, total, training.seed, device):
         step(to_model_range(batch))
         seen += BATCH
-        if seen >= due or seen + BATCH > total:
+        is_last = seen + BATCH > total
+        if seen >= due or is_last:
             due += training.images_per_tick
-            moment = time.perf_counter()
-            drawn = step.samples(SAMPLES, training.seed + 1)
-            rows.append(evaluate("peer", training.seed, seen / 1000, moment - started - paused, drawn))
-            paused += time.perf_counter() - moment
+            now = time.perf_counter()
+            moment = Moment("peer", training.seed, seen / 1000, now - started - paused, is_last)
+            rows.append(evaluate(moment, step.samples(samples, training.seed + 1)))
+            paused += time.perf_counter() - now
     return rows
 
 
