@@ -21,8 +21,9 @@ from kedro_dcgan.training.threads import torch_threads
 
 # Channels of the first and of the widest layer: 166,000 parameters for colour images of 64x64.
 WIDTH, MOST_WIDTH = 24, 128
-# Steps of each fold, and images of either side in each step.
-STEPS, BATCH, LEARNING_RATE = 160, 32, 1e-3
+# Steps of each fold, and images of either side in each step. On MNIST, 20 steps miss noise of 5 grey levels (AUC 0.67),
+# which 40 find (1.00); with 160 steps, the separations of weak and better generators are closer than with 40.
+STEPS, BATCH, LEARNING_RATE = 40, 32, 1e-3
 # Images of either side that set the statistics of batch norm, and images scored at once.
 STATISTICS, SCORED = 512, 250
 
