@@ -97,6 +97,7 @@ def ours(
     images: PreparedImages, training: TrainingParameters, total: int, evaluate: Evaluate, samples: int = SAMPLES
 ) -> list[dict]:
     """Train with our loop; evaluate at each tick."""
+    training = training.for_images(images.count("train"))
     case = calibrated(images.image_size, images.channels, training)
     torch.set_num_threads(case.calibration.threads)
     compute, state = case.compute, case.new_state()

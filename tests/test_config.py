@@ -100,6 +100,21 @@ def test_split_fractions_must_add_up_to_1(raw):
     assert "1.3" in error
 
 
+@pytest.mark.parametrize(
+    ("configured", "count", "expected"),
+    [
+        ("auto", 4_999, ("translation",)),
+        ("auto", 5_000, ()),
+        (["colour"], 100, ("colour",)),
+        ([], 100, ()),
+    ],
+)
+def test_few_images_are_augmented(raw, configured, count, expected):
+    raw["training"]["augmentation"]["differentiable"] = configured
+    training = read_parameters(raw).training
+    assert training.for_images(count).augmentation.names == expected
+
+
 def test_error_in_a_list_or_a_group_suggests_no_params_option(raw):
     raw["training"]["generator"]["betas"] = [0.5, 1.5]
     error = error_of(raw)

@@ -117,6 +117,27 @@ def test_initialise_draws_the_dcgan_distributions_from_the_seed():
     assert abs(gain.std() - 0.02) < 0.005
 
 
+@pytest.mark.parametrize(("initialisation", "keeps"), [("normal", False), ("he", True)])
+def test_he_initialisation_keeps_the_scale_of_activations_through_the_discriminator(initialisation, keeps):
+    network = build_discriminator(discriminator_config("dcgan", 32, 1, 24, batch_norm=False))
+    initialise(network, torch.Generator().manual_seed(3), initialisation)
+    layers = [layer for layer in network.layers if isinstance(layer, nn.Conv2d)]
+    deviations = [float(layer.weight.detach().std()) for layer in layers]
+    # E[x^2] = 1/3 for these inputs, so each layer's outputs have a mean square of 2 / 1.04 / 3 = 0.64, less at borders.
+    activations = torch.rand(64, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    squares = []
+    for layer in network.layers[:-1]:
+        activations = layer(activations)
+        if isinstance(layer, nn.Conv2d):
+            squares.append(float(activations.detach().square().mean()))
+    if keeps:
+        assert deviations == pytest.approx([(2 / 1.04 / layer.weight[0].numel()) ** 0.5 for layer in layers], rel=0.15)
+        assert squares == pytest.approx([0.64] * len(squares), rel=0.4)
+    else:
+        assert deviations == pytest.approx([0.02] * len(layers), rel=0.15)
+        assert squares[-1] < 1e-4
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_building_a_network_keeps_the_global_random_state(name):
     size = 200 if "simpsons" in name else 28

@@ -132,7 +132,7 @@ def test_there_is_one_mlflow_run_with_flat_parameters(client, run):
     experiment = client.get_experiment_by_name("dcgan")
     assert len(client.search_runs([experiment.experiment_id])) == 1
     assert run.info.status == "FINISHED"
-    assert run.data.params["training.generator.learning_rate"] == "0.0006"
+    assert run.data.params["training.generator.learning_rate"] == "0.002"
     assert run.data.params["training.batch_size"] == "16"
     assert not {"training", "ingestion", "preprocessing"} & set(run.data.params)
     assert run.data.tags["preset"] == "smoke"

@@ -48,11 +48,11 @@ CASES = {
     "gradient penalty with batch norm": (
         "run --params training.discriminator.batch_norm=true",
         "`training.discriminator.batch_norm`",
-        "`training.penalties.r1` 4",
+        "`training.penalties.r1` 0.2",
         "--params training.discriminator.batch_norm=false",
         "training.penalties.r1=0.",
     ),
-    "two penalties": ("run --params training.loss=wgan_gp", "`penalties.r1` of 0", "wgan_gp", "(got 4)"),
+    "two penalties": ("run --params training.loss=wgan_gp", "`penalties.r1` of 0", "wgan_gp", "(got 0.2)"),
     "label smoothing for a loss without labels": (
         "run --params training.loss=hinge,training.real_label=0.9",
         "`real_label` of 1",

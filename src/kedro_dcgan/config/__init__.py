@@ -22,13 +22,19 @@ from kedro_dcgan.config.stages import (
     ParameterGroup,
     PreprocessingParameters,
 )
-from kedro_dcgan.config.training import ArchitectureName, AugmentationName, LossName, TrainingParameters
+from kedro_dcgan.config.training import (
+    ArchitectureName,
+    AugmentationName,
+    InitialisationName,
+    LossName,
+    TrainingParameters,
+)
 from kedro_dcgan.errors import ParameterError
 
 __all__ = [
     "ArchitectureName", "AugmentationName", "EvaluationParameters", "ExportParameters", "IngestionParameters",
-    "LossName", "ParameterGroup", "Parameters", "PreprocessingParameters", "TrainingParameters", "dotted_keys",
-    "flatten", "read_parameters",
+    "InitialisationName", "LossName", "ParameterGroup", "Parameters", "PreprocessingParameters", "TrainingParameters",
+    "dotted_keys", "flatten", "read_parameters",
 ]  # fmt: skip
 
 # These change where and how fast the work runs, but not its result.

@@ -8,7 +8,11 @@ from kedro_dcgan.config.stages import DeviceName, ParameterGroup, Seed
 
 ArchitectureName = Literal["dcgan", "digits28", "notebook28", "simpsons200", "simpsons200_light"]
 LossName = Literal["non_saturating", "hinge", "least_squares", "wgan_gp"]
+InitialisationName = Literal["normal", "he"]
 AugmentationName = Literal["colour", "translation", "cutout"]
+
+# With fewer training images, the discriminator learns them by heart before the generator has learned from it.
+_FEW_IMAGES = 5_000
 
 # Still finite in float32.
 Weight = Annotated[float, Field(ge=0, le=1e38)]
@@ -31,6 +35,10 @@ class NetworkParameters(ParameterGroup):
 class DiscriminatorParameters(NetworkParameters):
     """The discriminator, its Adam optimiser and its updates."""
 
+    initialisation: InitialisationName = Field(
+        description="Distribution of the initial weights. normal: a standard deviation of 0.02; he: so large that "
+        "the logits of a new network without batch norm differ from image to image (He et al. 2015)."
+    )
     batch_norm: bool = Field(description="Batch norm; true requires penalties.r1 = 0. false: biases instead.")
     spectral_norm: bool = Field(description="Spectral norm of each convolution and dense layer.")
     dropout: float | None = Field(
@@ -61,9 +69,15 @@ class AugmentationParameters(ParameterGroup):
     """Augmentation of the images that the discriminator sees."""
 
     flip: bool = Field(description="Mirror half of the real images, left to right.")
-    differentiable: tuple[AugmentationName, ...] = Field(
-        description="Differentiable augmentations (DiffAugment) of real and fake images."
+    differentiable: tuple[AugmentationName, ...] | Literal["auto"] = Field(
+        description="Differentiable augmentations (DiffAugment) of real and fake images. auto: translation if the "
+        "train split has fewer than 5,000 images, otherwise none."
     )
+
+    @property
+    def names(self) -> tuple[AugmentationName, ...]:
+        """The differentiable augmentations; none as long as `auto` is not decided for the images."""
+        return () if self.differentiable == "auto" else self.differentiable
 
 
 class EmaParameters(ParameterGroup):
@@ -160,6 +174,13 @@ class TrainingParameters(ParameterGroup):
                 f"(got {self.penalties.r1:g})"
             )
         return self
+
+    def for_images(self, count: int) -> Self:
+        """Return the parameters for a train split of `count` images: `augmentation.differentiable` is decided."""
+        if self.augmentation.differentiable != "auto":
+            return self
+        names = ("translation",) if count < _FEW_IMAGES else ()
+        return self.model_copy(update={"augmentation": self.augmentation.model_copy(update={"differentiable": names})})
 
     @property
     def micro_batch_size(self) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from kedro_dcgan.config import ArchitectureName
+from kedro_dcgan.config import ArchitectureName, InitialisationName
 from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d, Dropout
 
 # The channels of the standard DCGAN double from stage to stage, up to this multiple of `width`.
@@ -137,13 +137,22 @@ def normalised(layer: nn.Module, config: DiscriminatorConfig) -> nn.Module:
     return spectral_norm(layer) if config.spectral_norm else layer
 
 
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw kernels from N(0, 0.02) (Radford et al. 2015, section 4), batch-norm gains from N(1, 0.02) (their code)."""
+def initialise(network: nn.Module, generator: torch.Generator, initialisation: InitialisationName = "normal") -> None:
+    """Draw the weights of a new network.
+
+    Kernels are from N(0, 0.02) and batch-norm gains from N(1, 0.02) (Radford et al. 2015, section 4, and their code).
+    With `he`, kernels in front of LeakyReLU(0.2) keep the variance of their inputs (He et al. 2015, arXiv 1502.01852,
+    section 2.2): their standard deviation is sqrt(2 / (1.04 fan_in)). It is meant for discriminators without batch
+    norm: the fan-in of a transposed convolution is another one.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             # Under spectral norm, `weight` is computed from another parameter.
             kernel = dict(module.named_parameters()).get("parametrizations.weight.original", module.weight)
-            nn.init.normal_(kernel, 0.0, 0.02, generator=generator)
+            if initialisation == "he":
+                nn.init.kaiming_normal_(kernel, a=0.2, generator=generator)
+            else:
+                nn.init.normal_(kernel, 0.0, 0.02, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:

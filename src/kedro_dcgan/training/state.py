@@ -166,8 +166,9 @@ def create_state(
     """Build and initialise both networks and their optimisers; every random draw follows from `training.seed`."""
     source = torch.Generator().manual_seed(training.seed)
     g, d = build_generator(generator), build_discriminator(discriminator)
+    initialise(g, source)
+    initialise(d, source, training.discriminator.initialisation)
     for network in (g, d):
-        initialise(network, source)
         network.to(compute.device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(g).requires_grad_(False) if training.ema.half_life else None
     # One kernel for all weights. (On CUDA and CPUs; on MPS torch's own choice.)

@@ -69,7 +69,7 @@ class Step:
         self, state: TrainingState, training: TrainingParameters, compute: Compute, run: Runner | None = None
     ) -> None:
         self._state, self._training, self._compute, self._run = state, training, compute, run
-        self._loss, self._augmentations = LOSSES[training.loss], training.augmentation.differentiable
+        self._loss, self._augmentations = LOSSES[training.loss], training.augmentation.names
 
     def __call__(self, real_images: Tensor) -> Tensor:
         """Update D and G on this rank's real images `(N, C, H, W)`, then the EMA and the clock; return the metrics."""

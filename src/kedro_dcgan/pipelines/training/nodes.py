@@ -45,6 +45,7 @@ def start_training(
         ParameterError, DataError: if the parameters do not fit the images or the machine.
         TrainingError: if another training is not finished.
     """
+    training = training.for_images(images.count("train"))
     plan = plan_training(images, training)
     header = choose_checkpoint(resume_checkpoint, plan, training.resume)
     is_same = header and (header.training_id, header.total_images) == (plan.training_id, plan.total_images)
@@ -66,6 +67,7 @@ def train_generator(
         TrainingError: if a loss is not finite, memory runs out, or a rank dies.
         Interrupted: after a signal, when everything is saved.
     """
+    training = training.for_images(images.count("train"))
     start, distance = training_start, distance_name(images, training)
     newest, kept = start.resume_from, stop_message(True, start.resume_from, training)
     with stop_on_signal(at_once=kept) as request, _running(images, resume_checkpoint, training, start, request) as run:
