@@ -111,7 +111,7 @@ def test_split_fractions_must_add_up_to_1(raw):
 )
 def test_few_images_are_augmented(raw, configured, count, expected):
     raw["training"]["augmentation"]["differentiable"] = configured
-    training = read_parameters(raw).training
+    training = read_parameters(raw, {}).training
     assert training.for_images(count).augmentation.names == expected
 
 
