@@ -172,7 +172,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--split", choices=("test", "validation"), default="test", help="of the real images")
     parser.add_argument("--output", type=Path, default=Path("quality"))
     parser.add_argument("changes", nargs="*", help="training parameters: ema.half_life=10000")
-    return parser.parse_args()
+    # `parse_args` takes no changes behind an option.
+    return parser.parse_intermixed_args()
 
 
 def recipe_of(env: str, changes: list[str], total: int) -> TrainingParameters:

@@ -143,7 +143,7 @@ def initialise(network: nn.Module, generator: torch.Generator, initialisation: I
     Kernels are from N(0, 0.02) and batch-norm gains from N(1, 0.02) (Radford et al. 2015, section 4, and their code).
     With `he`, kernels in front of LeakyReLU(0.2) keep the variance of their inputs (He et al. 2015, arXiv 1502.01852,
     section 2.2): their standard deviation is sqrt(2 / (1.04 fan_in)). It is meant for discriminators without batch
-    norm: the fan-in of a transposed convolution is another one.
+    norm. It does not suit generators, because torch computes another fan-in for transposed convolutions.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
