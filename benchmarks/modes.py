@@ -6,7 +6,7 @@ count the modes that have at least one sample. The divergence is KL(samples || t
 nats; that of 26,000 perfect samples is about 999 / (2 x 26,000) = 0.019.
 
     python benchmarks/modes.py --mnist FOLDER --kimg 1000              # our recipe
-    python benchmarks/modes.py --mnist FOLDER --kimg 1000 --side peer  # that of pytorch/examples
+    python benchmarks/modes.py --mnist FOLDER --kimg 1000 --side pytorch-examples
 
 FOLDER has the IDX files of MNIST; without it, torchvision downloads them. The digits are resized to 32x32 as
 `conf/base` resizes them. The same code classifies the samples of both sides.
@@ -24,10 +24,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from quality import Moment, log, ours, peer, recipe_of
+from quality import log
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from trainings import SIDES, Moment, recipe_of, train_side
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
@@ -37,7 +38,7 @@ from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.reports.pictures import make_grid
 from kedro_dcgan.storage import atomic_file
-from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_memory
+from kedro_dcgan.training.devices import keep_freed_memory
 
 IMAGES, SAMPLES, MODES = 128_000, 26_000, 1000
 SIZE, LEAST_ACCURACY = 32, 0.992
@@ -205,7 +206,7 @@ def read_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", default="torchvision:MNIST", help="folder of MNIST's four IDX files")
-    parser.add_argument("--side", choices=("ours", "peer"), default="ours")
+    parser.add_argument("--side", choices=SIDES, default="ours")
     parser.add_argument("--env", default="base", help="our preset")
     parser.add_argument("--kimg", type=float, default=1000)
     parser.add_argument("--images", type=int, default=IMAGES, help="stacked training images")
@@ -239,9 +240,8 @@ def train_and_count(arguments: argparse.Namespace, recipe: TrainingParameters, t
         SIZE, 3, "stacked digits", [StoredShard("0", "", stacked)], {"train": np.arange(len(stacked))}
     )
     evaluate = ModeCounter(network, real, arguments.output, cpu)
-    # On a GPU, cuDNN benchmarks its algorithms.
-    with deterministic_algorithms(False), cpu.of("training"):
-        (ours if arguments.side == "ours" else peer)(images, recipe, total, evaluate, arguments.samples)
+    with cpu.of("training"):
+        train_side(arguments.side, images, recipe, total, evaluate, arguments.samples)
     print(f"CPU seconds: {cpu.rounded()}")
 
 
@@ -250,7 +250,7 @@ def main() -> None:
     arguments, cpu = read_arguments(), CpuSeconds()
     keep_freed_memory()
     total = round(arguments.kimg * 1000)
-    recipe = recipe_of(arguments.env, arguments.changes, total).model_copy(update={"seed": arguments.seed})
+    recipe = recipe_of(arguments.side, arguments.env, [*arguments.changes, f"seed={arguments.seed}"], total)
     arguments.output.mkdir(exist_ok=True, parents=True)
     train_and_count(arguments, recipe, total, cpu)
 

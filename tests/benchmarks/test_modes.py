@@ -136,7 +136,7 @@ def arguments(mnist, output, side="ours"):
     return argparse.Namespace(mnist=str(mnist), side=side, images=256, samples=300, seed=0, output=output)
 
 
-@pytest.mark.parametrize("side", ["ours", "peer"])
+@pytest.mark.parametrize("side", ["ours", "pytorch-examples"])
 def test_modes_of_a_training(side, mnist, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(modes, "LEAST_ACCURACY", 0.5)
     shutil.copy(weights, tmp_path)

@@ -1,0 +1,208 @@
+"""Tests what the sources of our presets claim, with several seeds each; `--help` lists the claims.
+
+    kedro run --env=base --pipelines=ingestion,preprocessing --params ingestion.source=FOLDER,ingestion.min_size=28
+    python benchmarks/claims.py dropout data/03_primary
+
+Trains the standard networks on MNIST at 32x32 (width 24) by the paper's recipe in batches of 64, with and without the
+change in question, and prints a row of a table: medians, the ratio of the geometric means with Student's 95 % interval
+over seeds, and a verdict. Lower values are better. `plateau` is meant for the drawings at 32x32. A training that is in
+`--output` already is not repeated.
+"""
+
+import argparse
+import json
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from edits import Edit, edited, norm_everywhere, pooling, without_gain_and_shift
+from quality import SAMPLES, Evaluator
+from torch import Tensor
+from trainings import Moment, recipe_of, train_side
+
+from kedro_dcgan.data.shard_files import read_prepared_images
+from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.evaluation.intervals import Estimate
+from kedro_dcgan.training.devices import choose_compute, keep_freed_memory
+
+TICKS = 10
+# A ratio whose whole interval is this close to 1 means no difference.
+EQUAL = 0.1
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison: changes of the parameters or of the networks, and where in the training to measure."""
+
+    name: str = "without"
+    changes: tuple[str, ...] = ()
+    edit: Edit | None = None
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`tested` has a lower measure than `control`; or, with `is_equal`, the same one."""
+
+    statement: str
+    control: Arm
+    tested: Arm
+    measure: str = "fd"
+    is_equal: bool = False
+
+
+_ONE_RATE = "one learning rate of 2e-4"
+CLAIMS = {
+    "dropout": Claim("dropout in D helps", Arm(), Arm("dropout of 0.3", ("discriminator.dropout=0.3",))),
+    "latents": Claim(
+        "normal latents are better than uniform ones", Arm("uniform", ("latents=uniform",)), Arm("normal")
+    ),
+    "affine": Claim(
+        "batch norm is better without gain and shift", Arm("with"), Arm("without", edit=without_gain_and_shift)
+    ),
+    "plateau": Claim(
+        "nothing improves between 30 and 60 epochs", Arm("30 epochs", share=0.5), Arm("60 epochs"), is_equal=True
+    ),
+    "smoothing": Claim("one-sided label smoothing of 0.9 helps", Arm("1"), Arm("0.9", ("real_label=0.9",))),
+    "oscillation": Claim(
+        "batch norm in all layers makes training oscillate",
+        Arm("all layers", edit=norm_everywhere),
+        Arm("all but two"),
+        measure="motion",
+    ),
+    "pooling": Claim("strided convolutions are better than pooling", Arm("pooling", edit=pooling), Arm("strides")),
+    "rates": Claim(
+        "two learning rates are better than one",
+        Arm(_ONE_RATE),
+        Arm("4e-4 for G, 1e-4 for D", ("generator.learning_rate=4.0e-4", "discriminator.learning_rate=1.0e-4")),
+    ),
+    "rates-reversed": Claim(
+        "two learning rates are better than one",
+        Arm(_ONE_RATE),
+        Arm("1e-4 for G, 4e-4 for D", ("generator.learning_rate=1.0e-4", "discriminator.learning_rate=4.0e-4")),
+    ),
+}
+
+
+class Motion:
+    """Evaluates a training, and adds how far its samples move between ticks (`motion`, in grey levels).
+
+    That is the root of the mean square difference between the samples of the same latents, a mean over the last half of
+    the training.
+    """
+
+    def __init__(self, evaluate: Evaluator) -> None:
+        self._evaluate, self._before, self._moves = evaluate, None, list[float]()
+
+    def __call__(self, moment: Moment, samples: Iterator[Tensor]) -> dict:
+        """Return the metrics of a tick."""
+        images = torch.cat(list(samples))
+        if self._before is not None:
+            self._moves.append(float((images.float() - self._before.float()).square().mean().sqrt()))
+        self._before = images
+        late = self._moves[-TICKS // 2 :]
+        return {**self._evaluate(moment, iter(images.split(50))), "motion": statistics.fmean(late) if late else 0.0}
+
+
+class Trainings:
+    """Trains arms, or reads their rows from an earlier call."""
+
+    def __init__(self, images: PreparedImages, total: int, env: str, changes: list[str], output: Path) -> None:
+        self._images, self._total, self._env, self._changes, self._output = images, total, env, changes, output
+        device = choose_compute("auto", "auto").device
+        real = torch.from_numpy(images.take("test", np.arange(min(SAMPLES, images.count("test")))))
+        self._evaluate = Evaluator(real, 64, device, output)
+
+    def measure(self, arm: Arm, measure: str, seed: int) -> float:
+        """Return a measure of an arm; the lower, the better."""
+        rows = self._rows(arm, seed)
+        return float(rows[max(0, round(arm.share * len(rows)) - 1)][measure])
+
+    def _rows(self, arm: Arm, seed: int) -> list[dict]:
+        edit = arm.edit.__name__ if arm.edit else ""
+        key = json.dumps([self._env, *self._changes, *arm.changes, edit, self._total, seed])
+        path = self._output / "trainings.jsonl"
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                found = json.loads(line)
+                if found["key"] == key:
+                    rows: list[dict] = found["rows"]
+                    return rows
+        recipe = recipe_of("ours", self._env, [*self._changes, *arm.changes, f"seed={seed}"], self._total, TICKS)
+        with edited(arm.edit):
+            rows = train_side("ours", self._images, recipe, self._total, Motion(self._evaluate), SAMPLES)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, "rows": rows}) + "\n")
+        return rows
+
+
+def ratio_of(control: Sequence[float], tested: Sequence[float], is_paired: bool) -> Estimate:
+    """Return the ratio of geometric means, tested by control, with a 95 % interval: Student's, or Welch's if unpaired.
+
+    Distances of several seeds scatter in proportion to their size, so intervals are those of their logarithms.
+    """
+    from scipy.stats import ttest_ind, ttest_rel
+
+    logs = [[math.log(value) for value in values] for values in (tested, control)]
+    test = ttest_rel(*logs) if is_paired else ttest_ind(*logs, equal_var=False)
+    middle = statistics.fmean(logs[0]) - statistics.fmean(logs[1])
+    interval = test.confidence_interval(0.95)
+    return Estimate(*(math.exp(value) for value in (middle, interval.low, interval.high)))
+
+
+def verdict(ratio: Estimate, is_equal: bool) -> str:
+    """Return whether seeds confirm a claim, contradict it, or do not decide."""
+    if is_equal:
+        if ratio.low >= 1 / (1 + EQUAL) and ratio.high <= 1 + EQUAL:
+            return "confirmed"
+        return "contradicted" if ratio.high < 1 or ratio.low > 1 else "undecided"
+    return "confirmed" if ratio.high < 1 else "contradicted" if ratio.low > 1 else "undecided"
+
+
+def read_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="\n".join(f"{name:<16} {claim.statement}" for name, claim in CLAIMS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("claim", choices=CLAIMS)
+    parser.add_argument("primary", type=Path, help="data/03_primary of a project")
+    parser.add_argument("--env", default="paper", help="the preset of both sides")
+    parser.add_argument("--kimg", type=float, default=300)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path("claims"))
+    parser.add_argument("changes", nargs="*", default=["batch_size=64"], help="training parameters of both sides")
+    return parser.parse_intermixed_args()
+
+
+def main() -> None:
+    """Test one claim, and print its row."""
+    arguments = read_arguments()
+    keep_freed_memory()
+    claim = CLAIMS[arguments.claim]
+    images = read_prepared_images(arguments.primary / "images", arguments.primary / "shards")
+    arguments.output.mkdir(exist_ok=True, parents=True)
+    trainings = Trainings(images, round(arguments.kimg * 1000), arguments.env, arguments.changes, arguments.output)
+    values = {
+        arm.name: [trainings.measure(arm, claim.measure, seed) for seed in range(arguments.seeds)]
+        for arm in (claim.control, claim.tested)
+    }
+    control, tested = values.values()
+    ratio = ratio_of(control, tested, is_paired=claim.control.share != claim.tested.share)
+    measured = "; ".join(
+        f"{name}: {statistics.median(found):,.0f} ({', '.join(f'{value:,.0f}' for value in found)})"
+        for name, found in values.items()
+    )
+    print(
+        f"| {claim.statement} | {claim.measure}, {measured} | {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) "
+        f"| {verdict(ratio, claim.is_equal)} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
