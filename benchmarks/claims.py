@@ -1,4 +1,4 @@
-"""Tests what the sources of our presets claim, with several seeds each; `--help` lists the claims.
+"""Tests the claims of our presets' sources, each with several seeds; `--help` lists the claims.
 
     kedro run --env=base --pipelines=ingestion,preprocessing --params ingestion.source=FOLDER,ingestion.min_size=28
     python benchmarks/claims.py dropout data/03_primary

@@ -2,7 +2,7 @@
 
 `train_side` trains one side and evaluates it at each tick. A side is `ours`, `pytorch-examples` (`peer.py`), `r3gan`
 (`r3gan.py`), or a published recipe that our loop can train (`PUBLISHED`). All sides but pytorch-examples sample from
-the EMA with recalibrated batch norm, which is better than what most of them published.
+the EMA with recalibrated batch norm, although most of the published recipes have no EMA.
 """
 
 import copy
