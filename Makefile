@@ -45,6 +45,8 @@ bench: $(READY)
 	@python benchmarks/batch_loading.py
 	@python benchmarks/evaluation.py
 	@python benchmarks/evaluation_scale.py
+	@kedro run --pipelines=ingestion,preprocessing
+	@python benchmarks/quality.py data/03_primary --kimg 60 --seeds 0 --input-size 128
 
 ui: $(READY)
 	@kedro dcgan ui

@@ -5,24 +5,29 @@ samples of each against the test split. At the end of each training, a classifie
 compares them: `c2st` is its AUC with a 95 % interval.
 
     kedro run --env=images64 --pipelines=ingestion,preprocessing --params ingestion.source=sprites.zip
-    python benchmarks/quality.py data/03_primary --env=images64 --kimg 100 --seeds 3
-    python benchmarks/quality.py data/03_primary --env=images64 --sides ours,sn-dcgan,wgan-gp,diffaugment,r3gan
+    python benchmarks/quality.py data/03_primary --env=images64 --kimg 100
+    python benchmarks/quality.py data/03_primary --env=images64 --sides ours,r3gan
+
+A training that is in `--output` already is not repeated. So several processes can share the work, each with its own
+`--seeds`; a last call with all seeds prints the table.
 
 To search for a better recipe, leave the test split alone, and change parameters (of all sides) at the end of the
 command:
 
-    python benchmarks/quality.py data/03_primary --split validation --sides ours --seeds 1 penalties.r1=0.5
+    python benchmarks/quality.py data/03_primary --split validation --sides ours --seeds 0 penalties.r1=0.5
 """
 
 import argparse
 import json
 import statistics
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from judge import judge
+from kept import KeptTrainings
 from PIL import Image
 from torch import Tensor
 from trainings import SIDES, Moment, recipe_of, train_side
@@ -107,8 +112,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("primary", type=Path, help="data/03_primary of a project")
     parser.add_argument("--env", default="base", help="our preset, and the networks of all sides")
     parser.add_argument("--kimg", type=float, default=100)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--sides", default="pytorch-examples,ours", help=f"of {', '.join(SIDES)}")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--sides", default=",".join(SIDES), help="default: all, %(default)s")
     parser.add_argument("--input-size", type=int, default=64)
     parser.add_argument("--split", choices=("test", "validation"), default="test", help="of the real images")
     parser.add_argument("--output", type=Path, default=Path("quality"))
@@ -126,16 +131,18 @@ def main() -> None:
     keep_freed_memory()
     total = round(arguments.kimg * 1000)
     images = read_prepared_images(arguments.primary / "images", arguments.primary / "shards")
-    arguments.output.mkdir(exist_ok=True, parents=True)
+    kept = KeptTrainings(arguments.output)
     device = choose_compute("auto", "auto").device
     count = min(SAMPLES, images.count(arguments.split))
     real = torch.from_numpy(images.take(arguments.split, np.arange(count)))
     evaluate = Evaluator(real, arguments.input_size, device, arguments.output)
     found: dict[str, list[list[dict]]] = {side: [] for side in sides}
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds.split(","):
         for side in sides:
             recipe = recipe_of(side, arguments.env, [*arguments.changes, f"seed={seed}"], total)
-            found[side].append(train_side(side, images, recipe, total, evaluate, SAMPLES))
+            key = [images.digest, arguments.split, arguments.input_size, side, recipe.model_dump(mode="json"), total]
+            train = partial(train_side, side, images, recipe, total, evaluate, SAMPLES)
+            found[side].append(kept.rows(key, train))
     report(found)
 
 
