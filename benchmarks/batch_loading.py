@@ -29,7 +29,7 @@ SIZE, BATCH, ROUNDS = 64, 128, 3
 def read_ours(images, count, device):
     indices = batch_indices(count, BATCH, range(count // BATCH), seed=0)
     for batch in batches_on(device, images, indices):
-        to_model_range(batch)
+        to_model_range(batch.images)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

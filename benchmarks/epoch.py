@@ -45,8 +45,8 @@ def main() -> None:
         for count in (warm_up, epoch):
             started = time.perf_counter()
             for batch in islice(batches, count):
-                state.means.add(step(to_model_range(batch)))
-            state.means.read()
+                state.means.add(step(to_model_range(batch.images)))
+            state.means.first_fault()
             if compute.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)

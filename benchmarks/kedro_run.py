@@ -53,7 +53,7 @@ def speed_of_bare_steps(project: Path) -> float:
     indices = batch_indices(images.count("train"), training.batch_size, range(count), 0)
     started = time.perf_counter()
     for batch in batches_on(compute.device, images, indices):
-        step(to_model_range(batch))
+        step(to_model_range(batch.images))
     return count * training.batch_size / (time.perf_counter() - started)
 
 

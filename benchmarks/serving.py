@@ -87,13 +87,13 @@ def speeds_in_python(counts: list[int], seconds: float) -> tuple[dict[int, float
     """Return the images per second of the generator in Python by the size of a batch, and the number of threads."""
     import torch
 
-    from kedro_dcgan.model.sampling import generate_all, sample_latents
+    from kedro_dcgan.model.sampling import generate_all, sample_inputs
     from kedro_dcgan.model.saved import read_generator
 
     trained = read_generator(Path("data/07_model_output/generator"))
     generator, speeds = trained.build(), {}
     for count in counts:
-        latents, calls = sample_latents(count, trained.config, 0), 0
+        latents, calls = sample_inputs(count, trained.config, 0), 0
         generate_all(generator, latents)
         started = time.perf_counter()
         while time.perf_counter() < started + seconds:

@@ -22,8 +22,8 @@ from torch import Tensor
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.model.recipes import network_configs
-from kedro_dcgan.model.sampling import generate, sample_latents, to_model_range
-from kedro_dcgan.training.data import batch_indices, batches_on
+from kedro_dcgan.model.sampling import generate, sample_inputs, to_model_range
+from kedro_dcgan.training.data import Batch, batch_indices, batches_on
 from kedro_dcgan.training.devices import choose_compute, deterministic_algorithms
 from kedro_dcgan.training.ema import recalibrate
 from kedro_dcgan.training.loop import Training, TrainingCallbacks
@@ -119,7 +119,7 @@ def _train_with_our_loop(
     side: str, images: PreparedImages, case: Case, total: int, evaluate: Evaluate, samples: int
 ) -> list[dict]:
     training, state, rows = case.training, case.new_state(), []
-    latents = sample_latents(samples, state.generator.config, training.seed + 1)
+    latents = sample_inputs(samples, state.generator.config, training.seed + 1)
     batches = _batches(images, training.batch_size, total, training.seed, case.compute.device)
     end, paused, started = total // training.batch_size * training.batch_size, 0.0, time.perf_counter()
     callbacks = TrainingCallbacks(torch.from_numpy(images.take("train", np.arange(64))))
@@ -135,7 +135,7 @@ def _train_with_our_loop(
 def _train_r3gan(images: PreparedImages, case: Case, total: int, evaluate: Evaluate, samples: int) -> list[dict]:
     training, state = case.training, case.new_state()
     average = state.shown_generator
-    latents = sample_latents(samples, average.config, training.seed + 1)
+    latents = sample_inputs(samples, average.config, training.seed + 1)
 
     def sample() -> Iterator[Tensor]:
         recalibrate(average, latents[: training.ema.recalibration], training.batch_size)
@@ -175,7 +175,7 @@ def _train_by_steps(
     seen, due, rows = 0, training.images_per_tick, []
     paused, started = 0.0, time.perf_counter()
     for batch in _batches(images, size, total, training.seed, device):
-        step(to_model_range(batch))
+        step(to_model_range(batch.images))
         seen += size
         is_last = seen + size > total
         if seen >= due or is_last:
@@ -186,6 +186,6 @@ def _train_by_steps(
     return rows
 
 
-def _batches(images: PreparedImages, size: int, total: int, seed: int, device: torch.device) -> Iterator[Tensor]:
+def _batches(images: PreparedImages, size: int, total: int, seed: int, device: torch.device) -> Iterator[Batch]:
     indices = batch_indices(images.count("train"), size, range(total // size), seed)
     return batches_on(device, images, indices)

@@ -16,7 +16,7 @@ from servers import wait_until
 from kedro_dcgan.model import serving
 from kedro_dcgan.model.networks import initialise
 from kedro_dcgan.model.recipes import build_generator
-from kedro_dcgan.model.sampling import sample_latents
+from kedro_dcgan.model.sampling import sample_inputs
 
 
 def make_generator(*config):
@@ -26,7 +26,7 @@ def make_generator(*config):
     with torch.no_grad():
         # Batch norm learns the statistics: with those of a new network, all pixels are almost the same.
         for seed in range(20):
-            generator.train()(sample_latents(64, generator.config, seed))
+            generator.train()(sample_inputs(64, generator.config, seed))
     return generator.eval()
 
 

@@ -5,14 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kedro_dcgan.data.manifest import (
-    advise,
-    advise_format,
-    complete_manifest,
-    count_near_duplicates,
-    split_of,
-    summarise,
-)
+from kedro_dcgan.data.advice import advise, advise_format
+from kedro_dcgan.data.manifest import complete_manifest, count_near_duplicates, split_of, summarise
 from kedro_dcgan.data.scan import ImageRecord
 from kedro_dcgan.data.sources.builtin import embedded_digits
 
@@ -166,9 +160,10 @@ def test_embedded_digits_are_complete():
     assert len(np.unique(np.stack([image for _, image in digits]))) == 17
 
 
-def labels_after(labels, **columns):
+def labels_after(labels, split_folders="auto", **columns):
     hashes = [(f"{number:03}.png", f"{columns}{number}") for number in range(len(labels))]
-    manifest = complete_manifest(records_of(hashes, label=labels, **columns), 0.7, 0.1)
+    records = records_of(hashes, label=labels, **columns)
+    manifest = complete_manifest(records, 0.7, 0.1, split_folders=split_folders)
     return [None if pd.isna(label) else label for label in manifest["label"]]
 
 
@@ -195,6 +190,32 @@ CATS = ["cat", "cat", "dog", "dog"]
 )
 def test_folders_of_splits_are_not_classes(folders, labels):
     assert labels_after(folders) == labels
+
+
+def test_split_folders_can_be_named_by_position():
+    folders = ["a/cat", "b/cat", "a/dog", "b/dog"] * 2
+    assert labels_after(folders) == folders
+    assert labels_after(folders, "first") == CATS * 2
+    assert labels_after(["train/cat", "train/cat", "test/cat", "test/cat"], "none")[3] == "test/cat"
+    assert labels_after(["a", "a", "b/dog", "b/dog"], "first") == [None, None, "dog", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "facts"),
+    [
+        (["cat"] * 20 + ["dog"] * 20, []),
+        (["cat"] * 20 + ["dog"] * 9, ["1 of 2 classes", "fewer than 10", "dog: 9"]),
+        (["cat"] * 120 + ["dog"] * 12, ["cat has 120", "dog has 12", "training.class_sampling"]),
+        (["cat"] * 20 + ["dog"] * 18 + [None] * 2, ["2 of 40 images", "no label"]),
+        (["cat"] * 20, []),
+        ([None] * 20, []),
+    ],
+)
+def test_advice_on_classes(labels, facts):
+    records = records_of([(f"{number:04}.png", f"{number}") for number in range(len(labels))], label=labels)
+    advice = advise(complete_manifest(records.assign(width=64, height=64, mode="RGB"), 0.7, 0.1), 64, 3)
+    assert len(advice) == bool(facts)
+    assert all(fact in advice[0] for fact in facts)
 
 
 def test_skipped_files_have_the_same_classes_but_do_not_decide_them():

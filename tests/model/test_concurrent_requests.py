@@ -18,7 +18,7 @@ from servers import wait_until
 from kedro_dcgan.model import serving
 from kedro_dcgan.model.batcher import Batcher
 from kedro_dcgan.model.image_requests import answer_requests, chunk_size, make_pngs, read_requests
-from kedro_dcgan.model.sampling import sample_latents
+from kedro_dcgan.model.sampling import sample_inputs
 from kedro_dcgan.tracking.model import GeneratorModel
 from kedro_dcgan.training.threads import torch_threads
 
@@ -50,7 +50,7 @@ def test_image_depends_only_on_its_own_latents_bit_for_bit(config, count):
         assert len(pngs) == len(latents)
         return torch.cat(outputs)[: len(latents)], pngs
 
-    latents = sample_latents(count, generator.config, 1)
+    latents = sample_inputs(count, generator.config, 1)
     # Neighbours of another magnitude.
     latents[:: max(2, count // 50)] *= 50
     alone = [compute(one) for one in latents.split(1)]
@@ -75,7 +75,7 @@ def test_answers_do_not_depend_on_concurrency(generator, monkeypatch):
         if seed % 3:
             requests.append([{"seed": seed, "count": drawn.choice((1, 1, 1, 2, 5, 30))}])
         else:
-            requests.append([{"latents": row} for row in sample_latents(2, generator.config, seed).tolist()])
+            requests.append([{"latents": row} for row in sample_inputs(2, generator.config, seed).tolist()])
     for workers in (1, 2):
         with running_server(generator, workers) as (_, port), ThreadPoolExecutor(50) as pool:
             answers = list(pool.map(lambda rows: ask(port, {"dataframe_records": rows}), requests))
@@ -147,7 +147,7 @@ def gate(monkeypatch):
 def test_only_the_request_that_caused_an_error_gets_it(generator, gate, monkeypatch):
     config = generator.config
     bad = [[99.0] * config.latent_dim, [98.0] * config.latent_dim]
-    latents = sample_latents(9, config, 0)
+    latents = sample_inputs(9, config, 0)
 
     def fault(module, inputs, output):
         # NaN for one image; for another, an exception that stops the whole batch.
@@ -185,7 +185,7 @@ def test_small_request_overtakes_a_large_one(generator, gate):
         assert small.result()[0] == 200
         assert not large.done()
         assert [len(answer.result()[1]["predictions"]) for answer in (first, large)] == [1, 1024]
-    assert (gate.batches[1] == sample_latents(1, generator.config, 2)).all(1).any()
+    assert (gate.batches[1] == sample_inputs(1, generator.config, 2)).all(1).any()
 
 
 def test_large_request_beyond_the_queue_is_refused(generator, gate, monkeypatch):

@@ -12,7 +12,7 @@ from networks import generator_config
 from kedro_dcgan.errors import ParameterError, RequestError
 from kedro_dcgan.model import serving
 from kedro_dcgan.model.image_requests import read_requests
-from kedro_dcgan.model.sampling import generate_all, sample_latents
+from kedro_dcgan.model.sampling import generate_all, sample_inputs
 
 CONFIG = generator_config("dcgan", 16, 1, 8, 4)
 
@@ -30,10 +30,10 @@ def port(generator):
 
 
 def test_rows_of_seeds_and_of_latents_can_be_mixed(port, generator):
-    latents = sample_latents(3, CONFIG, 5)
+    latents = sample_inputs(3, CONFIG, 5)
     rows = [{"seed": 5, "count": 2}, {"latents": latents[2].tolist()}, {"seed": 6}]
     status, answer = ask(port, {"dataframe_records": rows})
-    images = generate_all(generator, torch.cat([latents, sample_latents(1, CONFIG, 6)]))
+    images = generate_all(generator, torch.cat([latents, sample_inputs(1, CONFIG, 6)]))
     assert status == 200
     assert show_images([row["png"] for row in answer["predictions"]], images)
     assert [(row["row"], row["index"]) for row in answer["predictions"]] == [(0, 0), (0, 1), (1, 0), (2, 0)]
@@ -164,7 +164,7 @@ def test_large_images_have_a_lower_limit():
 
 
 def test_total_is_checked_before_latents_are_drawn(monkeypatch):
-    monkeypatch.setattr("kedro_dcgan.model.image_requests.sample_latents", None)
+    monkeypatch.setattr("kedro_dcgan.model.image_requests.sample_inputs", None)
     with pytest.raises(RequestError):
         read_requests(({"seed": seed, "count": 1024} for seed in range(2000)), CONFIG)
 

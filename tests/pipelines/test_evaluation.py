@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import torch
 from recipes import tiny_training
 
 from kedro_dcgan.config import EvaluationParameters
-from kedro_dcgan.data.shards import PreparedImages, StoredShard
+from kedro_dcgan.data.shards import Classes, PreparedImages, StoredShard
 from kedro_dcgan.data.sources.builtin import embedded_digits
 from kedro_dcgan.errors import DataError, ModelError
 from kedro_dcgan.evaluation import inception
@@ -39,14 +40,17 @@ def digits():
     named = list(embedded_digits())[: sum(COUNTS.values())]
     pixels = np.stack([image for _, image in named])[:, None].repeat(2, axis=2).repeat(2, axis=3)
     rows = np.split(np.arange(len(named)), [COUNTS["train"]])
-    images = PreparedImages(16, 1, "digest", [StoredShard("0", "", pixels)], dict(zip(COUNTS, rows, strict=True)))
     labels = [name.partition("/")[0] for name, _ in named]
+    numbers = np.array(labels, dtype=np.int64)
+    classes = Classes(tuple("0123456789"), {split: numbers[part] for split, part in zip(COUNTS, rows, strict=True)})
+    shards, splits = [StoredShard("0", "", pixels)], dict(zip(COUNTS, rows, strict=True))
+    images = PreparedImages(16, 1, "digest", shards, splits, classes=classes)
     columns = {"label": labels, "verdict": "accepted", "mode": "L", "width": 8, "height": 8}
     return images, pd.DataFrame({"row": np.arange(len(named)), **columns})
 
 
-def trained(digest="digest"):
-    config, _ = network_configs(16, 1, tiny_training())
+def trained(digest="digest", shares=MappingProxyType({})):
+    config, _ = network_configs(16, 1, tiny_training(), shares)
     torch.manual_seed(0)
     return TrainedGenerator(config, snapshot_weights(build_generator(config)), digest, 1000, {})
 
@@ -94,6 +98,17 @@ def test_an_untrained_generator_has_low_fidelity(evaluated):
     assert result["metrics"]["coverage_efflite0_32_100_test"] < 0.1
     assert result["classes"]["covered"] < 10
     assert result["classes"]["classifier_accuracy_test"] > 0.5
+
+
+def test_conditional_generators_are_asked_for_their_classes(digits, evaluated):
+    folder, (without, *_) = evaluated
+    shares = {str(number): 0.1 for number in range(10)}
+    result, *_ = evaluate_generator(trained(shares=shares), *digits, folder, parameters())
+    (agreement,) = (number for number in result["numbers"] if number["metric"] == "class_agreement")
+    # An untrained generator agrees by chance.
+    assert 0 <= agreement["low"] <= agreement["value"] <= agreement["high"] < 0.5
+    assert agreement["floor"] == result["classes"]["classifier_accuracy_test"]
+    assert not any(number["metric"] == "class_agreement" for number in without["numbers"])
 
 
 def test_page_and_table_show_metrics_and_pictures(evaluated):

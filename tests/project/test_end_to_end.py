@@ -18,7 +18,7 @@ from projects import copy_project
 
 from kedro_dcgan.datasets import PreparedImagesDataset, TrainedGeneratorDataset
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.model.sampling import generate_all, sample_latents
+from kedro_dcgan.model.sampling import generate_all, sample_inputs
 from kedro_dcgan.pipelines.export.nodes import export_generator
 
 MODEL = "dcgan-digits-smoke"
@@ -161,7 +161,7 @@ def test_mlflow_run_has_losses_sample_grids_and_the_evaluation(trained_project, 
 
 def test_registered_generator_loads_by_alias_and_generates_the_same_images(trained_project, client):
     trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
-    images = generate_all(trained.build(), sample_latents(5, trained.config, seed=7))
+    images = generate_all(trained.build(), sample_inputs(5, trained.config, seed=7))
     for alias in ("candidate", "champion"):
         model = mlflow.pyfunc.load_model(f"models:/{MODEL}@{alias}")
         answers = model.predict(pd.DataFrame({"seed": [7], "count": [5]}))["png"]

@@ -16,7 +16,7 @@ from servers import free_port, wait_until
 
 from kedro_dcgan.datasets import TrainedGeneratorDataset
 from kedro_dcgan.model.image_requests import make_pngs
-from kedro_dcgan.model.sampling import generate_all, sample_latents
+from kedro_dcgan.model.sampling import generate_all, sample_inputs
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def ask(server, body):
 
 def test_served_model_generates_the_same_images(server, trained_project):
     trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
-    latents = sample_latents(3, trained.config, 5)
+    latents = sample_inputs(3, trained.config, 5)
     generator = trained.build()
     # Bit for bit, in another process.
     expected = make_pngs(generator, latents)

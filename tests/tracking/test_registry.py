@@ -13,7 +13,7 @@ from PIL import Image
 
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.recipes import build_generator
-from kedro_dcgan.model.sampling import generate_all, sample_latents
+from kedro_dcgan.model.sampling import generate_all, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights, write_generator
 from kedro_dcgan.tracking import registry, versions
 from kedro_dcgan.tracking.connection import connect
@@ -197,7 +197,7 @@ def test_the_model_generates_from_seeds_and_latents_and_rejects_invalid_requests
     model = mlflow.pyfunc.load_model("models:/faces@champion")
     answers = model.predict(pd.DataFrame({"seed": [7, 8], "count": [3, 1]}))
     assert list(zip(answers["row"], answers["index"], strict=True)) == [(0, 0), (0, 1), (0, 2), (1, 0)]
-    latents = sample_latents(3, trained.config, 7)
+    latents = sample_inputs(3, trained.config, 7)
     assert show_images(answers["png"][:3], generate_all(trained.build(), latents))
     by_latents = model.predict(pd.DataFrame({"latents": [row.tolist() for row in latents]}))
     assert list(by_latents["png"]) == list(answers["png"][:3])

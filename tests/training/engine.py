@@ -4,6 +4,7 @@ import torch
 from recipes import tiny_training
 
 from kedro_dcgan.model.recipes import network_configs
+from kedro_dcgan.training.data import Batch
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.loop import Training, TrainingCallbacks
 from kedro_dcgan.training.state import create_state
@@ -13,16 +14,26 @@ torch.set_num_threads(1)
 
 CPU = Compute(torch.device("cpu"), "float32")
 REAL = torch.randint(0, 256, (64, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+# The classes of these images, for conditional training.
+LABELS = torch.arange(64) * 7 % 5 % 3
+SHARES = {"cat": 0.4, "dog": 0.4, "owl": 0.2}
 
 
 def new_state(training=None, compute=CPU):
     training = training or tiny_training()
-    return create_state(*network_configs(16, 1, training), training, compute)
+    shares = SHARES if training.conditional is True else {}
+    return create_state(*network_configs(16, 1, training, shares), training, compute)
 
 
 def batches(count, begin=0):
     """Return `count` consecutive batches of 8 images, starting with batch `begin`."""
-    return [REAL[torch.arange(8 * n, 8 * n + 8) % 64] for n in range(begin, begin + count)]
+    rows = [torch.arange(8 * n, 8 * n + 8) % 64 for n in range(begin, begin + count)]
+    return [Batch(REAL[of_batch], LABELS[of_batch]) for of_batch in rows]
+
+
+def classes_of(batch, training):
+    """Return the classes that the loop passes to a step."""
+    return batch.classes if training.conditional is True else None
 
 
 def new_run(state, training=None, compute=CPU, **callbacks):

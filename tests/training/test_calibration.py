@@ -301,9 +301,9 @@ def test_timing_covers_whole_cycles_after_warm_up_of_every_step_variant(monkeypa
     events = []
 
     class RecordingStep(Step):
-        def train(self, variant, real_images, draws):
+        def train(self, variant, *batch):
             events.append(variant)
-            return super().train(variant, real_images, draws)
+            return super().train(variant, *batch)
 
         def __init__(self, state, training, compute, run):
             super().__init__(state, training, compute)  # without `run`, because there is no GPU
@@ -328,7 +328,7 @@ def test_gpu_is_timed_until_its_clock_has_risen(monkeypatch):
     steps = []
 
     class CountingStep(Step):
-        def __call__(self, images):
+        def __call__(self, images, classes):
             steps.append(1)
 
     # Each step takes one second.

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 import torch
-from engine import CPU, REAL, batches, new_state, ticks, weights_of
+from engine import CPU, REAL, batches, classes_of, new_state, ticks, weights_of
 from recipes import tiny_training
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -94,7 +94,7 @@ def trained(execution, steps, training, compute=CPU):
     state = new_state(training, compute)
     execute(state, execution)
     step = step_of(state, training, compute)
-    values = [step(to_model_range(batch)) for batch in batches(steps)]
+    values = [step(to_model_range(batch.images), classes_of(batch, training)) for batch in batches(steps)]
     return torch.stack(values), weights_of(state), state
 
 
@@ -109,6 +109,7 @@ CHANGES = [
     {**LINEAR, "discriminator__spectral_norm": True, "loss": "hinge"},
     {"gradient_accumulation": 2},
     {"architecture": "dcgan", "latents": "uniform", "real_label": 0.9},
+    {**LINEAR, "conditional": True, "penalties__r1": 0.5, "gradient_accumulation": 2},
 ]
 
 
@@ -193,7 +194,7 @@ def test_graphs_are_freed_with_the_step(capture):
     gc.disable()
     try:
         for batch in batches(STEPS_BEFORE + 2):
-            step(to_model_range(batch))
+            step(to_model_range(batch.images))
         gone = weakref.ref(state)
         del state, step
         assert gone() is None
@@ -213,7 +214,7 @@ def test_cuda_graphs_train_the_same_bits_as_eager_steps(changes, precision):
             execute(state, execution)
             step = step_of(state, training, compute)
             for batch in batches(5 * STEPS_BEFORE):
-                step(to_model_range(batch.cuda()))
+                step(to_model_range(batch.images.cuda()))
             results.append(weights_of(state))
     for name, weight in results[0].items():
         assert torch.equal(weight, results[1][name]), name

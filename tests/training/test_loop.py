@@ -5,6 +5,7 @@ from recipes import tiny_training
 
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.sampling import generate_all
+from kedro_dcgan.training.data import Batch
 from kedro_dcgan.training.devices import Compute, deterministic_algorithms
 
 
@@ -31,7 +32,7 @@ def test_training_is_lazy():
 
 def test_training_learns_the_brightness_of_its_images():
     state, training = new_state(), tiny_training(images_per_tick=10_000)
-    bright = [torch.full((8, 1, 16, 16), 200, dtype=torch.uint8)] * 150
+    bright = [Batch(torch.full((8, 1, 16, 16), 200, dtype=torch.uint8), None)] * 150
     last = list(new_run(state, training).ticks(bright, 1200))[-1]
     assert abs(last.samples.float().mean() - 200) < 30
 
@@ -41,8 +42,8 @@ def test_samples_come_from_the_ema_generator_if_there_is_one():
     state = new_state(training)
     last = ticks(state, 4, training)[-1]
     run = new_run(state, training)
-    assert torch.equal(last.samples, generate_all(state.ema_generator, run._fixed_latents)[:4])
-    assert not torch.equal(last.samples, generate_all(state.generator, run._fixed_latents)[:4])
+    assert torch.equal(last.samples, generate_all(state.ema_generator, run._fixed_inputs)[:4])
+    assert not torch.equal(last.samples, generate_all(state.generator, run._fixed_inputs)[:4])
 
 
 @pytest.mark.parametrize("network", ["discriminator", "generator"])
@@ -158,7 +159,7 @@ def test_resumed_gpu_training_ends_with_the_same_bits(changes):
     training = tiny_training(**changes, deterministic=True)
     with deterministic_algorithms(True):
         whole, first, second = (new_state(training, compute) for _ in range(3))
-        on_gpu = [batch.cuda() for batch in batches(8)]
+        on_gpu = [Batch(batch.images.cuda(), batch.classes.cuda()) for batch in batches(8)]
         list(new_run(whole, training, compute).ticks(on_gpu, 64))
         list(new_run(first, training, compute).ticks(on_gpu[:3], 64))
         second.load_state_dict(first.state_dict())

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from engine import CPU, REAL, new_state, weights_of
+from engine import CPU, batches, classes_of, new_state, weights_of
 from recipes import tiny_training
 from torch import distributed, multiprocessing
 
@@ -22,6 +22,7 @@ OPTIONS = {
     "separate updates": {"discriminator__update": "separately", "discriminator__steps": 2},
     "r1 and spectral norm": {**NO_NORM, "discriminator__spectral_norm": True, "penalties__r1": 2.0},
     "wgan_gp": {**NO_NORM, "loss": "wgan_gp"},
+    "classes": {**NO_NORM, "conditional": True, "penalties__r1": 2.0, "gradient_accumulation": 2},
 }
 
 
@@ -30,7 +31,11 @@ def train(training, compute):
     state = new_state(training, compute)
     spread_over_ranks(state, training, compute.ranks)
     step, parts = Step(state, training, compute), training.gradient_accumulation
-    values = [step(compute.ranks.rows_of(to_model_range(REAL[8 * n : 8 * n + 8]), parts)) for n in range(STEPS)]
+    values = []
+    for batch in batches(STEPS):
+        images, classes = to_model_range(batch.images), classes_of(batch, training)
+        rows = None if classes is None else compute.ranks.rows_of(classes, parts)
+        values.append(step(compute.ranks.rows_of(images, parts), rows))
     return state, torch.stack(values)
 
 

@@ -9,7 +9,7 @@ from kedro_dcgan.model.sampling import draw_latents, to_model_range
 from kedro_dcgan.training.data import Draws, source_at
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.losses import LOSSES
-from kedro_dcgan.training.step import Step, variant_at
+from kedro_dcgan.training.step import Pairs, Step, variant_at
 
 IMAGES = to_model_range(REAL[:8])
 NO_NORM = {"discriminator__batch_norm": False}
@@ -88,12 +88,12 @@ def test_accumulated_gradients_equal_full_batch_gradients(changes):
     for parts in (1, 4):
         training = tiny_training(**NO_NORM, **changes, gradient_accumulation=parts)
         step = Step(new_state(training), training, CPU)
-        step._update_discriminator(
-            variant_at(0, training), IMAGES.chunk(parts), fakes.chunk(parts), Draws(source_at(0, 0), CPU)
-        )
+        batch = list(map(Pairs, IMAGES.chunk(parts), fakes.chunk(parts), [None] * parts))
+        step._update_discriminator(variant_at(0, training), batch, Draws(source_at(0, 0), CPU))
         discriminator_gradients.append([weight.grad for weight in step._state.discriminator.parameters()])
         images = fakes.clone().requires_grad_(True)
-        Step(new_state(training), training, CPU)._update_generator(images.chunk(parts), Draws(source_at(0, 0), CPU))
+        with_classes = [(part, None) for part in images.chunk(parts)]
+        Step(new_state(training), training, CPU)._update_generator(with_classes, Draws(source_at(0, 0), CPU))
         image_gradients.append(images.grad)
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*discriminator_gradients, strict=True))
     assert all(gradient.abs().max() > 1e-5 for gradient in discriminator_gradients[0])

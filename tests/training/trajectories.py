@@ -50,6 +50,15 @@ CASES = {
         "gradient_accumulation": 2,
         "latents": "uniform",
     },
+    "balanced classes": {
+        "conditional": True,
+        "class_sampling": "balanced",
+        "discriminator.batch_norm": False,
+        "penalties.r1": 1.0,
+        "ema.half_life": 40,
+        "images_per_validation": 16,
+        "validation_samples": 8,
+    },
     "digits28": {"architecture": "digits28"},
     "notebook28": {"architecture": "notebook28"},
     "simpsons200": {"architecture": "simpsons200"},
@@ -83,7 +92,7 @@ def trained(name):
     import numpy as np
     from recipes import tiny_training
 
-    from kedro_dcgan.data.shards import PreparedImages, StoredShard
+    from kedro_dcgan.data.shards import Classes, PreparedImages, StoredShard
     from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart
     from kedro_dcgan.training.in_process import train_in_process
     from kedro_dcgan.training.plan import plan_training
@@ -92,7 +101,11 @@ def trained(name):
     count = 24 if size < 200 else 16
     pixels = np.random.RandomState(0).randint(0, 256, (count + 8, channels, size, size), dtype=np.uint8)
     splits = {"train": np.arange(count), "validation": np.arange(count, count + 8)}
-    images = PreparedImages(size, channels, "digest", [StoredShard("0", "", pixels)], splits)
+    # Of 24 training images, 4, 8 and 12 are of the classes.
+    labels = {split: np.searchsorted([4, 12], rows % 24, side="right") for split, rows in splits.items()}
+    classes = Classes(("a", "b", "c"), labels)
+    shards = [StoredShard("0", "", pixels)]
+    images = PreparedImages(size, channels, "digest", shards, splits, classes=classes)
     changes = {key.replace(".", "__"): value for key, value in CASES[name].items()}
     training = tiny_training(**{"epochs": 2 if size < 200 else 1, "deterministic": True, **changes})
     plan = plan_training(images, training)

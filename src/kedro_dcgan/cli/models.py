@@ -29,11 +29,12 @@ _model_option = click.option("--model", default=None, help=_NAME_HELP)
     help="Folder, numbered if it has files already (samples-2). Default: data/07_model_output/sampled.",
 )
 @click.option("--model", default=None, help="NAME@ALIAS in the registry. Default: the last exported generator.")
+@click.option("--label", default=None, help="Class of the images; `all` for --count images of each class.")
 @preset_option
-def sample(count: int, seed: int, output: Path | None, model: str | None, env: str | None) -> None:
+def sample(count: int, seed: int, output: Path | None, model: str | None, label: str | None, env: str | None) -> None:
     """Generate images with a generator as PNG files."""
     from kedro_dcgan.datasets import ImageFolderDataset
-    from kedro_dcgan.model.sampling import generate, latent_batches
+    from kedro_dcgan.model.sampling import class_number, generate, input_batches
     from kedro_dcgan.model.saved import read_generator
 
     if model:
@@ -46,12 +47,18 @@ def sample(count: int, seed: int, output: Path | None, model: str | None, env: s
         # Without the registry: the server may be away, or the registration pending.
         trained, description = current_generator(env)
     click.echo(f"model: {description}")
+    config, names = trained.config, [label]
+    if label == "all" and "all" not in config.classes:
+        names = list(config.classes) or [label]
+    labels = [name if name is None else class_number(name, config) for name in names]
     place = _claim_folder(output or project_folder() / "data/07_model_output/sampled")
-    batches = track(generate(trained.build(), latent_batches(count, trained.config, seed)), "samples", count)
+    inputs = itertools.chain.from_iterable(input_batches(count, config, seed, label) for label in labels)
+    batches = track(generate(trained.build(), inputs), "samples", count * len(labels))
     # Without a terminal, there is no bar.
     with closing(Heartbeat()):
         ImageFolderDataset(place).save(image.numpy() for batch in batches for image in batch)
-    click.echo(f"{count} images, seed {seed} -> {place}")
+    of_classes = f" of {f'each of {len(names)} classes' if len(names) > 1 else f'class {names[0]}'}" if label else ""
+    click.echo(f"{count} images{of_classes}, seed {seed} -> {place}")
 
 
 def _claim_folder(wanted: Path) -> Path:

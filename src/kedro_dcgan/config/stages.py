@@ -85,6 +85,13 @@ class IngestionParameters(ParameterGroup):
         description="Maximum fraction of skipped files. Above it, the run stops after it has written the report. "
         "Hidden files, side files (such as labels and a README), links and special files do not count."
     )
+    labels: PathText | None = Field(
+        description="CSV file with the label of each image: path, label. null: the label of a file is its folder.",
+    )
+    split_folders: Literal["auto", "first", "none"] = Field(
+        description="Folders that are no labels but splits. auto: a level of folders named train, test or so; first: "
+        "the first level, whatever its names; none: no level."
+    )
     near_duplicates: NearDuplicateParameters
     splits: SplitFractions
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(

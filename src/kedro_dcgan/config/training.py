@@ -1,5 +1,6 @@
 """The parameters of training."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,6 +14,8 @@ AugmentationName = Literal["colour", "translation", "cutout"]
 
 # With fewer training images, the discriminator learns them by heart before the generator has learned from it.
 _FEW_IMAGES = 5_000
+# `conditional: auto` needs this many training images of each class, and at most so many classes.
+_LEAST_OF_CLASS, MOST_CLASSES = 10, 1000
 
 # Still finite in float32.
 Weight = Annotated[float, Field(ge=0, le=1e38)]
@@ -109,6 +112,15 @@ class TrainingParameters(ParameterGroup):
     latents: Literal["normal", "uniform"] = Field(
         description="Distribution of the latents. normal: standard normal; uniform: from -1 to 1."
     )
+    conditional: bool | Literal["auto"] = Field(
+        description="Train on the labels of the images, so that a class can be requested from the generator. auto: if "
+        f"all images have a label, and each of 2 to {MOST_CLASSES:,} classes has at least {_LEAST_OF_CLASS} training "
+        "images."
+    )
+    class_sampling: Literal["as_in_data", "balanced"] = Field(
+        description="Classes of the images that conditional training sees. as_in_data: each image once in an epoch; "
+        "balanced: all classes equally often, with repeated images of small ones."
+    )
     loss: LossName = Field(description="Adversarial loss.")
     real_label: float = Field(gt=0.5, le=1, description="Label of real images; below 1: one-sided label smoothing.")
     generator: NetworkParameters = Field(description="The generator and its Adam optimiser.")
@@ -175,12 +187,18 @@ class TrainingParameters(ParameterGroup):
             )
         return self
 
-    def for_images(self, count: int) -> Self:
-        """Return the parameters for a train split of `count` images: `augmentation.differentiable` is decided."""
-        if self.augmentation.differentiable != "auto":
-            return self
-        names = ("translation",) if count < _FEW_IMAGES else ()
-        return self.model_copy(update={"augmentation": self.augmentation.model_copy(update={"differentiable": names})})
+    def for_images(self, count: int, class_counts: Sequence[int] = ()) -> Self:
+        """Return the parameters for a train split of `count` images, or `class_counts` of each class, without `auto`.
+
+        `augmentation.differentiable` and `conditional` are decided.
+        """
+        augmentation, conditional = self.augmentation, self.conditional
+        if augmentation.differentiable == "auto":
+            names = ("translation",) if count < _FEW_IMAGES else ()
+            augmentation = augmentation.model_copy(update={"differentiable": names})
+        if conditional == "auto":
+            conditional = 2 <= len(class_counts) <= MOST_CLASSES and min(class_counts) >= _LEAST_OF_CLASS
+        return self.model_copy(update={"augmentation": augmentation, "conditional": conditional})
 
     @property
     def micro_batch_size(self) -> int:

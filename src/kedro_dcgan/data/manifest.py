@@ -19,13 +19,8 @@ COLUMNS = (
     "split", "row",
 )  # fmt: skip
 _SPLIT_FOLDERS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))
-# A group with a larger share of the images makes the splits deviate from the requested sizes.
-_LARGE_GROUP = 0.05
-# Pillow's modes without colour, and the side that most recipes use for photos.
-_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "F")
-# The size of the digits, which is not meant for photos; and the usual size for those.
-_SMALL_SIDE, _USUAL_SIDE = 32, 64
 NearDuplicates = Literal["keep", "group", "skip"]
+SplitFolders = Literal["auto", "first", "none"]
 
 
 def split_of(sha256: pd.Series, train: float, validation: float, groups: np.ndarray | None = None) -> np.ndarray:
@@ -44,13 +39,18 @@ def split_of(sha256: pd.Series, train: float, validation: float, groups: np.ndar
 
 
 def complete_manifest(
-    records: pd.DataFrame, train: float, validation: float, near_duplicates: NearDuplicates = "keep", most_bits: int = 0
+    records: pd.DataFrame,
+    train: float,
+    validation: float,
+    near_duplicates: NearDuplicates = "keep",
+    most_bits: int = 0,
+    split_folders: SplitFolders = "auto",
 ) -> pd.DataFrame:
     """Sort the records by path, skip exact duplicates of an earlier one, and assign splits to the others.
 
     `records` has the columns of `ImageRecord`. Near-duplicates, whose perceptual hashes differ in at most `most_bits`,
     are all kept (`keep`), all kept in one split (`group`; `detail` names the first of them), or skipped except for
-    the first by path (`skip`).
+    the first by path (`skip`). Labels lose the folders that are splits (`ingestion.split_folders`).
     """
     manifest = records.sort_values("path", ignore_index=True, key=lambda path: path.astype("string[pyarrow]"))
     manifest["split"] = pd.Series(pd.NA, index=manifest.index, dtype="string")
@@ -63,21 +63,23 @@ def complete_manifest(
     accepted = manifest["verdict"] == ACCEPTED
     groups = manifest.loc[accepted, "alike"].to_numpy() if near_duplicates == "group" else None
     manifest.loc[accepted, "split"] = split_of(manifest.loc[accepted, "sha256"], train, validation, groups)
-    manifest["label"] = _classes_of(manifest["label"], accepted)
+    manifest["label"] = _without_splits(manifest["label"], accepted, split_folders)
     return manifest[list(COLUMNS)]
 
 
-def _classes_of(labels: pd.Series, accepted: pd.Series) -> pd.Series:
+def _without_splits(labels: pd.Series, accepted: pd.Series, split_folders: SplitFolders) -> pd.Series:
     """Return the labels without folders for splits, or no labels if most of them are of a single image."""
     names = [label.split("/") for label in labels[accepted].dropna().unique()]
-    # Images of all splits are in `train/cat` and `test/cat`, in `data/train/cat`, or in `cat/train`.
-    depths = (*range(min(map(len, names), default=0)), -1) if names else ()
-    depth = next((at for at in depths if all(name[at].lower() in _SPLIT_FOLDERS for name in names)), None)
+    depth = 0 if split_folders == "first" else None
+    if split_folders == "auto" and names:
+        # Images of all splits are in `train/cat` and `test/cat`, in `data/train/cat`, or in `cat/train`.
+        depths = (*range(min(map(len, names))), -1)
+        depth = next((at for at in depths if all(name[at].lower() in _SPLIT_FOLDERS for name in names)), None)
     if depth is not None:
         classes = dict[str, str | None]()
         for label in labels.dropna().unique():
             folders = label.split("/")
-            if len(folders) > depth and folders[depth].lower() in _SPLIT_FOLDERS:
+            if len(folders) > depth and (split_folders == "first" or folders[depth].lower() in _SPLIT_FOLDERS):
                 del folders[depth]
             classes[label] = "/".join(folders) or None
         labels = labels.map(classes).astype(labels.dtype)
@@ -125,84 +127,9 @@ def count_reasons(manifest: pd.DataFrame) -> dict[str, int]:
     return {str(reason): int(count) for reason, count in manifest["reason"].value_counts().items()}
 
 
-def labels_of(manifest: pd.DataFrame, rows: np.ndarray) -> list[str] | None:
-    """Return the labels of images by row number, or None if one has no label or all have the same."""
-    by_row = manifest.loc[manifest["row"].notna() & (manifest["verdict"] == ACCEPTED)].set_index("row")["label"]
-    labels = by_row.reindex(rows)
-    return None if labels.isna().any() or labels.nunique() < 2 else labels.astype(str).tolist()
-
-
 def count_near_duplicates(manifest: pd.DataFrame) -> int:
     """Return the number of accepted near-duplicates, which share the split of an earlier image."""
     return int(manifest.loc[manifest["verdict"] == ACCEPTED, "detail"].notna().sum())
-
-
-def original_format(manifest: pd.DataFrame) -> tuple[float, float]:
-    """Return the median shorter side of the accepted images, in pixels, and the share of colour images, 0 to 1.
-
-    They are those of the files, before preprocessing; NaN if none is known. A colour image may show grey things.
-    """
-    accepted = manifest[manifest["verdict"] == ACCEPTED]
-    is_colour = ~accepted["mode"].dropna().isin(_GREY_MODES)
-    sides = accepted[["width", "height"]].min(axis=1).astype("float64")
-    return float(sides.median()), float(is_colour.mean())
-
-
-def advise_format(manifest: pd.DataFrame, image_size: int, channels: int) -> str | None:
-    """Return the advice to train in colour or in 64x64, if most images are in colour or much larger than that."""
-    side, colour_share = original_format(manifest)
-    is_grey = channels == 1 and colour_share > 0.5
-    is_small = image_size <= _SMALL_SIDE and side >= 2 * _USUAL_SIDE
-    if not (is_grey or is_small):
-        return None
-    images = " and ".join(["in colour"] * is_grey + [f"at least {side:.0f} pixels wide and high"] * is_small)
-    samples = f"{image_size}x{image_size}{' grey' if channels == 1 else ''}"
-    remedy = "For colour: pass --params preprocessing.channels=3"
-    if is_small:
-        remedy = (
-            "For 64x64 colour: pass --env=images64"
-            if colour_share > 0.5
-            else "Pass --params preprocessing.image_size=64"
-        )
-    return f"most images are {images}, but the samples are {samples}. {remedy}"
-
-
-def advise(manifest: pd.DataFrame, image_size: int, channels: int) -> list[str]:
-    """Return one sentence for each setting that the user may want to change."""
-    accepted, advice, size = manifest[manifest["verdict"] == ACCEPTED], [], f"{image_size}x{image_size}"
-    if of_format := advise_format(manifest, image_size, channels):
-        advice.append(f"{of_format[0].upper()}{of_format[1:]}.")
-
-    # Images that are too small: suggest the largest usual size for which most of them are large enough.
-    small = manifest[manifest["reason"] == Reason.TOO_SMALL]
-    judged = len(accepted) + len(small)
-    if len(small) >= 0.05 * max(1, judged):
-        sides = small[["width", "height"]].min(axis=1).to_numpy(dtype=float)
-        smaller = [side for side in (16, 24, 32, 48, 64, 96, 128, 192, 256) if side < image_size]
-        usable = [side for side in smaller if (sides >= side).mean() >= 0.5]
-        other = f", or choose {usable[-1]}x{usable[-1]}" if usable else ""
-        advice.append(
-            f"{len(accepted):,} of {judged:,} images are large enough for {size}; "
-            f"set a smaller `ingestion.min_size` to upscale the others{other}."
-        )
-
-    # Enlarged images. If all of them are enlarged, it is intended.
-    whole = accepted[accepted["box"].isna()]
-    enlarged = int(((whole["width"] < image_size) | (whole["height"] < image_size)).sum())
-    if enlarged not in (0, len(whole)):
-        advice.append(
-            f"{enlarged:,} of {len(whole):,} images are smaller than {size} and were enlarged or padded: "
-            "set `ingestion.min_size` to null to skip such images."
-        )
-
-    # Large groups of near-duplicates.
-    largest = int(accepted["detail"].value_counts().max()) + 1 if accepted["detail"].notna().any() else 0
-    if largest > _LARGE_GROUP * len(accepted):
-        advice.append(
-            f"{largest:,} of {len(accepted):,} images are near-duplicates of each other and are in one split: "
-            "lower `ingestion.near_duplicates.most_bits`, or set `ingestion.near_duplicates.action` to keep."
-        )
-    return advice
 
 
 def _mark_repeats(manifest: pd.DataFrame, same: str, what: str, reason: Reason | None) -> None:

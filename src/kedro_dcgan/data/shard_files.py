@@ -5,6 +5,7 @@ shards/00000.npy      uint8 (N, channels, image_size, image_size), memory-mapped
 shards/00000.parquet  one record for each input that the shard was made from
 images/index.json     {"format": 2, "digest": "…", "shards": […], "splits": {…}, "splits_sha256": {…}, …}
 images/train.npy      row numbers of the split, counted over all shards
+images/train_labels.npy  the class of each of these images, counted over the index's `classes`, if all images have one
 
 An index bounds everything that is allocated: its numbers must fit the sizes of the files.
 """
@@ -19,6 +20,7 @@ from pydantic import Field, model_validator
 
 from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.data.shards import (
+    Classes,
     ImageShards,
     PreparedImages,
     ShardEntry,
@@ -35,6 +37,8 @@ INDEX = "index.json"
 # `preprocessing.image_size` has the same limit.
 _MAX_IMAGE_SIZE = 512
 _MAX_INDEX_BYTES, _MAX_HEADER_BYTES = 64_000_000, 4096
+# The file of the labels of a split.
+_LABELS = "{}_labels.npy"
 _SELECT_AGAIN = "Select the images again: kedro run --pipelines=preprocessing."
 
 Side = Annotated[int, Field(ge=1, le=_MAX_IMAGE_SIZE)]
@@ -70,7 +74,7 @@ class SelectedShard(StoredModel):
 
 
 class ImagesIndex(StoredModel):
-    """The index of the dataset. `splits_sha256` is missing in those of earlier versions."""
+    """The index of the dataset. `splits_sha256` is missing in those of earlier versions, `classes` without labels."""
 
     format: Literal[2] = 2
     image_size: Side
@@ -79,6 +83,8 @@ class ImagesIndex(StoredModel):
     shards: tuple[SelectedShard, ...]
     splits: dict[SplitName, Annotated[str, Field(pattern=r"^[a-z]+\.npy$")]]
     splits_sha256: dict[SplitName, Sha256] | None = None
+    classes: tuple[str, ...] | None = None
+    labels_sha256: dict[SplitName, Sha256] | None = None
 
 
 def read_image_shards(folder: Path) -> ImageShards:
@@ -116,15 +122,16 @@ def read_prepared_images(folder: Path, shards_folder: Path) -> PreparedImages:
     if index.splits_sha256 is None:
         _require_digest(folder, index, stored, rows)
     facts = (index.image_size, index.channels, index.digest)
-    return PreparedImages(*facts, stored.shards, rows, stored.source, (str(folder), str(shards_folder)))
+    place = str(folder), str(shards_folder)
+    return PreparedImages(*facts, stored.shards, rows, stored.source, place, _read_classes(folder, index, rows))
 
 
 def write_prepared_images(images: PreparedImages, path: Path) -> None:
     """Write the row numbers of each split; the pixels stay in the shards."""
     with atomic_folder(path) as folder:
-        for split, rows in images.rows.items():
-            np.save(folder / f"{split}.npy", rows.astype(np.int64), allow_pickle=False)
         splits = {split: f"{split}.npy" for split in images.rows}
+        for split, rows in images.rows.items():
+            np.save(folder / splits[split], rows.astype(np.int64), allow_pickle=False)
         content = {
             "format": 2,
             "image_size": images.image_size,
@@ -134,6 +141,11 @@ def write_prepared_images(images: PreparedImages, path: Path) -> None:
             "splits": splits,
             "splits_sha256": {split: sha256_of(folder / file) for split, file in splits.items()},
         }
+        if images.classes:
+            for split, labels in images.classes.labels.items():
+                np.save(folder / _LABELS.format(split), labels.astype(np.int64), allow_pickle=False)
+            hashes = {split: sha256_of(folder / _LABELS.format(split)) for split in images.classes.labels}
+            content |= {"classes": images.classes.names, "labels_sha256": hashes}
         write_json(folder / INDEX, content)
 
 
@@ -155,6 +167,22 @@ def _read_rows(folder: Path, index: ImagesIndex, total: int) -> dict[str, np.nda
     return rows
 
 
+def _read_classes(folder: Path, index: ImagesIndex, rows: Mapping[str, np.ndarray]) -> Classes | None:
+    """Return the classes, with a label for each row of each split, or None if the images have none."""
+    if not index.classes:
+        return None
+    labels, hashes = {}, {str(split): sha256 for split, sha256 in (index.labels_sha256 or {}).items()}
+    for split, numbers in rows.items():
+        file = folder / _LABELS.format(split)
+        if require_file(file, _SELECT_AGAIN).st_size > 8 * len(numbers) + _MAX_HEADER_BYTES:
+            raise DataError(f"`{file}` must hold {len(numbers):,} labels (it has more). {_SELECT_AGAIN}")
+        require_sha256(file, hashes.get(split, ""), _SELECT_AGAIN)
+        labels[split] = np.array(_map_array(file, np.dtype(np.int64), (len(numbers),), _SELECT_AGAIN))
+        if len(numbers) and not 0 <= labels[split].min() <= labels[split].max() < len(index.classes):
+            raise DataError(f"`{file}` must hold numbers of the {len(index.classes):,} classes. {_SELECT_AGAIN}")
+    return Classes(index.classes, labels)
+
+
 def _require_digest(folder: Path, index: ImagesIndex, stored: ImageShards, rows: Mapping[str, np.ndarray]) -> None:
     """Check splits without stored hashes: the digest of the dataset depends on all of their rows."""
     records = stored.read_records(["row", "sha256", "box"]).dropna(subset=["row"]).set_index("row").fillna("")
@@ -162,7 +190,7 @@ def _require_digest(folder: Path, index: ImagesIndex, stored: ImageShards, rows:
     for split, numbers in rows.items():
         of_split = records.loc[numbers]
         is_sorted = is_sorted and bool(of_split["sha256"].is_monotonic_increasing)
-        images += [(sha256, split, box) for sha256, box in zip(of_split["sha256"], of_split["box"], strict=True)]
+        images += [(sha256, split, box, "") for sha256, box in zip(of_split["sha256"], of_split["box"], strict=True)]
     if not is_sorted or dataset_digest(images, transform_of(stored.preparation)) != index.digest:
         raise DataError(f"the splits in `{folder}` must be those of its digest (they are others). {_SELECT_AGAIN}")
 

@@ -5,6 +5,8 @@ Images stay uint8 on disk and on their way to the device, where a batch is scale
 """
 
 import hashlib
+import itertools
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,12 +82,24 @@ class ImageShards:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """The classes of a dataset: their names, and for each split the number of each image's class, int64 `(N,)`."""
+
+    names: tuple[str, ...]
+    labels: Mapping[str, np.ndarray]
+
+    def counts(self, split: str) -> np.ndarray:
+        """Return the number of images of each class in a split, int64 `(classes,)`."""
+        return np.bincount(self.labels[split], minlength=len(self.names))
+
+
+@dataclass(frozen=True)
 class PreparedImages:
     """The dataset: the rows of the shards in each split, in the order of the content hashes.
 
-    `digest` identifies the content: equal digests mean equal images in equal splits and order, whatever files they
-    come from. `source` is `ingestion.source`. `place` holds the folders from which another process can read the
-    dataset with `read_prepared_images`.
+    `digest` identifies the content: equal digests mean equal images with equal labels in equal splits and order,
+    whatever files they come from. `source` is `ingestion.source`. `place` holds the folders from which another process
+    can read the dataset with `read_prepared_images`. `classes` are None unless each image has a label.
     """
 
     image_size: int
@@ -95,6 +109,7 @@ class PreparedImages:
     rows: Mapping[str, np.ndarray]
     source: str = ""
     place: tuple[str, str] | None = None
+    classes: Classes | None = None
 
     def count(self, split: str) -> int:
         """Return the number of images in a split."""
@@ -103,6 +118,10 @@ class PreparedImages:
     def take(self, split: str, indices: np.ndarray) -> np.ndarray:
         """Return the images at `indices` (any order, repeats allowed), uint8 `(len(indices), C, H, W)`."""
         return _gather(self.shards, self.rows[split][indices])
+
+    def class_counts(self) -> list[int]:
+        """Return the number of training images of each class; nothing without classes."""
+        return self.classes.counts("train").tolist() if self.classes else []
 
     def require_digest(self, digest: str) -> None:
         """Raise a `DataError` unless `digest`, that of the training images of a generator, is that of these images."""
@@ -135,10 +154,28 @@ def select(shards: ImageShards, manifest: pd.DataFrame, transform: str) -> Prepa
     """Return the accepted images of a manifest as a dataset; the digest includes the name of the transform."""
     accepted = manifest[manifest["verdict"] == ACCEPTED].sort_values("sha256")
     rows = {split: accepted.loc[accepted["split"] == split, "row"].to_numpy(dtype=np.int64) for split in SPLITS}
-    boxes = accepted["box"].fillna("")
-    digest = dataset_digest(zip(accepted["sha256"], accepted["split"], boxes, strict=True), transform)
-    preparation = shards.preparation
-    return PreparedImages(preparation.image_size, preparation.channels, digest, shards.shards, rows, shards.source)
+    classes = _classes_of(accepted)
+    # Without classes, the digest is that of earlier versions.
+    labels = accepted["label"] if classes else itertools.repeat("")
+    facts = zip(accepted["sha256"], accepted["split"], accepted["box"].fillna(""), labels, strict=False)
+    images = shards.preparation.image_size, shards.preparation.channels, dataset_digest(facts, transform)
+    return PreparedImages(*images, shards.shards, rows, shards.source, classes=classes)
+
+
+def _classes_of(accepted: pd.DataFrame) -> Classes | None:
+    """Return the classes of a sorted manifest, in the natural order of their names; None without labels."""
+    if accepted["label"].isna().any() or accepted.empty:
+        return None
+    names = sorted(accepted["label"].unique(), key=_natural_key)
+    numbers = accepted["label"].map({name: number for number, name in enumerate(names)})
+    labels = {split: numbers[accepted["split"] == split].to_numpy(dtype=np.int64) for split in SPLITS}
+    return Classes(tuple(map(str, names)), labels)
+
+
+def _natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Order `class 9` before `class 10`."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name
 
 
 def transform_of(preparation: Preparation) -> str:
@@ -147,11 +184,14 @@ def transform_of(preparation: Preparation) -> str:
     return f"{size} {preparation.resample} {crop.mode} {crop.side} {preparation.background}"
 
 
-def dataset_digest(images: Iterable[tuple[str, str, str]], transform: str) -> str:
-    """Return 16 hex digits of the SHA-256 over sorted `(content hash, split, box)` and the name of the transform."""
+def dataset_digest(images: Iterable[tuple[str, str, str, str]], transform: str) -> str:
+    """Return 16 hex digits of the SHA-256 over sorted `(content hash, split, box, label)` and the transform's name.
+
+    An image without a label has an empty one.
+    """
     hasher = hashlib.sha256(transform.encode())
-    for sha256, split, box in sorted(images):
-        hasher.update(f"\n{sha256} {split} {box}".encode())
+    for sha256, split, box, label in sorted(images):
+        hasher.update(f"\n{sha256} {split} {box}{f' {label}' if label else ''}".encode("utf-8", "surrogateescape"))
     return hasher.hexdigest()[:16]
 
 

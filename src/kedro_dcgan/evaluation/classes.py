@@ -35,7 +35,7 @@ class ClassProbe:
         self._weights = torch.linalg.solve(products + ridge, centred.T @ (targets - self._bias))
 
     def accuracy(self, features: Tensor, labels: Sequence[str]) -> Estimate:
-        """Return the share of correct predictions, 0 to 1."""
+        """Return the share of predictions that agree with the labels, 0 to 1."""
         predicted = [self.classes[index] for index in self._predict(features).tolist()]
         return proportion_estimate(torch.tensor([a == b for a, b in zip(predicted, labels, strict=True)]))
 

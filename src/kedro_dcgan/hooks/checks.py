@@ -95,6 +95,8 @@ class CheckHooks:
         count = sources.open(ingestion.source, limits_of(ingestion)).count
         if self._parameters.preprocessing.crop.boxes:
             sources.boxes(self._parameters.preprocessing.crop.boxes)
+        if ingestion.labels:
+            sources.labels(ingestion.labels)
         if "generator" in self._outputs and count is not None and count < batch:
             raise SourceError(
                 f"`ingestion.source` must hold at least one batch of `training.batch_size` {batch} images "

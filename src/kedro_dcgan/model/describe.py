@@ -46,7 +46,7 @@ def describe(config: GeneratorConfig | DiscriminatorConfig, batch_size: int = 1)
     is_generator, size = isinstance(config, GeneratorConfig), config.image_size
     with torch.device("meta"):
         if isinstance(config, GeneratorConfig):
-            network, values = build_generator(config), torch.empty(1, config.latent_dim)
+            network, values = build_generator(config), torch.empty(1, config.input_dim)
         else:
             network, values = build_discriminator(config), torch.empty(1, config.channels, size, size)
 

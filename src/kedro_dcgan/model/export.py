@@ -1,29 +1,47 @@
 """Export of a generator for other runtimes: ONNX and torch.export. Neither format contains a pickle.
 
-Both take latents float32 `(N, latent_dim)`, any N, and give images float32 `(N, C, H, W)` in [-1, 1].
+Both take latents float32 `(N, latent_dim)`, any N, and give images float32 `(N, C, H, W)` in [-1, 1]. Those of a
+conditional generator also take the numbers of classes, int64 `(N,)`.
 """
 
 import contextlib
 import io
+import json
 
 import torch
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.networks import Generator
-from kedro_dcgan.model.sampling import sample_latents
+from kedro_dcgan.model.sampling import classes_of, sample_inputs, with_classes
 from kedro_dcgan.model.saved import TrainedGenerator
 
 # The largest difference between two runtimes of a value in [-1, 1], and the names of input and output.
 TOLERANCE = 1e-4
-LATENTS, IMAGES = "latents", "images"
+LATENTS, LABELS, IMAGES = "latents", "labels", "images"
+
+
+class _Conditional(nn.Module):
+    """A generator with latents and classes as separate inputs."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        return self.generator(with_classes(latents, labels, self.generator.config))
 
 
 def exported_program(generator: Generator) -> ExportedProgram:
     """Return the generator in eval mode as a graph of torch's own operations, for any number of latents."""
-    latents = torch.zeros(2, generator.config.latent_dim)
+    inputs: tuple[Tensor, ...] = (torch.zeros(2, generator.config.latent_dim),)
+    network: nn.Module = generator.eval()
+    if generator.config.classes:
+        network, inputs = _Conditional(generator).eval(), (*inputs, torch.zeros(2, dtype=torch.int64))
+    shapes = tuple({0: torch.export.Dim.AUTO} for _ in inputs)
     with torch.no_grad():
-        return torch.export.export(generator.eval(), (latents,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+        return torch.export.export(network, inputs, dynamic_shapes=shapes)
 
 
 def to_pt2(program: ExportedProgram) -> bytes:
@@ -41,8 +59,9 @@ def to_onnx(program: ExportedProgram, trained: TrainedGenerator) -> bytes:
     import onnx
 
     # torch prints every pass of the exporter.
+    names = [LATENTS, LABELS] if trained.config.classes else [LATENTS]
     with contextlib.redirect_stdout(io.StringIO()):
-        exported = torch.onnx.export(program, (), input_names=[LATENTS], output_names=[IMAGES], verbose=False)
+        exported = torch.onnx.export(program, (), input_names=names, output_names=[IMAGES], verbose=False)
     assert exported is not None  # noqa: S101  (None only if it writes a file)
     facts = {
         LATENTS: f"{trained.config.latents}, float32 (N, {trained.config.latent_dim})",
@@ -50,8 +69,12 @@ def to_onnx(program: ExportedProgram, trained: TrainedGenerator) -> bytes:
         "dataset_digest": trained.dataset_digest,
         "images_seen": str(trained.images_seen),
     }
-    onnx.helper.set_model_props(exported.model_proto, facts)
-    return bytes(exported.model_proto.SerializeToString())
+    if trained.config.classes:
+        facts |= {LABELS: "int64 (N,), numbers of the classes", "classes": json.dumps(trained.config.classes)}
+    # `model_proto` is a new object at each access.
+    model = exported.model_proto
+    onnx.helper.set_model_props(model, facts)
+    return bytes(model.SerializeToString())
 
 
 def require_same_images(generator: Generator, onnx_model: bytes) -> float:
@@ -59,12 +82,15 @@ def require_same_images(generator: Generator, onnx_model: bytes) -> float:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
-    largest = 0.0
+    largest, config = 0.0, generator.config
     for count in (1, 5):
-        latents = sample_latents(count, generator.config, seed=0)
+        inputs = sample_inputs(count, config, seed=0)
         with torch.inference_mode():
-            expected = generator(latents)
-        (images,) = session.run([IMAGES], {LATENTS: latents.numpy()})
+            expected = generator(inputs)
+        given = {LATENTS: inputs[:, : config.latent_dim].numpy()}
+        if config.classes:
+            given[LABELS] = classes_of(inputs, config).numpy()
+        (images,) = session.run([IMAGES], given)
         largest = max(largest, float((torch.from_numpy(images) - expected).abs().max()))
     if not largest <= TOLERANCE:
         raise ModelError(

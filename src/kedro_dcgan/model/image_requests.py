@@ -1,8 +1,9 @@
 """Requests for images: checked before anything is generated, and answered with PNG files.
 
 Each row is a request: either `seed` and optionally `count` (default 1), or `latents`, a list of `latent_dim` numbers
-for one image. Each answer row is an image: `row` is the index of its request, `index` its index within the request,
-and `png` the file in base64.
+for one image. With a conditional generator, a row may have `label`, the name of a class; beside `latents`, it must.
+Each answer row is an image: `row` is the index of its request, `index` its index within the request, and `png` the
+file in base64.
 
 Equal requests give equal images bit for bit, whatever is computed beside them. torch chooses its algorithms by the size
 of a batch (and its number of threads), and another order of a sum changes the last bit, which can change a pixel by one
@@ -25,9 +26,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from kedro_dcgan.errors import RequestError
+from kedro_dcgan.errors import ParameterError, RequestError
 from kedro_dcgan.model.networks import Generator, GeneratorConfig
-from kedro_dcgan.model.sampling import generate, sample_latents
+from kedro_dcgan.model.sampling import class_number, generate, sample_inputs, with_classes
 
 # The limit for all rows together: one client must not take all memory and time.
 MAX_IMAGES = 1024
@@ -44,17 +45,19 @@ _CHUNK_PIXELS, _MAX_CHUNK = 4 * 32**2, 4
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """A valid request: `count` images of a seed, or one image of given latents."""
+    """A valid request: `count` images of a seed, or one image of given latents; `label` is the number of a class."""
 
     count: int
     seed: int = 0
     latents: tuple[float, ...] | None = None
+    label: int | None = None
 
     def draw(self, config: GeneratorConfig) -> Tensor:
-        """Return its latents, float32 `(count, latent_dim)`."""
-        if self.latents is not None:
-            return torch.tensor([self.latents], dtype=torch.float32)
-        return sample_latents(self.count, config, self.seed)
+        """Return its inputs, float32 `(count, input_dim)`."""
+        if self.latents is None:
+            return sample_inputs(self.count, config, self.seed, self.label)
+        classes = None if self.label is None else torch.tensor([self.label])
+        return with_classes(torch.tensor([self.latents], dtype=torch.float32), classes, config)
 
 
 def read_requests(rows: Sequence[Any], config: GeneratorConfig) -> list[ImageRequest]:
@@ -66,7 +69,7 @@ def read_requests(rows: Sequence[Any], config: GeneratorConfig) -> list[ImageReq
     most = most_images(config)
     requests, total = [], 0
     for number, row in enumerate(rows):
-        requests.append(_read_request(row, f"row {number}", config.latent_dim))
+        requests.append(_read_request(row, f"row {number}", config))
         total += requests[-1].count
         # Stop at the first row too many: a client can send a million.
         _require(total <= most, f"its rows must ask for at most {most} images in total")
@@ -83,14 +86,14 @@ def answer_requests(
     generator: Generator, requests: Sequence[ImageRequest], workers: int = 1
 ) -> Iterator[tuple[int, int, str]]:
     """Yield `row`, `index` and `png` of each image, in the order of the requests; raise DataError for NaN."""
-    latents = draw_latents(requests, generator.config)
+    inputs = draw_inputs(requests, generator.config)
     with ThreadPoolExecutor(workers) as pool:
-        chunks = pool.map(partial(make_pngs, generator), latents.split(chunk_size(generator.config)))
+        chunks = pool.map(partial(make_pngs, generator), inputs.split(chunk_size(generator.config)))
         yield from number_images(requests, itertools.chain.from_iterable(chunks))
 
 
-def draw_latents(requests: Sequence[ImageRequest], config: GeneratorConfig) -> Tensor:
-    """Return the latents of all images, float32 `(N, latent_dim)`."""
+def draw_inputs(requests: Sequence[ImageRequest], config: GeneratorConfig) -> Tensor:
+    """Return the inputs of all images, float32 `(N, input_dim)`."""
     return torch.cat([request.draw(config) for request in requests])
 
 
@@ -106,15 +109,15 @@ def chunk_size(config: GeneratorConfig) -> int:
     return max(1, min(_MAX_CHUNK, _CHUNK_PIXELS // config.image_size**2))
 
 
-def make_pngs(generator: Generator, latents: Tensor) -> list[str]:
-    """Return the PNG file in base64 of each of the latents `(N, latent_dim)`; raise DataError for NaN.
+def make_pngs(generator: Generator, inputs: Tensor) -> list[str]:
+    """Return the PNG file in base64 of each of the inputs `(N, input_dim)`; raise DataError for NaN.
 
-    Each file depends only on its own latents and on the number of torch's threads.
+    Each file depends only on its own input and on the number of torch's threads.
     """
     size = chunk_size(generator.config)
-    chunks = (pad(chunk, (0, 0, 0, size - len(chunk))) for chunk in latents.split(size))
+    chunks = (pad(chunk, (0, 0, 0, size - len(chunk))) for chunk in inputs.split(size))
     images = (image for chunk in generate(generator, chunks) for image in chunk)
-    return [_encode(image) for image in itertools.islice(images, len(latents))]
+    return [_encode(image) for image in itertools.islice(images, len(inputs))]
 
 
 def _encode(image: Tensor) -> str:
@@ -124,21 +127,33 @@ def _encode(image: Tensor) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _read_request(row: Any, name: str, latent_dim: int) -> ImageRequest:
+def _read_request(row: Any, name: str, config: GeneratorConfig) -> ImageRequest:
     _require(isinstance(row, Mapping), f"{name} must be an object with `seed` or `latents` (got {_shown(row)})")
-    unknown = sorted(set(row) - {"seed", "count", "latents"})
-    _require(not unknown, f"{name} must have only `seed`, `count` or `latents` (got {_shown(unknown)})")
+    unknown = sorted(set(row) - {"seed", "count", "latents", "label"})
+    _require(not unknown, f"{name} must have only `seed`, `count`, `latents` or `label` (got {_shown(unknown)})")
     _require(("seed" in row) != ("latents" in row), f"{name} must have either `seed` or `latents`")
+    label = _read_label(row["label"], name, config) if "label" in row else None
     if "seed" in row:
         seed = _integer(row["seed"], f"`seed` of {name}", 0, MAX_SEED)
-        return ImageRequest(_integer(row.get("count", 1), f"`count` of {name}", 1, MAX_IMAGES), seed)
-    values = row["latents"]
+        return ImageRequest(_integer(row.get("count", 1), f"`count` of {name}", 1, MAX_IMAGES), seed, label=label)
+    _require(label is not None or not config.classes, f"{name} must have a `label` beside `latents`")
+    values, latent_dim = row["latents"], config.latent_dim
     is_valid = isinstance(values, Sequence) and len(values) == latent_dim and "count" not in row
     # The comparison is false for NaN.
     is_valid = is_valid and all(_is_number(value) and abs(value) <= MAX_LATENT for value in values)
     rule = f"{latent_dim} numbers from {-MAX_LATENT:g} to {MAX_LATENT:g}, without `count`"
     _require(is_valid, f"`latents` of {name} must be {rule}")
-    return ImageRequest(1, latents=tuple(map(float, values)))
+    return ImageRequest(1, latents=tuple(map(float, values)), label=label)
+
+
+def _read_label(value: Any, name: str, config: GeneratorConfig) -> int:
+    # Names of classes may look like numbers, and then clients send numbers; pandas turns some into floats.
+    is_whole = _is_number(value) and value == value // 1
+    text = str(int(value)) if is_whole else str(value)
+    try:
+        return class_number(text, config)
+    except ParameterError as error:
+        raise RequestError(f"The request is not valid: in {name}, {_shown(error, most=400)}") from None
 
 
 def _integer(value: Any, name: str, minimum: int, maximum: int) -> int:
@@ -152,10 +167,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, most: int = 60) -> str:
     # A client can send megabytes, and surrogates that no console prints.
     text = str(value).encode("ascii", "backslashreplace").decode()
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _require(is_valid: bool, rule: str) -> None:

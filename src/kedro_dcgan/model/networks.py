@@ -20,7 +20,11 @@ MAX_WIDTH_FACTOR = 16
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """A generator of images `(channels, image_size, image_size)`."""
+    """A generator of images `(channels, image_size, image_size)`.
+
+    A class-conditional one has `classes`, their names. `class_shares`, which add up to 1, are those of the images that
+    it was trained on: images without a requested class are drawn from them.
+    """
 
     architecture: ArchitectureName
     image_size: int
@@ -28,6 +32,16 @@ class GeneratorConfig:
     latent_dim: int
     width: int  # channels of the layer next to the image
     latents: Literal["normal", "uniform"] = "normal"  # the standard normal distribution, or uniform in [-1, 1]
+    classes: tuple[str, ...] = ()
+    class_shares: tuple[float, ...] = ()
+
+    @property
+    def input_dim(self) -> int:
+        """The width of the generator's input: a latent and, for conditional generators, the class as a one-hot vector.
+
+        The kernel of the first layer is then also the embedding of the classes.
+        """
+        return self.latent_dim + len(self.classes)
 
 
 @dataclass(frozen=True)
@@ -41,10 +55,19 @@ class DiscriminatorConfig:
     batch_norm: bool = True
     spectral_norm: bool = False
     dropout: float | None = None  # the rate after each activation; None: that of the architecture
+    classes: int = 0  # 0: not conditional
+
+    @property
+    def outputs(self) -> int:
+        """The channels of the last layer: the logit and, for conditional ones, a projection of each class."""
+        return 1 + self.classes
 
 
 class Generator(nn.Module):
-    """Latents `(N, latent_dim)` to images `(N, channels, size, size)` in [-1, 1]."""
+    """Inputs `(N, input_dim)` to images `(N, channels, size, size)` in [-1, 1].
+
+    Inputs are latents, with one-hot classes if the generator has any (`sampling.with_classes`).
+    """
 
     def __init__(self, config: GeneratorConfig, *layers: nn.Module) -> None:
         super().__init__()
@@ -57,6 +80,10 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images `(N, channels, size, size)` in [-1, 1] to logits `(N,)`, higher for real images.
 
+    A conditional one needs their classes `(N,)`. Its logit is f(x) + <e(y), phi(x)>, the projection of Miyato and
+    Koyama 2018 (arXiv 1802.05637, equation 4), where phi are the inputs of the last layer, and e the kernels of its
+    outputs after the first.
+
     `judges_each_image_alone`: a logit does not depend on the rest of the batch, and a forward pass updates no buffers.
     """
 
@@ -68,8 +95,11 @@ class Discriminator(nn.Module):
         has_dropout = any(isinstance(layer, Dropout) for layer in layers)
         self.judges_each_image_alone = not (self.has_batch_norm or has_dropout or config.spectral_norm)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images).flatten()
+    def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
+        outputs = self.layers(images).flatten(1)  # (N, 1 + classes)
+        if classes is None:
+            return outputs[:, 0]
+        return outputs[:, 0] + outputs.gather(1, classes[:, None] + 1)[:, 0]
 
 
 class DcganGenerator(Generator):
@@ -82,8 +112,8 @@ class DcganGenerator(Generator):
         first, *sizes = stage_sizes(config.image_size)
         widths = [config.width * min(2**level, MAX_WIDTH_FACTOR) for level in reversed(range(len(sizes)))]
         layers: list[nn.Module] = [
-            nn.Unflatten(1, (config.latent_dim, 1, 1)),
-            ConvTranspose2d(config.latent_dim, widths[0], first, bias=False),  # (N, widths[0], first, first)
+            nn.Unflatten(1, (config.input_dim, 1, 1)),
+            ConvTranspose2d(config.input_dim, widths[0], first, bias=False),  # (N, widths[0], first, first)
         ]
         size = first
         for width, next_width, next_size in zip(widths, [*widths[1:], config.channels], sizes, strict=True):
@@ -99,7 +129,7 @@ class DcganGenerator(Generator):
 class DcganDiscriminator(Discriminator):
     """The generator's mirror image: 4x4 convolutions of stride 2 with batch norm (except the first) and LeakyReLU(0.2).
 
-    A last convolution over the remaining 4 to 7 pixels gives one logit.
+    A last convolution over the remaining 4 to 7 pixels gives the logit.
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:
@@ -115,7 +145,7 @@ class DcganDiscriminator(Discriminator):
                 layers.append(nn.BatchNorm2d(width))
             layers += activation(config)
             channels = width
-        super().__init__(config, *layers, normalised(Conv2d(channels, 1, last, bias=False), config))
+        super().__init__(config, *layers, normalised(Conv2d(channels, config.outputs, last, bias=False), config))
 
 
 def stage_sizes(image_size: int) -> list[int]:

@@ -11,8 +11,9 @@ simpsons200  A Keras recipe for 200x200 faces: a dense stem and, in the discrimi
 To add one: its two classes here, a line in `ARCHITECTURES`, and its name in `config/training.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ class Digits28Generator(Generator):
         units = 4 * width * start * start
         super().__init__(
             config,
-            *(nn.Linear(config.latent_dim, units, bias=False), nn.BatchNorm1d(units, **_NORM), nn.ReLU(inplace=True)),
+            *(nn.Linear(config.input_dim, units, bias=False), nn.BatchNorm1d(units, **_NORM), nn.ReLU(inplace=True)),
             nn.Unflatten(1, (4 * width, start, start)),
             *(SameConvTranspose2d(4 * width, 2 * width, 5, 1, bias=False), nn.BatchNorm2d(2 * width, **_NORM)),
             nn.ReLU(inplace=True),
@@ -65,7 +66,7 @@ class Digits28Discriminator(Discriminator):
             config,
             *_convolutions(config, width, 2 * width, slope=0.3, dropout=0.3),
             nn.Flatten(),
-            normalised(nn.Linear(2 * width * rest * rest, 1), config),
+            normalised(nn.Linear(2 * width * rest * rest, config.outputs), config),
         )
 
 
@@ -77,8 +78,8 @@ class Notebook28Generator(Generator):
         width = config.width
         super().__init__(
             config,
-            nn.Unflatten(1, (config.latent_dim, 1, 1)),
-            *(ConvTranspose2d(config.latent_dim, 2 * width, 4), nn.BatchNorm2d(2 * width, **_NORM, affine=False)),
+            nn.Unflatten(1, (config.input_dim, 1, 1)),
+            *(ConvTranspose2d(config.input_dim, 2 * width, 4), nn.BatchNorm2d(2 * width, **_NORM, affine=False)),
             nn.ReLU(inplace=True),
             *(ConvTranspose2d(2 * width, width, 5, 2), nn.BatchNorm2d(width, **_NORM, affine=False)),
             nn.ReLU(inplace=True),
@@ -100,7 +101,7 @@ class Notebook28Discriminator(Discriminator):
             *([nn.BatchNorm2d(2 * width, **_NORM, affine=False)] if config.batch_norm else []),
             *activation(config),
             nn.Flatten(),
-            normalised(nn.Linear(2 * width * 7 * 7, 1), config),
+            normalised(nn.Linear(2 * width * 7 * 7, config.outputs), config),
         )
 
 
@@ -110,7 +111,7 @@ class Simpsons200Generator(Generator):
     def __init__(self, config: GeneratorConfig) -> None:
         start, width = _start_size(config, divisor=8, usual=200), config.width
         layers: list[nn.Module] = [
-            nn.Linear(config.latent_dim, 4 * width * start * start),
+            nn.Linear(config.input_dim, 4 * width * start * start),
             nn.Unflatten(1, (4 * width, start, start)),
         ]
         for before, after in pairwise((4 * width, 2 * width, width, config.channels)):
@@ -130,7 +131,7 @@ class Simpsons200Discriminator(Discriminator):
             nn.Flatten(),
             normalised(nn.Linear(4 * width * rest * rest, _SIMPSONS_HIDDEN), config),
             *activation(config),
-            normalised(nn.Linear(_SIMPSONS_HIDDEN, 1), config),
+            normalised(nn.Linear(_SIMPSONS_HIDDEN, config.outputs), config),
         )
 
 
@@ -144,7 +145,7 @@ class Simpsons200LightDiscriminator(Discriminator):
             config,
             *_convolutions(config, width, 2 * width, 4 * width, 8 * width),
             nn.Flatten(),
-            normalised(nn.Linear(8 * width * rest * rest, 1), config),
+            normalised(nn.Linear(8 * width * rest * rest, config.outputs), config),
         )
 
 
@@ -178,13 +179,20 @@ ARCHITECTURES: dict[ArchitectureName, tuple[type[Generator], type[Discriminator]
 
 
 def network_configs(
-    image_size: int, channels: int, training: TrainingParameters
+    image_size: int,
+    channels: int,
+    training: TrainingParameters,
+    class_shares: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[GeneratorConfig, DiscriminatorConfig]:
-    """Return the configs of the two networks that the parameters ask for, for images of this shape."""
+    """Return the configs of the two networks that the parameters ask for, for images of this shape.
+
+    With `class_shares`, by the names of the classes, they are conditional.
+    """
     images, g, d = (training.architecture, image_size, channels), training.generator, training.discriminator
+    classes, shares = tuple(class_shares), tuple(class_shares.values())
     return (
-        GeneratorConfig(*images, training.latent_dim, g.width, training.latents),
-        DiscriminatorConfig(*images, d.width, d.batch_norm, d.spectral_norm, d.dropout),
+        GeneratorConfig(*images, training.latent_dim, g.width, training.latents, classes, shares),
+        DiscriminatorConfig(*images, d.width, d.batch_norm, d.spectral_norm, d.dropout, len(classes)),
     )
 
 

@@ -1,6 +1,7 @@
-"""Latents from a seed, images from latents, and the scale of pixel values.
+"""Inputs of a generator from a seed, images from inputs, and the scale of pixel values.
 
-Pixels are uint8 outside the networks and float32 in [-1, 1] inside. An image depends only on its own latent.
+An input is a latent and, for a conditional generator, the class of the image as a one-hot vector. Pixels are uint8
+outside the networks and float32 in [-1, 1] inside. An image depends only on its own input.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,22 +10,79 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kedro_dcgan.errors import DataError
+from kedro_dcgan.errors import DataError, ParameterError
 from kedro_dcgan.model.networks import Generator, GeneratorConfig
 
-
-def sample_latents(count: int, config: GeneratorConfig, seed: int) -> Tensor:
-    """Return `(count, latent_dim)` float32 latents of the distribution that a generator takes, on the CPU."""
-    return torch.cat(list(latent_batches(count, config, seed)))
+# Class names in an error.
+_MOST_SHOWN = 30
 
 
-def latent_batches(count: int, config: GeneratorConfig, seed: int, batch_size: int = 64) -> Iterator[Tensor]:
-    """Yield the rows of `sample_latents` in batches `(<= batch_size, latent_dim)`, so that any count fits in memory."""
-    source = torch.Generator().manual_seed(seed)
+def sample_inputs(count: int, config: GeneratorConfig, seed: int, label: int | None = None) -> Tensor:
+    """Return `(count, input_dim)` float32 inputs of the distribution that a generator takes, on the CPU.
+
+    `label` is the number of a class. Without it, a conditional generator gets classes as in its training images. The
+    latents are those of the seed, whatever the class.
+    """
+    return torch.cat(list(input_batches(count, config, seed, label)))
+
+
+def input_batches(
+    count: int, config: GeneratorConfig, seed: int, label: int | None = None, batch_size: int = 64
+) -> Iterator[Tensor]:
+    """Yield the rows of `sample_inputs` in batches `(<= batch_size, input_dim)`, so that any count fits in memory."""
+    # Classes have a generator of their own, so that the latents of a seed do not depend on them.
+    source, of_classes = torch.Generator().manual_seed(seed), np.random.default_rng((seed, 1))
     for start in range(0, count, batch_size):
-        rows = range(min(batch_size, count - start))
+        rows = min(batch_size, count - start)
         # One by one, so that the first 16 of 100 equal a sample of 16: torch fills small and large tensors differently.
-        yield torch.cat([draw_latents(1, config, source) for _ in rows])
+        latents = torch.cat([draw_latents(1, config, source) for _ in range(rows)])
+        yield with_classes(latents, _draw_classes(rows, config, of_classes, label), config)
+
+
+def grid_inputs(count: int, config: GeneratorConfig, seed: int) -> Tensor:
+    """Return inputs for a grid of at most `count` samples; with classes, a row for each of the first `count` classes.
+
+    All rows have the same latents.
+    """
+    if not config.classes:
+        return sample_inputs(count, config, seed)
+    rows = min(count, len(config.classes))
+    return torch.cat([sample_inputs(count // rows, config, seed, label) for label in range(rows)])
+
+
+def grid_columns(count: int, config: GeneratorConfig) -> int | None:
+    """Return the number of samples in a row of such a grid; None leaves it to the grid."""
+    return max(1, count // len(config.classes)) if config.classes else None
+
+
+def with_classes(latents: Tensor, classes: Tensor | None, config: GeneratorConfig) -> Tensor:
+    """Append classes, int64 `(N,)`, as one-hot vectors to latents `(N, latent_dim)`; None appends nothing."""
+    if classes is None:
+        return latents
+    # (`one_hot` reads its argument on the host, which no CUDA graph can.)
+    is_class = classes[:, None] == torch.arange(len(config.classes), device=classes.device)
+    return torch.cat([latents, is_class.to(latents.dtype)], dim=1)
+
+
+def class_number(name: str, config: GeneratorConfig) -> int:
+    """Return the number of the class with this name; raise ParameterError if the generator does not have it."""
+    if name in config.classes:
+        return config.classes.index(name)
+    if not config.classes:
+        raise ParameterError(
+            f"`label` needs a generator with classes (got {name}; it was trained without). Leave it out, or train on "
+            "labelled images with training.conditional=true."
+        )
+    known, more = ", ".join(config.classes[:_MOST_SHOWN]), len(config.classes) - _MOST_SHOWN
+    raise ParameterError(
+        f"`label` must be a class of the generator (got {name}). Its classes: {known}"
+        f"{f' and {more:,} others' if more > 0 else ''}."
+    )
+
+
+def classes_of(inputs: Tensor, config: GeneratorConfig) -> Tensor:
+    """Return the classes of conditional inputs `(N, input_dim)`, int64 `(N,)`."""
+    return inputs[:, config.latent_dim :].argmax(dim=1)
 
 
 def draw_latents(count: int, config: GeneratorConfig, source: torch.Generator) -> Tensor:
@@ -34,8 +92,18 @@ def draw_latents(count: int, config: GeneratorConfig, source: torch.Generator) -
     return torch.rand(count, config.latent_dim, generator=source) * 2 - 1
 
 
+def _draw_classes(count: int, config: GeneratorConfig, source: np.random.Generator, label: int | None) -> Tensor | None:
+    if not config.classes:
+        return None
+    if label is not None:
+        return torch.full((count,), label)
+    drawn = np.searchsorted(np.cumsum(config.class_shares), source.random(count), side="right")
+    # Shares may add up to a little less than 1.
+    return torch.from_numpy(drawn.clip(max=len(config.classes) - 1))
+
+
 def generate(generator: Generator, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield uint8 images `(N, C, H, W)` on the CPU per batch of latents, in eval mode; raise DataError for NaN."""
+    """Yield uint8 images `(N, C, H, W)` on the CPU per batch of inputs, in eval mode; raise DataError for NaN."""
     device, was_training = next(generator.parameters()).device, generator.training
     generator.eval()
     try:
@@ -46,9 +114,9 @@ def generate(generator: Generator, batches: Iterable[Tensor]) -> Iterator[Tensor
         generator.train(was_training)
 
 
-def generate_all(generator: Generator, latents: Tensor) -> Tensor:
-    """Return the images of all `latents`, uint8 `(N, C, H, W)`."""
-    return torch.cat(list(generate(generator, latents.split(64))))
+def generate_all(generator: Generator, inputs: Tensor) -> Tensor:
+    """Return the images of all `inputs`, uint8 `(N, C, H, W)`."""
+    return torch.cat(list(generate(generator, inputs.split(64))))
 
 
 def to_model_range(images: np.ndarray | Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from kedro_dcgan.model.batcher import Batcher, BatchLimits
 from kedro_dcgan.model.image_requests import (
     ImageRequest,
     chunk_size,
-    draw_latents,
+    draw_inputs,
     make_pngs,
     most_images,
     number_images,
@@ -92,8 +92,8 @@ def _create_app(generator: Generator, facts: Mapping[str, Any], workers: int) ->
         body = await _read_body(request)
         requests = await run(len(body), lambda: read_requests(_read_rows(body), config))
         count = sum(one.count for one in requests)
-        latents = await run(count * config.latent_dim, lambda: draw_latents(requests, config).unbind())
-        work = batcher.compute(latents)
+        inputs = await run(count * config.input_dim, lambda: draw_inputs(requests, config).unbind())
+        work = batcher.compute(inputs)
         # A small request is done before its client can leave.
         pngs = await (work if count <= batch else _unless_disconnected(request, work))
         return await run(sum(map(len, pngs)), lambda: _predictions(requests, pngs))

@@ -10,7 +10,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from kedro_dcgan.data import ACCEPTED, Reason
-from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, advise, count_near_duplicates, count_reasons
+from kedro_dcgan.data.advice import advise
+from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, count_near_duplicates, count_reasons
 from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.reports.pages import picture_url, render_page
 
@@ -65,11 +66,12 @@ def write_page(
         meaning = Reason(reason).meaning
         reasons.append({"reason": reason, "count": count, "meaning": meaning, "examples": examples.to_dict("records")})
 
-    # Count the accepted and the skipped files of each label, if there are labels.
+    # Count the images of each label in each split, and the skipped files, if there are labels.
     accepted, labels = manifest["verdict"] == ACCEPTED, list[dict[Hashable, Any]]()
     if manifest["label"].notna().any():
         names = manifest["label"].astype("string").fillna("(none)")
-        counts = pd.DataFrame({"accepted": accepted, "skipped": ~accepted}).groupby(names).sum()
+        places = {split: manifest["split"] == split for split in SPLITS} | {"skipped": ~accepted, "accepted": accepted}
+        counts = pd.DataFrame(places).fillna(False).astype(int).groupby(names).sum()
         ordered = counts.sort_values(["accepted", "skipped"], ascending=False)
         labels = ordered.reset_index().to_dict("records")
 

@@ -55,6 +55,11 @@ METRICS = {
     "classes_covered": MetricText(
         "Classes covered", "Classes generated at least a tenth as often as they occur in real images.", "higher"
     ),
+    "class_agreement": MetricText(
+        "Class agreement",
+        "Share of images that a classifier assigns to the class they were requested for; its accuracy on real images.",
+        "higher",
+    ),
     "class_divergence": MetricText(
         "Class divergence", "Jensen-Shannon divergence of generated and real class histograms, 0 to 1 bit.", "lower"
     ),

@@ -75,7 +75,7 @@ def log_model(client: mlflow.MlflowClient, run_id: str, folder: Path, step: int)
     model = client.create_logged_model(run.info.experiment_id, "generator", run_id, tags, parameters, "generator")
     # The model itself checks that seed and count are integers: as `long`, MLflow would silently turn 1.5 into 1.
     latents = ColSpec(Array(DataType.double), "latents", required=False)
-    inputs = Schema([*(ColSpec(AnyType(), name, required=False) for name in ("seed", "count")), latents])
+    inputs = Schema([*(ColSpec(AnyType(), name, required=False) for name in ("seed", "count", "label")), latents])
     outputs = Schema([ColSpec(DataType.long, "row"), ColSpec(DataType.long, "index"), ColSpec(DataType.string, "png")])
     Model.log(
         artifact_path=None,

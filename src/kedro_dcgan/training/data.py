@@ -1,4 +1,4 @@
-"""The data of a training: the order of the images, their batches on the device, and all random draws.
+"""The data of a training: the order of the images, their batches with classes on the device, and all random draws.
 
 Order and draws are functions of the seed and the clock (`images_seen`), so a training can resume anywhere without a
 stored random state. Images stay uint8 until they are on the device.
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,18 +28,45 @@ _SHARE_OF_MEMORY = 0.4
 _CHUNK, _AHEAD = 8192, 2
 
 
-def batch_indices(count: int, batch_size: int, batches: range, seed: int) -> Iterator[np.ndarray]:
-    """Yield the indices `(batch_size,)` of each batch number in `batches`; seed and epoch determine their order."""
+class Batch(NamedTuple):
+    """Real images, uint8 `(N, C, H, W)`, and their classes, int64 `(N,)`, if the dataset has any."""
+
+    images: Tensor
+    classes: Tensor | None
+
+
+def batch_indices(
+    count: int, batch_size: int, batches: range, seed: int, balanced: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Yield the indices `(batch_size,)` of each batch number in `batches`; seed and epoch determine their order.
+
+    An epoch has each of `count` images once. With `balanced`, the class of each image, it has as many images, but the
+    same number of each class (give or take one).
+    """
     in_epoch = count // batch_size
     for number in batches:
         epoch, position = divmod(number, in_epoch)
         if position == 0 or number == batches.start:
-            order = np.random.default_rng((seed, epoch)).permutation(count)
+            source = np.random.default_rng((seed, epoch))
+            order = source.permutation(count) if balanced is None else _balanced_order(balanced, source)
         yield order[position * batch_size : (position + 1) * batch_size]
 
 
-def batches_on(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
-    """Return batches of the train images at these indices, uint8 `(N, C, H, W)` on `device`.
+def _balanced_order(classes: np.ndarray, source: np.random.Generator) -> np.ndarray:
+    """Return `(N,)` indices of images: large classes lose images, those of small classes are repeated."""
+    present, count = np.unique(classes), len(classes)
+    # Which classes get one image more.
+    shares = count // len(present) + (source.permutation(len(present)) < count % len(present))
+    drawn = []
+    for name, share in zip(present, shares, strict=True):
+        members = np.flatnonzero(classes == name)
+        rounds = [source.permutation(members) for _ in range(-(-share // len(members)))]
+        drawn.append(np.concatenate(rounds)[:share])
+    return source.permutation(np.concatenate(drawn))
+
+
+def batches_on(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
+    """Return batches of the train images at these indices, on `device`.
 
     Images that take less than 40 % of a GPU's free memory are moved there once. Otherwise a thread gathers batches.
     """
@@ -48,30 +75,44 @@ def batches_on(device: torch.device, images: PreparedImages, indices: Iterable[n
     return (resident if fits else streamed)(device, images, indices)
 
 
-def resident(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
+def resident(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
     """Move all train images to the device; batches are gathered there."""
     count, size = images.count("train"), images.image_size
     everything = torch.empty((count, images.channels, size, size), dtype=torch.uint8, device=device)
     for start in range(0, count, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, count))
         everything[start : start + len(rows)] = torch.from_numpy(images.take("train", rows)).to(device)
-    return (everything.index_select(0, to_device(torch.from_numpy(batch), device)) for batch in indices)
+
+    def take(batch: np.ndarray) -> Batch:
+        rows = to_device(torch.from_numpy(batch), device)
+        return Batch(everything.index_select(0, rows), _classes_at(batch, images, device))
+
+    return map(take, indices)
 
 
-def streamed(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Tensor]:
+def streamed(device: torch.device, images: PreparedImages, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
     """Gather batches from the shards in a thread, two ahead, and move them to the device."""
 
     def gather(batch: np.ndarray) -> Tensor:
         return staged(torch.from_numpy(images.take("train", batch)), device)
 
-    pending: deque[Future[Tensor]] = deque()
+    def take(indices: np.ndarray, gathered: Future[Tensor]) -> Batch:
+        return Batch(to_device(gathered.result(), device), _classes_at(indices, images, device))
+
+    pending: deque[tuple[np.ndarray, Future[Tensor]]] = deque()
     with ThreadPoolExecutor(1) as thread:
         for batch in indices:
-            pending.append(thread.submit(gather, batch))
+            pending.append((batch, thread.submit(gather, batch)))
             if len(pending) > _AHEAD:
-                yield to_device(pending.popleft().result(), device)
+                yield take(*pending.popleft())
         while pending:
-            yield to_device(pending.popleft().result(), device)
+            yield take(*pending.popleft())
+
+
+def _classes_at(indices: np.ndarray, images: PreparedImages, device: torch.device) -> Tensor | None:
+    if images.classes is None:
+        return None
+    return to_device(torch.from_numpy(images.classes.labels["train"][indices]), device)
 
 
 def source_at(seed: int, images_seen: int) -> torch.Generator:

@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
@@ -15,10 +14,10 @@ from kedro_dcgan.evaluation.distances import Gaussian, frechet_distance
 from kedro_dcgan.evaluation.features import EfficientNetLite0Features
 from kedro_dcgan.evaluation.protocol import short_count
 from kedro_dcgan.model.networks import Generator
-from kedro_dcgan.model.sampling import generate, sample_latents
+from kedro_dcgan.model.sampling import generate, sample_inputs
 from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart, restore
 from kedro_dcgan.training.costs import name_lack_of_memory
-from kedro_dcgan.training.data import batch_indices, batches_on
+from kedro_dcgan.training.data import Batch, batch_indices, batches_on
 from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.training.distributed.layers import spread_over_ranks
 from kedro_dcgan.training.fast.calibration import calibration_of
@@ -88,10 +87,14 @@ def train_in_process(
 
 def _remaining_batches(
     images: PreparedImages, training: TrainingParameters, plan: Plan, images_seen: int, follow: Follow
-) -> Iterator[Tensor]:
+) -> Iterator[Batch]:
     """Return the batches that are left, with this rank's rows, on the device."""
     numbers = range(images_seen // training.batch_size, plan.total_batches)
-    indices = follow(batch_indices(images.count("train"), training.batch_size, numbers, training.seed), images_seen)
+    balanced = None
+    if plan.generator.classes and images.classes and training.class_sampling == "balanced":
+        balanced = images.classes.labels["train"]
+    order = batch_indices(images.count("train"), training.batch_size, numbers, training.seed, balanced)
+    indices = follow(order, images_seen)
     of_rank = (plan.compute.ranks.rows_of(batch, training.gradient_accumulation) for batch in indices)
     return batches_on(plan.compute.device, images, of_rank)
 
@@ -108,11 +111,11 @@ def _validation(
 ) -> tuple[Callable[[Generator], float], int]:
     """Return the Fréchet distance of generators to the validation split as a function, and its CPU threads.
 
-    All generators get the same latents. Without `threads`, the fastest number is chosen by timing.
+    All generators get the same inputs. Without `threads`, the fastest number is chosen by timing.
     """
     device, count = plan.compute.device, min(images.count("validation"), _MOST_VALIDATION_IMAGES)
     extract = EfficientNetLite0Features(_VALIDATION_SIZE, device)
-    latents = sample_latents(training.validation_samples, plan.generator, training.seed)
+    inputs = sample_inputs(training.validation_samples, plan.generator, training.seed)
     batches = torch.from_numpy(images.take("validation", np.arange(count))).split(_VALIDATION_BATCH)
     if device.type != "cpu":
         threads = threads or most_threads()
@@ -121,7 +124,7 @@ def _validation(
 
     def measure(generator: Generator) -> float:
         with torch_threads(chosen):
-            samples = generate(generator, latents.split(_VALIDATION_BATCH))
+            samples = generate(generator, inputs.split(_VALIDATION_BATCH))
             generated = Gaussian.of_features(torch.cat([extract(batch) for batch in samples]))
             return frechet_distance(generated, reference)
 

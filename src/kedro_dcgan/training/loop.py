@@ -14,10 +14,11 @@ from torch import Tensor
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.networks import Generator
-from kedro_dcgan.model.sampling import generate_all, sample_latents, to_model_range
+from kedro_dcgan.model.sampling import generate_all, grid_inputs, sample_inputs, to_model_range
 from kedro_dcgan.model.saved import snapshot_weights
 from kedro_dcgan.progress import short_images
 from kedro_dcgan.training.costs import flops_per_image
+from kedro_dcgan.training.data import Batch
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import recalibrate
 from kedro_dcgan.training.health import COLLAPSED, DIVERSITY_SAMPLES, diagnose, diversity
@@ -38,10 +39,10 @@ _REMEDY = (
 class Tick:
     """A snapshot of a training, which later steps do not modify.
 
-    `records` are those of all ticks so far. `samples` are uint8 `(grid_images, C, H, W)`, always of the same latents,
-    or None at a stop between two ticks and for a training that was already finished. `kept` is the best generator so
-    far, or the current one before any validation. `checkpoint` is `TrainingState.state_dict`, if one is due.
-    `validation_seconds` is the time that validation has taken so far in this process.
+    `records` are those of all ticks so far. `samples` are uint8 `(<= grid_images, C, H, W)`, always of the inputs
+    `grid_inputs`, or None at a stop between two ticks and for a training that was already finished. `kept` is the best
+    generator so far, or the current one before any validation. `checkpoint` is `TrainingState.state_dict`, if one is
+    due. `validation_seconds` is the time that validation has taken so far in this process.
     """
 
     images_seen: int
@@ -87,13 +88,18 @@ class Training:
         self._steps_between_reads = 1 if compute.device.type == "cpu" else _GPU_STEPS_BETWEEN_READS
         config = state.generator.config
         count = training.ema.recalibration if training.ema.half_life else 0
-        self._fixed_latents = sample_latents(max(training.grid_images, DIVERSITY_SAMPLES), config, training.seed)
-        self._recalibration_latents = sample_latents(count, config, training.seed + 1) if count else None
+        self._is_conditional = bool(config.classes)
+        # The inputs of the grid and, from `_first_drawn` on, of the diversity; without classes, they are the same.
+        grid = grid_inputs(training.grid_images, config, training.seed)
+        drawn = sample_inputs(max(len(grid), DIVERSITY_SAMPLES), config, training.seed)
+        self._fixed_inputs = torch.cat([grid, drawn]) if config.classes else drawn
+        self._grid_images, self._first_drawn = len(grid), len(grid) if config.classes else 0
+        self._recalibration_inputs = sample_inputs(count, config, training.seed + 1) if count else None
         self._flops = flops_per_image(config, state.discriminator.config, training)
         self._validation_seconds = 0.0
 
-    def ticks(self, batches: Iterable[Tensor], total_images: int) -> Iterator[Tick]:
-        """Train on `batches` of uint8 images `(N, C, H, W)` on the device; they must end at `total_images`.
+    def ticks(self, batches: Iterable[Batch], total_images: int) -> Iterator[Tick]:
+        """Train on `batches` on the device; they must end at `total_images`.
 
         A new training yields a first tick before its first step. Then there is a tick at the first step at or after
         each multiple of `images_per_tick`, and at the end. A training that was already finished yields one tick.
@@ -106,7 +112,8 @@ class Training:
         begin, started = state.images_seen, time.perf_counter()
         for batch in batches:
             # Take one step: update D and, every `discriminator.steps` steps, G and its EMA.
-            state.means.add(self._step(to_model_range(batch)))
+            classes = batch.classes if self._is_conditional else None
+            state.means.add(self._step(to_model_range(batch.images), classes))
             is_last = state.images_seen >= total_images
             is_tick = is_last or state.images_seen % training.images_per_tick < training.batch_size
 
@@ -144,7 +151,7 @@ class Training:
         self._require_finite_weights()
         self._recalibrate_average()
         samples = self._sample()
-        spread = diversity(samples, callbacks.real_images)
+        spread = diversity(samples[self._first_drawn :], callbacks.real_images)
 
         # Validate the generator if that is due, and keep it if it is the best so far.
         distance, is_best = None, False
@@ -183,20 +190,20 @@ class Training:
         return Tick(
             images_seen=state.images_seen,
             records=tuple(state.records),
-            samples=None if samples is None else samples[: self._training.grid_images],
+            samples=None if samples is None else samples[: self._grid_images],
             kept=state.best or KeptGenerator(snapshot_weights(state.shown_generator), state.images_seen),
             checkpoint=state.state_dict() if with_checkpoint else None,
             validation_seconds=self._validation_seconds,
         )
 
     def _sample(self) -> Tensor:
-        return generate_all(self._state.shown_generator, self._fixed_latents)
+        return generate_all(self._state.shown_generator, self._fixed_inputs)
 
     def _recalibrate_average(self) -> None:
         # Only in the first rank, whose average is used: the next update of the average copies the statistics of G.
-        latents, parts = self._recalibration_latents, self._training.gradient_accumulation
-        if self._state.ema_generator and latents is not None:
-            recalibrate(self._state.ema_generator, latents, self._training.batch_size // parts)
+        inputs, parts = self._recalibration_inputs, self._training.gradient_accumulation
+        if self._state.ema_generator and inputs is not None:
+            recalibrate(self._state.ema_generator, inputs, self._training.batch_size // parts)
 
     def _require_finite_weights(self) -> None:
         # Waits for the device.

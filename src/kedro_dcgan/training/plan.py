@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from kedro_dcgan.config import TrainingParameters, flatten
+from kedro_dcgan.config import MOST_CLASSES, TrainingParameters, flatten
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.limits import usable_cores
@@ -26,6 +27,8 @@ TRAJECTORY_VERSION = 1
 
 # These do not change the weights at a given number of images, except by rounding (order of sums).
 _NO_EFFECT = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "threads", "compile"}
+# The fingerprint names them in its own way, so that those of earlier versions stay valid.
+_OF_CLASSES = {"conditional", "class_sampling"}
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,22 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     """
     size = training.batch_size
     images.require("train", size, f"one batch of `training.batch_size` {size}", "Lower it, or add images.")
-    generator, discriminator = network_configs(images.image_size, images.channels, training)
+    of_classes = _require_classes(images, training) if training.conditional is True else {}
+    generator, discriminator = network_configs(images.image_size, images.channels, training, of_classes)
     require_networks(generator, discriminator, training)
     compute = compute_of(training)
     batches = training.total_batches(images.count("train"))
-    excluded = _NO_EFFECT | {"devices"} if training.sync_batch_norm else _NO_EFFECT
+    excluded = _NO_EFFECT | _OF_CLASSES | ({"devices"} if training.sync_batch_norm else set())
     fingerprint = {
         **{f"training.{key}": value for key, value in flatten(training).items() if key not in excluded},
         "images": images.digest,
-        "generator": _digest(asdict(generator)),
-        "discriminator": _digest(asdict(discriminator)),
+        "generator": _digest(_described(generator)),
+        "discriminator": _digest(_described(discriminator)),
         "trajectory_version": TRAJECTORY_VERSION,
         "torch": torch.__version__,
     }
+    if of_classes:
+        fingerprint |= {"classes": list(of_classes), "training.class_sampling": training.class_sampling}
     # JSON turns tuples into lists: equal fingerprints must also be equal after they were stored.
     return Plan(generator, discriminator, compute, batches, batches * size, json.loads(json.dumps(fingerprint)))
 
@@ -127,6 +133,32 @@ def differences(stored: Mapping[str, Any], planned: Mapping[str, Any]) -> list[s
             before, now = (value if isinstance(value, str) else json.dumps(value) for value in values)
             changes.append(f"{key} was {before}, is {now}")
     return changes
+
+
+def _require_classes(images: PreparedImages, training: TrainingParameters) -> dict[str, float]:
+    """Return the share of each class that training draws, by name; ParameterError if it cannot be conditional."""
+    fault, classes, counts = "", images.classes, np.array(images.class_counts())
+    if not classes:
+        fault = "at least one image has no label. Put each class into a folder of its own"
+    elif len(classes.names) < 2:
+        fault = f"all images have the label {classes.names[0]}. Add images of other classes"
+    elif len(classes.names) > MOST_CLASSES:
+        fault = f"there are {len(classes.names):,} classes, and at most {MOST_CLASSES:,} are possible. Merge some"
+    elif not counts.all():
+        name, others = classes.names[int(counts.argmin())], int((counts == 0).sum()) - 1
+        fault = f"the train split has no image of class {name}{f' and {others:,} others' if others else ''}. Add some"
+    if fault or not classes:
+        raise ParameterError(
+            f"`training.conditional` must be false for these images ({fault}, or pass --params "
+            "training.conditional=false."
+        )
+    weights = np.ones(len(counts)) if training.class_sampling == "balanced" else counts
+    return dict(zip(classes.names, (weights / weights.sum()).tolist(), strict=True))
+
+
+def _described(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
+    """Return a config as a dictionary; without classes, that of earlier versions."""
+    return {name: value for name, value in asdict(config).items() if value or not name.startswith("class")}
 
 
 def _digest(value: Any) -> str:

@@ -1,5 +1,7 @@
 """Penalties on the gradients of the discriminator with respect to its augmented images `(n, C, H, W)`.
 
+A conditional discriminator needs their classes `(n,)`.
+
 Each image is penalised on its own, but batch norm makes a logit depend on the whole batch. So a discriminator with a
 penalty must not have batch norm (see `plan.require_networks`). Penalties use a separate forward pass in float32.
 """
@@ -10,27 +12,32 @@ from torch import Tensor, nn
 from kedro_dcgan.training.data import Draws
 
 
-def r1_penalty(discriminator: nn.Module, real_images: Tensor, gamma: float) -> Tensor:
+def r1_penalty(discriminator: nn.Module, real_images: Tensor, gamma: float, classes: Tensor | None = None) -> Tensor:
     """Return gamma / 2 * E[|grad D(x)|^2] at real images x (Mescheder et al. 2018, arXiv 1801.04406, equation 9)."""
-    return gamma / 2 * _gradients(discriminator, real_images).square().sum(dim=1).mean()
+    return gamma / 2 * _gradients(discriminator, real_images, classes).square().sum(dim=1).mean()
 
 
 def gradient_penalty(
-    discriminator: nn.Module, real_images: Tensor, fake_images: Tensor, weight: float, draws: Draws
+    discriminator: nn.Module,
+    real_images: Tensor,
+    fake_images: Tensor,
+    weight: float,
+    draws: Draws,
+    classes: Tensor | None = None,
 ) -> Tensor:
-    """Return weight * E[(|grad D(x)| - 1)^2] at points x between real and fake images, one per pair.
+    """Return weight * E[(|grad D(x)| - 1)^2] at points x between real and fake images, one per pair of equal classes.
 
     Gulrajani et al. 2017 (arXiv 1704.00028), equation 3.
     """
     between = torch.lerp(fake_images.float(), real_images.float(), draws.uniform(len(real_images)))
-    return weight * (_gradients(discriminator, between).norm(dim=1) - 1).square().mean()
+    return weight * (_gradients(discriminator, between, classes).norm(dim=1) - 1).square().mean()
 
 
-def _gradients(discriminator: nn.Module, images: Tensor) -> Tensor:
+def _gradients(discriminator: nn.Module, images: Tensor, classes: Tensor | None) -> Tensor:
     # (n, C * H * W)
     images = images.detach().float().requires_grad_(True)
     # Run eagerly, because torch.compile supports no second derivative.
     with torch.autocast(images.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
-        logits = discriminator(images)
+        logits = discriminator(images) if classes is None else discriminator(images, classes)
     (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradients.flatten(1)

@@ -1,7 +1,8 @@
 """One training step: algorithm 1 of Goodfellow et al. 2014 (arXiv 1406.2661) with the options of the parameters.
 
 `Step.train` is the algorithm. `training.batch_size` counts the images of all ranks; N is the number of this rank's
-images in a batch, n in a micro-batch. Images are `(n, C, H, W)` in [-1, 1], logits `(n,)`.
+images in a batch, n in a micro-batch. Images are `(n, C, H, W)` in [-1, 1], logits `(n,)`, and the classes of
+conditional training `(n,)`.
 """
 
 import math
@@ -16,6 +17,7 @@ from torch.profiler import record_function
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.networks import Discriminator
+from kedro_dcgan.model.sampling import with_classes
 from kedro_dcgan.training.augmentation import augment, flip
 from kedro_dcgan.training.data import Draws, seeded, source_at
 from kedro_dcgan.training.devices import Compute
@@ -58,8 +60,18 @@ def cycle_of(training: TrainingParameters) -> int:
     return math.lcm(training.discriminator.steps, penalties.r1_every if penalties.r1 else 1)
 
 
-# Runs `Step.train` of a variant on real images, with draws from a generator: eagerly, or captured as a CUDA graph.
-Runner = Callable[[Callable[[Tensor, Draws], Tensor], StepVariant, Tensor, torch.Generator], Tensor]
+# Runs `Step.train` of a variant on real images and their classes, with draws from a generator: eagerly, or captured as
+# a CUDA graph.
+Train = Callable[[Tensor, Tensor | None, Draws], Tensor]
+Runner = Callable[[Train, StepVariant, Tensor, Tensor | None, torch.Generator], Tensor]
+
+
+class Pairs(NamedTuple):
+    """The real and the fake images of a micro-batch, `(n, C, H, W)`, and the classes `(n,)` that both have, if any."""
+
+    real: Tensor
+    fake: Tensor
+    classes: Tensor | None
 
 
 class Step:
@@ -71,8 +83,11 @@ class Step:
         self._state, self._training, self._compute, self._run = state, training, compute, run
         self._loss, self._augmentations = LOSSES[training.loss], training.augmentation.names
 
-    def __call__(self, real_images: Tensor) -> Tensor:
-        """Update D and G on this rank's real images `(N, C, H, W)`, then the EMA and the clock; return the metrics."""
+    def __call__(self, real_images: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Update D and G on this rank's real images `(N, C, H, W)`, then the EMA and the clock; return the metrics.
+
+        `classes` are those of the images, `(N,)`, for conditional training.
+        """
         state, training = self._state, self._training
         variant = variant_at(state.images_seen, training)
         real_images = real_images.contiguous(memory_format=torch.channels_last)
@@ -81,9 +96,9 @@ class Step:
         source = source_at(training.seed, state.images_seen)
         with seeded(source, self._compute.device):
             if self._run:
-                metrics = self._run(partial(self.train, variant), variant, real_images, source)
+                metrics = self._run(partial(self.train, variant), variant, real_images, classes, source)
             else:
-                metrics = self.train(variant, real_images, Draws(source, self._compute))
+                metrics = self.train(variant, real_images, classes, Draws(source, self._compute))
 
         # After an update of G, update its EMA, by the real images since the last update. (A captured graph cannot hold
         # this: the decay changes.)
@@ -96,7 +111,7 @@ class Step:
         state.images_seen += training.batch_size
         return metrics
 
-    def train(self, variant: StepVariant, real_images: Tensor, draws: Draws) -> Tensor:
+    def train(self, variant: StepVariant, real_images: Tensor, classes: Tensor | None, draws: Draws) -> Tensor:
         """Update D, and G if the variant says so.
 
         Returns `(6,)` float32 on the device, over all ranks: loss of D with its penalties, loss of G, D's accuracy on
@@ -104,26 +119,31 @@ class Step:
         the loss of G on the updated D. If G is not updated, its loss follows from the fake logits of D's update.
         """
         # Split the batch into equal micro-batches (`plan.require_shares`), whose gradients add up.
-        reals: Sequence[Tensor] = real_images.chunk(self._training.gradient_accumulation)
+        config, parts = self._state.generator.config, self._training.gradient_accumulation
+        reals: Sequence[Tensor] = real_images.chunk(parts)
+        labels: Sequence[Tensor | None] = [None] * parts if classes is None else classes.chunk(parts)
 
-        # Draw latents (n, latent_dim) and generate fakes. A single micro-batch keeps its graph for the update of G.
-        latents = [draws.latents(len(real), self._state.generator.config) for real in reals]
+        # Draw latents (n, latent_dim) and generate fakes, of the classes of the real images. A single micro-batch keeps
+        # its graph for the update of G.
+        latents = [draws.latents(len(real), config) for real in reals]
+        inputs = [with_classes(*part, config) for part in zip(latents, labels, strict=True)]
         keeps_graph = variant.updates_generator and len(reals) == 1
         with record_function("fakes"):
-            fakes = [self._generate(part, keeps_graph) for part in latents]
+            fakes = [self._generate(part, keeps_graph) for part in inputs]
 
         # Mirror each real image with probability 0.5.
         if self._training.augmentation.flip:
             reals = [flip(real, draws) for real in reals]
 
         # Update D: raise its logits on real images and lower them on detached fakes.
-        d_loss, real_logits, fake_logits = self._update_discriminator(variant, reals, fakes, draws)
+        batch = [Pairs(real, fake.detach(), of_both) for real, fake, of_both in zip(reals, fakes, labels, strict=True)]
+        d_loss, real_logits, fake_logits = self._update_discriminator(variant, batch, draws)
 
         # Update G: raise the logits of the updated D on fakes of the same latents. Several micro-batches generate these
         # fakes again, one graph at a time.
         if variant.updates_generator:
-            with_graph = fakes if keeps_graph else (self._generate(part, with_graph=True) for part in latents)
-            g_loss = self._update_generator(with_graph, draws)
+            with_graph = fakes if keeps_graph else (self._generate(part, with_graph=True) for part in inputs)
+            g_loss = self._update_generator(zip(with_graph, labels, strict=True), draws)
         else:
             g_loss = self._loss.generator(fake_logits)
 
@@ -135,7 +155,7 @@ class Step:
         return torch.cat([of_all[:, :2].mean(dim=0), torch.stack([*right, *probabilities])])
 
     def _update_discriminator(
-        self, variant: StepVariant, reals: Sequence[Tensor], fakes: Sequence[Tensor], draws: Draws
+        self, variant: StepVariant, batch: Sequence[Pairs], draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor]:
         # Returns the loss, and the logits (N,) on real and on fake images.
         network, optimiser = self._state.discriminator, self._state.discriminator_optimiser
@@ -143,43 +163,47 @@ class Step:
         for update in _UPDATES[self._training.discriminator.update]:
             optimiser.zero_grad(set_to_none=True)
             # For few images, one forward pass over real and fake images is faster than one for each kind.
-            is_joint = has_joint_pass(network, len(reals[0]))
+            is_joint = has_joint_pass(network, len(batch[0].real))
             passes = [update] if is_joint else [(kind,) for kind in update]
             with record_function("discriminator"), self._compute.weights_cast_once():
-                for real, fake in zip(reals, fakes, strict=True):
+                for pairs in batch:
                     # Each update draws its own augmentation, always for both kinds: a penalty may need both.
-                    both = {"real": real, "fake": fake.detach()}
-                    images = {kind: augment(of_kind, self._augmentations, draws) for kind, of_kind in both.items()}
+                    real, fake = (augment(images, self._augmentations, draws) for images in (pairs.real, pairs.fake))
+                    augmented = Pairs(real, fake, pairs.classes)
                     for kinds in passes:
-                        for kind, loss, of_kind in self._backward(variant, kinds, images, draws):
+                        for kind, loss, of_kind in self._backward(variant, kinds, augmented, draws):
                             losses.append(loss)
                             logits[kind].append(of_kind)
             self._optimise(network, optimiser)
         return torch.stack(losses).sum(), torch.cat(logits["real"]), torch.cat(logits["fake"])
 
     def _backward(
-        self, variant: StepVariant, kinds: tuple[str, ...], images: dict[str, Tensor], draws: Draws
+        self, variant: StepVariant, kinds: tuple[str, ...], pairs: Pairs, draws: Draws
     ) -> list[tuple[str, Tensor, Tensor]]:
         # One pass of D over a micro-batch: accumulate its gradients; return each kind's share of the loss, and logits.
         label, parts = self._training.real_label, self._training.gradient_accumulation
-        logits = self._logits(torch.cat([images[kind] for kind in kinds])).split(len(images["real"]))
+        images = torch.cat([getattr(pairs, kind) for kind in kinds])
+        classes = None if pairs.classes is None else pairs.classes.repeat(len(kinds))
+        logits = self._logits(images, classes).split(len(pairs.real))
         losses = []
         for kind, of_kind in zip(kinds, logits, strict=True):
             loss = self._loss.real(of_kind, label) if kind == "real" else self._loss.fake(of_kind)
-            losses.append((loss + self._penalty(variant, kind, images, draws)) / parts)
+            losses.append((loss + self._penalty(variant, kind, pairs, draws)) / parts)
         torch.stack(losses).sum().backward()
         found = zip(kinds, losses, logits, strict=True)
         return [(kind, loss.detach(), of_kind.detach()) for kind, loss, of_kind in found]
 
-    def _update_generator(self, fakes: Iterable[Tensor], draws: Draws) -> Tensor:
+    def _update_generator(self, fakes: Iterable[tuple[Tensor, Tensor | None]], draws: Draws) -> Tensor:
+        # `fakes` come with their classes.
         losses, parts = [], self._training.gradient_accumulation
         self._state.generator_optimiser.zero_grad(set_to_none=True)
         # G needs the gradients of D with respect to its images, not to its weights.
         self._state.discriminator.requires_grad_(False)
         try:
             with record_function("generator"), self._compute.weights_cast_once():
-                for fake in fakes:
-                    loss = self._loss.generator(self._logits(augment(fake, self._augmentations, draws))) / parts
+                for fake, classes in fakes:
+                    logits = self._logits(augment(fake, self._augmentations, draws), classes)
+                    loss = self._loss.generator(logits) / parts
                     loss.backward()
                     losses.append(loss.detach())
         finally:
@@ -194,23 +218,23 @@ class Step:
         with record_function("optimisers"):
             optimiser.step()
 
-    def _generate(self, latents: Tensor, with_graph: bool) -> Tensor:
+    def _generate(self, inputs: Tensor, with_graph: bool) -> Tensor:
         with torch.set_grad_enabled(with_graph), self._compute.autocast():
-            return self._state.generator(latents)
+            return self._state.generator(inputs)
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def _logits(self, images: Tensor, classes: Tensor | None) -> Tensor:
         # In float32, because losses are computed in full precision.
         with self._compute.autocast():
-            return self._state.discriminator(images).float()
+            return self._state.discriminator(images, classes).float()
 
-    def _penalty(self, variant: StepVariant, kind: str, images: dict[str, Tensor], draws: Draws) -> Tensor | float:
+    def _penalty(self, variant: StepVariant, kind: str, pairs: Pairs, draws: Draws) -> Tensor | float:
         penalties, network = self._training.penalties, self._state.discriminator
         # The gradient penalty is added to the loss on fakes. It needs real images too.
         if kind == "fake" and self._training.loss == "wgan_gp":
-            return gradient_penalty(network, images["real"], images["fake"], penalties.gradient, draws)
+            return gradient_penalty(network, pairs.real, pairs.fake, penalties.gradient, draws, pairs.classes)
         if kind == "real" and variant.applies_r1:
             # Lazy regularisation: scaled by `r1_every` (Karras et al. 2020, arXiv 1912.04958).
-            return penalties.r1_every * r1_penalty(network, images["real"], penalties.r1)
+            return penalties.r1_every * r1_penalty(network, pairs.real, penalties.r1, pairs.classes)
         return 0.0
 
 

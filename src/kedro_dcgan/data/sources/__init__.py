@@ -1,4 +1,4 @@
-"""Sources of images, one module for each kind; and bounding boxes, the part of each image to crop around.
+"""Sources of images, one module for each kind; and CSV files about their images (`tables`).
 
 `count` is the number of inputs of a source, or None if it is known only after reading all of them. `blocks(size)`
 yields all inputs in an order that depends on the content alone; a new block begins after every `size` inputs. A
@@ -10,12 +10,7 @@ changes when an input changes, without reading the inputs, and `read()` yields t
 Nothing from a source is written to disk, and no name in it is used as a path to write to.
 """
 
-import csv
-import hashlib
-import io
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from kedro_dcgan.data.sources.archive import TarSource, ZipSource
@@ -23,10 +18,10 @@ from kedro_dcgan.data.sources.arrays import ArraySource
 from kedro_dcgan.data.sources.builtin import DIGITS, PARTS, TorchvisionBlock, TorchvisionSource, write_digits
 from kedro_dcgan.data.sources.folder import FolderBlock, FolderSource
 from kedro_dcgan.data.sources.source import Input, Limits, MemoryBlock, SourceFile, invalid_source, is_side_file
-from kedro_dcgan.data.transforms import Region
+from kedro_dcgan.data.sources.tables import Boxes, Labels, read_boxes, read_labels
 from kedro_dcgan.errors import SourceError
 
-__all__ = ["Block", "Boxes", "ImageSources", "Input", "Limits", "Source", "is_side_file", "open_source"]
+__all__ = ["Block", "Boxes", "ImageSources", "Input", "Labels", "Limits", "Source", "is_side_file", "open_source"]
 
 Source = FolderSource | ArraySource | TarSource | ZipSource | TorchvisionSource
 Block = FolderBlock | MemoryBlock | TorchvisionBlock
@@ -49,42 +44,9 @@ _OTHER_KINDS = {
 _MAX_ARCHIVES = 1000
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 
-# The columns of a file of boxes: a path as in the manifest, and pixels of the upright image. The table of CelebA has
-# other names, and bare file names, which stand for the files of one folder.
-_COLUMNS = ("path", "left", "top", "width", "height")
-_CELEBA = {"image_id": "path", "x_1": "left", "y_1": "top"}
-
-
-@dataclass
-class Boxes:
-    """Boxes by path, or by file name if all images are in `one_folder`; `sha256` is the hash of the CSV file."""
-
-    by_path: Mapping[str, Region]
-    sha256: str
-    one_folder: bool
-    _folder: str | None = None
-
-    def find(self, paths: Iterable[str]) -> dict[str, Region]:
-        """Return the boxes of those `paths` that have one; bare names must match the files of one folder."""
-        boxes = {}
-        for path in paths:
-            folder, _, name = path.rpartition("/")
-            if self.one_folder and name in self.by_path:
-                self._folder = folder if self._folder is None else self._folder
-                if folder != self._folder:
-                    raise SourceError(
-                        "`preprocessing.crop.boxes` must have the column `path` if images are in several folders "
-                        f"(got `image_id` {name}, for the folders `{self._folder}` and `{folder}`). "
-                        "Write relative paths, or point ingestion.source at one of the folders."
-                    )
-                boxes[path] = self.by_path[name]
-            elif path in self.by_path:
-                boxes[path] = self.by_path[path]
-        return boxes
-
 
 class ImageSources:
-    """Opens sources and files of boxes; relative paths start at the project folder."""
+    """Opens sources and CSV files; relative paths start at the project folder."""
 
     def __init__(self, project: Path) -> None:
         self._project = project
@@ -99,54 +61,18 @@ class ImageSources:
         return self._sources[key]
 
     def boxes(self, name: str) -> Boxes:
-        """Read the CSV file that `preprocessing.crop.boxes` names.
+        """Return the boxes that `preprocessing.crop.boxes` names, as `read_boxes`."""
+        return read_boxes(self._path_of(name))
 
-        Raises:
-            SourceError: if it is missing, lacks a column, has two boxes for an image or a value that is not a number.
-        """
-        path: Path | str = name
+    def labels(self, name: str) -> Labels:
+        """Return the labels that `ingestion.labels` names, as `read_labels`."""
+        return read_labels(self._path_of(name))
+
+    def _path_of(self, name: str) -> Path | str:
         try:
-            path = self._project / Path(name).expanduser()
-            data = path.read_bytes()
-            text = data.decode("utf-8-sig")
-            boxes, one_folder = _parse_boxes(text)
-        except (OSError, RuntimeError, ValueError, csv.Error) as error:
-            problem = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
-            if isinstance(error, UnicodeDecodeError):
-                line = 1 + data.count(b"\n", 0, error.start)
-                problem = f"line {line} is not UTF-8"
-            raise SourceError(
-                f"`preprocessing.crop.boxes` must be a CSV file with the columns {', '.join(_COLUMNS)} "
-                f"(got {path}: {problem}). Correct it, or set the parameter to null."
-            ) from None
-        return Boxes(boxes, hashlib.sha256(data).hexdigest(), one_folder)
-
-
-def _parse_boxes(text: str) -> tuple[dict[str, Region], bool]:
-    """Return the boxes of a CSV file, and whether they are by bare file name; a `ValueError` names the line."""
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    columns = [column.strip() for column in rows.fieldnames or ()]
-    rows.fieldnames = [_CELEBA.get(column, column) for column in columns]
-    missing = [column for column in _COLUMNS if column not in rows.fieldnames]
-    if missing:
-        raise ValueError(f"it has no column {', '.join(missing)}, only {', '.join(columns)[:200] or 'an empty line'}")
-    boxes: dict[str, Region] = {}
-    for row in rows:
-        if not row["path"] or None in row:
-            problem = "no path" if not row["path"] else "more cells than columns: quote a path that has a comma"
-            raise ValueError(f"line {rows.line_num} has {problem}")
-        if row["path"] in boxes:
-            raise ValueError(f"line {rows.line_num} is a second box for {row['path']}")
-        values = []
-        for column in _COLUMNS[1:]:
-            try:
-                values.append(round(float(row[column])))
-            except (ValueError, TypeError, OverflowError):
-                got = "no value" if row[column] is None else repr(row[column][:50])
-                raise ValueError(f"line {rows.line_num} has {got} in place of a number for {column}") from None
-        left, top, width, height = values
-        boxes[row["path"]] = (left, top, left + width, top + height)
-    return boxes, "image_id" in columns
+            return self._project / Path(name).expanduser()
+        except (RuntimeError, ValueError):  # An unknown user, a null byte: reading it names the fault.
+            return name
 
 
 def open_source(name: str, project: Path, limits: Limits) -> Source:

@@ -8,13 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
 
 from kedro_dcgan.config import EvaluationParameters
-from kedro_dcgan.data.manifest import labels_of
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.evaluation.classes import ClassProbe, chance_divergence, covered_classes, jensen_shannon
 from kedro_dcgan.evaluation.features import Collector, FeatureExtractor
@@ -142,15 +140,20 @@ def _measure(references: SplitReferences, collected: Collector) -> Measurement:
 
 
 def measure_classes(
-    measured: Measurement, images: PreparedImages, manifest: pd.DataFrame
+    measured: Measurement, images: PreparedImages, requested: Sequence[str] = ()
 ) -> tuple[list[MetricValue], dict[str, Any]]:
-    """Return `classes_covered`, `class_divergence` and the share of each class; nothing for unlabelled images."""
+    """Return `classes_covered`, `class_divergence` and the share of each class; nothing for unlabelled images.
+
+    `requested` are the classes that a conditional generator was asked for: the `class_agreement` is the share of its
+    images that the classifier predicts to be of that class.
+    """
     # Fit a classifier to labelled training images.
-    references = measured.references
+    references, classes = measured.references, images.classes
     train, test = (references.of(split).images for split in ("train", "test"))
-    labels = {split: labels_of(manifest, images.rows[split][references.indices(split)]) for split in ("train", "test")}
-    if not (measured.images and train and test and labels["train"] and labels["test"]):
+    if not (measured.images and train and test and classes and len(classes.names) > 1):
         return [], {}
+    names = np.array(classes.names)
+    labels = {split: names[classes.labels[split][references.indices(split)]].tolist() for split in ("train", "test")}
     probe, features = ClassProbe(train.features, labels["train"]), measured.images.features
 
     # Compare the predicted classes of generated images with those of test images.
@@ -166,8 +169,11 @@ def measure_classes(
         MetricValue("classes_covered", protocol, count, known),
         MetricValue("class_divergence", protocol, divergence, chance),
     ]
+    accuracy = probe.accuracy(test.features, labels["test"])
+    if requested:
+        values.append(MetricValue("class_agreement", protocol, probe.accuracy(features, requested), accuracy))
     return values, {
-        "classifier_accuracy_test": probe.accuracy(test.features, labels["test"]).value,
+        "classifier_accuracy_test": accuracy.value,
         "covered": int(is_covered.sum()),
         "shares": [
             {"class": name, "generated": float(a), "real": float(b), "covered": bool(c)}
@@ -177,13 +183,13 @@ def measure_classes(
 
 
 def draw_pictures(
-    measured: Measurement, images: PreparedImages, generator: Generator, latents: Tensor
+    measured: Measurement, images: PreparedImages, generator: Generator, inputs: Tensor
 ) -> tuple[Image.Image, Image.Image, Image.Image]:
     """Draw samples, their nearest training images, and the best and worst samples, if there are enough images."""
     train = measured.references.of("train").images
     if not (measured.images and train and measured.compared_with_test):
         return draw_too_few_images(), draw_too_few_images(), draw_too_few_images()
-    samples = generate_all(generator, latents[:_SAMPLES]).numpy()
+    samples = generate_all(generator, inputs[:_SAMPLES]).numpy()
     real = images.take("test", np.random.default_rng(0).permutation(images.count("test"))[:_SAMPLES])
     indices = nearest_indices(measured.images.features[:_WITH_NEIGHBOURS], train.features, _NEIGHBOURS)
     nearest = images.take("train", measured.references.indices("train")[indices.flatten().numpy()])
@@ -191,6 +197,6 @@ def draw_pictures(
     # Best first: in most real balls; ties by the distance to the nearest real image.
     balls = measured.compared_with_test.neighbourhoods
     order = torch.from_numpy(np.lexsort((balls.nearest_real.numpy(), -balls.real_balls.numpy())))
-    extremes = (latents[chosen] for chosen in (order[:_EXTREMES], order[-_EXTREMES:]))
+    extremes = (inputs[chosen] for chosen in (order[:_EXTREMES], order[-_EXTREMES:]))
     best, worst = (generate_all(generator, chosen).numpy() for chosen in extremes)
     return draw_evaluation(samples, real, nearest, best, worst)

@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 
 from kedro_dcgan.config import EvaluationParameters
-from kedro_dcgan.data.manifest import advise_format, original_format
+from kedro_dcgan.data.advice import advise_format, original_format
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.evaluation.features import EfficientNetLite0Features, FeatureExtractor
 from kedro_dcgan.evaluation.inception import InceptionFeatures, find_weights
 from kedro_dcgan.evaluation.protocol import INCEPTION, MetricValue, evaluation_record
 from kedro_dcgan.evaluation.reference import ReferenceCache
 from kedro_dcgan.evaluation.verdict import ClassShare, Verdict, judge
-from kedro_dcgan.model.sampling import generate, sample_latents
+from kedro_dcgan.model.sampling import classes_of, generate, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.evaluation.measurement import (
     SplitReferences,
@@ -60,13 +60,15 @@ def evaluate_generator(
     weights, companions = evaluation.inception_weights, evaluation.inception_companions
     extractors = choose_extractors(evaluation.input_size, weights, device, evaluation.precision, companions)
     network = generator.build().to(device)
-    latents = sample_latents(evaluation.samples, generator.config, evaluation.seed)
+    config = generator.config
+    inputs = sample_inputs(evaluation.samples, config, evaluation.seed)
+    requested = [config.classes[number] for number in classes_of(inputs, config)] if config.classes else []
     with fast_extraction(extractors[0], device):
-        samples = track(generate(network, latents.split(_BATCH)), "evaluation", evaluation.samples)
+        samples = track(generate(network, inputs.split(_BATCH)), "evaluation", evaluation.samples)
         references = [SplitReferences(reference_features, images, evaluation, extract) for extract in extractors]
         measured = measure_samples(samples, references)
-        class_values, classes = measure_classes(measured[0], images, manifest)
-        pictures = draw_pictures(measured[0], images, network, latents)
+        class_values, classes = measure_classes(measured[0], images, requested)
+        pictures = draw_pictures(measured[0], images, network, inputs)
     values = [value for one in measured for value in one.values]
     shares = [
         ClassShare(share["class"], share["generated"], share["real"], share["covered"])

@@ -14,7 +14,7 @@ from PIL import Image
 from kedro_dcgan.config import ExportParameters
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.export import exported_program, require_same_images, to_onnx, to_pt2
-from kedro_dcgan.model.sampling import generate, sample_latents
+from kedro_dcgan.model.sampling import generate, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.pictures import Animation, SampleGrid, make_grid
@@ -27,7 +27,7 @@ _BATCH, _GRID = 64, 400
 
 def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tuple[np.ndarray, Image.Image]:
     """Return samples, uint8 `(N, C, H, W)`, and a grid of the first 400."""
-    latents = sample_latents(export.samples, generator.config, export.seed)
+    latents = sample_inputs(export.samples, generator.config, export.seed)
     network = generator.build()
     # Choosing the number of threads takes about 12 batches.
     is_long = export.samples > 20 * _BATCH

@@ -12,7 +12,8 @@ from PIL import Image
 
 from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.data import ACCEPTED, SKIPPED
-from kedro_dcgan.data.manifest import COLUMNS, advise, complete_manifest, count_near_duplicates, summarise
+from kedro_dcgan.data.advice import advise
+from kedro_dcgan.data.manifest import COLUMNS, complete_manifest, count_near_duplicates, summarise
 from kedro_dcgan.data.scan import Preparation, ScannedBlock, ScanTask, images_per_block, images_per_shard, scan_block
 from kedro_dcgan.data.shard_writer import Scan
 from kedro_dcgan.data.shards import ImageShards
@@ -54,11 +55,12 @@ def scan_images(
     return Scan(ingestion.source, preparation, per_shard, source.count, read_blocks, run)
 
 
-def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) -> pd.DataFrame:
-    """Return the manifest: a row for each input with hash, verdict and split.
+def build_manifest(raw_images: ImageSources, image_shards: ImageShards, ingestion: IngestionParameters) -> pd.DataFrame:
+    """Return the manifest: a row for each input with hash, label, verdict and split.
 
     Raises:
         DataError: if near-duplicates are to be found and the shards were made without perceptual hashes.
+        SourceError: if the table of labels cannot be read.
     """
     near = ingestion.near_duplicates
     if near.action != "keep" and not image_shards.preparation.perceptual_hash:
@@ -69,7 +71,11 @@ def build_manifest(image_shards: ImageShards, ingestion: IngestionParameters) ->
     hashed = ["perceptual_hash"] if near.action != "keep" else []
     records = image_shards.read_records([name for name in COLUMNS if name != "split"] + hashed)
     train, validation = ingestion.splits.train, ingestion.splits.validation
-    manifest = complete_manifest(records, train, validation, near.action, near.most_bits)
+    manifest = complete_manifest(records, train, validation, near.action, near.most_bits, ingestion.split_folders)
+    if ingestion.labels:
+        labels = raw_images.labels(ingestion.labels)
+        found = [labels.find(path) for path in manifest["path"]]
+        manifest["label"] = pd.Series(found, index=manifest.index, dtype=manifest["label"].dtype)
     logger.info("ingestion     %s", summarise(manifest))
     if count := count_near_duplicates(manifest):
         logger.info("              %d near-duplicates of another image, in the same split", count)

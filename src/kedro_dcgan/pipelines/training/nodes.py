@@ -11,6 +11,7 @@ import pandas as pd
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import Interrupted, StopRequest, stop_on_signal
+from kedro_dcgan.model.sampling import grid_columns
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.training.console import Console, stop_message
 from kedro_dcgan.progress import progress_bar, track
@@ -45,7 +46,7 @@ def start_training(
         ParameterError, DataError: if the parameters do not fit the images or the machine.
         TrainingError: if another training is not finished.
     """
-    training = training.for_images(images.count("train"))
+    training = training.for_images(images.count("train"), images.class_counts())
     plan = plan_training(images, training)
     header = choose_checkpoint(resume_checkpoint, plan, training.resume)
     is_same = header and (header.training_id, header.total_images) == (plan.training_id, plan.total_images)
@@ -67,7 +68,7 @@ def train_generator(
         TrainingError: if a loss is not finite, memory runs out, or a rank dies.
         Interrupted: after a signal, when everything is saved.
     """
-    training = training.for_images(images.count("train"))
+    training = training.for_images(images.count("train"), images.class_counts())
     start, distance = training_start, distance_name(images, training)
     newest, kept = start.resume_from, stop_message(True, start.resume_from, training)
     with stop_on_signal(at_once=kept) as request, _running(images, resume_checkpoint, training, start, request) as run:
@@ -75,7 +76,12 @@ def train_generator(
         grids: list[SampleGrid] = []
         for tick in run.ticks:
             if tick.samples is not None:
-                grids.append(SampleGrid(tick.images_seen, make_grid(tick.samples.numpy())))
+                grids.append(
+                    SampleGrid(
+                        tick.images_seen,
+                        make_grid(tick.samples.numpy(), grid_columns(training.grid_images, start.plan.generator)),
+                    )
+                )
             # The untrained generator is sampled, but must not replace a good one.
             if tick.images_seen:
                 console.show(tick)

@@ -15,7 +15,7 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.convolution_algorithms import Algorithm, Algorithms, Geometry, Operation, key_of, run
 from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
-from kedro_dcgan.model.sampling import sample_latents
+from kedro_dcgan.model.sampling import sample_inputs
 from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.step import has_joint_pass
 
@@ -36,7 +36,7 @@ class Tuning:
 def tune_networks(plan: Plan, training: TrainingParameters, precisions: Iterable[torch.dtype]) -> dict[str, Tuning]:
     """Tune both networks for a micro-batch, by name; also in float32, which penalties always use."""
     count, size = min(training.micro_batch_size, _MOST_IMAGES), plan.discriminator.image_size
-    latents, discriminator = sample_latents(count, plan.generator, 0), build_discriminator(plan.discriminator)
+    latents, discriminator = sample_inputs(count, plan.generator, 0), build_discriminator(plan.discriminator)
     in_a_pass = 2 * count if has_joint_pass(discriminator, count) else count
     images = torch.zeros(in_a_pass, plan.discriminator.channels, size, size)
     precisions = [torch.float32, *precisions]

@@ -1,7 +1,7 @@
 """CUDA graphs: a step is captured once per variant and replayed, so the GPU gets its hundreds of kernels in one call.
 
-A graph reads and writes the same memory in each replay. So the real images and random draws of a step lie in buffers
-that are filled before the replay. https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+A graph reads and writes the same memory in each replay. So the real images, their classes and the random draws of a
+step lie in buffers that are filled before the replay. https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 import gc
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 # their algorithms. The last of them creates the buffers.
 STEPS_BEFORE = 3
 
-TakeStep = Callable[[Tensor, Draws], Tensor]
+TakeStep = Callable[[Tensor, Tensor | None, Draws], Tensor]
 Replay = Callable[[], Tensor]
 
 
@@ -35,23 +35,26 @@ class CapturedSteps:
         self._capture = CudaCapture()
         self._is_possible = True
         self._taken: dict[Hashable, int] = {}
-        self._buffers: dict[Hashable, tuple[Tensor, BufferedDraws]] = {}
+        self._buffers: dict[Hashable, tuple[Tensor, Tensor | None, BufferedDraws]] = {}
         self._replays: dict[Hashable, Replay] = {}
 
-    def __call__(self, take: TakeStep, kind: Hashable, real_images: Tensor, source: torch.Generator) -> Tensor:
-        """Run a step on real images, with draws from `source`."""
+    def __call__(
+        self, take: TakeStep, kind: Hashable, real_images: Tensor, classes: Tensor | None, source: torch.Generator
+    ) -> Tensor:
+        """Run a step on real images and their classes, if any, with draws from `source`."""
         # Run the first steps eagerly. The last of them creates the buffers. (Keep no `take`: it holds the training.)
         taken = self._taken[kind] = self._taken.get(kind, 0) + 1
         if taken == STEPS_BEFORE and self._is_possible:
-            self._buffers[kind] = real_images.clone(), BufferedDraws(source, self._compute)
+            labels = None if classes is None else classes.clone()
+            self._buffers[kind] = real_images.clone(), labels, BufferedDraws(source, self._compute)
             return take(*self._buffers[kind])
 
         # Capture the next one, without running it.
         if taken > STEPS_BEFORE and self._is_possible and kind not in self._replays:
-            images, draws = self._buffers[kind]
+            images, labels, draws = self._buffers[kind]
             repeated = RepeatedDraws(source, self._compute, iter([buffer for _, buffer in draws.buffers]))
             try:
-                self._replays[kind] = self._capture(lambda: take(images, repeated))
+                self._replays[kind] = self._capture(lambda: take(images, labels, repeated))
             except RuntimeError as error:
                 # Ending a failed capture raises another error, which says less.
                 fault = in_short(error.__context__ or error)
@@ -59,11 +62,13 @@ class CapturedSteps:
                 self._is_possible = False
                 self._replays.clear()
         if kind not in self._replays:
-            return take(real_images, Draws(source, self._compute))
+            return take(real_images, classes, Draws(source, self._compute))
 
         # Fill the buffers, and replay.
-        images, draws = self._buffers[kind]
+        images, labels, draws = self._buffers[kind]
         images.copy_(real_images)
+        if labels is not None and classes is not None:
+            labels.copy_(classes)
         draws.refill(source)
         return self._replays[kind]()
 

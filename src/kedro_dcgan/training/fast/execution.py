@@ -87,7 +87,8 @@ class Trial:
         self._step = step_of(state, training, compute)
         size, source = plan.generator.image_size, torch.Generator().manual_seed(0)
         images = torch.rand(training.batch_size, plan.generator.channels, size, size, generator=source)
-        self._images = images.to(self._device) * 2 - 1
+        self._images, classes = images.to(self._device) * 2 - 1, plan.discriminator.classes
+        self._classes = (torch.arange(training.batch_size) % classes).to(self._device) if classes else None
         # Whole cycles, because steps with a penalty take longer. Warm up until all variants are captured.
         cycle = cycle_of(training)
         self._steps = cycle * math.ceil(_LEAST_STEPS / cycle)
@@ -105,7 +106,7 @@ class Trial:
     def _take(self, steps: int) -> float:
         started = device_clock(self._device)
         for _ in range(steps):
-            self._step(self._images)
+            self._step(self._images, self._classes)
         return device_clock(self._device) - started
 
 
