@@ -5,10 +5,11 @@ Separate processes, because the memory allocator of one variant must not affect 
 
 import multiprocessing
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -30,12 +31,13 @@ CONF = Path(__file__).parents[1] / "conf"
 
 @dataclass(frozen=True)
 class Case:
-    """A training: image size, parameters and calibration."""
+    """A training: image size, parameters, calibration and, if it is conditional, the shares of the classes."""
 
     size: int
     channels: int
     training: TrainingParameters
     calibration: Calibration
+    class_shares: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def compute(self) -> Compute:
@@ -46,20 +48,23 @@ class Case:
         """Return the state of a new training with the calibrated algorithms; the caller sets the threads."""
         if self.calibration.device == "cpu":
             keep_freed_memory()
-        state = create_state(*network_configs(self.size, self.channels, self.training), self.training, self.compute)
+        networks = network_configs(self.size, self.channels, self.training, self.class_shares)
+        state = create_state(*networks, self.training, self.compute)
         set_up(state, self.calibration)
         return state
 
 
-def calibrated(size: int, channels: int, training: TrainingParameters) -> Case:
+def calibrated(
+    size: int, channels: int, training: TrainingParameters, class_shares: Mapping[str, float] = MappingProxyType({})
+) -> Case:
     """Calibrate a training like `kedro run`; on a GPU, capture steps as in trainings of minutes."""
     compute = choose_compute(training.device, training.precision)
     if compute.device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(False):
-        found = calibrate_steps(*network_configs(size, channels, training), training, compute)
+        found = calibrate_steps(*network_configs(size, channels, training, class_shares), training, compute)
     is_cuda = compute.device.type == "cuda"
-    return Case(size, channels, training, replace(found, execution="graphed") if is_cuda else found)
+    return Case(size, channels, training, replace(found, execution="graphed") if is_cuda else found, class_shares)
 
 
 # Builds a function that trains one step on real images in [-1, 1].

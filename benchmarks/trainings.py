@@ -27,6 +27,7 @@ from kedro_dcgan.training.data import Batch, batch_indices, batches_on
 from kedro_dcgan.training.devices import choose_compute, deterministic_algorithms
 from kedro_dcgan.training.ema import recalibrate
 from kedro_dcgan.training.loop import Training, TrainingCallbacks
+from kedro_dcgan.training.plan import class_shares
 
 # Networks are as wide as the preset's, and have no batch norm in D.
 _COMMON: dict[str, Any] = {
@@ -103,12 +104,12 @@ def train_side(
     side: str, images: PreparedImages, training: TrainingParameters, total: int, evaluate: Evaluate, samples: int
 ) -> list[dict]:
     """Train a side on `total` images; evaluate `samples` samples at each tick; return the rows."""
-    training = training.for_images(images.count("train"))
+    training = training.for_images(images.count("train"), images.class_counts())
     # On a GPU, cuDNN benchmarks its algorithms.
     with deterministic_algorithms(False):
         if side == "pytorch-examples":
             return _train_peer(images, training, total, evaluate, samples)
-        case = calibrated(images.image_size, images.channels, training)
+        case = calibrated(images.image_size, images.channels, training, class_shares(images, training))
         torch.set_num_threads(case.calibration.threads)
         if side == "r3gan":
             return _train_r3gan(images, case, total, evaluate, samples)

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ from recipes import tiny_training
 from step_timing import Case
 from trainings import SIDES, recipe_of, train_side
 
-from kedro_dcgan.data.shards import PreparedImages, StoredShard
+from kedro_dcgan.data.shards import Classes, PreparedImages, StoredShard
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.fast.execution import Calibration
@@ -41,8 +42,8 @@ def weights_of(network):
     return [weight.detach().clone() for weight in network.parameters()]
 
 
-def uncalibrated(size, channels, training):
-    return Case(size, channels, training, Calibration("cpu", "this machine", "float32", 1))
+def uncalibrated(size, channels, training, shares):
+    return Case(size, channels, training, Calibration("cpu", "this machine", "float32", 1), shares)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -66,6 +67,18 @@ def test_each_side_trains_and_is_evaluated_at_its_ticks(side, monkeypatch):
     assert [row["kimg"] for row in rows] == [0.064, 0.128]
     assert [(moment.side, moment.is_last) for moment in moments] == [(side, False), (side, True)]
     assert 0 <= moments[0].seconds < moments[1].seconds
+
+
+def test_our_recipe_can_be_conditional(monkeypatch):
+    monkeypatch.setattr(trainings, "calibrated", uncalibrated)
+    classes = Classes(("even", "odd"), {"train": np.arange(96) % 2})
+    images = dataclasses.replace(pictures(), classes=classes)
+    changes = ["generator.width=4", "discriminator.width=4", "latent_dim=6", "batch_size=32", "conditional=true"]
+    seen = []
+    monkeypatch.setattr(trainings, "generate", lambda network, inputs: seen.append(network.config) or iter(()))
+    train_side("ours", images, recipe_of("ours", "smoke", changes, total=64), 64, lambda *_: {}, samples=12)
+    assert seen[0].classes == ("even", "odd")
+    assert seen[0].class_shares == (0.5, 0.5)
 
 
 def test_published_recipes_keep_the_networks_of_the_preset():

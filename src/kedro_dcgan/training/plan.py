@@ -56,8 +56,8 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     """
     size = training.batch_size
     images.require("train", size, f"one batch of `training.batch_size` {size}", "Lower it, or add images.")
-    of_classes = _require_classes(images, training) if training.conditional is True else {}
-    generator, discriminator = network_configs(images.image_size, images.channels, training, of_classes)
+    shares = class_shares(images, training)
+    generator, discriminator = network_configs(images.image_size, images.channels, training, shares)
     require_networks(generator, discriminator, training)
     compute = compute_of(training)
     batches = training.total_batches(images.count("train"))
@@ -70,8 +70,8 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
         "trajectory_version": TRAJECTORY_VERSION,
         "torch": torch.__version__,
     }
-    if of_classes:
-        fingerprint |= {"classes": list(of_classes), "training.class_sampling": training.class_sampling}
+    if shares:
+        fingerprint |= {"classes": list(shares), "training.class_sampling": training.class_sampling}
     # JSON turns tuples into lists: equal fingerprints must also be equal after they were stored.
     return Plan(generator, discriminator, compute, batches, batches * size, json.loads(json.dumps(fingerprint)))
 
@@ -135,8 +135,14 @@ def differences(stored: Mapping[str, Any], planned: Mapping[str, Any]) -> list[s
     return changes
 
 
-def _require_classes(images: PreparedImages, training: TrainingParameters) -> dict[str, float]:
-    """Return the share of each class that training draws, by name; ParameterError if it cannot be conditional."""
+def class_shares(images: PreparedImages, training: TrainingParameters) -> dict[str, float]:
+    """Return the share of each class that conditional training draws, by name; nothing for other trainings.
+
+    Raises:
+        ParameterError: if these images have no classes to train on.
+    """
+    if training.conditional is not True:
+        return {}
     fault, classes, counts = "", images.classes, np.array(images.class_counts())
     if not classes:
         fault = "at least one image has no label. Put each class into a folder of its own"
