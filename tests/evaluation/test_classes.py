@@ -3,7 +3,13 @@ import math
 import pytest
 import torch
 
-from kedro_dcgan.evaluation.classes import ClassProbe, chance_divergence, covered_classes, jensen_shannon
+from kedro_dcgan.evaluation.classes import (
+    ClassProbe,
+    chance_divergence,
+    compare_class,
+    covered_classes,
+    jensen_shannon,
+)
 from kedro_dcgan.evaluation.inception import inception_score
 
 
@@ -54,3 +60,29 @@ def test_inception_score_is_the_number_of_confident_classes():
     assert inception_score(torch.full((100, 4), 0.25)).value == pytest.approx(1)
     with pytest.raises(ValueError, match="10 splits"):
         inception_score(confident[:9])
+
+
+def test_class_metrics_are_those_of_its_features():
+    source = torch.Generator().manual_seed(0)
+    real = torch.randn(4000, 3, generator=source, dtype=torch.float64)
+    shifted = torch.randn(4000, 3, generator=source, dtype=torch.float64) / 2 + torch.tensor([3.0, 0, 0])
+    found = compare_class(shifted, real, real)
+    # |m - m'|^2 + 3 (1 - 1/2)^2 for covariances 1 and 1/4.
+    assert found["fd"] == pytest.approx(9 + 3 / 4, rel=0.05)
+    assert found["diversity"] == pytest.approx(0.5, rel=0.05)
+    far = compare_class(real + 100, real, real)
+    assert far["precision"] == far["recall"] == 0
+    assert far["diversity"] == pytest.approx(1)
+    same = compare_class(real[:2000], real[2000:], real)
+    assert same["fd"] < 0.05
+    assert same["precision"] == pytest.approx(1, abs=0.05)
+    assert same["recall"] == pytest.approx(1, abs=0.05)
+
+
+def test_metrics_of_few_images_are_left_out():
+    features = torch.randn(200, 3)
+    assert compare_class(features[:19], features, features) == dict.fromkeys(("fd", "precision", "recall", "diversity"))
+    few_tests = compare_class(features, features[:99], features)
+    assert few_tests["fd"] is None
+    assert few_tests["precision"] is not None
+    assert compare_class(features, features[:0], features)["diversity"] == 1

@@ -103,12 +103,24 @@ def test_an_untrained_generator_has_low_fidelity(evaluated):
 def test_conditional_generators_are_asked_for_their_classes(digits, evaluated):
     folder, (without, *_) = evaluated
     shares = {str(number): 0.1 for number in range(10)}
-    result, *_ = evaluate_generator(trained(shares=shares), *digits, folder, parameters())
-    (agreement,) = (number for number in result["numbers"] if number["metric"] == "class_agreement")
-    # An untrained generator agrees by chance.
-    assert 0 <= agreement["low"] <= agreement["value"] <= agreement["high"] < 0.5
-    assert agreement["floor"] == result["classes"]["classifier_accuracy_test"]
-    assert not any(number["metric"] == "class_agreement" for number in without["numbers"])
+    result, *pictures = evaluate_generator(trained(shares=shares), *digits, folder, parameters(samples=400))
+    found = {number["metric"]: number for number in result["numbers"]}
+    for metric in ("class_agreement", "class_accuracy_score"):
+        number = found[metric]
+        # An untrained generator agrees by chance, and a classifier learns nothing from it.
+        assert 0 <= number["low"] <= number["value"] <= number["high"] < 0.5
+        assert number["floor"] > 0.7
+        assert metric not in {one["metric"] for one in without["numbers"]}
+    assert 0 <= found["class_diversity"]["value"] < 0.5
+    assert [row["class"] for row in result["by_class"]] == list("0123456789")
+    assert sum(row["samples"] for row in result["by_class"]) == 400
+    agreed = sum(row["samples"] * row["agreement"] for row in result["by_class"])
+    assert agreed / 400 == pytest.approx(found["class_agreement"]["value"])
+    # Six test images of a class are too few.
+    assert {row["fd"] for row in result["by_class"]} == {row["precision"] for row in result["by_class"]} == {None}
+    assert without["by_class"] == []
+    page, _ = report_evaluation(result, *pictures)
+    assert "Requested classes" in page
 
 
 def test_page_and_table_show_metrics_and_pictures(evaluated):

@@ -1,7 +1,7 @@
-"""Class coverage: the classes that a generator produces, predicted by a linear probe on the features.
+"""Class coverage, the classes that a generator produces, and the quality within a class.
 
-The probe is a ridge regression of one-hot classes on the features of labelled training images. Always report its
-accuracy on held-out images, too.
+Classes are predicted by a linear probe, a ridge regression of one-hot classes on the features of labelled training
+images. Always report its accuracy on held-out images, too.
 """
 
 import math
@@ -12,12 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from kedro_dcgan.evaluation.distances import Gaussian, frechet_distance
 from kedro_dcgan.evaluation.intervals import Estimate, proportion_estimate
+from kedro_dcgan.evaluation.reference import Comparison, FeatureSet
 
 # In units of the mean variance of the features; results hardly change from 0.01 to 0.1.
 _RIDGE = 0.03
 # A class is covered if it is generated at least this often, relative to its share of the real images.
 _COVERED = 0.1
+# Images of a class that a distance, and neighbourhoods of 5, need at least.
+_LEAST_FOR_DISTANCE, _LEAST_FOR_NEIGHBOURS = 100, 20
 
 
 class ClassProbe:
@@ -65,3 +69,21 @@ def chance_divergence(real: Tensor, count: int) -> float:
     drawn = torch.multinomial(real.expand(200, -1), count, replacement=True, generator=source)
     histograms = [torch.bincount(one, minlength=len(real)).to(torch.float64) / count for one in drawn]
     return sum(jensen_shannon(one, real) for one in histograms) / len(histograms)
+
+
+def compare_class(generated: Tensor, test: Tensor, train: Tensor) -> dict[str, float | None]:
+    """Compare the features `(N, D)` of generated images of a class with those of real ones; None for too few images.
+
+    `fd`, `precision` and `recall` compare with the test images. `diversity` is the root of the ratio of the total
+    variances of generated and training images: 1 if images within the class differ from each other as much.
+    """
+    found = dict[str, float | None].fromkeys(("fd", "precision", "recall", "diversity"))
+    if min(len(generated), len(test)) >= _LEAST_FOR_DISTANCE:
+        found["fd"] = frechet_distance(Gaussian.of_features(generated), Gaussian.of_features(test))
+    if min(len(generated), len(test)) >= _LEAST_FOR_NEIGHBOURS:
+        estimates = Comparison(FeatureSet.of(generated), FeatureSet.of(test)).estimates()
+        found |= {name: estimates[name].value for name in ("precision", "recall")}
+    if min(len(generated), len(train)) >= _LEAST_FOR_NEIGHBOURS:
+        variances = (features.double().var(dim=0).sum() for features in (generated, train))
+        found["diversity"] = float(next(variances) / next(variances)) ** 0.5
+    return found

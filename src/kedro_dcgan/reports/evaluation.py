@@ -60,6 +60,19 @@ METRICS = {
         "Share of images that a classifier assigns to the class they were requested for; its accuracy on real images.",
         "higher",
     ),
+    "class_accuracy_score": MetricText(
+        "Classification accuracy score",
+        "Accuracy on real test images of a classifier that is trained on generated images; or on as many real ones.",
+        "higher",
+    ),
+    "class_fd": MetricText(
+        "Fréchet distance within classes", "Mean over the classes that have enough test images.", "lower"
+    ),
+    "class_diversity": MetricText(
+        "Diversity within classes",
+        "Spread of generated images of a class relative to that of training images, a mean over classes; 1 if equal.",
+        "higher",
+    ),
     "class_divergence": MetricText(
         "Class divergence", "Jensen-Shannon divergence of generated and real class histograms, 0 to 1 bit.", "lower"
     ),
@@ -74,7 +87,9 @@ _NO_FID_IN_BFLOAT16 = "FID is absent, because it is defined in float32 only."
 
 def write_page(evaluation: Mapping[str, Any], pictures: Mapping[str, Image.Image]) -> str:
     """Return a self-contained HTML page; the pictures are `samples`, `neighbours` and `extremes`."""
-    copied = ("verdict", "training", "advice", "classes", "protocols", "libraries", "generator", "images_seen")
+    copied = (
+        "verdict", "training", "advice", "classes", "by_class", "protocols", "libraries", "generator", "images_seen",
+    )  # fmt: skip
     return render_page(
         "evaluation.html",
         **{name: evaluation.get(name) for name in copied},

@@ -139,14 +139,8 @@ def _measure(references: SplitReferences, collected: Collector) -> Measurement:
     return Measurement(references, images, compared["test"], values)
 
 
-def measure_classes(
-    measured: Measurement, images: PreparedImages, requested: Sequence[str] = ()
-) -> tuple[list[MetricValue], dict[str, Any]]:
-    """Return `classes_covered`, `class_divergence` and the share of each class; nothing for unlabelled images.
-
-    `requested` are the classes that a conditional generator was asked for: the `class_agreement` is the share of its
-    images that the classifier predicts to be of that class.
-    """
+def measure_classes(measured: Measurement, images: PreparedImages) -> tuple[list[MetricValue], dict[str, Any]]:
+    """Return `classes_covered`, `class_divergence` and the share of each class; nothing for unlabelled images."""
     # Fit a classifier to labelled training images.
     references, classes = measured.references, images.classes
     train, test = (references.of(split).images for split in ("train", "test"))
@@ -169,11 +163,8 @@ def measure_classes(
         MetricValue("classes_covered", protocol, count, known),
         MetricValue("class_divergence", protocol, divergence, chance),
     ]
-    accuracy = probe.accuracy(test.features, labels["test"])
-    if requested:
-        values.append(MetricValue("class_agreement", protocol, probe.accuracy(features, requested), accuracy))
     return values, {
-        "classifier_accuracy_test": accuracy.value,
+        "classifier_accuracy_test": probe.accuracy(test.features, labels["test"]).value,
         "covered": int(is_covered.sum()),
         "shares": [
             {"class": name, "generated": float(a), "real": float(b), "covered": bool(c)}

@@ -18,8 +18,9 @@ from kedro_dcgan.evaluation.inception import InceptionFeatures, find_weights
 from kedro_dcgan.evaluation.protocol import INCEPTION, MetricValue, evaluation_record
 from kedro_dcgan.evaluation.reference import ReferenceCache
 from kedro_dcgan.evaluation.verdict import ClassShare, Verdict, judge
-from kedro_dcgan.model.sampling import classes_of, generate, sample_inputs
+from kedro_dcgan.model.sampling import generate, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
+from kedro_dcgan.pipelines.evaluation.conditional import measure_conditional
 from kedro_dcgan.pipelines.evaluation.measurement import (
     SplitReferences,
     draw_pictures,
@@ -60,14 +61,13 @@ def evaluate_generator(
     weights, companions = evaluation.inception_weights, evaluation.inception_companions
     extractors = choose_extractors(evaluation.input_size, weights, device, evaluation.precision, companions)
     network = generator.build().to(device)
-    config = generator.config
-    inputs = sample_inputs(evaluation.samples, config, evaluation.seed)
-    requested = [config.classes[number] for number in classes_of(inputs, config)] if config.classes else []
+    inputs = sample_inputs(evaluation.samples, generator.config, evaluation.seed)
     with fast_extraction(extractors[0], device):
         samples = track(generate(network, inputs.split(_BATCH)), "evaluation", evaluation.samples)
         references = [SplitReferences(reference_features, images, evaluation, extract) for extract in extractors]
         measured = measure_samples(samples, references)
-        class_values, classes = measure_classes(measured[0], images, requested)
+        class_values, classes = measure_classes(measured[0], images)
+        conditional_values, by_class = measure_conditional(measured[0], images, network, inputs)
         pictures = draw_pictures(measured[0], images, network, inputs)
     values = [value for one in measured for value in one.values]
     shares = [
@@ -76,8 +76,9 @@ def evaluate_generator(
     ]
     record = {
         **_judgement(judge(measured[0].values, shares, generator.facts.get("fault")), generator, images, manifest),
-        **evaluation_record(values + class_values),
+        **evaluation_record(values + class_values + conditional_values),
         "classes": classes,
+        "by_class": by_class,
         "generator": generator.fingerprint(),
         "images_seen": generator.images_seen,
     }
