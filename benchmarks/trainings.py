@@ -23,7 +23,7 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.model.sampling import generate, sample_inputs, to_model_range
-from kedro_dcgan.training.data import Batch, batch_indices, batches_on
+from kedro_dcgan.training.data import Batch, batch_indices, batches_on, classes_to_balance
 from kedro_dcgan.training.devices import choose_compute, deterministic_algorithms
 from kedro_dcgan.training.ema import recalibrate
 from kedro_dcgan.training.loop import Training, TrainingCallbacks
@@ -105,6 +105,8 @@ def train_side(
 ) -> list[dict]:
     """Train a side on `total` images; evaluate `samples` samples at each tick; return the rows."""
     training = training.for_images(images.count("train"), images.class_counts())
+    if training.conditional and side in ("pytorch-examples", "r3gan"):
+        raise SystemExit(f"{side} cannot be conditional: leave it out of the sides, or pass conditional=false.")
     # On a GPU, cuDNN benchmarks its algorithms.
     with deterministic_algorithms(False):
         if side == "pytorch-examples":
@@ -121,7 +123,7 @@ def _train_with_our_loop(
 ) -> list[dict]:
     training, state, rows = case.training, case.new_state(), []
     latents = sample_inputs(samples, state.generator.config, training.seed + 1)
-    batches = _batches(images, training.batch_size, total, training.seed, case.compute.device)
+    batches = _batches(images, training, total, case.compute.device)
     end, paused, started = total // training.batch_size * training.batch_size, 0.0, time.perf_counter()
     callbacks = TrainingCallbacks(torch.from_numpy(images.take("train", np.arange(64))))
     for tick in Training(state, training, case.compute, callbacks).ticks(batches, end):
@@ -175,7 +177,7 @@ def _train_by_steps(
     size = training.batch_size
     seen, due, rows = 0, training.images_per_tick, []
     paused, started = 0.0, time.perf_counter()
-    for batch in _batches(images, size, total, training.seed, device):
+    for batch in _batches(images, training, total, device):
         step(to_model_range(batch.images))
         seen += size
         is_last = seen + size > total
@@ -187,6 +189,7 @@ def _train_by_steps(
     return rows
 
 
-def _batches(images: PreparedImages, size: int, total: int, seed: int, device: torch.device) -> Iterator[Batch]:
-    indices = batch_indices(images.count("train"), size, range(total // size), seed)
+def _batches(images: PreparedImages, training: TrainingParameters, total: int, device: torch.device) -> Iterator[Batch]:
+    numbers, balanced = range(total // training.batch_size), classes_to_balance(images, training)
+    indices = batch_indices(images.count("train"), training.batch_size, numbers, training.seed, balanced)
     return batches_on(device, images, indices)

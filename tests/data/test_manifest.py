@@ -203,9 +203,9 @@ def test_split_folders_can_be_named_by_position():
 @pytest.mark.parametrize(
     ("labels", "facts"),
     [
-        (["cat"] * 20 + ["dog"] * 20, []),
-        (["cat"] * 20 + ["dog"] * 9, ["1 of 2 classes", "fewer than 10", "dog: 9"]),
-        (["cat"] * 120 + ["dog"] * 12, ["cat has 120", "dog has 12", "training.class_sampling"]),
+        (["cat"] * 40 + ["dog"] * 40, []),
+        (["cat"] * 40 + ["dog"] * 9, ["1 of 2 classes", "fewer than 10 training images", "dog: "]),
+        (["cat"] * 400 + ["dog"] * 40, ["cat has 400", "dog has 40", "training.class_sampling"]),
         (["cat"] * 20 + ["dog"] * 18 + [None] * 2, ["2 of 40 images", "no label"]),
         (["cat"] * 20, []),
         ([None] * 20, []),

@@ -40,18 +40,16 @@ def test_require_digest_rejects_other_images():
         IMAGES.require_digest("xyz")
 
 
-def test_digest_depends_on_content_splits_boxes_labels_and_transform():
-    rows = [("aa", "train", "", ""), ("bb", "test", "", "")]
+def test_digest_depends_on_content_splits_boxes_and_transform():
+    rows = [("aa", "train", ""), ("bb", "test", "")]
     assert dataset_digest(rows, "32") == dataset_digest(rows[::-1], "32")
     others = [
         dataset_digest(rows[:1], "32"),
         dataset_digest(rows, "64"),
-        dataset_digest([("aa", "test", "", ""), rows[1]], "32"),
-        dataset_digest([("aa", "train", "0,0,9,9", ""), rows[1]], "32"),
-        dataset_digest([("aa", "train", "", "cat"), rows[1]], "32"),
-        dataset_digest([("aa", "train", "", "dog"), rows[1]], "32"),
+        dataset_digest([("aa", "test", ""), rows[1]], "32"),
+        dataset_digest([("aa", "train", "0,0,9,9"), rows[1]], "32"),
     ]
-    assert len({dataset_digest(rows, "32"), *others}) == 7
+    assert len({dataset_digest(rows, "32"), *others}) == 5
 
 
 def test_shards_are_whole_blocks_and_fill_the_megabytes():

@@ -2,25 +2,29 @@
 
 import io
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
 from image_server import ask, running_server, show_images
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from kedro_dcgan.cli import models
-from kedro_dcgan.errors import ParameterError, RequestError
+from kedro_dcgan.errors import ModelError, ParameterError, RequestError
 from kedro_dcgan.model.export import TOLERANCE, exported_program, require_same_images, to_onnx, to_pt2
 from kedro_dcgan.model.image_requests import ImageRequest, read_requests
 from kedro_dcgan.model.networks import GeneratorConfig, initialise
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import class_number, generate_all, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator, snapshot_weights, write_generator
+from kedro_dcgan.tracking.model import GeneratorModel
 
 CONFIG = GeneratorConfig("dcgan", 16, 1, 8, 4, classes=("3", "cat", "sea lion"), class_shares=(0.2, 0.5, 0.3))
 PLAIN = replace(CONFIG, classes=(), class_shares=())
@@ -71,6 +75,7 @@ def test_pandas_turns_labels_into_floats(port):
         ({"seed": 1, "label": True}, CONFIG, ["True"]),
         ({"seed": 1, "label": float("inf")}, CONFIG, ["inf"]),
         ({"latents": [0.0] * 8}, CONFIG, ["`label`", "latents"]),
+        ({"latents": [0.0] * 8, "label": None}, CONFIG, ["`label`", "latents"]),
         ({"seed": 1, "label": "cat"}, PLAIN, ["`label`", "without"]),
         ({"seed": 1, "label": "x" * 10_000}, CONFIG, ["xxx"]),
     ],
@@ -81,6 +86,28 @@ def test_bad_labels_are_refused_in_one_line(row, config, facts):
     assert all(fact in str(raised.value) for fact in facts)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 600
+
+
+def test_an_absent_label_may_be_null_and_numbers_find_names_of_both_forms():
+    config = replace(CONFIG, classes=("None", "3.0", "4"))
+    assert read_requests([{"seed": 1, "label": None}], config) == [ImageRequest(1, 1)]
+    assert [read_requests([{"seed": 1, "label": label}], config)[0].label for label in (3.0, 4.0, 4, "None")] == [
+        1,
+        2,
+        2,
+        0,
+    ]
+
+
+def test_the_registered_model_takes_labels():
+    model = GeneratorModel()
+    model._generator, model._workers, model._lock = network(), 1, threading.Lock()
+    # pandas fills a missing label with NaN.
+    rows = pd.DataFrame([{"seed": 5, "count": 2, "label": "cat"}, {"seed": 6, "label": 3}, {"seed": 7}])
+    inputs = [sample_inputs(2, CONFIG, 5, 1), sample_inputs(1, CONFIG, 6, 0), sample_inputs(1, CONFIG, 7)]
+    assert show_images(list(model.predict(None, rows)["png"]), generate_all(network(), torch.cat(inputs)))
+    with pytest.raises(MlflowException, match="dog"):
+        model.predict(None, pd.DataFrame([{"seed": 5, "label": "dog"}]))
 
 
 def test_requests_without_classes_are_those_of_before():
@@ -113,6 +140,9 @@ def test_exported_conditional_generators_take_latents_and_labels():
     assert np.abs(images - expected.numpy()).max() <= TOLERANCE
     loaded = torch.export.load(io.BytesIO(to_pt2(program))).module()
     torch.testing.assert_close(loaded(latents, labels), expected, atol=TOLERANCE, rtol=0)
+    # No such class.
+    with pytest.raises(Exception, match="index"):
+        session.run(["images"], {"latents": latents.numpy(), "labels": labels.numpy() + 1})
 
 
 def test_classes_survive_storage(tmp_path):
@@ -128,6 +158,24 @@ def test_classes_survive_storage(tmp_path):
     del content["checksum"]
     file.write_text(json.dumps(content))
     assert read_generator(tmp_path).config == PLAIN
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_shares": [0.5, 0.5]}, {"class_shares": []}, {"class_shares": [0.5, 0.6, -0.1]},
+        {"class_shares": [0.5, 0.4, 0.3]}, {"classes": ["cat", "cat", "dog"]}, {"classes": []},
+    ],
+)  # fmt: skip
+def test_impossible_classes_are_refused(tmp_path, changes):
+    write_generator(tmp_path, TrainedGenerator(CONFIG, snapshot_weights(network()), "digest", 640))
+    file = tmp_path / "generator.json"
+    content = json.loads(file.read_text())
+    content["network"].update(changes)
+    del content["checksum"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ModelError):
+        read_generator(tmp_path)
 
 
 @pytest.fixture
@@ -148,13 +196,14 @@ def sample(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("label", "labels"),
     [("cat", [1]), ("3", [0]), ("all", [0, 1, 2]), (None, [None])],
-    ids=["name", "7", "all", "none"],
+    ids=["name", "number", "all", "none"],
 )
 def test_command_samples_a_class(sample, label, labels):
     result, images = sample(CONFIG, "--count=3", "--seed=9", *([f"--label={label}"] if label else []))
     assert result.exit_code == 0, result.output
     inputs = torch.cat([sample_inputs(3, CONFIG, 9, number) for number in labels])
     assert np.array_equal(images, generate_all(network(), inputs)[:, 0].numpy())
+    assert ("in the order of the classes: 3, cat, sea lion" in result.output) == (label == "all")
 
 
 def test_command_names_the_class_in_its_last_line(sample):

@@ -1,9 +1,10 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from networks import discriminator_config, generator_config
+from pydantic import TypeAdapter
 from torch import nn
 
 from kedro_dcgan.errors import ParameterError
@@ -148,7 +149,8 @@ def test_building_a_network_keeps_the_global_random_state(name):
 
 def test_config_survives_a_json_round_trip():
     config = generator_config("digits28", 28, 1, 10, 4)
-    assert GeneratorConfig(**json.loads(json.dumps(asdict(config)))) == config
+    for written in (config, replace(config, classes=("a", "b"), class_shares=(0.25, 0.75))):
+        assert TypeAdapter(GeneratorConfig).validate_json(json.dumps(asdict(written))) == written
 
 
 def test_describe_lists_every_layer_with_its_shape():

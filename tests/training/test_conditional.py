@@ -1,6 +1,6 @@
 """Conditional training: networks, data and steps with classes."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from kedro_dcgan.model.sampling import (
     with_classes,
 )
 from kedro_dcgan.training.data import batch_indices
-from kedro_dcgan.training.plan import _digest, plan_training
+from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.regularisation import r1_penalty
 from kedro_dcgan.training.state import create_state
 from kedro_dcgan.training.step import Step
@@ -103,7 +103,7 @@ def test_a_grid_has_a_row_of_the_same_latents_for_each_class():
     assert torch.equal(grid[:4, :6], grid[4:8, :6])
     # More classes than samples: one sample of each of the first classes.
     assert classes_of(grid_inputs(2, CONFIG, seed=3), CONFIG).tolist() == [0, 1]
-    assert grid_columns(2, CONFIG) == 1
+    assert grid_columns(5, CONFIG) is None
     assert grid_columns(14, replace(CONFIG, classes=())) is None
 
 
@@ -200,21 +200,23 @@ def test_plan_has_the_classes_and_their_shares():
     plan = plan_training(images, tiny_training(**CONDITIONAL))
     assert (plan.generator.classes, plan.generator.class_shares) == (("cat", "dog"), (0.75, 0.25))
     assert plan.discriminator.classes == 2
-    assert plan.fingerprint["classes"] == ["cat", "dog"]
+    assert plan.fingerprint["labels"] == images.classes.digest()
+    # Samples have the shares of the data, whatever the training sees.
     balanced = plan_training(images, tiny_training(**CONDITIONAL, class_sampling="balanced"))
-    assert balanced.generator.class_shares == (0.5, 0.5)
+    assert balanced.generator == plan.generator
     others = plan_training(prepared(("cat", "cow"), [0] * 12 + [1] * 4), tiny_training(**CONDITIONAL))
     assert len({plan.training_id, balanced.training_id, others.training_id}) == 3
 
 
 def test_fingerprint_without_classes_is_that_of_earlier_versions():
-    images = prepared((), [0] * 16)
+    images = prepared(("cat", "dog"), [0] * 12 + [1] * 4)
     fingerprint = plan_training(images, tiny_training()).fingerprint
-    assert not any("class" in key or "conditional" in key for key in fingerprint)
-    # The digest of this config in version 0.1.
-    config = network_configs(16, 1, tiny_training())[0]
-    former = {name: value for name, value in asdict(config).items() if not name.startswith("class")}
-    assert fingerprint["generator"] == _digest(former)
+    assert not any(
+        "class" in key or "conditional" in key or "label" in key for key in set(fingerprint) - {"training.real_label"}
+    )
+    # The digests of these networks before there were classes.
+    assert (fingerprint["generator"], fingerprint["discriminator"]) == ("86a17239878a", "cbc96634205d")
+    assert fingerprint["images"] == "digest"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_images_that_cannot_be_conditional_are_refused(names, train, facts):
         assert fact in str(raised.value)
     # Without a request, they are trained without classes.
     images = prepared(names, train)
-    training = training_parameters().for_images(16, images.class_counts())
+    training = training_parameters(conditional="auto").for_images(16, images.class_counts())
     assert training.conditional is False
 
 
@@ -251,5 +253,23 @@ def test_labels_join_their_own_latents():
     latents = torch.randn(3, 6)
     joined = with_classes(latents, torch.tensor([2, 0, 1]), CONFIG)
     assert joined[:, 6:].tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
-    assert with_classes(latents, None, CONFIG) is latents
+    plain = replace(CONFIG, classes=(), class_shares=())
+    assert with_classes(latents, None, plain) is latents
     assert len(SHARES) == int(LABELS.max()) + 1
+
+
+def test_classes_must_be_given_exactly_if_the_network_has_them():
+    plain = replace(CONFIG, classes=(), class_shares=())
+    labels = torch.tensor([0, 1])
+    for config, classes in ((CONFIG, None), (plain, labels)):
+        with pytest.raises(ValueError, match="classes"):
+            with_classes(torch.randn(2, 6), classes, config)
+    for count, classes in ((3, None), (0, labels)):
+        discriminator = build_discriminator(DiscriminatorConfig("dcgan", 16, 1, 4, classes=count))
+        with pytest.raises(ValueError, match="classes"):
+            discriminator(IMAGES[:2], classes)
+
+
+def test_balanced_sampling_needs_conditional_training():
+    with pytest.raises(ValueError, match="class_sampling"):
+        training_parameters(class_sampling="balanced")

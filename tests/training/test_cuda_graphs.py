@@ -214,7 +214,8 @@ def test_cuda_graphs_train_the_same_bits_as_eager_steps(changes, precision):
             execute(state, execution)
             step = step_of(state, training, compute)
             for batch in batches(5 * STEPS_BEFORE):
-                step(to_model_range(batch.images.cuda()))
+                classes = classes_of(batch, training)
+                step(to_model_range(batch.images.cuda()), None if classes is None else classes.cuda())
             results.append(weights_of(state))
     for name, weight in results[0].items():
         assert torch.equal(weight, results[1][name]), name

@@ -59,6 +59,8 @@ def sample(count: int, seed: int, output: Path | None, model: str | None, label:
         ImageFolderDataset(place).save(image.numpy() for batch in batches for image in batch)
     of_classes = f" of {f'each of {len(names)} classes' if len(names) > 1 else f'class {names[0]}'}" if label else ""
     click.echo(f"{count} images{of_classes}, seed {seed} -> {place}")
+    if len(names) > 1:
+        click.echo(f"in the order of the classes: {', '.join(map(str, names))}")
 
 
 def _claim_folder(wanted: Path) -> Path:

@@ -23,6 +23,7 @@ from kedro_dcgan.config.stages import (
     PreprocessingParameters,
 )
 from kedro_dcgan.config.training import (
+    LEAST_OF_CLASS,
     MOST_CLASSES,
     ArchitectureName,
     AugmentationName,
@@ -33,9 +34,9 @@ from kedro_dcgan.config.training import (
 from kedro_dcgan.errors import ParameterError
 
 __all__ = [
-    "MOST_CLASSES", "ArchitectureName", "AugmentationName", "EvaluationParameters", "ExportParameters",
-    "IngestionParameters", "InitialisationName", "LossName", "ParameterGroup", "Parameters", "PreprocessingParameters",
-    "TrainingParameters", "dotted_keys", "flatten", "read_parameters",
+    "LEAST_OF_CLASS", "MOST_CLASSES", "ArchitectureName", "AugmentationName", "EvaluationParameters",
+    "ExportParameters", "IngestionParameters", "InitialisationName", "LossName", "ParameterGroup", "Parameters",
+    "PreprocessingParameters", "TrainingParameters", "dotted_keys", "flatten", "read_parameters",
 ]  # fmt: skip
 
 # These change where and how fast the work runs, but not its result.

@@ -89,8 +89,8 @@ class IngestionParameters(ParameterGroup):
         description="CSV file with the label of each image: path, label. null: the label of a file is its folder.",
     )
     split_folders: Literal["auto", "first", "none"] = Field(
-        description="Folders that are no labels but splits. auto: a level of folders named train, test or so; first: "
-        "the first level, whatever its names; none: no level."
+        description="Level of folders to leave out of the labels, because they are splits. auto: a level whose folders "
+        "are all named train, test, validation or similar; first: the first level; none: keep all levels."
     )
     near_duplicates: NearDuplicateParameters
     splits: SplitFractions

@@ -14,8 +14,9 @@ AugmentationName = Literal["colour", "translation", "cutout"]
 
 # With fewer training images, the discriminator learns them by heart before the generator has learned from it.
 _FEW_IMAGES = 5_000
-# `conditional: auto` needs this many training images of each class, and at most so many classes.
-_LEAST_OF_CLASS, MOST_CLASSES = 10, 1000
+# `conditional: auto` needs at least this many training images of each class, and conditional training allows at most
+# this many classes.
+LEAST_OF_CLASS, MOST_CLASSES = 10, 1000
 
 # Still finite in float32.
 Weight = Annotated[float, Field(ge=0, le=1e38)]
@@ -113,13 +114,13 @@ class TrainingParameters(ParameterGroup):
         description="Distribution of the latents. normal: standard normal; uniform: from -1 to 1."
     )
     conditional: bool | Literal["auto"] = Field(
-        description="Train on the labels of the images, so that a class can be requested from the generator. auto: if "
-        f"all images have a label, and each of 2 to {MOST_CLASSES:,} classes has at least {_LEAST_OF_CLASS} training "
-        "images."
+        description="Train a class-conditional generator on the labels of the images. auto: if all images have a "
+        f"label, and each of 2 to {MOST_CLASSES:,} classes has at least {LEAST_OF_CLASS} training images."
     )
     class_sampling: Literal["as_in_data", "balanced"] = Field(
         description="Classes of the images that conditional training sees. as_in_data: each image once in an epoch; "
-        "balanced: all classes equally often, with repeated images of small ones."
+        "balanced: all classes equally often; an epoch then repeats images of small classes and leaves out images of "
+        "large ones."
     )
     loss: LossName = Field(description="Adversarial loss.")
     real_label: float = Field(gt=0.5, le=1, description="Label of real images; below 1: one-sided label smoothing.")
@@ -180,6 +181,8 @@ class TrainingParameters(ParameterGroup):
                 f"must have a `real_label` of 1 with the loss {self.loss}, which uses no labels "
                 f"(got {self.real_label:g})"
             )
+        if self.class_sampling == "balanced" and self.conditional is False:
+            raise ValueError("must have `conditional` true or auto with `class_sampling` balanced (got false)")
         if self.loss == "wgan_gp" and self.penalties.r1:
             raise ValueError(
                 "must have a `penalties.r1` of 0 with the loss wgan_gp, which has its own gradient penalty "
@@ -197,7 +200,7 @@ class TrainingParameters(ParameterGroup):
             names = ("translation",) if count < _FEW_IMAGES else ()
             augmentation = augmentation.model_copy(update={"differentiable": names})
         if conditional == "auto":
-            conditional = 2 <= len(class_counts) <= MOST_CLASSES and min(class_counts) >= _LEAST_OF_CLASS
+            conditional = 2 <= len(class_counts) <= MOST_CLASSES and min(class_counts) >= LEAST_OF_CLASS
         return self.model_copy(update={"augmentation": augmentation, "conditional": conditional})
 
     @property

@@ -2,12 +2,13 @@
 
 import pandas as pd
 
+from kedro_dcgan.config import LEAST_OF_CLASS
 from kedro_dcgan.data import ACCEPTED, Reason
 
 # A group with a larger share of the images makes the splits deviate from the requested sizes.
 _LARGE_GROUP = 0.05
-# A class with fewer images cannot be learned; classes are unequal if one has so many times the images of another.
-_SMALL_CLASS, _IMBALANCE, _SHOWN_CLASSES = 10, 10, 5
+# Classes are unequal if one has this many times the images of another. Names of small classes that are listed.
+_IMBALANCE, _SHOWN_CLASSES = 10, 5
 # Pillow's modes without colour.
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "F")
 # The size of the digits, which is not meant for photos; and the side that most recipes use for those.
@@ -90,12 +91,13 @@ def _advise_classes(accepted: pd.DataFrame) -> list[str]:
         return []
     if unlabelled:
         return [f"{unlabelled:,} of {len(accepted):,} images have no label, so the dataset has no classes."]
-    advice, small = [], counts[counts < _SMALL_CLASS]
+    trained = labels[accepted["split"] == "train"].value_counts().reindex(counts.index, fill_value=0)
+    advice, small = [], trained[trained < LEAST_OF_CLASS]
     if len(small):
         shown = ", ".join(f"{name}: {count}" for name, count in small.sort_values().head(_SHOWN_CLASSES).items())
         advice.append(
-            f"{len(small):,} of {len(counts):,} classes have fewer than {_SMALL_CLASS} images ({shown}): they are too "
-            "few to learn a class from."
+            f"{len(small):,} of {len(counts):,} classes have fewer than {LEAST_OF_CLASS} training images ({shown}): "
+            "they are too few to learn a class from."
         )
     if counts.iloc[0] >= _IMBALANCE * counts.iloc[-1]:
         advice.append(

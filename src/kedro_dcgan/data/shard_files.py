@@ -190,7 +190,7 @@ def _require_digest(folder: Path, index: ImagesIndex, stored: ImageShards, rows:
     for split, numbers in rows.items():
         of_split = records.loc[numbers]
         is_sorted = is_sorted and bool(of_split["sha256"].is_monotonic_increasing)
-        images += [(sha256, split, box, "") for sha256, box in zip(of_split["sha256"], of_split["box"], strict=True)]
+        images += [(sha256, split, box) for sha256, box in zip(of_split["sha256"], of_split["box"], strict=True)]
     if not is_sorted or dataset_digest(images, transform_of(stored.preparation)) != index.digest:
         raise DataError(f"the splits in `{folder}` must be those of its digest (they are others). {_SELECT_AGAIN}")
 

@@ -5,7 +5,6 @@ Images stay uint8 on disk and on their way to the device, where a batch is scale
 """
 
 import hashlib
-import itertools
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,6 +87,13 @@ class Classes:
     names: tuple[str, ...]
     labels: Mapping[str, np.ndarray]
 
+    def digest(self) -> str:
+        """Return 16 hex digits of the SHA-256 over the names and the labels."""
+        hasher = hashlib.sha256("\n".join(self.names).encode("utf-8", "surrogateescape"))
+        for split in SPLITS:
+            hasher.update(np.asarray(self.labels.get(split, ()), dtype="<i8").tobytes())
+        return hasher.hexdigest()[:16]
+
     def counts(self, split: str) -> np.ndarray:
         """Return the number of images of each class in a split, int64 `(classes,)`."""
         return np.bincount(self.labels[split], minlength=len(self.names))
@@ -97,9 +103,9 @@ class Classes:
 class PreparedImages:
     """The dataset: the rows of the shards in each split, in the order of the content hashes.
 
-    `digest` identifies the content: equal digests mean equal images with equal labels in equal splits and order,
-    whatever files they come from. `source` is `ingestion.source`. `place` holds the folders from which another process
-    can read the dataset with `read_prepared_images`. `classes` are None unless each image has a label.
+    `digest` identifies the images: equal digests mean equal images in equal splits and order, whatever files they
+    come from. `source` is `ingestion.source`. `place` holds the folders from which another process can read the
+    dataset with `read_prepared_images`. `classes` are None unless each image has a label.
     """
 
     image_size: int
@@ -131,6 +137,16 @@ class PreparedImages:
                 f"{self.digest}). Train again: kedro run --pipelines=train."
             )
 
+    def require_classes(self, names: Sequence[str]) -> None:
+        """Raise a `DataError` unless `names`, the classes of a conditional generator, are those of these images."""
+        current = self.classes.names if self.classes else ()
+        if names and tuple(names) != current:
+            others = sorted(set(names) ^ set(current))[:3]
+            raise DataError(
+                f"the generator must have been trained on the current classes ({len(names)}, now {len(current)}; they "
+                f"differ in {', '.join(others)}). Train again: kedro run --pipelines=train."
+            )
+
     def require(self, split: str, least: int, what: str, remedy: str) -> None:
         """Raise a `DataError` if a split holds fewer than `least` images."""
         if (count := self.count(split)) < least:
@@ -154,12 +170,10 @@ def select(shards: ImageShards, manifest: pd.DataFrame, transform: str) -> Prepa
     """Return the accepted images of a manifest as a dataset; the digest includes the name of the transform."""
     accepted = manifest[manifest["verdict"] == ACCEPTED].sort_values("sha256")
     rows = {split: accepted.loc[accepted["split"] == split, "row"].to_numpy(dtype=np.int64) for split in SPLITS}
-    classes = _classes_of(accepted)
-    # Without classes, the digest is that of earlier versions.
-    labels = accepted["label"] if classes else itertools.repeat("")
-    facts = zip(accepted["sha256"], accepted["split"], accepted["box"].fillna(""), labels, strict=False)
-    images = shards.preparation.image_size, shards.preparation.channels, dataset_digest(facts, transform)
-    return PreparedImages(*images, shards.shards, rows, shards.source, classes=classes)
+    boxes = accepted["box"].fillna("")
+    digest = dataset_digest(zip(accepted["sha256"], accepted["split"], boxes, strict=True), transform)
+    images = shards.preparation.image_size, shards.preparation.channels, digest
+    return PreparedImages(*images, shards.shards, rows, shards.source, classes=_classes_of(accepted))
 
 
 def _classes_of(accepted: pd.DataFrame) -> Classes | None:
@@ -184,14 +198,11 @@ def transform_of(preparation: Preparation) -> str:
     return f"{size} {preparation.resample} {crop.mode} {crop.side} {preparation.background}"
 
 
-def dataset_digest(images: Iterable[tuple[str, str, str, str]], transform: str) -> str:
-    """Return 16 hex digits of the SHA-256 over sorted `(content hash, split, box, label)` and the transform's name.
-
-    An image without a label has an empty one.
-    """
+def dataset_digest(images: Iterable[tuple[str, str, str]], transform: str) -> str:
+    """Return 16 hex digits of the SHA-256 over sorted `(content hash, split, box)` and the name of the transform."""
     hasher = hashlib.sha256(transform.encode())
-    for sha256, split, box, label in sorted(images):
-        hasher.update(f"\n{sha256} {split} {box}{f' {label}' if label else ''}".encode("utf-8", "surrogateescape"))
+    for sha256, split, box in sorted(images):
+        hasher.update(f"\n{sha256} {split} {box}".encode())
     return hasher.hexdigest()[:16]
 
 

@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.networks import Generator
-from kedro_dcgan.model.sampling import classes_of, sample_inputs, with_classes
+from kedro_dcgan.model.sampling import classes_of, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
 
 # The largest difference between two runtimes of a value in [-1, 1], and the names of input and output.
@@ -28,9 +28,12 @@ class _Conditional(nn.Module):
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
+        # A label that is out of range must be an error, not an image of no class.
+        self.one_hot: Tensor
+        self.register_buffer("one_hot", torch.eye(len(generator.config.classes)))
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        return self.generator(with_classes(latents, labels, self.generator.config))
+        return self.generator(torch.cat([latents, self.one_hot[labels]], dim=1))
 
 
 def exported_program(generator: Generator) -> ExportedProgram:
@@ -70,7 +73,8 @@ def to_onnx(program: ExportedProgram, trained: TrainedGenerator) -> bytes:
         "images_seen": str(trained.images_seen),
     }
     if trained.config.classes:
-        facts |= {LABELS: "int64 (N,), numbers of the classes", "classes": json.dumps(trained.config.classes)}
+        numbers = f"int64 (N,), numbers of the classes, 0 to {len(trained.config.classes) - 1}"
+        facts |= {LABELS: numbers, "classes": json.dumps(trained.config.classes)}
     # `model_proto` is a new object at each access.
     model = exported.model_proto
     onnx.helper.set_model_props(model, facts)

@@ -132,7 +132,7 @@ def _read_request(row: Any, name: str, config: GeneratorConfig) -> ImageRequest:
     unknown = sorted(set(row) - {"seed", "count", "latents", "label"})
     _require(not unknown, f"{name} must have only `seed`, `count`, `latents` or `label` (got {_shown(unknown)})")
     _require(("seed" in row) != ("latents" in row), f"{name} must have either `seed` or `latents`")
-    label = _read_label(row["label"], name, config) if "label" in row else None
+    label = _read_label(row["label"], name, config) if row.get("label") is not None else None
     if "seed" in row:
         seed = _integer(row["seed"], f"`seed` of {name}", 0, MAX_SEED)
         return ImageRequest(_integer(row.get("count", 1), f"`count` of {name}", 1, MAX_IMAGES), seed, label=label)
@@ -147,11 +147,12 @@ def _read_request(row: Any, name: str, config: GeneratorConfig) -> ImageRequest:
 
 
 def _read_label(value: Any, name: str, config: GeneratorConfig) -> int:
+    is_valid = isinstance(value, str) or _is_number(value)
+    _require(is_valid, f"`label` of {name} must be the name of a class (got {_shown(value)})")
     # Names of classes may look like numbers, and then clients send numbers; pandas turns some into floats.
-    is_whole = _is_number(value) and value == value // 1
-    text = str(int(value)) if is_whole else str(value)
+    is_other = str(value) not in config.classes and _is_number(value) and value == value // 1
     try:
-        return class_number(text, config)
+        return class_number(str(int(value)) if is_other else str(value), config)
     except ParameterError as error:
         raise RequestError(f"The request is not valid: in {name}, {_shown(error, most=400)}") from None
 

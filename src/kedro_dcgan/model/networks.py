@@ -96,10 +96,14 @@ class Discriminator(nn.Module):
         self.judges_each_image_alone = not (self.has_batch_norm or has_dropout or config.spectral_norm)
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
+        if (classes is None) == bool(self.config.classes):
+            raise ValueError(
+                f"classes must be given for a conditional discriminator only (it has {self.config.classes})"
+            )
         outputs = self.layers(images).flatten(1)  # (N, 1 + classes)
         if classes is None:
             return outputs[:, 0]
-        return outputs[:, 0] + outputs.gather(1, classes[:, None] + 1)[:, 0]
+        return outputs[:, 0] + (outputs[:, 1:] * one_hot(classes, self.config.classes)).sum(dim=1)
 
 
 class DcganGenerator(Generator):
@@ -146,6 +150,15 @@ class DcganDiscriminator(Discriminator):
             layers += activation(config)
             channels = width
         super().__init__(config, *layers, normalised(Conv2d(channels, config.outputs, last, bias=False), config))
+
+
+def one_hot(classes: Tensor, count: int) -> Tensor:
+    """Return the classes `(N,)` as one-hot vectors `(N, count)`, float32.
+
+    torch's own `one_hot` reads its argument on the host, and indexing copies to the device if it must be deterministic:
+    a CUDA graph can capture neither.
+    """
+    return (classes[:, None] == torch.arange(count, device=classes.device)).float()
 
 
 def stage_sizes(image_size: int) -> list[int]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kedro_dcgan.errors import DataError, ParameterError
-from kedro_dcgan.model.networks import Generator, GeneratorConfig
+from kedro_dcgan.model.networks import Generator, GeneratorConfig, one_hot
 
 # Class names in an error.
 _MOST_SHOWN = 30
@@ -51,17 +51,18 @@ def grid_inputs(count: int, config: GeneratorConfig, seed: int) -> Tensor:
 
 
 def grid_columns(count: int, config: GeneratorConfig) -> int | None:
-    """Return the number of samples in a row of such a grid; None leaves it to the grid."""
-    return max(1, count // len(config.classes)) if config.classes else None
+    """Return the number of samples in a row of such a grid; None leaves it to the grid, which is then about square."""
+    columns = count // len(config.classes) if config.classes else 0
+    return columns if columns > 1 else None
 
 
 def with_classes(latents: Tensor, classes: Tensor | None, config: GeneratorConfig) -> Tensor:
-    """Append classes, int64 `(N,)`, as one-hot vectors to latents `(N, latent_dim)`; None appends nothing."""
+    """Append classes, int64 `(N,)`, as one-hot vectors to latents `(N, latent_dim)`; without classes, nothing."""
+    if (classes is None) == bool(config.classes):
+        raise ValueError(f"classes must be given for a conditional generator only (it has {len(config.classes)})")
     if classes is None:
         return latents
-    # (`one_hot` reads its argument on the host, which no CUDA graph can.)
-    is_class = classes[:, None] == torch.arange(len(config.classes), device=classes.device)
-    return torch.cat([latents, is_class.to(latents.dtype)], dim=1)
+    return torch.cat([latents, one_hot(classes, len(config.classes))], dim=1)
 
 
 def class_number(name: str, config: GeneratorConfig) -> int:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from kedro_dcgan.config import MOST_CLASSES
 from kedro_dcgan.errors import DataError, ModelError, ParameterError, in_short
 from kedro_dcgan.model.networks import Generator, GeneratorConfig
 from kedro_dcgan.model.recipes import build_generator
@@ -24,6 +25,8 @@ from kedro_dcgan.stored_files import Count, Sha256, StoredModel, read_json, requ
 WEIGHTS, CONFIG = "generator.safetensors", "generator.json"
 # Of image size, channels, latents and width. The memory for a network is only allocated if the weights fit it.
 _MAX_SIZES = (512, 3, 2**20, 2**20)
+# The sum of the shares of classes may differ from 1 by this much.
+_MOST_ROUNDING = 1e-6
 # Names in safetensors.
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 
@@ -72,6 +75,10 @@ class StoredGenerator(StoredModel):
         sizes = (network.image_size, network.channels, network.latent_dim, network.width)
         if not all(1 <= size <= most for size, most in zip(sizes, _MAX_SIZES, strict=True)):
             raise ValueError(f"image size, channels, latents and width must be from 1 to {_MAX_SIZES}, not {sizes}")
+        names, shares = network.classes, network.class_shares
+        are_shares = not shares or (min(shares) >= 0 and abs(sum(shares) - 1) < _MOST_ROUNDING)
+        if len(names) != len(shares) or len(set(names)) < len(names) or len(names) > MOST_CLASSES or not are_shares:
+            raise ValueError(f"at most {MOST_CLASSES:,} classes must have different names, and shares that add up to 1")
         return self
 
 

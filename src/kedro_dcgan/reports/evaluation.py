@@ -57,7 +57,7 @@ METRICS = {
     ),
     "class_agreement": MetricText(
         "Class agreement",
-        "Share of images that a classifier assigns to the class they were requested for; its accuracy on real images.",
+        "Share of images that a classifier of real images assigns to the class they were requested for.",
         "higher",
     ),
     "class_accuracy_score": MetricText(

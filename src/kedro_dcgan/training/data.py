@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.model.networks import GeneratorConfig
 from kedro_dcgan.model.sampling import draw_latents
@@ -40,8 +41,8 @@ def batch_indices(
 ) -> Iterator[np.ndarray]:
     """Yield the indices `(batch_size,)` of each batch number in `batches`; seed and epoch determine their order.
 
-    An epoch has each of `count` images once. With `balanced`, the class of each image, it has as many images, but the
-    same number of each class (give or take one).
+    An epoch has each of `count` images once. With `balanced`, the class of each image, it has `count` draws, equally
+    many of each class, give or take one.
     """
     in_epoch = count // batch_size
     for number in batches:
@@ -50,6 +51,12 @@ def batch_indices(
             source = np.random.default_rng((seed, epoch))
             order = source.permutation(count) if balanced is None else _balanced_order(balanced, source)
         yield order[position * batch_size : (position + 1) * batch_size]
+
+
+def classes_to_balance(images: PreparedImages, training: TrainingParameters) -> np.ndarray | None:
+    """Return the class of each training image, `(N,)`, if conditional training shows all classes equally often."""
+    is_balanced = training.conditional is True and training.class_sampling == "balanced"
+    return images.classes.labels["train"] if is_balanced and images.classes else None
 
 
 def _balanced_order(classes: np.ndarray, source: np.random.Generator) -> np.ndarray:

@@ -17,7 +17,7 @@ from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate, sample_inputs
 from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart, restore
 from kedro_dcgan.training.costs import name_lack_of_memory
-from kedro_dcgan.training.data import Batch, batch_indices, batches_on
+from kedro_dcgan.training.data import Batch, batch_indices, batches_on, classes_to_balance
 from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.training.distributed.layers import spread_over_ranks
 from kedro_dcgan.training.fast.calibration import calibration_of
@@ -90,9 +90,7 @@ def _remaining_batches(
 ) -> Iterator[Batch]:
     """Return the batches that are left, with this rank's rows, on the device."""
     numbers = range(images_seen // training.batch_size, plan.total_batches)
-    balanced = None
-    if plan.generator.classes and images.classes and training.class_sampling == "balanced":
-        balanced = images.classes.labels["train"]
+    balanced = classes_to_balance(images, training)
     order = batch_indices(images.count("train"), training.batch_size, numbers, training.seed, balanced)
     indices = follow(order, images_seen)
     of_rank = (plan.compute.ranks.rows_of(batch, training.gradient_accumulation) for batch in indices)

@@ -70,8 +70,8 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
         "trajectory_version": TRAJECTORY_VERSION,
         "torch": torch.__version__,
     }
-    if shares:
-        fingerprint |= {"classes": list(shares), "training.class_sampling": training.class_sampling}
+    if shares and images.classes:
+        fingerprint |= {"labels": images.classes.digest(), "training.class_sampling": training.class_sampling}
     # JSON turns tuples into lists: equal fingerprints must also be equal after they were stored.
     return Plan(generator, discriminator, compute, batches, batches * size, json.loads(json.dumps(fingerprint)))
 
@@ -136,30 +136,30 @@ def differences(stored: Mapping[str, Any], planned: Mapping[str, Any]) -> list[s
 
 
 def class_shares(images: PreparedImages, training: TrainingParameters) -> dict[str, float]:
-    """Return the share of each class that conditional training draws, by name; nothing for other trainings.
+    """Return the share of each class in the training images, by name; nothing unless the training is conditional.
 
     Raises:
         ParameterError: if these images have no classes to train on.
     """
     if training.conditional is not True:
         return {}
-    fault, classes, counts = "", images.classes, np.array(images.class_counts())
+    fault, remedy, classes, counts = "", "Add some", images.classes, np.array(images.class_counts())
     if not classes:
-        fault = "at least one image has no label. Put each class into a folder of its own"
+        fault = "not every image has a label, or an earlier version prepared them"
+        remedy = "Put each class into its own folder or set ingestion.labels, run kedro run --pipelines=preprocessing"
     elif len(classes.names) < 2:
-        fault = f"all images have the label {classes.names[0]}. Add images of other classes"
+        fault, remedy = f"all have the label {classes.names[0]}", "Add images of other classes"
     elif len(classes.names) > MOST_CLASSES:
-        fault = f"there are {len(classes.names):,} classes, and at most {MOST_CLASSES:,} are possible. Merge some"
+        fault, remedy = f"{len(classes.names):,} classes; at most {MOST_CLASSES:,} are possible", "Merge classes"
     elif not counts.all():
         name, others = classes.names[int(counts.argmin())], int((counts == 0).sum()) - 1
-        fault = f"the train split has no image of class {name}{f' and {others:,} others' if others else ''}. Add some"
+        fault = f"the train split has no image of class {name}{f' and {others:,} others' if others else ''}"
     if fault or not classes:
         raise ParameterError(
-            f"`training.conditional` must be false for these images ({fault}, or pass --params "
+            f"`training.conditional` must be false for these images ({fault}). {remedy}, or pass --params "
             "training.conditional=false."
         )
-    weights = np.ones(len(counts)) if training.class_sampling == "balanced" else counts
-    return dict(zip(classes.names, (weights / weights.sum()).tolist(), strict=True))
+    return dict(zip(classes.names, (counts / counts.sum()).tolist(), strict=True))
 
 
 def _described(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:

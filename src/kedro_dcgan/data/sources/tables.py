@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,14 +56,34 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels by path as in the manifest, or by file name if no path of the table has a folder (`is_bare`)."""
+    """Labels by path as in the manifest, or by file name if no path of the table has a folder."""
 
     by_path: Mapping[str, str]
-    is_bare: bool
 
-    def find(self, path: str) -> str | None:
-        """Return the label of an image, if the table has one."""
-        return self.by_path.get(path.rpartition("/")[2] if self.is_bare else path)
+    def of(self, paths: Sequence[str]) -> list[str | None]:
+        """Return the label of each image, or None if the table has none.
+
+        Raises:
+            SourceError: if the table names no image at all, or a file name without a folder that several images have.
+        """
+        names = list(paths)
+        if not any("/" in known for known in self.by_path):
+            names = [path.rpartition("/")[2] for path in paths]
+            again = next((name for name, count in Counter(names).items() if count > 1 and name in self.by_path), None)
+            if again:
+                first, second, *_ = [path for path in paths if path.rpartition("/")[2] == again]
+                raise SourceError(
+                    f"`ingestion.labels` must have paths with folders if files of several folders have the same name "
+                    f"(got {again}, for `{first}` and `{second}`). Write them as in the manifest."
+                )
+        found = [self.by_path.get(name) for name in names]
+        if paths and not any(found):
+            known = next(iter(self.by_path), "nothing")
+            raise SourceError(
+                f"`ingestion.labels` must name images of the source (it names {known[:200]}, but the first image is "
+                f"{paths[0]}). Write paths as in the manifest, or only file names."
+            )
+        return found
 
 
 def read_boxes(file: Path | str) -> Boxes:
@@ -85,7 +106,7 @@ def read_boxes(file: Path | str) -> Boxes:
         return left, top, left + width, top + height
 
     boxes, columns, sha256 = _read("preprocessing.crop.boxes", "box", file, _BOX_COLUMNS, _CELEBA, parse)
-    return Boxes(boxes, sha256, "image_id" in columns)
+    return Boxes(boxes, sha256, "path" not in columns)
 
 
 def read_labels(file: Path | str) -> Labels:
@@ -98,10 +119,11 @@ def read_labels(file: Path | str) -> Labels:
     def parse(row: Mapping[str, str | None], line: int) -> str:
         if not (label := (row["label"] or "").strip()):
             raise ValueError(f"line {line} has no label")
+        if not label.isprintable():
+            raise ValueError(f"line {line} has a label with a line break or another invisible character")
         return label
 
-    labels, _, _ = _read("ingestion.labels", "label", file, _LABEL_COLUMNS, _OTHER_NAMES, parse)
-    return Labels(labels, is_bare=not any("/" in path for path in labels))
+    return Labels(_read("ingestion.labels", "label", file, _LABEL_COLUMNS, _OTHER_NAMES, parse)[0])
 
 
 def _read(
@@ -154,5 +176,5 @@ def _parse(
             raise ValueError(f"line {rows.line_num} has {problem}")
         if row["path"] in values:
             raise ValueError(f"line {rows.line_num} is a second {what} for {row['path']}")
-        values[row["path"]] = parse(row, rows.line_num)
+        values[row["path"].strip().removeprefix("./")] = parse(row, rows.line_num)
     return values, found

@@ -56,6 +56,7 @@ def evaluate_generator(
         ModelError: if weights of an extractor are missing or wrong.
     """
     images.require_digest(generator.dataset_digest)
+    images.require_classes(generator.config.classes)
     images.require("test", 2, "a distance", "Add images, or give it a larger share of `ingestion.splits`.")
     device = choose_compute(evaluation.device, "float32", "evaluation.device").device
     weights, companions = evaluation.inception_weights, evaluation.inception_companions

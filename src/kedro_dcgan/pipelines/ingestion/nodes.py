@@ -73,9 +73,8 @@ def build_manifest(raw_images: ImageSources, image_shards: ImageShards, ingestio
     train, validation = ingestion.splits.train, ingestion.splits.validation
     manifest = complete_manifest(records, train, validation, near.action, near.most_bits, ingestion.split_folders)
     if ingestion.labels:
-        labels = raw_images.labels(ingestion.labels)
-        found = [labels.find(path) for path in manifest["path"]]
-        manifest["label"] = pd.Series(found, index=manifest.index, dtype=manifest["label"].dtype)
+        labels = raw_images.labels(ingestion.labels).of(manifest["path"].tolist())
+        manifest["label"] = pd.Series(labels, index=manifest.index, dtype=manifest["label"].dtype)
     logger.info("ingestion     %s", summarise(manifest))
     if count := count_near_duplicates(manifest):
         logger.info("              %d near-duplicates of another image, in the same split", count)

@@ -1,5 +1,6 @@
 """Labels of the manifest become classes of the prepared images, stored beside the rows of the splits."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -68,12 +69,28 @@ def test_stored_classes_are_read_back(stored):
         assert read.classes.labels[split].dtype == np.int64
 
 
-def test_digest_depends_on_the_labels(tmp_path, stored):
+def test_the_digest_of_the_classes_depends_on_labels_and_names(tmp_path, stored):
     _, images, manifest = stored
     shards = ImageShardsDataset(tmp_path / "shards").load()
-    others = [manifest.assign(label="cat"), manifest.assign(label=None)]
-    digests = {images.digest, *(select(shards, other, "transform").digest for other in others)}
-    assert len(digests) == 3
+    swapped = manifest["label"].replace({"class 7": "class 8", "class 8": "class 7"})
+    labels = (swapped, manifest["label"].str.replace("class", "kind"), "cat", None)
+    others = [select(shards, manifest.assign(label=label), "transform") for label in labels]
+    # That of the images does not.
+    assert {other.digest for other in others} == {images.digest}
+    assert others[3].classes is None
+    digests = {one.classes.digest() for one in (images, *others[:3])}
+    assert len(digests) == 4
+
+
+def test_a_conditional_generator_needs_its_own_classes(stored):
+    _, images, _ = stored
+    images.require_classes(())
+    images.require_classes(images.classes.names)
+    for names in (images.classes.names[1:], [*images.classes.names[:-1], "owl"], images.classes.names[::-1]):
+        with pytest.raises(DataError, match="current classes"):
+            images.require_classes(names)
+    with pytest.raises(DataError, match="now 0; they differ in cat"):
+        replace(images, classes=None).require_classes(["cat"])
 
 
 def test_images_have_no_classes_unless_each_has_a_label(tmp_path, stored):
