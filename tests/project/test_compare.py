@@ -154,12 +154,14 @@ def test_mlflow_compare_view_overlays_curves_and_shows_sample_grids(browser, ui_
     # The first window has the latest samples of each run, and curves.
     latest = _sample_grids(browser, "latest_samples")
     assert all(bottom < 1000 for _, _, bottom in latest)
-    # One chart shows all three runs.
-    lines = browser.driver.execute_script(
-        "return [...document.querySelectorAll('.js-plotly-plot')]"
-        ".map(plot => (plot.data || []).map(line => [line.name, (line.y || []).length]))"
+    # One chart shows all three runs. (Charts are drawn after their headings.)
+    lines = browser.wait(
+        lambda driver: driver.execute_script(
+            "const charts = [...document.querySelectorAll('.js-plotly-plot')]"
+            ".map(plot => (plot.data || []).map(line => [line.name, (line.y || []).length]));"
+            "return charts.some(chart => chart.length >= 3) ? charts : null"
+        )
     )
-    assert max(len(chart) for chart in lines) >= 3
     longest = max(lines, key=lambda chart: len({length for _, length in chart}))
     assert len({length for _, length in longest}) == 3
     save_screenshot(browser, "mlflow-compare", tmp_path)

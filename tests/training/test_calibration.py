@@ -363,7 +363,7 @@ def test_compiled_networks_train_the_same_weights_as_eager_ones(penalty):
         execute(state, name)
         step = Step(state, training, CPU)
         for batch in batches(4):
-            step(to_model_range(batch))
+            step(to_model_range(batch.images))
         states.append(weights_of(state))
     for name, weight in states[0].items():
         assert torch.allclose(weight.float(), states[1][name].float(), rtol=1e-3, atol=1e-4), name

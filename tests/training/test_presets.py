@@ -12,6 +12,7 @@ from kedro.config import OmegaConfigLoader
 from kedro_dcgan.config import read_parameters
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.settings import CONFIG_LOADER_ARGS
+from kedro_dcgan.training.data import Batch
 from kedro_dcgan.training.loop import Training, TrainingCallbacks
 from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.state import create_state
@@ -38,7 +39,7 @@ def test_preset_trains(preset):
     images = PreparedImages(size, shape[1], "noise", [StoredShard("0", "", pixels)], {"train": np.arange(16)})
     plan = plan_training(images, training)
     state = create_state(plan.generator, plan.discriminator, training, plan.compute)
-    batches = [torch.from_numpy(pixels[4 * n : 4 * n + 4]) for n in range(3)]
+    batches = [Batch(torch.from_numpy(pixels[4 * n : 4 * n + 4]), None) for n in range(3)]
     ticks = list(Training(state, training, CPU, TrainingCallbacks(torch.from_numpy(pixels))).ticks(batches, 12))
     assert [tick.images_seen for tick in ticks] == [0, 8, 12]
     assert ticks[-1].samples.shape == (training.grid_images, *shape[1:])
