@@ -20,10 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from edits import Edit, edited, norm_everywhere, pooling, without_gain_and_shift
-from kept import KeptTrainings
 from quality import SAMPLES, Evaluator
 from torch import Tensor
-from trainings import Moment, recipe_of, train_side
+from trainings import KeptTrainings, Moment, recipe_of, train_side
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shard_files import read_prepared_images

@@ -27,10 +27,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from judge import judge
-from kept import KeptTrainings
 from PIL import Image
 from torch import Tensor
-from trainings import SIDES, Moment, recipe_of, train_side
+from trainings import SIDES, KeptTrainings, Moment, recipe_of, train_side
 
 from kedro_dcgan.data.shard_files import read_prepared_images
 from kedro_dcgan.evaluation.features import Collector, EfficientNetLite0Features

@@ -6,9 +6,11 @@ the EMA with recalibrated batch norm, although most of the published recipes hav
 """
 
 import copy
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,6 +118,29 @@ def train_side(
         if side == "r3gan":
             return _train_r3gan(images, case, total, evaluate, samples)
         return _train_with_our_loop(side, images, case, total, evaluate, samples)
+
+
+class KeptTrainings:
+    """The rows of the finished trainings in a folder, so that a comparison of hours can be interrupted.
+
+    Several processes may add to it at the same time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "trainings.jsonl"
+
+    def rows(self, key: list, train: Callable[[], list[dict]]) -> list[dict]:
+        """Return the rows of the training that `key` (JSON values) identifies; train it if it is not kept."""
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        for kept in map(json.loads, lines):
+            if kept["key"] == key:
+                found: list[dict] = kept["rows"]
+                return found
+        rows = train()
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, "rows": rows}) + "\n")
+        return rows
 
 
 def _train_with_our_loop(

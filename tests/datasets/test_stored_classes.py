@@ -6,17 +6,21 @@ from pathlib import Path
 
 import hostile
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from dataset_errors import raises_dataset_error
 
+from kedro_dcgan.config import IngestionParameters
 from kedro_dcgan.data.manifest import COLUMNS, complete_manifest
 from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
 from kedro_dcgan.data.shard_writer import Scan
 from kedro_dcgan.data.shards import Classes, select
 from kedro_dcgan.data.sources import Limits, open_source
 from kedro_dcgan.data.transforms import Crop
-from kedro_dcgan.datasets import ImageShardsDataset, PreparedImagesDataset
+from kedro_dcgan.datasets import ImageShardsDataset, ImageSourceDataset, PreparedImagesDataset
 from kedro_dcgan.errors import DataError
+from kedro_dcgan.pipelines.ingestion.nodes import build_manifest
 from kedro_dcgan.storage import sha256_of
 from kedro_dcgan.stored_files import read_json, write_json
 
@@ -57,6 +61,19 @@ def test_classes_are_in_natural_order_and_belong_to_their_images(stored):
     counts = images.classes.counts("train")
     assert images.class_counts() == counts.tolist()
     assert counts.sum() == images.count("train")
+
+
+def test_a_table_replaces_the_labels_of_folders(tmp_path, stored):
+    shards, sources = ImageShardsDataset(tmp_path / "shards").load(), ImageSourceDataset(tmp_path).load()
+    (tmp_path / "labels.csv").write_text("filename,class\n" + "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(40)))
+    values = yaml.safe_load((Path(__file__).parents[2] / "conf/base/parameters_ingestion.yml").read_text())["ingestion"]
+    values["near_duplicates"]["action"] = "keep"
+    labels = build_manifest(sources, shards, IngestionParameters(**values))["label"]
+    assert set(labels) == {f"class {number}" for number in range(7, 12)}
+    manifest = build_manifest(sources, shards, IngestionParameters(**values | {"labels": "labels.csv"}))
+    for path, label in zip(manifest["path"], manifest["label"], strict=True):
+        number = int(Path(path).stem)
+        assert pd.isna(label) if number >= 40 else label == "ab"[number % 2]
 
 
 def test_stored_classes_are_read_back(stored):

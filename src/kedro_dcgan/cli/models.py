@@ -52,15 +52,16 @@ def sample(count: int, seed: int, output: Path | None, model: str | None, label:
         names = list(config.classes) or [label]
     labels = [name if name is None else class_number(name, config) for name in names]
     place = _claim_folder(output or project_folder() / "data/07_model_output/sampled")
-    inputs = itertools.chain.from_iterable(input_batches(count, config, seed, label) for label in labels)
+    inputs = itertools.chain.from_iterable(input_batches(count, config, seed, number) for number in labels)
     batches = track(generate(trained.build(), inputs), "samples", count * len(labels))
     # Without a terminal, there is no bar.
     with closing(Heartbeat()):
         ImageFolderDataset(place).save(image.numpy() for batch in batches for image in batch)
-    of_classes = f" of {f'each of {len(names)} classes' if len(names) > 1 else f'class {names[0]}'}" if label else ""
-    click.echo(f"{count} images{of_classes}, seed {seed} -> {place}")
+    of_class = f" of class {label}" if label else ""
     if len(names) > 1:
+        of_class = f" of each of {len(names)} classes"
         click.echo(f"in the order of the classes: {', '.join(map(str, names))}")
+    click.echo(f"{count} images{of_class}, seed {seed} -> {place}")
 
 
 def _claim_folder(wanted: Path) -> Path:

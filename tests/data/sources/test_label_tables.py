@@ -58,6 +58,7 @@ def test_the_right_name_of_a_column_wins(tmp_path):
         (["path,text", "x.png,cat"], "no column label"),
         (["label"], "no column path"),
         (["path,label", "x.png,cat", "x.png,dog"], "line 3 is a second label for x.png"),
+        (["path,label", "x.png,cat", " ./x.png,dog"], "line 3 is a second label for x.png"),
         (["path,label", "x.png, "], "line 2 has no label"),
         (["path,label", "x.png"], "line 2 has no label"),
         (["path,label", 'x.png,"ca\nt"'], "line 3 has a label with a line break"),

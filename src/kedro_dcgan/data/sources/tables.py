@@ -174,7 +174,8 @@ def _parse(
         if not row["path"] or None in row:
             problem = "no path" if not row["path"] else "more cells than columns: quote a path that has a comma"
             raise ValueError(f"line {rows.line_num} has {problem}")
-        if row["path"] in values:
-            raise ValueError(f"line {rows.line_num} is a second {what} for {row['path']}")
-        values[row["path"].strip().removeprefix("./")] = parse(row, rows.line_num)
+        path = row["path"].strip().removeprefix("./")
+        if path in values:
+            raise ValueError(f"line {rows.line_num} is a second {what} for {path}")
+        values[path] = parse(row, rows.line_num)
     return values, found

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.data.shards import Classes, PreparedImages
 from kedro_dcgan.evaluation.classes import compare_class
 from kedro_dcgan.evaluation.classifier import Classifier
-from kedro_dcgan.evaluation.intervals import Estimate
+from kedro_dcgan.evaluation.intervals import Estimate, proportion_estimate
 from kedro_dcgan.evaluation.protocol import MetricValue
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import classes_of, generate_all, sample_inputs
@@ -31,31 +31,25 @@ def measure_conditional(
     real images, assigns to the requested class. `class_accuracy_score` is the accuracy on test images of a classifier
     that is trained on generated images. Both have the accuracy of the classifier of real images as their floor.
     """
-    references, classes = measured.references, images.classes
-    if not (generator.config.classes and classes and images.count("test")):
+    config, protocol = generator.config, measured.references.protocol("test")
+    if not (config.classes and images.classes and images.count("test")):
         return [], []
-    requested, samples = classes_of(inputs, generator.config), generate_all(generator, inputs)
-    names, protocol = generator.config.classes, references.protocol("test")
-
-    # Train a classifier on real images, and one on as many generated ones.
-    count = min(images.count("train"), _MOST_IMAGES)
-    drawn = np.sort(np.random.default_rng(0).permutation(images.count("train"))[:count])
-    train = torch.from_numpy(images.take("train", drawn)), torch.from_numpy(classes.labels["train"][drawn])
-    test = _split(images, "test")
-    of_real = Classifier(*train, len(names))
-    others = sample_inputs(count, generator.config, references.evaluation.seed + 1)
-    of_generated = Classifier(generate_all(generator, others), classes_of(others, generator.config), len(names))
+    requested, samples = classes_of(inputs, config), generate_all(generator, inputs)
+    of_real, of_generated = _train_classifiers(
+        images, images.classes, generator, measured.references.evaluation.seed + 1
+    )
+    every = np.arange(images.count("test"))
+    test = torch.from_numpy(images.take("test", every)), torch.from_numpy(images.classes.labels["test"])
     accuracy, score = of_real.accuracy(*test), of_generated.accuracy(*test)
     agrees = of_real.predict(samples) == requested
-    agreement = of_real.accuracy(samples, requested)
+    agreement = proportion_estimate(agrees)
     logger.info(
         f"classes       {agreement.value:.1%} of samples show their class (real images {accuracy.value:.1%}) · trained "
         f"on samples, a classifier reaches {score.value:.1%}"
     )
 
-    # Compare the features of each class.
     rows = list[dict[str, Any]]()
-    for number, name in enumerate(names):
+    for number, name in enumerate(config.classes):
         chosen = requested == number
         of_class = _compare(measured, images, chosen, number)
         of_class["agreement"] = float(agrees[chosen].double().mean()) if chosen.any() else None
@@ -70,6 +64,18 @@ def measure_conditional(
     return values, rows
 
 
+def _train_classifiers(
+    images: PreparedImages, classes: Classes, generator: Generator, seed: int
+) -> tuple[Classifier, Classifier]:
+    """Train a classifier on real images, and one on as many generated ones, whose inputs have a seed."""
+    count = min(images.count("train"), _MOST_IMAGES)
+    drawn = np.sort(np.random.default_rng(0).permutation(images.count("train"))[:count])
+    real = torch.from_numpy(images.take("train", drawn)), torch.from_numpy(classes.labels["train"][drawn])
+    inputs = sample_inputs(count, generator.config, seed)
+    generated = generate_all(generator, inputs), classes_of(inputs, generator.config)
+    return Classifier(*real, len(classes.names)), Classifier(*generated, len(classes.names))
+
+
 def _compare(measured: Measurement, images: PreparedImages, chosen: Tensor, number: int) -> dict[str, float | None]:
     """Return the metrics of the samples of a class on their features, as `compare_class`."""
     references, classes = measured.references, images.classes
@@ -82,9 +88,3 @@ def _compare(measured: Measurement, images: PreparedImages, chosen: Tensor, numb
         if found
     }
     return compare_class(measured.images.features[chosen], of_class["test"], of_class["train"])
-
-
-def _split(images: PreparedImages, split: str) -> tuple[Tensor, Tensor]:
-    assert images.classes is not None  # noqa: S101
-    pixels = torch.from_numpy(images.take(split, np.arange(images.count(split))))
-    return pixels, torch.from_numpy(images.classes.labels[split])
