@@ -25,9 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 from quality import log
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 from trainings import SIDES, Moment, recipe_of, train_side
 
 from kedro_dcgan.config import TrainingParameters
@@ -35,17 +33,12 @@ from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.data.sources import Limits, open_source
 from kedro_dcgan.data.transforms import Crop
-from kedro_dcgan.model.sampling import to_model_range
+from kedro_dcgan.evaluation.classifier import Classifier
 from kedro_dcgan.reports.pictures import make_grid
-from kedro_dcgan.storage import atomic_file
 from kedro_dcgan.training.devices import keep_freed_memory
 
 IMAGES, SAMPLES, MODES = 128_000, 26_000, 1000
 SIZE, LEAST_ACCURACY = 32, 0.992
-# The digit classifier: images per step and per prediction, passes over the training digits, largest learning rate.
-BATCH, PREDICTED, EPOCHS, LEARNING_RATE = 128, 250, 4, 5e-3
-# Training digits are shifted by at most this many pixels; their margin is wider.
-SHIFT = 2
 # As `conf/base` prepares digits.
 PREPARATION = Preparation(
     SIZE, 1, "bicubic", Crop(), (255, 255, 255), min_size=1, max_pixels=10**6, max_file_bytes=10**6
@@ -126,67 +119,11 @@ def count_modes(modes: Tensor, real: Tensor) -> dict:
     return {"modes": int((shares > 0).sum()), "kl": round(divergence(shares, real), 4)}
 
 
-def build_classifier() -> nn.Sequential:
-    """Build a network from digits `(N, 1, 32, 32)` to logits `(N, 10)`."""
-    return nn.Sequential(
-        *(nn.Conv2d(1, 16, 5, 2, 2, bias=False), nn.BatchNorm2d(16), nn.ReLU()),  # (N, 16, 16, 16)
-        *(nn.Conv2d(16, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)),  # (N, 64, 4, 4)
-        *(nn.Conv2d(64, 128, 3, bias=False), nn.BatchNorm2d(128), nn.ReLU()),  # (N, 128, 2, 2)
-        *(nn.Flatten(), nn.Linear(128 * 2 * 2, 10)),
-    ).to(memory_format=torch.channels_last)
-
-
-def train_classifier(digits: Digits, epochs: int = EPOCHS) -> nn.Sequential:
-    """Train a classifier on shifted digits; return it in eval mode."""
-    source = torch.Generator().manual_seed(0)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        network = build_classifier()
-    optimiser = torch.optim.Adam(network.parameters(), fused=True)
-    steps = epochs * (len(digits.labels) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(digits.labels), generator=source).split(BATCH):
-            if len(rows) == BATCH:
-                shift = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=source).tolist()
-                logits = network(pixels(digits.images[rows].roll(shift, (1, 2))))
-                optimiser.zero_grad()
-                cross_entropy(logits, digits.labels[rows]).backward()
-                optimiser.step()
-                schedule.step()
-    return network.eval()
-
-
-@torch.inference_mode()
-def classify(network: nn.Module, digits: Tensor) -> Tensor:
-    """Return the labels `(N,)` of uint8 digits `(N, 32, 32)`."""
-    return torch.cat([network(pixels(part)).argmax(dim=1) for part in digits.split(PREDICTED)])
-
-
-def pixels(digits: Tensor) -> Tensor:
-    """Scale uint8 digits `(N, 32, 32)` to `(N, 1, 32, 32)` in [-1, 1]."""
-    return to_model_range(digits[:, None])
-
-
-def digit_classifier(train: Digits, weights: Path) -> nn.Sequential:
-    """Return the classifier whose weights are in the file; train and save it if there is no such file."""
-    if weights.is_file():
-        network = build_classifier()
-        network.load_state_dict(load_file(weights))
-        return network.eval()
-    network = train_classifier(train)
-    content = save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
-    with atomic_file(weights) as temporary:
-        temporary.write_bytes(content)
-    return network
-
-
 class ModeCounter:
     """Saves a grid of samples at each tick, and counts the modes at the last one."""
 
-    def __init__(self, network: nn.Module, real: Tensor, output: Path, cpu: CpuSeconds) -> None:
-        self._network, self._real, self._output, self._cpu = network, real, output, cpu
+    def __init__(self, classifier: Classifier, real: Tensor, output: Path, cpu: CpuSeconds) -> None:
+        self._classifier, self._real, self._output, self._cpu = classifier, real, output, cpu
 
     def __call__(self, moment: Moment, samples: Iterator[Tensor]) -> dict:
         """Return the modes of one tick of one training, or only its facts."""
@@ -196,7 +133,7 @@ class ModeCounter:
         row = {"side": moment.side, "seed": moment.seed, "kimg": moment.kimg, "seconds": round(moment.seconds, 1)}
         if moment.is_last:
             with self._cpu.of("classification"):
-                labels = classify(self._network, images.flatten(0, 1)).view(-1, 3)
+                labels = self._classifier.predict(images.flatten(0, 1)[:, None]).view(-1, 3)
             row |= {"samples": len(images), **count_modes(modes_of(labels), self._real)}
         log(row, self._output / "modes.jsonl")
         return row
@@ -221,15 +158,14 @@ def train_and_count(arguments: argparse.Namespace, recipe: TrainingParameters, t
     """Train one side on stacked digits, count the modes of its samples, and print the CPU seconds of each stage."""
     with cpu.of("reading digits"):
         train, test = read_digits(arguments.mnist)
-    weights = arguments.output / "digits.safetensors"
     with cpu.of("digit classifier"):
-        network = digit_classifier(train, weights)
+        classifier = Classifier(train.images[:, None], train.labels, classes=10)
     with cpu.of("its accuracy"):
-        predicted = classify(network, test.images)
+        predicted = classifier.predict(test.images[:, None])
         accuracy = float((predicted == test.labels).double().mean())
     print(f"digit classifier: {accuracy:.2%} of {len(test.labels):,} test digits", flush=True)
     if accuracy < LEAST_ACCURACY:
-        raise SystemExit(f"The accuracy must be at least {LEAST_ACCURACY:.1%}. Delete {weights} to train again.")
+        raise SystemExit(f"The accuracy must be at least {LEAST_ACCURACY:.1%}.")
     with cpu.of("stacking"):
         triples = draw_triples(len(train.labels), arguments.images, arguments.seed)
         stacked, real = train.images[triples].numpy(), shares_of(modes_of(train.labels[triples]))
@@ -239,7 +175,7 @@ def train_and_count(arguments: argparse.Namespace, recipe: TrainingParameters, t
     images = PreparedImages(
         SIZE, 3, "stacked digits", [StoredShard("0", "", stacked)], {"train": np.arange(len(stacked))}
     )
-    evaluate = ModeCounter(network, real, arguments.output, cpu)
+    evaluate = ModeCounter(classifier, real, arguments.output, cpu)
     with cpu.of("training"):
         train_side(arguments.side, images, recipe, total, evaluate, arguments.samples)
     print(f"CPU seconds: {cpu.rounded()}")

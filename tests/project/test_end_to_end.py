@@ -141,6 +141,7 @@ def test_there_is_one_mlflow_run_with_flat_parameters(client, run):
     assert run.data.tags["quality"].startswith("undertrained, low fidelity")
     assert "train longer" in run.data.tags["advice"]
     assert run.data.tags["hardware"]
+    assert run.data.tags["classes"] == "0"
     assert run.data.tags["dataset_digest"] == "4304ee411e61870b"
     assert "classes" in run.data.tags["quality"]
 

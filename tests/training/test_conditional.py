@@ -11,7 +11,7 @@ from recipes import tiny_training, training_parameters
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import Classes, PreparedImages, StoredShard
 from kedro_dcgan.errors import ParameterError
-from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig
+from kedro_dcgan.model.networks import DiscriminatorConfig, GeneratorConfig, logits_of
 from kedro_dcgan.model.recipes import ARCHITECTURES, build_discriminator, build_generator, network_configs
 from kedro_dcgan.model.sampling import (
     classes_of,
@@ -24,6 +24,7 @@ from kedro_dcgan.model.sampling import (
     with_classes,
 )
 from kedro_dcgan.training.data import batch_indices
+from kedro_dcgan.training.losses import LOSSES, wrong_class_loss
 from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.regularisation import r1_penalty
 from kedro_dcgan.training.state import create_state
@@ -59,6 +60,7 @@ def test_logit_is_that_of_the_image_plus_a_projection_of_its_class(architecture)
     bias = torch.zeros(4) if bias is None else bias
     expected = features @ kernels[0] + bias[0] + (features * kernels[1 + labels]).sum(dim=1) + bias[1 + labels]
     torch.testing.assert_close(discriminator(images, labels), expected)
+    torch.testing.assert_close(logits_of(discriminator(images), labels), expected)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -125,7 +127,7 @@ def test_fakes_have_the_classes_of_the_real_images(monkeypatch):
     forward = state.discriminator.forward
 
     def judge(images, classes=None):
-        seen["discriminator"].append(classes.tolist())
+        seen["discriminator"].append(classes if classes is None else classes.tolist())
         return forward(images, classes)
 
     state.discriminator.forward = judge
@@ -136,19 +138,49 @@ def test_fakes_have_the_classes_of_the_real_images(monkeypatch):
     Step(state, training, CPU)(IMAGES, labels)
     halves = [[0, 1, 2, 0], [1, 1, 2, 2]]
     assert seen["generator"][:2] == halves
-    # D gets real and fake images together, then real ones for R1; G's update gets fakes.
-    assert [one for one in seen["discriminator"] if len(one) == 8] == [half * 2 for half in halves]
-    assert [one for one in seen["discriminator"] if len(one) == 4] == halves * 2
+    # D judges real and fake images as all classes, and for R1 the real ones as their own; G's update has fakes.
+    first, second = halves
+    assert seen["discriminator"] == [None, first, None, second, first, second]
 
 
-def test_only_kernels_of_classes_in_the_batch_learn():
-    training = tiny_training(**CONDITIONAL)
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_kernels_of_other_classes_learn_only_from_the_loss_on_wrong_classes(weight):
+    training = tiny_training(**CONDITIONAL, wrong_class_weight=weight)
     state = new_state(training)
     before = state.discriminator.layers[-1].weight.detach().clone()
     Step(state, training, CPU)(IMAGES, torch.tensor([0, 2, 0, 2, 0, 2, 0, 2]))
     moved = [not torch.equal(*pair) for pair in zip(before, state.discriminator.layers[-1].weight, strict=True)]
     # The kernel of the logit, then those of cat, dog and owl.
-    assert moved == [True, True, False, True]
+    assert moved == [True, True, weight > 0, True]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_on_wrong_classes_is_that_of_fakes_without_the_own_class(name):
+    loss, classes = LOSSES[name], torch.tensor([2, 0, 2, 1, 0])
+    logits = (torch.randn(5, 3, generator=torch.Generator().manual_seed(0)) * 3).requires_grad_()
+    wrong = torch.ones(5, 3).scatter(1, classes[:, None], 0).bool()
+    found, expected = wrong_class_loss(loss, logits, logits_of(logits, classes)), loss.fake(logits[wrong])
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(one, logits)[0] for one in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_discriminator_learns_which_real_images_have_another_class():
+    # Real images of two classes that differ in their brightness. The fakes do not learn.
+    labels = torch.arange(8) % 2
+    images = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.2
+    images += labels[:, None, None, None] * 1.4 - 0.8
+    gaps = {}
+    for weight in (0.0, 2.0):
+        training = tiny_training(**CONDITIONAL, wrong_class_weight=weight, generator__learning_rate=1e-9)
+        configs = network_configs(16, 1, training, {"dark": 0.5, "bright": 0.5})
+        state = create_state(*configs, training, CPU)
+        step = Step(state, training, CPU)
+        for _ in range(60):
+            step(images, labels)
+        with torch.no_grad():
+            gaps[weight] = float((state.discriminator(images, labels) - state.discriminator(images, 1 - labels)).mean())
+    assert gaps[2.0] > 2 * gaps[0.0] > 0
 
 
 def test_penalty_is_that_of_the_logit_of_the_class():
@@ -258,16 +290,12 @@ def test_labels_join_their_own_latents():
     assert len(SHARES) == int(LABELS.max()) + 1
 
 
-def test_classes_must_be_given_exactly_if_the_network_has_them():
+def test_classes_must_be_given_exactly_if_the_generator_has_them():
     plain = replace(CONFIG, classes=(), class_shares=())
     labels = torch.tensor([0, 1])
     for config, classes in ((CONFIG, None), (plain, labels)):
         with pytest.raises(ValueError, match="classes"):
             with_classes(torch.randn(2, 6), classes, config)
-    for count, classes in ((3, None), (0, labels)):
-        discriminator = build_discriminator(DiscriminatorConfig("dcgan", 16, 1, 4, classes=count))
-        with pytest.raises(ValueError, match="classes"):
-            discriminator(IMAGES[:2], classes)
 
 
 def test_balanced_sampling_needs_conditional_training():

@@ -122,6 +122,10 @@ class TrainingParameters(ParameterGroup):
         "balanced: all classes equally often; an epoch then repeats images of small classes and leaves out images of "
         "large ones."
     )
+    wrong_class_weight: Weight = Field(
+        description="Weight of the loss by which conditional training teaches the discriminator that a real image of "
+        "another class is a fake one (Reed et al. 2016). 0: it is not taught."
+    )
     loss: LossName = Field(description="Adversarial loss.")
     real_label: float = Field(gt=0.5, le=1, description="Label of real images; below 1: one-sided label smoothing.")
     generator: NetworkParameters = Field(description="The generator and its Adam optimiser.")

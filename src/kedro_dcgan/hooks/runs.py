@@ -87,8 +87,9 @@ class TrackingHooks:
         self._run = run = TrackedRun(self._settings, identity)
         groups, values = ("ingestion.", "preprocessing.", "training."), flatten(checked_parameters(self._context))
         run.log_parameters({name: value for name, value in values.items() if name.startswith(groups)})
-        hardware = hardware_of(start.plan.compute.device)
-        run.log_tags({"preset": preset, "hardware": hardware, **code_tags(self._context.project_path)})
+        hardware, classes = hardware_of(start.plan.compute.device), str(len(start.plan.generator.classes))
+        tags = {"preset": preset, "hardware": hardware, "classes": classes}
+        run.log_tags({**tags, **code_tags(self._context.project_path)})
         self._log_images(run, inputs["images"])
         if start.resume_from and run.last_step < 0:
             # A new run of a resumed training: log the earlier grids now. The next tick logs the earlier history.

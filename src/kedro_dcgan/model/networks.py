@@ -80,9 +80,9 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images `(N, channels, size, size)` in [-1, 1] to logits `(N,)`, higher for real images.
 
-    A conditional one needs their classes `(N,)`. Its logit is f(x) + <e(y), phi(x)>, the projection of Miyato and
-    Koyama 2018 (arXiv 1802.05637, equation 4), where phi are the inputs of the last layer, and e the kernels of its
-    outputs after the first.
+    A conditional one judges images of the classes `(N,)`; without them, it returns the logits `(N, classes)` of each
+    image as one of each class. Such a logit is f(x) + <e(y), phi(x)>, the projection of Miyato and Koyama 2018 (arXiv
+    1802.05637, equation 4): phi are the inputs of the last layer, and e the kernels of its outputs after the first.
 
     `judges_each_image_alone`: a logit does not depend on the rest of the batch, and a forward pass updates no buffers.
     """
@@ -96,14 +96,11 @@ class Discriminator(nn.Module):
         self.judges_each_image_alone = not (self.has_batch_norm or has_dropout or config.spectral_norm)
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
-        if (classes is None) == bool(self.config.classes):
-            raise ValueError(
-                f"classes must be given for a conditional discriminator only (it has {self.config.classes})"
-            )
         outputs = self.layers(images).flatten(1)  # (N, 1 + classes)
-        if classes is None:
+        if not self.config.classes:
             return outputs[:, 0]
-        return outputs[:, 0] + (outputs[:, 1:] * one_hot(classes, self.config.classes)).sum(dim=1)
+        logits = outputs[:, :1] + outputs[:, 1:]
+        return logits if classes is None else logits_of(logits, classes)
 
 
 class DcganGenerator(Generator):
@@ -159,6 +156,11 @@ def one_hot(classes: Tensor, count: int) -> Tensor:
     a CUDA graph can capture neither.
     """
     return (classes[:, None] == torch.arange(count, device=classes.device)).float()
+
+
+def logits_of(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return the logit `(N,)` of each image's class, of the logits of all classes `(N, count)`."""
+    return (logits * one_hot(classes, logits.shape[1])).sum(dim=1)
 
 
 def stage_sizes(image_size: int) -> list[int]:

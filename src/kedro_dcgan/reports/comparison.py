@@ -26,6 +26,7 @@ _CURVES = {
 _LAST_VALUES = ("discriminator_loss", "generator_loss", "diversity", "images_per_second")
 _TAGS = {
     "preset": "preset",
+    "classes": "classes of the generator",
     "verdict": "training health",
     "hardware": "hardware",
     "git_commit": "commit",

@@ -61,6 +61,22 @@ LOSSES: dict[LossName, Loss] = {
 }
 
 
+def wrong_class_loss(loss: Loss, logits: Tensor, own: Tensor) -> Tensor:
+    """Return D's loss on real images that are shown as each of the other classes, which it should take for fakes.
+
+    It teaches D what distinguishes the classes (Reed et al. 2016, arXiv 1605.05396, section 4.1; we average over all
+    wrong classes instead of drawing one).
+
+    Args:
+        loss: the adversarial loss
+        logits: those of real images for each class, `(n, classes)`
+        own: those of the images' own classes, `(n,)`
+    """
+    count = logits.shape[1]
+    # The mean over all classes, less the own class of each image.
+    return (count * loss.fake(logits) - loss.fake(own)) / (count - 1)
+
+
 def accuracies(loss: Loss, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return D's accuracy on real and on fake images; a critic's boundary is halfway between its two mean logits."""
     boundary = (real_logits.mean() + fake_logits.mean()) / 2 if loss.boundary is None else loss.boundary

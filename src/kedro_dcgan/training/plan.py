@@ -28,7 +28,7 @@ TRAJECTORY_VERSION = 1
 # These do not change the weights at a given number of images, except by rounding (order of sums).
 _NO_EFFECT = {"epochs", "kimg", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "threads", "compile"}
 # The fingerprint names them in its own way, so that those of earlier versions stay valid.
-_OF_CLASSES = {"conditional", "class_sampling"}
+_OF_CLASSES = ("class_sampling", "wrong_class_weight")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
     require_networks(generator, discriminator, training)
     compute = compute_of(training)
     batches = training.total_batches(images.count("train"))
-    excluded = _NO_EFFECT | _OF_CLASSES | ({"devices"} if training.sync_batch_norm else set())
+    excluded = {*_NO_EFFECT, "conditional", *_OF_CLASSES, *(["devices"] if training.sync_batch_norm else [])}
     fingerprint = {
         **{f"training.{key}": value for key, value in flatten(training).items() if key not in excluded},
         "images": images.digest,
@@ -71,7 +71,8 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
         "torch": torch.__version__,
     }
     if shares and images.classes:
-        fingerprint |= {"labels": images.classes.digest(), "training.class_sampling": training.class_sampling}
+        fingerprint |= {f"training.{key}": getattr(training, key) for key in _OF_CLASSES}
+        fingerprint["labels"] = images.classes.digest()
     # JSON turns tuples into lists: equal fingerprints must also be equal after they were stored.
     return Plan(generator, discriminator, compute, batches, batches * size, json.loads(json.dumps(fingerprint)))
 

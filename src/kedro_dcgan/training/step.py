@@ -16,13 +16,13 @@ from torch.nn.functional import sigmoid
 from torch.profiler import record_function
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.model.networks import Discriminator
+from kedro_dcgan.model.networks import Discriminator, logits_of
 from kedro_dcgan.model.sampling import with_classes
 from kedro_dcgan.training.augmentation import augment, flip
 from kedro_dcgan.training.data import Draws, seeded, source_at
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import decay_of, update_average
-from kedro_dcgan.training.losses import LOSSES, accuracies
+from kedro_dcgan.training.losses import LOSSES, accuracies, wrong_class_loss
 from kedro_dcgan.training.regularisation import gradient_penalty, r1_penalty
 from kedro_dcgan.training.state import TrainingState
 
@@ -182,16 +182,19 @@ class Step:
     ) -> list[tuple[str, Tensor, Tensor]]:
         # One pass of D over a micro-batch: accumulate its gradients; return each kind's share of the loss, and logits.
         label, parts = self._training.real_label, self._training.gradient_accumulation
-        images = torch.cat([getattr(pairs, kind) for kind in kinds])
-        classes = None if pairs.classes is None else pairs.classes.repeat(len(kinds))
-        logits = self._logits(images, classes).split(len(pairs.real))
-        losses = []
-        for kind, of_kind in zip(kinds, logits, strict=True):
-            loss = self._loss.real(of_kind, label) if kind == "real" else self._loss.fake(of_kind)
+        wrong_weight = self._training.wrong_class_weight
+        of_all = self._logits(torch.cat([getattr(pairs, kind) for kind in kinds])).split(len(pairs.real))
+        losses, logits = list[Tensor](), list[Tensor]()
+        for kind, of_kind in zip(kinds, of_all, strict=True):
+            own = of_kind if pairs.classes is None else logits_of(of_kind, pairs.classes)
+            loss = self._loss.real(own, label) if kind == "real" else self._loss.fake(own)
+            if kind == "real" and pairs.classes is not None and wrong_weight:
+                loss = loss + wrong_weight * wrong_class_loss(self._loss, of_kind, own)
             losses.append((loss + self._penalty(variant, kind, pairs, draws)) / parts)
+            logits.append(own)
         torch.stack(losses).sum().backward()
         found = zip(kinds, losses, logits, strict=True)
-        return [(kind, loss.detach(), of_kind.detach()) for kind, loss, of_kind in found]
+        return [(kind, loss.detach(), own.detach()) for kind, loss, own in found]
 
     def _update_generator(self, fakes: Iterable[tuple[Tensor, Tensor | None]], draws: Draws) -> Tensor:
         # `fakes` come with their classes.
@@ -222,7 +225,7 @@ class Step:
         with torch.set_grad_enabled(with_graph), self._compute.autocast():
             return self._state.generator(inputs)
 
-    def _logits(self, images: Tensor, classes: Tensor | None) -> Tensor:
+    def _logits(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         # In float32, because losses are computed in full precision.
         with self._compute.autocast():
             return self._state.discriminator(images, classes).float()

@@ -38,7 +38,8 @@ class Console:
             logger.warning("The validation split has fewer than two images: the last generator is kept, not the best.")
         epochs = f", {training.epochs:g} epochs" if training.kimg is None else ""
         devices = "" if training.devices == 1 else f" · {training.devices} processes"
-        logger.info(f"training      {run.calibration}{devices} · {short_images(plan.total_images)}{epochs}")
+        classes = f" · {len(plan.generator.classes):,} classes" if plan.generator.classes else ""
+        logger.info(f"training      {run.calibration}{devices} · {short_images(plan.total_images)}{epochs}{classes}")
         if begin >= plan.total_images:
             logger.info("  already finished: nothing is left to train (training.resume=never trains it again)")
         elif begin:
