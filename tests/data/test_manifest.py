@@ -176,7 +176,16 @@ CATS = ["cat", "cat", "dog", "dog"]
         (CATS, CATS),
         (["train/cat", "test/cat", "train/dog", "test/dog"], CATS),
         (["Train/cat", "VAL/cat", "validation/dog", "testing/dog"], CATS),
-        (["pets/train/cat", "pets/test/cat", "pets/valid/dog", "pets/test/dog"], [f"pets/{name}" for name in CATS]),
+        (["pets/train/cat", "pets/test/cat", "pets/valid/dog", "pets/test/dog"], CATS),
+        (["a/pets/cat", "a/pets/cat", "a/pets/dog", "a/pets/dog"], CATS),
+        (["pets/cat/old", "pets/cat/old", "pets/dog", "pets/dog"], ["cat/old", "cat/old", "dog", "dog"]),
+        # Names that begin alike, a folder that is a class itself, and a single class.
+        (
+            ["pets/cat", "pets/cat", "petshop/cat", "petshop/cat"],
+            ["pets/cat", "pets/cat", "petshop/cat", "petshop/cat"],
+        ),
+        (["pets", "pets", "pets/cat", "pets/cat"], ["pets", "pets", "pets/cat", "pets/cat"]),
+        (["pets/cat"] * 4, ["cat"] * 4),
         (["cat/train", "cat/test", "dog/train", "dog/test"], CATS),
         (["train/a/cat", "test/a/cat", "train/dog", "test/dog"], ["a/cat", "a/cat", "dog", "dog"]),
         (["train", "train", "test", "test"], [None] * 4),
@@ -197,6 +206,7 @@ def test_split_folders_can_be_named_by_position():
     assert labels_after(folders) == folders
     assert labels_after(folders, "first") == CATS * 2
     assert labels_after(["train/cat", "train/cat", "test/cat", "test/cat"], "none")[3] == "test/cat"
+    assert labels_after(["pets/cat", "pets/cat", "pets/dog", "pets/dog"], "none")[3] == "pets/dog"
     assert labels_after(["a", "a", "b/dog", "b/dog"], "first") == [None, None, "dog", "dog"]
 
 

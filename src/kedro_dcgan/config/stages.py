@@ -90,7 +90,8 @@ class IngestionParameters(ParameterGroup):
     )
     split_folders: Literal["auto", "first", "none"] = Field(
         description="Level of folders to leave out of the labels, because they are splits. auto: a level whose folders "
-        "are all named train, test, validation or similar; first: the first level; none: keep all levels."
+        "are all named train, test, validation or similar; first: the first level. Folders that all classes share are "
+        "left out, too. none: keep all levels."
     )
     near_duplicates: NearDuplicateParameters
     splits: SplitFractions

@@ -4,6 +4,7 @@ It is the identity of the dataset. A split depends on content alone, that of the
 does not change when files are renamed or reordered, or unrelated ones are added.
 """
 
+from itertools import takewhile
 from typing import Literal
 
 import numpy as np
@@ -50,7 +51,8 @@ def complete_manifest(
 
     `records` has the columns of `ImageRecord`. Near-duplicates, whose perceptual hashes differ in at most `most_bits`,
     are all kept (`keep`), all kept in one split (`group`; `detail` names the first of them), or skipped except for
-    the first by path (`skip`). Labels lose the folders that are splits (`ingestion.split_folders`).
+    the first by path (`skip`). Labels lose the folders that are splits (`ingestion.split_folders`) and those that all
+    classes share.
     """
     manifest = records.sort_values("path", ignore_index=True, key=lambda path: path.astype("string[pyarrow]"))
     manifest["split"] = pd.Series(pd.NA, index=manifest.index, dtype="string")
@@ -63,12 +65,18 @@ def complete_manifest(
     accepted = manifest["verdict"] == ACCEPTED
     groups = manifest.loc[accepted, "alike"].to_numpy() if near_duplicates == "group" else None
     manifest.loc[accepted, "split"] = split_of(manifest.loc[accepted, "sha256"], train, validation, groups)
-    manifest["label"] = _without_splits(manifest["label"], accepted, split_folders)
+    labels = _without_splits(manifest["label"], accepted, split_folders)
+    if split_folders != "none":
+        labels = _without_shared_folders(labels, accepted)
+    # A folder for each image is no class: no classifier could learn it.
+    counts = labels[accepted].value_counts()
+    is_alone = 2 * (counts == 1).sum() > len(counts)
+    manifest["label"] = pd.Series(None, index=labels.index, dtype=labels.dtype) if is_alone else labels
     return manifest[list(COLUMNS)]
 
 
 def _without_splits(labels: pd.Series, accepted: pd.Series, split_folders: SplitFolders) -> pd.Series:
-    """Return the labels without folders for splits, or no labels if most of them are of a single image."""
+    """Return the labels without folders for splits."""
     names = [label.split("/") for label in labels[accepted].dropna().unique()]
     depth = 0 if split_folders == "first" else None
     if split_folders == "auto" and names:
@@ -83,10 +91,16 @@ def _without_splits(labels: pd.Series, accepted: pd.Series, split_folders: Split
                 del folders[depth]
             classes[label] = "/".join(folders) or None
         labels = labels.map(classes).astype(labels.dtype)
-    # A folder for each image is no class: no classifier could learn it.
-    counts = labels[accepted].value_counts()
-    is_alone = 2 * (counts == 1).sum() > len(counts)
-    return pd.Series(None, index=labels.index, dtype=labels.dtype) if is_alone else labels
+    return labels
+
+
+def _without_shared_folders(labels: pd.Series, accepted: pd.Series) -> pd.Series:
+    """Return `cat` and `dog` for the labels `pets/cat` and `pets/dog`."""
+    folders = [label.split("/")[:-1] for label in labels[accepted].dropna().unique()]
+    levels = takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False))
+    shared = "".join(f"{level[0]}/" for level in levels)
+    names = {label: label.removeprefix(shared) for label in labels.dropna().unique()}
+    return labels.map(names).astype(labels.dtype) if shared else labels
 
 
 def require_valid(manifest: pd.DataFrame, name: str) -> None:
