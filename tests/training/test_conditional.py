@@ -23,7 +23,8 @@ from kedro_dcgan.model.sampling import (
     to_model_range,
     with_classes,
 )
-from kedro_dcgan.training.data import batch_indices
+from kedro_dcgan.training import step as step_module
+from kedro_dcgan.training.data import batch_indices, seen_shares
 from kedro_dcgan.training.losses import LOSSES, wrong_class_loss
 from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.regularisation import r1_penalty
@@ -123,7 +124,13 @@ def test_ticks_show_the_grid_and_judge_the_diversity_of_drawn_samples():
 def test_fakes_have_the_classes_of_the_real_images(monkeypatch):
     training = tiny_training(**CONDITIONAL, penalties__r1=1.0, gradient_accumulation=2)
     state = new_state(training)
-    seen = {"generator": [], "discriminator": []}
+    seen = {"generator": [], "discriminator": [], "own": []}
+
+    def own(logits, classes):
+        seen["own"].append(classes.tolist())
+        return logits_of(logits, classes)
+
+    monkeypatch.setattr(step_module, "logits_of", own)
     forward = state.discriminator.forward
 
     def judge(images, classes=None):
@@ -138,9 +145,11 @@ def test_fakes_have_the_classes_of_the_real_images(monkeypatch):
     Step(state, training, CPU)(IMAGES, labels)
     halves = [[0, 1, 2, 0], [1, 1, 2, 2]]
     assert seen["generator"][:2] == halves
-    # D judges real and fake images as all classes, and for R1 the real ones as their own; G's update has fakes.
+    # D's update judges each image as every class; R1 and G's update use the image's own class.
     first, second = halves
     assert seen["discriminator"] == [None, first, None, second, first, second]
+    # Real images, then fakes.
+    assert seen["own"] == [first, first, second, second]
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])
@@ -155,14 +164,33 @@ def test_kernels_of_other_classes_learn_only_from_the_loss_on_wrong_classes(weig
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_loss_on_wrong_classes_is_that_of_fakes_without_the_own_class(name):
-    loss, classes = LOSSES[name], torch.tensor([2, 0, 2, 1, 0])
-    logits = (torch.randn(5, 3, generator=torch.Generator().manual_seed(0)) * 3).requires_grad_()
-    wrong = torch.ones(5, 3).scatter(1, classes[:, None], 0).bool()
-    found, expected = wrong_class_loss(loss, logits, logits_of(logits, classes)), loss.fake(logits[wrong])
-    torch.testing.assert_close(found, expected)
-    gradients = [torch.autograd.grad(one, logits)[0] for one in (found, expected)]
-    torch.testing.assert_close(*gradients)
+def test_loss_on_wrong_classes_averages_over_them_by_their_shares(name):
+    loss, classes, shares = LOSSES[name], [2, 0, 2, 1], [0.7, 0.2, 0.1]
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)) * 3
+    expected = sum(
+        share / (1 - shares[own]) * loss.fake(logits[image, other])
+        for image, own in enumerate(classes)
+        for other, share in enumerate(shares)
+        if other != own
+    )
+    found = wrong_class_loss(loss, logits, torch.tensor(classes), torch.tensor(shares))
+    torch.testing.assert_close(found, expected / 4)
+
+
+def test_shares_that_training_sees_are_those_of_the_data_unless_balanced():
+    assert seen_shares((0.75, 0.25), tiny_training(**CONDITIONAL)).tolist() == [0.75, 0.25]
+    assert seen_shares((0.75, 0.25), tiny_training(**CONDITIONAL, class_sampling="balanced")).tolist() == [0.5, 0.5]
+    assert len(seen_shares((), tiny_training())) == 0
+
+
+def test_critics_have_no_loss_on_wrong_classes():
+    weights = []
+    for weight in (0.0, 0.5):
+        training = tiny_training(**CONDITIONAL, loss="wgan_gp", wrong_class_weight=weight)
+        state = new_state(training)
+        Step(state, training, CPU)(IMAGES, LABELS[:8])
+        weights.append(state.discriminator.layers[-1].weight)
+    assert torch.equal(*weights)
 
 
 def test_discriminator_learns_which_real_images_have_another_class():
@@ -293,6 +321,8 @@ def test_labels_join_their_own_latents():
 def test_classes_must_be_given_exactly_if_the_generator_has_them():
     plain = replace(CONFIG, classes=(), class_shares=())
     labels = torch.tensor([0, 1])
+    with pytest.raises(ValueError, match="classes"):
+        build_discriminator(DiscriminatorConfig("dcgan", 16, 1, 4))(IMAGES[:2], labels)
     for config, classes in ((CONFIG, None), (plain, labels)):
         with pytest.raises(ValueError, match="classes"):
             with_classes(torch.randn(2, 6), classes, config)

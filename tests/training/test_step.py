@@ -37,11 +37,11 @@ def test_step_matches_the_algorithm_of_the_dcgan_paper():
     reference, (state, values) = new_state(), run_steps(tiny_training())
     g, d = reference.generator, reference.discriminator
     fakes = g(draw_latents(8, g.config, source_at(0, 0)))
-    d_loss = LOSS.real(d(IMAGES), 1.0) + LOSS.fake(d(fakes.detach()))
+    d_loss = LOSS.real(d(IMAGES), 1.0).mean() + LOSS.fake(d(fakes.detach())).mean()
     reference.discriminator_optimiser.zero_grad()
     d_loss.backward()
     reference.discriminator_optimiser.step()
-    g_loss = LOSS.generator(d(fakes))
+    g_loss = LOSS.generator(d(fakes)).mean()
     reference.generator_optimiser.zero_grad()
     g_loss.backward()
     reference.generator_optimiser.step()
@@ -54,7 +54,8 @@ def test_generator_update_adds_no_gradient_to_discriminator():
     state, _ = run_steps(tiny_training())
     reference = new_state()
     fakes = reference.generator(draw_latents(8, reference.generator.config, source_at(0, 0))).detach()
-    (LOSS.real(reference.discriminator(IMAGES), 1.0) + LOSS.fake(reference.discriminator(fakes))).backward()
+    real_logits, fake_logits = reference.discriminator(IMAGES), reference.discriminator(fakes)
+    (LOSS.real(real_logits, 1.0).mean() + LOSS.fake(fake_logits).mean()).backward()
     for weight, expected in zip(state.discriminator.parameters(), reference.discriminator.parameters(), strict=True):
         assert torch.allclose(weight.grad, expected.grad, atol=1e-6)
 
@@ -63,7 +64,7 @@ def test_separate_updates_take_one_optimiser_step_each_for_real_and_fake():
     reference, (state, _) = new_state(), run_steps(tiny_training(discriminator__update="separately"))
     d, g = reference.discriminator, reference.generator
     fakes = g(draw_latents(8, g.config, source_at(0, 0))).detach()
-    for loss in (lambda: LOSS.real(d(IMAGES), 1.0), lambda: LOSS.fake(d(fakes))):
+    for loss in (lambda: LOSS.real(d(IMAGES), 1.0).mean(), lambda: LOSS.fake(d(fakes)).mean()):
         reference.discriminator_optimiser.zero_grad()
         loss().backward()
         reference.discriminator_optimiser.step()

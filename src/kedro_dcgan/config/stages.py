@@ -89,9 +89,9 @@ class IngestionParameters(ParameterGroup):
         description="CSV file with the label of each image: path, label. null: the label of a file is its folder.",
     )
     split_folders: Literal["auto", "first", "none"] = Field(
-        description="Level of folders to leave out of the labels, because they are splits. auto: a level whose folders "
-        "are all named train, test, validation or similar; first: the first level. Folders that all classes share are "
-        "left out, too. none: keep all levels."
+        description="Folders to leave out of the labels. auto: a level that consists of splits (train, test, "
+        "validation or similar); first: the first level. Both also leave out the leading folders that all labels "
+        "share: pets/cat becomes cat. none: keep all folders."
     )
     near_duplicates: NearDuplicateParameters
     splits: SplitFractions

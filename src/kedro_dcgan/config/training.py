@@ -123,8 +123,8 @@ class TrainingParameters(ParameterGroup):
         "large ones."
     )
     wrong_class_weight: Weight = Field(
-        description="Weight of the loss by which conditional training teaches the discriminator that a real image of "
-        "another class is a fake one (Reed et al. 2016). 0: it is not taught."
+        description="Weight of the discriminator's loss on real images paired with a wrong class, for conditional "
+        "training (Reed et al. 2016). 0: no such loss; wgan_gp has none either."
     )
     loss: LossName = Field(description="Adversarial loss.")
     real_label: float = Field(gt=0.5, le=1, description="Label of real images; below 1: one-sided label smoothing.")

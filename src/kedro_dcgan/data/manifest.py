@@ -95,7 +95,7 @@ def _without_splits(labels: pd.Series, accepted: pd.Series, split_folders: Split
 
 
 def _without_shared_folders(labels: pd.Series, accepted: pd.Series) -> pd.Series:
-    """Return `cat` and `dog` for the labels `pets/cat` and `pets/dog`."""
+    """Remove the leading folders that all labels share: `pets/cat` and `pets/dog` become `cat` and `dog`."""
     folders = [label.split("/")[:-1] for label in labels[accepted].dropna().unique()]
     levels = takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False))
     shared = "".join(f"{level[0]}/" for level in levels)

@@ -98,8 +98,11 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         outputs = self.layers(images).flatten(1)  # (N, 1 + classes)
         if not self.config.classes:
+            if classes is not None:
+                raise ValueError("classes must be given to a conditional discriminator only (this one has none)")
             return outputs[:, 0]
-        logits = outputs[:, :1] + outputs[:, 1:]
+        # In float32, because bfloat16 would round the sum.
+        logits = outputs[:, :1].float() + outputs[:, 1:].float()
         return logits if classes is None else logits_of(logits, classes)
 
 

@@ -5,7 +5,7 @@ stored random state. Images stay uint8 until they are on the device.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +51,12 @@ def batch_indices(
             source = np.random.default_rng((seed, epoch))
             order = source.permutation(count) if balanced is None else _balanced_order(balanced, source)
         yield order[position * batch_size : (position + 1) * batch_size]
+
+
+def seen_shares(class_shares: Sequence[float], training: TrainingParameters) -> Tensor:
+    """Return the share of each class in the images that training sees, `(classes,)`, from those in the data."""
+    shares = torch.tensor(class_shares)
+    return torch.full_like(shares, 1 / len(shares)) if training.class_sampling == "balanced" else shares
 
 
 def classes_to_balance(images: PreparedImages, training: TrainingParameters) -> np.ndarray | None:

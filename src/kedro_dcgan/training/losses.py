@@ -1,6 +1,7 @@
-"""The adversarial losses on logits `(n,)`: of D on real images, of D on fakes, and of G.
+"""The adversarial losses of each image, from its logit: of D on real images, of D on fakes, and of G.
 
 The loss of D is the sum of a real and a fake term, so that D can be updated on both together or one after the other.
+Conditional training adds a term on real images with wrong classes.
 """
 
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 from kedro_dcgan.config import LossName
+from kedro_dcgan.model.networks import one_hot
 
 
 @dataclass(frozen=True)
 class Loss:
-    """D's loss on real logits (with their label) and on fake logits, and G's loss on fake logits: each a mean.
+    """D's losses for real logits (with their label) and for fake logits, and G's losses for fake logits.
 
     `boundary` is the logit between fake and real; None for a critic, which has no fixed one.
     """
@@ -32,49 +34,49 @@ LOSSES: dict[LossName, Loss] = {
     # With a label t, the first term is -t log D(x) - (1 - t) log(1 - D(x)), which is `softplus(l) - t l` (Salimans et
     # al. 2016, section 3.4).
     "non_saturating": Loss(
-        real=lambda logits, label: (softplus(logits) - label * logits).mean(),
-        fake=lambda logits: softplus(logits).mean(),
-        generator=lambda logits: softplus(-logits).mean(),
+        real=lambda logits, label: softplus(logits) - label * logits,
+        fake=lambda logits: softplus(logits),
+        generator=lambda logits: softplus(-logits),
         boundary=0.0,
     ),
     # On logits D. D: max(0, 1 - D(x)) + max(0, 1 + D(G(z))), G: -D(G(z)) (Lim and Ye 2017, arXiv 1705.02894).
     "hinge": Loss(
-        real=lambda logits, _: relu(1 - logits).mean(),
-        fake=lambda logits: relu(1 + logits).mean(),
-        generator=lambda logits: -logits.mean(),
+        real=lambda logits, _: relu(1 - logits),
+        fake=lambda logits: relu(1 + logits),
+        generator=lambda logits: -logits,
         boundary=0.0,
     ),
     # On logits D. D: (D(x) - label)^2 / 2 + D(G(z))^2 / 2, G: (D(G(z)) - 1)^2 / 2 (Mao et al. 2017, equation 9).
     "least_squares": Loss(
-        real=lambda logits, label: (logits - label).square().mean() / 2,
-        fake=lambda logits: logits.square().mean() / 2,
-        generator=lambda logits: (logits - 1).square().mean() / 2,
+        real=lambda logits, label: (logits - label).square() / 2,
+        fake=lambda logits: logits.square() / 2,
+        generator=lambda logits: (logits - 1).square() / 2,
         boundary=0.5,
     ),
     # On logits D. D: D(G(z)) - D(x), G: -D(G(z)) (Arjovsky et al. 2017). It needs the gradient penalty.
     "wgan_gp": Loss(
-        real=lambda logits, _: -logits.mean(),
-        fake=lambda logits: logits.mean(),
-        generator=lambda logits: -logits.mean(),
+        real=lambda logits, _: -logits,
+        fake=lambda logits: logits,
+        generator=lambda logits: -logits,
         boundary=None,
     ),
 }
 
 
-def wrong_class_loss(loss: Loss, logits: Tensor, own: Tensor) -> Tensor:
-    """Return D's loss on real images that are shown as each of the other classes, which it should take for fakes.
+def wrong_class_loss(loss: Loss, logits: Tensor, classes: Tensor, shares: Tensor) -> Tensor:
+    """Return D's mean loss on real images paired with a wrong class, which it should reject as fake.
 
-    It teaches D what distinguishes the classes (Reed et al. 2016, arXiv 1605.05396, section 4.1; we average over all
-    wrong classes instead of drawing one).
+    It teaches D what distinguishes the classes (Reed et al. 2016, arXiv 1605.05396, section 4.1). They draw a wrong
+    class for each image; we average over all of them by their shares, so that rare classes are wrong rarely, too.
 
     Args:
-        loss: the adversarial loss
+        loss: the adversarial loss, not that of a critic, which the wrong classes would push down without end
         logits: those of real images for each class, `(n, classes)`
-        own: those of the images' own classes, `(n,)`
+        classes: those of the images, `(n,)`
+        shares: those of the classes in the training images, `(classes,)`
     """
-    count = logits.shape[1]
-    # The mean over all classes, less the own class of each image.
-    return (count * loss.fake(logits) - loss.fake(own)) / (count - 1)
+    weights = shares * (1 - one_hot(classes, len(shares)))
+    return (weights * loss.fake(logits)).sum(dim=1).div(weights.sum(dim=1)).mean()
 
 
 def accuracies(loss: Loss, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:

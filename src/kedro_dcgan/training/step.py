@@ -2,7 +2,7 @@
 
 `Step.train` is the algorithm. `training.batch_size` counts the images of all ranks; N is the number of this rank's
 images in a batch, n in a micro-batch. Images are `(n, C, H, W)` in [-1, 1], logits `(n,)`, and the classes of
-conditional training `(n,)`.
+conditional training `(n,)`. D's update there has the logits of all classes, `(n, classes)`.
 """
 
 import math
@@ -19,7 +19,7 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.networks import Discriminator, logits_of
 from kedro_dcgan.model.sampling import with_classes
 from kedro_dcgan.training.augmentation import augment, flip
-from kedro_dcgan.training.data import Draws, seeded, source_at
+from kedro_dcgan.training.data import Draws, seeded, seen_shares, source_at
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.ema import decay_of, update_average
 from kedro_dcgan.training.losses import LOSSES, accuracies, wrong_class_loss
@@ -82,6 +82,8 @@ class Step:
     ) -> None:
         self._state, self._training, self._compute, self._run = state, training, compute, run
         self._loss, self._augmentations = LOSSES[training.loss], training.augmentation.names
+        self._shares = seen_shares(state.generator.config.class_shares, training).to(compute.device)
+        self._wrong_weight = 0.0 if self._loss.boundary is None else training.wrong_class_weight
 
     def __call__(self, real_images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Update D and G on this rank's real images `(N, C, H, W)`, then the EMA and the clock; return the metrics.
@@ -114,9 +116,9 @@ class Step:
     def train(self, variant: StepVariant, real_images: Tensor, classes: Tensor | None, draws: Draws) -> Tensor:
         """Update D, and G if the variant says so.
 
-        Returns `(6,)` float32 on the device, over all ranks: loss of D with its penalties, loss of G, D's accuracy on
-        real and on fake images, D's mean sigmoid on real and on fake images. Those of D are measured before its update,
-        the loss of G on the updated D. If G is not updated, its loss follows from the fake logits of D's update.
+        Returns `(6,)` float32 on the device, over all ranks: loss of D with its penalties and wrong classes, loss of G,
+        D's accuracy on real and on fake images, D's mean sigmoid on real and on fake images. Those of D are measured
+        before its update, the loss of G on the updated D. Without an update of G, it follows from D's fake logits.
         """
         # Split the batch into equal micro-batches (`plan.require_shares`), whose gradients add up.
         config, parts = self._state.generator.config, self._training.gradient_accumulation
@@ -145,7 +147,7 @@ class Step:
             with_graph = fakes if keeps_graph else (self._generate(part, with_graph=True) for part in inputs)
             g_loss = self._update_generator(zip(with_graph, labels, strict=True), draws)
         else:
-            g_loss = self._loss.generator(fake_logits)
+            g_loss = self._loss.generator(fake_logits).mean()
 
         # Gather the metrics of all ranks.
         of_all = self._compute.ranks.gather(torch.cat([torch.stack([d_loss, g_loss]), real_logits, fake_logits]))
@@ -182,19 +184,17 @@ class Step:
     ) -> list[tuple[str, Tensor, Tensor]]:
         # One pass of D over a micro-batch: accumulate its gradients; return each kind's share of the loss, and logits.
         label, parts = self._training.real_label, self._training.gradient_accumulation
-        wrong_weight = self._training.wrong_class_weight
         of_all = self._logits(torch.cat([getattr(pairs, kind) for kind in kinds])).split(len(pairs.real))
         losses, logits = list[Tensor](), list[Tensor]()
         for kind, of_kind in zip(kinds, of_all, strict=True):
             own = of_kind if pairs.classes is None else logits_of(of_kind, pairs.classes)
-            loss = self._loss.real(own, label) if kind == "real" else self._loss.fake(own)
-            if kind == "real" and pairs.classes is not None and wrong_weight:
-                loss = loss + wrong_weight * wrong_class_loss(self._loss, of_kind, own)
+            loss = (self._loss.real(own, label) if kind == "real" else self._loss.fake(own)).mean()
+            if kind == "real" and pairs.classes is not None and self._wrong_weight:
+                loss = loss + self._wrong_weight * wrong_class_loss(self._loss, of_kind, pairs.classes, self._shares)
             losses.append((loss + self._penalty(variant, kind, pairs, draws)) / parts)
             logits.append(own)
         torch.stack(losses).sum().backward()
-        found = zip(kinds, losses, logits, strict=True)
-        return [(kind, loss.detach(), own.detach()) for kind, loss, own in found]
+        return [(kind, loss.detach(), own.detach()) for kind, loss, own in zip(kinds, losses, logits, strict=True)]
 
     def _update_generator(self, fakes: Iterable[tuple[Tensor, Tensor | None]], draws: Draws) -> Tensor:
         # `fakes` come with their classes.
@@ -206,7 +206,7 @@ class Step:
             with record_function("generator"), self._compute.weights_cast_once():
                 for fake, classes in fakes:
                     logits = self._logits(augment(fake, self._augmentations, draws), classes)
-                    loss = self._loss.generator(logits) / parts
+                    loss = self._loss.generator(logits).mean() / parts
                     loss.backward()
                     losses.append(loss.detach())
         finally:

@@ -96,8 +96,7 @@ def geometries(network: nn.Module, inputs: Tensor) -> dict[str, Geometry]:
         for name, layer in network.named_modules():
             if isinstance(layer, Conv2d | ConvTranspose2d):
                 hooks.enter_context(layer.register_forward_pre_hook(partial(record, name)))
-        # A conditional discriminator would need classes, which no convolution sees.
-        getattr(network.eval(), "layers", network)(inputs)
+        network.eval()(inputs)
     network.train(was_training)
     return shapes
 
