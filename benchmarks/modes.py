@@ -165,7 +165,7 @@ def train_and_count(arguments: argparse.Namespace, recipe: TrainingParameters, t
         accuracy = float((predicted == test.labels).double().mean())
     print(f"digit classifier: {accuracy:.2%} of {len(test.labels):,} test digits", flush=True)
     if accuracy < LEAST_ACCURACY:
-        raise SystemExit(f"The accuracy must be at least {LEAST_ACCURACY:.1%}.")
+        raise SystemExit(f"The accuracy must be at least {LEAST_ACCURACY:.1%} (got {accuracy:.2%}).")
     with cpu.of("stacking"):
         triples = draw_triples(len(train.labels), arguments.images, arguments.seed)
         stacked, real = train.images[triples].numpy(), shares_of(modes_of(train.labels[triples]))

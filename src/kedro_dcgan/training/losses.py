@@ -67,7 +67,7 @@ def wrong_class_loss(loss: Loss, logits: Tensor, classes: Tensor, shares: Tensor
     """Return D's mean loss on real images paired with a wrong class, which it should reject as fake.
 
     It teaches D what distinguishes the classes (Reed et al. 2016, arXiv 1605.05396, section 4.1). They draw a wrong
-    class for each image; we average over all of them by their shares, so that rare classes are wrong rarely, too.
+    class for each image; we average over all of them by their shares, so that a rare class is rarely a wrong one.
 
     Args:
         loss: the adversarial loss, not that of a critic, which the wrong classes would push down without end
