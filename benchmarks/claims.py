@@ -11,6 +11,7 @@ that is in `--output` already is not repeated.
 """
 
 import argparse
+import itertools
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -91,27 +92,38 @@ CLAIMS = {
 
 
 class Motion:
-    """Evaluates a training, and adds how far its samples move between ticks (`motion`, in grey levels).
+    """Evaluates the ticks that count, and says how far the samples move between ticks (`motion`, in grey levels).
 
     That is the root of the mean square difference between the samples of the same latents.
     """
 
-    def __init__(self, evaluate: Evaluator) -> None:
-        self._evaluate, self._before = evaluate, None
+    def __init__(self, evaluate: Evaluator, counted: set[int]) -> None:
+        self._evaluate, self._counted, self._ticks = evaluate, counted, itertools.count()
+        self._before: Tensor | None = None
 
     def __call__(self, moment: Moment, samples: Iterator[Tensor]) -> dict:
         """Return the metrics of a tick."""
         images = torch.cat(list(samples))
         before, self._before = self._before, images
         moved = None if before is None else float((images.float() - before.float()).square().mean().sqrt())
-        return {**self._evaluate(moment, iter(images.split(50))), "motion": moved}
+        found = self._evaluate(moment, iter(images.split(50))) if next(self._ticks) in self._counted else {}
+        return {**found, "motion": moved}
+
+
+def counted_ticks(share: float, ticks: int = TICKS) -> range:
+    """Return the ticks, from 0, that count for an arm."""
+    end = max(MEASURED, round(share * ticks))
+    return range(end - MEASURED, end)
 
 
 class Arms:
     """Trains arms with a preset, or reads their rows from an earlier call."""
 
-    def __init__(self, images: PreparedImages, total: int, env: str, changes: list[str], output: Path) -> None:
+    def __init__(
+        self, images: PreparedImages, total: int, env: str, changes: list[str], counted: set[int], output: Path
+    ) -> None:
         self._images, self._total, self._env, self._changes, self._output = images, total, env, changes, output
+        self._counted = counted
         self._real = torch.from_numpy(images.take("test", np.arange(min(SAMPLES, images.count("test")))))
         self._kept = KeptTrainings(output)
 
@@ -119,17 +131,17 @@ class Arms:
         """Return a measure of an arm, the geometric mean over its last ticks; the lower, the better."""
         edit = arm.edit.__name__ if arm.edit else ""
         recipe = recipe_of("ours", self._env, [*self._changes, *arm.changes, f"seed={seed}"], self._total, TICKS)
-        key = [self._images.digest, edit, recipe.model_dump(mode="json"), self._total]
+        key = [self._images.digest, edit, recipe.model_dump(mode="json"), self._total, sorted(self._counted)]
         # Each arm has its own folder, because pictures of the same seed have the same name.
         folder = self._output / (edit or "_".join(arm.changes) or "unchanged")
         rows = self._kept.rows(key, lambda: self._train(arm.edit, recipe, folder))
-        end = max(MEASURED, round(arm.share * len(rows)))
-        return statistics.geometric_mean(row[measure] for row in rows[end - MEASURED : end])
+        return statistics.geometric_mean(rows[tick][measure] for tick in counted_ticks(arm.share, len(rows)))
 
     def _train(self, edit: Edit | None, recipe: TrainingParameters, folder: Path) -> list[dict]:
         folder.mkdir(exist_ok=True)
-        evaluate = Motion(Evaluator(self._real, 64, choose_compute("auto", "auto").device, folder))
+        evaluator = Evaluator(self._real, 64, choose_compute("auto", "auto").device, folder, is_judged=False)
         with edited(edit):
+            evaluate = Motion(evaluator, self._counted)
             return train_side("ours", self._images, recipe, self._total, evaluate, SAMPLES)
 
 
@@ -179,7 +191,8 @@ def main() -> None:
     keep_freed_memory()
     claim = CLAIMS[arguments.claim]
     images = read_prepared_images(arguments.primary / "images", arguments.primary / "shards")
-    arms = Arms(images, round(arguments.kimg * 1000), arguments.env, arguments.changes, arguments.output)
+    counted = {tick for arm in (claim.control, claim.tested) for tick in counted_ticks(arm.share)}
+    arms = Arms(images, round(arguments.kimg * 1000), arguments.env, arguments.changes, counted, arguments.output)
     values = {
         arm.name: [arms.measure(arm, claim.measure, seed) for seed in range(arguments.seeds)]
         for arm in (claim.control, claim.tested)

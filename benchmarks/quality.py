@@ -41,10 +41,16 @@ SAMPLES = 5000
 
 
 class Evaluator:
-    """Evaluates samples against real images, uint8 `(N, C, H, W)`, and logs the metrics."""
+    """Evaluates samples against real images, uint8 `(N, C, H, W)`, and logs the metrics.
 
-    def __init__(self, real: Tensor, input_size: int, device: torch.device, output: Path) -> None:
+    is_judged: also run the classifier two-sample test at the end of a training.
+    """
+
+    def __init__(
+        self, real: Tensor, input_size: int, device: torch.device, output: Path, is_judged: bool = True
+    ) -> None:
         self._extract, self._real, self._output = EfficientNetLite0Features(input_size, device), real, output
+        self._is_judged = is_judged
         self._reference = Reference.of(Collector(self._extract, self._real.split(50)))
 
     def __call__(self, moment: Moment, samples: Iterator[Tensor]) -> dict:
@@ -55,7 +61,7 @@ class Evaluator:
         numbers = {name: round(float(found[name].value), 4) for name in ("fd", "precision", "recall", "coverage")}
         row = {"side": moment.side, "seed": moment.seed, "kimg": moment.kimg, "seconds": round(moment.seconds, 1)}
         row |= numbers
-        if moment.is_last:
+        if moment.is_last and self._is_judged:
             found = judge(self._real, images)
             row["c2st"] = [round(value, 4) for value in (found.auc, found.low, found.high)]
             row["separation"] = round(found.separation, 3)

@@ -5,7 +5,7 @@ import claims
 import numpy as np
 import pytest
 import torch
-from claims import CLAIMS, Arm, Arms, Motion, ratio_of, verdict
+from claims import CLAIMS, Arm, Arms, Motion, counted_ticks, ratio_of, verdict
 from edits import edited, norm_everywhere, pooling, without_gain_and_shift
 from torch import nn
 
@@ -101,9 +101,15 @@ def test_claims_compare_two_different_trainings_or_moments():
 
 
 def test_motion_is_the_distance_between_samples_of_two_ticks():
-    motion = Motion(lambda moment, samples: {"images": len(torch.cat(list(samples)))})
+    motion = Motion(lambda moment, samples: {"images": len(torch.cat(list(samples)))}, counted={0, 2})
     found = [motion(None, iter([torch.full((4, 1, 2, 2), value, dtype=torch.uint8)])) for value in (0, 3, 203)]
-    assert found == [{"images": 4, "motion": None}, {"images": 4, "motion": 3}, {"images": 4, "motion": 200}]
+    assert found == [{"images": 4, "motion": None}, {"motion": 3}, {"images": 4, "motion": 200}]
+
+
+def test_counted_ticks():
+    assert list(counted_ticks(1)) == [7, 8, 9]
+    assert list(counted_ticks(0.5)) == [2, 3, 4]
+    assert list(counted_ticks(0.1)) == [0, 1, 2]
 
 
 class Trained:
@@ -120,11 +126,11 @@ class Trained:
 def test_trainings_are_kept_and_read_at_their_share(tmp_path, monkeypatch):
     pixels = np.zeros((3, 1, 32, 32), dtype=np.uint8)
     images = PreparedImages(32, 1, "black", [StoredShard("0", "", pixels)], {"test": np.arange(3)})
-    monkeypatch.setattr(claims, "Evaluator", lambda *_: None)
+    monkeypatch.setattr(claims, "Evaluator", lambda *_, **__: None)
     trained = Trained()
     monkeypatch.setattr(claims, "train_side", trained)
     for _ in range(2):
-        arms = Arms(images, 1000, "paper", [], tmp_path)
+        arms = Arms(images, 1000, "paper", [], {7, 8, 9}, tmp_path)
         # The geometric means of three ticks: those of the middle one.
         assert arms.measure(Arm(share=0.5), "fd", seed=2) == pytest.approx(100 * 2**3)
         assert arms.measure(Arm(), "fd", seed=2) == pytest.approx(100 * 2**8)

@@ -1,5 +1,6 @@
 """Classes can be requested by name: over HTTP, on the command line, and from exported generators."""
 
+import csv
 import io
 import json
 import threading
@@ -22,7 +23,7 @@ from kedro_dcgan.model.export import TOLERANCE, exported_program, require_same_i
 from kedro_dcgan.model.image_requests import ImageRequest, read_requests
 from kedro_dcgan.model.networks import GeneratorConfig, initialise
 from kedro_dcgan.model.recipes import build_generator
-from kedro_dcgan.model.sampling import class_number, generate_all, sample_inputs
+from kedro_dcgan.model.sampling import class_names, class_number, generate_all, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator, snapshot_weights, write_generator
 from kedro_dcgan.tracking.model import GeneratorModel
 
@@ -198,12 +199,15 @@ def sample(tmp_path, monkeypatch):
     [("cat", [1]), ("3", [0]), ("all", [0, 1, 2]), (None, [None])],
     ids=["name", "number", "all", "none"],
 )
-def test_command_samples_a_class(sample, label, labels):
+def test_command_samples_a_class(sample, tmp_path, label, labels):
     result, images = sample(CONFIG, "--count=3", "--seed=9", *([f"--label={label}"] if label else []))
     assert result.exit_code == 0, result.output
     inputs = torch.cat([sample_inputs(3, CONFIG, 9, number) for number in labels])
     assert np.array_equal(images, generate_all(network(), inputs)[:, 0].numpy())
-    assert ("in the order of the classes: 3, cat, sea lion" in result.output) == (label == "all")
+    listed = [row["label"] for row in csv.DictReader((tmp_path / "images/labels.csv").open(encoding="utf-8"))]
+    assert listed == class_names(inputs, CONFIG)
+    if label == "all":
+        assert listed == [name for name in CONFIG.classes for _ in range(3)]
 
 
 def test_command_names_the_class_in_its_last_line(sample):

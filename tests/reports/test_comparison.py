@@ -27,6 +27,28 @@ def test_the_best_is_bold_if_intervals_do_not_overlap():
     assert lines[-1] == "| verdict | sharp | sharp |"
 
 
+def test_cells_are_empty_where_a_metric_is_missing():
+    classes = MetricValue("class_agreement", PROTOCOL, Estimate(0.9, 0.89, 0.91))
+    conditional = evaluation(40.0, 0.5)
+    conditional["numbers"] += evaluation_record([classes])["numbers"]
+    better = {**conditional, "numbers": [{**one} for one in conditional["numbers"]]}
+    better["numbers"][-1] |= {"value": 0.99, "low": 0.98, "high": 1.0}
+    rows = compare({"plain": evaluation(40.0, 0.5), "a": conditional, "b": better}).splitlines()
+    assert rows[4] == "| `class_agreement_efflite0_128_2k_test` |  | 0.900 [0.890, 0.910] | **0.990 [0.980, 1]** |"
+    assert "**" not in compare({"plain": evaluation(40.0, 0.5), "a": conditional}).splitlines()[4]
+
+
+def test_protocols_of_all_pairs_are_compared():
+    def both(seed):
+        on_inception = replace(PROTOCOL, extractor="inception", seed=seed)
+        distance = MetricValue("fd", on_inception, Estimate(3.0, 2.0, 4.0))
+        added, plain = evaluation_record([distance]), evaluation(40.0, 0.5)
+        return {**plain, **{key: plain[key] + added[key] for key in ("numbers", "protocols")}}
+
+    with pytest.raises(ComparisonError, match="seed"):
+        compare({"plain": evaluation(40.0, 0.5), "a": both(0), "b": both(1)})
+
+
 @pytest.mark.parametrize("change", [{"generated": 1000}, {"dataset_digest": "other"}, {"seed": 1}, {"real": 100}])
 def test_different_protocols_are_rejected_with_the_field(change):
     (name,) = change

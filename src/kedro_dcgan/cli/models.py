@@ -34,7 +34,7 @@ _model_option = click.option("--model", default=None, help=_NAME_HELP)
 def sample(count: int, seed: int, output: Path | None, model: str | None, label: str | None, env: str | None) -> None:
     """Generate images with a generator as PNG files."""
     from kedro_dcgan.datasets import ImageFolderDataset
-    from kedro_dcgan.model.sampling import class_number, generate, input_batches
+    from kedro_dcgan.model.sampling import class_names, class_number, generate, input_batches
     from kedro_dcgan.model.saved import read_generator
 
     if model:
@@ -53,15 +53,18 @@ def sample(count: int, seed: int, output: Path | None, model: str | None, label:
     labels = [name if name is None else class_number(name, config) for name in names]
     place = _claim_folder(output or project_folder() / "data/07_model_output/sampled")
     inputs = itertools.chain.from_iterable(input_batches(count, config, seed, number) for number in labels)
-    batches = track(generate(trained.build(), inputs), "samples", count * len(labels))
+    drawn, named = itertools.tee(inputs)
+    batches = track(generate(trained.build(), drawn), "samples", count * len(labels))
+    images = (image.numpy() for batch in batches for image in batch)
+    classes = (name for batch in named for name in class_names(batch, config))
     # Without a terminal, there is no bar.
     with closing(Heartbeat()):
-        ImageFolderDataset(place).save(image.numpy() for batch in batches for image in batch)
+        ImageFolderDataset(place).save(zip(images, classes, strict=True))
     of_class = f" of class {label}" if label else ""
     if len(names) > 1:
         of_class = f" of each of {len(names)} classes"
-        click.echo(f"in the order of the classes: {', '.join(map(str, names))}")
-    click.echo(f"{count} images{of_class}, seed {seed} -> {place}")
+    listed = " (labels.csv has the class of each)" if config.classes else ""
+    click.echo(f"{count} images{of_class}, seed {seed} -> {place}{listed}")
 
 
 def _claim_folder(wanted: Path) -> Path:

@@ -3,6 +3,7 @@
 Every command imports this module, and most need no torch, which takes seconds to import. So imports are inside methods.
 """
 
+import csv
 import logging
 from collections.abc import Iterable
 from fractions import Fraction
@@ -111,14 +112,24 @@ class ReferenceFeaturesDataset(FolderDataset):
 
 
 class ImageFolderDataset(FolderDataset):
-    """Stores uint8 images `(C, H, W)`, an array or a stream of them, as `00000.png`, `00001.png` and so on."""
+    """Stores a stream of uint8 images `(C, H, W)` and the names of their classes as `00000.png`, `00001.png` and so on.
+
+    `labels.csv` has the classes, if there are any, as `ingestion.labels` reads it.
+    """
 
     DIGITS = 5
 
-    def save(self, data: Iterable[np.ndarray]) -> None:
+    def save(self, data: Iterable[tuple[np.ndarray, str]]) -> None:
+        labels = []
         with atomic_folder(self.path) as folder:
-            for number, image in enumerate(data):
-                from_pixels(image).save(folder / f"{number:0{self.DIGITS}d}.png")
+            for number, (image, label) in enumerate(data):
+                name = f"{number:0{self.DIGITS}d}.png"
+                from_pixels(image).save(folder / name)
+                if label:
+                    labels.append((name, label))
+            if labels:
+                with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+                    csv.writer(file).writerows([("path", "label"), *labels])
 
     def load(self) -> np.ndarray:
         # Names get longer after the 100,000th image.

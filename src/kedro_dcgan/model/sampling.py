@@ -86,6 +86,11 @@ def classes_of(inputs: Tensor, config: GeneratorConfig) -> Tensor:
     return inputs[:, config.latent_dim :].argmax(dim=1)
 
 
+def class_names(inputs: Tensor, config: GeneratorConfig) -> list[str]:
+    """Return the name of the class of each input `(N, input_dim)`; empty ones for generators without classes."""
+    return [config.classes[number] for number in classes_of(inputs, config)] if config.classes else [""] * len(inputs)
+
+
 def draw_latents(count: int, config: GeneratorConfig, source: torch.Generator) -> Tensor:
     """Return `(count, latent_dim)` float32 latents, on the CPU: standard normal, or uniform in [-1, 1]."""
     if config.latents == "normal":

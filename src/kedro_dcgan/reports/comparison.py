@@ -1,6 +1,7 @@
 """Compare evaluations of the same protocol, and runs with their parameters, training curves and samples."""
 
 import io
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -84,9 +85,9 @@ def read_evaluation(path: Path) -> dict[str, Any]:
 
 
 def compare(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a Markdown table with a column for each named evaluation and a row for each metric that all have.
+    """Return a Markdown table with a column for each named evaluation and a row for each metric.
 
-    The best value of a row is bold if its interval does not overlap with any other.
+    A cell is empty if an evaluation lacks the metric, such as those of classes. The best value of a row is bold if its interval does not overlap with any other.
 
     Raises:
         ComparisonError: if protocols differ, or two evaluations have no extractor in common.
@@ -100,14 +101,13 @@ def compare(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def compared_rows(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    """Return a row for each metric that all named evaluations have; raise the errors of `compare`."""
-    # Compare the protocols of each extractor and split that two evaluations share. The others are left out.
+    """Return a row for each metric of the named evaluations; raise the errors of `compare`."""
+    # Two evaluations must agree in the protocols of each extractor and split that both have.
     protocols: dict[str, dict[tuple[str, str], MeasurementProtocol]] = {}
     for name, evaluation in evaluations.items():
         stored = [MeasurementProtocol.from_dict(fields) for fields in evaluation["protocols"]]
         protocols[name] = {(one.extractor.partition("_")[0], one.split): one for one in stored}
-    first, *others = evaluations
-    for other in others:
+    for first, other in itertools.combinations(evaluations, 2):
         common = protocols[first].keys() & protocols[other].keys()
         if not common:
             raise ComparisonError(
@@ -118,24 +118,34 @@ def compared_rows(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Row]:
             require_comparable(protocols[first][key], protocols[other][key])
 
     by_name = [{record["name"]: record for record in one["numbers"]} for one in evaluations.values()]
-    shared = [name for name in by_name[0] if all(name in records for records in by_name)]
-    return [_row([one[name] for one in by_name]) for name in shared]
+    names = dict.fromkeys(name for records in by_name for name in records)
+    return [_row([records.get(name) for records in by_name]) for name in names]
 
 
-def _row(numbers: Sequence[Mapping[str, Any]]) -> Row:
-    # Write each value with its interval.
-    ends = [(short(number["value"]), short(number["low"]), short(number["high"])) for number in numbers]
-    texts = [f"{value} [{low}, {high}]" if low and high else value for value, low, high in ends]
+def _row(numbers: Sequence[Mapping[str, Any] | None]) -> Row:
+    """Return the row of a metric from its record in each evaluation, None where there is none."""
+    known = {index: number for index, number in enumerate(numbers) if number}
+    first = next(iter(known.values()))
+    return Row(first["name"], first["metric"], [_text(number) for number in numbers], _best(known))
 
-    # The best value is significant if its interval does not overlap with any other.
-    name, metric, best = numbers[0]["name"], numbers[0]["metric"], None
-    better = METRICS[metric].better
-    if len(numbers) > 1 and better and all(low and high for _, low, high in ends):
-        sign, low, high = (1, "low", "high") if better == "higher" else (-1, "high", "low")
-        ranked = sorted(range(len(numbers)), key=lambda index: sign * numbers[index]["value"], reverse=True)
-        if all(sign * numbers[ranked[0]][low] > sign * numbers[index][high] for index in ranked[1:]):
-            best = ranked[0]
-    return Row(name, metric, texts, best)
+
+def _text(number: Mapping[str, Any] | None) -> str:
+    """Write a value with its interval."""
+    if not number:
+        return ""
+    value, low, high = (short(number[key]) for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]" if low and high else value
+
+
+def _best(known: Mapping[int, Mapping[str, Any]]) -> int | None:
+    """Return the key of the best value, if its interval does not overlap with any other."""
+    better = METRICS[next(iter(known.values()))["metric"]].better
+    if len(known) < 2 or not better or any(number[end] is None for number in known.values() for end in ("low", "high")):
+        return None
+    sign, low, high = (1, "low", "high") if better == "higher" else (-1, "high", "low")
+    best = max(known, key=lambda index: sign * known[index]["value"])
+    others = (number for index, number in known.items() if index != best)
+    return best if all(sign * known[best][low] > sign * number[high] for number in others) else None
 
 
 def write_runs_table(runs: Sequence[ComparedRun]) -> str:

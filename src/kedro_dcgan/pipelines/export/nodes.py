@@ -14,7 +14,7 @@ from PIL import Image
 from kedro_dcgan.config import ExportParameters
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.export import exported_program, require_same_images, to_onnx, to_pt2
-from kedro_dcgan.model.sampling import generate, sample_inputs
+from kedro_dcgan.model.sampling import class_names, generate, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.pictures import Animation, SampleGrid, make_grid
@@ -25,18 +25,21 @@ logger = logging.getLogger(__name__)
 _BATCH, _GRID = 64, 400
 
 
-def export_samples(generator: TrainedGenerator, export: ExportParameters) -> tuple[np.ndarray, Image.Image]:
-    """Return samples, uint8 `(N, C, H, W)`, and a grid of the first 400."""
-    latents = sample_inputs(export.samples, generator.config, export.seed)
+def export_samples(
+    generator: TrainedGenerator, export: ExportParameters
+) -> tuple[list[tuple[np.ndarray, str]], Image.Image]:
+    """Return samples, uint8 `(C, H, W)`, with the names of their classes, and a grid of the first 400."""
+    inputs = sample_inputs(export.samples, generator.config, export.seed)
     network = generator.build()
     # Choosing the number of threads takes about 12 batches.
     is_long = export.samples > 20 * _BATCH
-    with fast_threads(lambda: list(generate(network, [latents[:_BATCH]]))) if is_long else nullcontext():
-        batches = list(track(generate(network, latents.split(_BATCH)), "export", export.samples))
+    with fast_threads(lambda: list(generate(network, [inputs[:_BATCH]]))) if is_long else nullcontext():
+        batches = list(track(generate(network, inputs.split(_BATCH)), "export", export.samples))
     samples = torch.cat(batches).numpy()
     # Enlarge small images.
     scale = max(1, 64 // generator.config.image_size)
-    return samples, Image.fromarray(make_grid(samples[:_GRID], scale=scale))
+    grid = Image.fromarray(make_grid(samples[:_GRID], scale=scale))
+    return list(zip(samples, class_names(inputs, generator.config), strict=True)), grid
 
 
 def export_progress(sample_frames: list[SampleGrid], export: ExportParameters) -> tuple[Animation, Animation]:
