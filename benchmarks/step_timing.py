@@ -64,7 +64,7 @@ def calibrated(
     with deterministic_algorithms(False):
         found = calibrate_steps(*network_configs(size, channels, training, class_shares), training, compute)
     is_cuda = compute.device.type == "cuda"
-    return Case(size, channels, training, replace(found, execution="graphed") if is_cuda else found, class_shares)
+    return Case(size, channels, training, replace(found, execution="graphed") if is_cuda else found, dict(class_shares))
 
 
 # Builds a function that trains one step on real images in [-1, 1].

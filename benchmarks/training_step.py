@@ -36,8 +36,12 @@ _SMALL = 512
 
 
 def ours(case: Case) -> Callable[[Tensor], object]:
-    """Build our step."""
-    return step_of(case.new_state(), case.training, case.compute)
+    """Build our step; a conditional one gets images of all classes."""
+    step = step_of(case.new_state(), case.training, case.compute)
+    if not case.class_shares:
+        return step
+    classes = torch.arange(case.training.batch_size, device=case.compute.device) % len(case.class_shares)
+    return lambda images: step(images, classes)
 
 
 def peer(case: Case) -> Callable[[Tensor], object]:
@@ -113,6 +117,27 @@ def ratio(ones: list[float], others: list[float]) -> str:
     return f"{statistics.median(one / other for one, other in zip(ones, others, strict=True)):.2f}x"
 
 
+def compare_with_classes(plain: Case, rounds: int, count: int = 10) -> None:
+    """Print the speed of a conditional training, relative to that without classes."""
+    training = plain.training.model_copy(update={"conditional": True})
+    shares = {str(number): 1 / count for number in range(count)}
+    sides = {
+        "classes": TimedStep(ours, replace(plain, training=training, class_shares=shares)),
+        "plain": TimedStep(ours, plain),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        time_round(sides, speeds)
+    for side in sides.values():
+        side.stop()
+    print(
+        f"{title(plain)} {plain.calibration}, {count} classes: {ratio(speeds['classes'], speeds['plain'])} the speed "
+        f"without ({statistics.median(speeds['classes']):,.0f} against {statistics.median(speeds['plain']):,.0f} "
+        "images/s)",
+        flush=True,
+    )
+
+
 def compare_next_to_a_busy_program(alone: Case, rounds: int) -> None:
     """Print the speeds next to a busy program: ours calibrated there, ours calibrated alone, and the peer."""
     alone_step = TimedStep(ours, alone)
@@ -176,13 +201,14 @@ def spin() -> None:
 
 
 def main() -> None:
-    """Print two lines per network and batch size, and the effect of other programs."""
+    """Print two lines per network and batch size, and the effects of classes and of other programs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     base = calibrated(32, 1, parameters("base"))
     compare(base, rounds)
+    compare_with_classes(base, rounds)
     compare(calibrated(32, 1, parameters("paper", batch_size=32)), rounds)
     compare(calibrated(28, 1, parameters("digits28")), rounds)
     compare(calibrated(64, 3, parameters("images64")), rounds)

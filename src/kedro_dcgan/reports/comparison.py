@@ -87,7 +87,8 @@ def read_evaluation(path: Path) -> dict[str, Any]:
 def compare(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a Markdown table with a column for each named evaluation and a row for each metric.
 
-    A cell is empty if an evaluation lacks the metric, such as those of classes. The best value of a row is bold if its interval does not overlap with any other.
+    A cell is empty if an evaluation lacks the metric (those of classes need a conditional generator). The best value of
+    a row is bold if its interval does not overlap with any other.
 
     Raises:
         ComparisonError: if protocols differ, or two evaluations have no extractor in common.
