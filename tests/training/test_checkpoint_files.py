@@ -27,8 +27,10 @@ class Plan:
         self.fingerprint = {**FINGERPRINT, **changes}
 
 
-def checkpoint(images_seen, training_id="aaa", total_images=100, is_best=False, keep=2, must_be_saved=False):
-    header = CheckpointHeader(training_id, images_seen, total_images, is_best, FINGERPRINT, "a" * 32)
+def checkpoint(
+    images_seen, training_id="aaa", total_images=100, is_best=False, keep=2, must_be_saved=False, ended_early=False
+):
+    header = CheckpointHeader(training_id, images_seen, total_images, is_best, FINGERPRINT, "a" * 32, ended_early)
     state = {"weights": torch.full((1000,), float(images_seen)), "images_seen": images_seen}
     return Checkpoint(header, state, keep, must_be_saved)
 
@@ -198,6 +200,7 @@ def test_changed_training_is_rejected_while_another_is_unfinished(folder):
     assert choose_checkpoint(folder, changed, "force").images_seen == 20
 
 
-def test_changed_training_starts_from_scratch_if_the_other_is_finished(folder):
-    folder.save(checkpoint(100))
+@pytest.mark.parametrize("last", [checkpoint(100), checkpoint(20, ended_early=True)])
+def test_changed_training_starts_from_scratch_if_the_other_is_finished(folder, last):
+    folder.save(last)
     assert choose_checkpoint(folder, Plan("bbb"), "auto") is None

@@ -119,6 +119,28 @@ def test_collapsed_generator_is_not_the_best_if_there_is_another(monkeypatch):
     assert best == [16, 32, 48, 64, 64]
 
 
+def test_training_ends_when_its_patience_is_exhausted():
+    distances = iter([5.0, 6.0, 4.0, 4.5, 4.0, 3.0])
+    training = tiny_training(images_per_tick=8, images_per_validation=16, images_per_checkpoint=10_000, patience=2)
+    state = new_state(training)
+    run = new_run(state, training, validate=lambda generator: next(distances))
+    seen = [(tick.images_seen, tick.ends_early, tick.checkpoint is not None) for tick in run.ticks(batches(100), 800)]
+    # An equal distance is not better. Of the ticks, every second one validates.
+    assert [images_seen for images_seen, *_ in seen] == [8 * tick for tick in range(11)]
+    assert seen[-1] == (80, True, True)
+    assert not any(ends_early for _, ends_early, _ in seen[:-1])
+    assert state.best.images_seen == 48
+
+    # Resumed, it is finished, unless its patience is longer.
+    assert [tick.ends_early for tick in run.ticks(batches(100, 10), 800)] == [True]
+    longer = new_run(state, tiny_training(**PATIENT), validate=lambda generator: next(distances))
+    assert [tick.images_seen for tick in longer.ticks(batches(2, 10), 96)] == [88, 96]
+    assert state.best.images_seen == 96
+
+
+PATIENT = {"images_per_tick": 8, "images_per_validation": 16, "patience": 3}
+
+
 def test_validation_runs_at_its_interval_and_at_the_end():
     training = tiny_training(images_per_validation=32)
     measured = []

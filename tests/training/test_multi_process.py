@@ -134,6 +134,13 @@ def test_two_processes_train_the_same_as_one_and_listen_only_on_localhost(images
     assert not (tmp_path / "ranks").exists()
 
 
+def test_all_ranks_stop_when_the_patience_is_exhausted(images, stored):
+    training = recipe(devices=2, kimg=80, images_per_tick=8, images_per_validation=8, patience=1)
+    _, ticks = train_in_several_processes(images, stored, training)
+    assert [tick.ends_early for tick in ticks[-2:]] == [False, True]
+    assert train_in_several_processes(images, stored, training)[0] == ticks[-1].images_seen
+
+
 def test_dead_rank_ends_training_in_one_line_and_training_resumes(images, stored, tmp_path):
     killed = []
 

@@ -139,6 +139,11 @@ class TrainingParameters(ParameterGroup):
         "validation split is kept. null: no validation; the last generator is kept."
     )
     validation_samples: int = Field(ge=2, le=1_000_000, description="Generated images per validation.")
+    patience: int | None = Field(
+        ge=1,
+        le=1_000_000,
+        description="Validations in a row without a better generator, after which training ends. null: never.",
+    )
     images_per_checkpoint: ImageCount = Field(description="Real images between two checkpoints.")
     checkpoints_kept: int = Field(
         ge=1, le=1_000_000, description="Number of latest checkpoints to keep, besides the best one."
@@ -185,6 +190,8 @@ class TrainingParameters(ParameterGroup):
                 f"must have a `real_label` of 1 with the loss {self.loss}, which uses no labels "
                 f"(got {self.real_label:g})"
             )
+        if self.patience is not None and self.images_per_validation is None:
+            raise ValueError("must have `images_per_validation` with a `patience` (got null), which counts validations")
         if self.class_sampling == "balanced" and self.conditional is False:
             raise ValueError("must have `conditional` true or auto with `class_sampling` balanced (got false)")
         if self.loss == "wgan_gp" and self.penalties.r1:

@@ -40,7 +40,10 @@ STATE, HEADER = "state.pt", "checkpoint.json"
 
 @dataclass(frozen=True)
 class CheckpointHeader:
-    """The training that a checkpoint belongs to, its run in MLflow, and its planned length at the time of saving."""
+    """The training that a checkpoint belongs to, its run in MLflow, and its planned length at the time of saving.
+
+    `ended_early`: it is the last one of a training that `training.patience` has ended.
+    """
 
     training_id: str
     images_seen: int
@@ -48,6 +51,7 @@ class CheckpointHeader:
     is_best: bool
     fingerprint: Mapping[str, Any]
     run_key: str | None = None
+    ended_early: bool = False
 
 
 class StoredHeader(StoredModel):
@@ -61,6 +65,7 @@ class StoredHeader(StoredModel):
     is_best: bool
     fingerprint: dict[str, JsonValue]
     run_key: FolderName | None = None
+    ended_early: bool = False
     facts: JsonValue = None  # of versions before `run_key`
 
     @property
@@ -181,7 +186,7 @@ def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> Chec
         return same
     if resume == "force":
         return last
-    if last.images_seen < last.total_images:
+    if last.images_seen < last.total_images and not last.ended_early:
         raise TrainingError(
             f"the training that was stopped at {short_images(last.images_seen)} of {short_images(last.total_images)} "
             f"cannot resume, because these changed: {'; '.join(differences(last.fingerprint, plan.fingerprint))}. "

@@ -42,7 +42,8 @@ class Tick:
     `records` are those of all ticks so far. `samples` are uint8 `(<= grid_images, C, H, W)`, always of the inputs
     `grid_inputs`, or None at a stop between two ticks and for a training that was already finished. `kept` is the best
     generator so far, or the current one before any validation. `checkpoint` is `TrainingState.state_dict`, if one is
-    due. `validation_seconds` is the time that validation has taken so far in this process.
+    due. `ends_early`: this is the last tick, because `training.patience` is exhausted. `validation_seconds` is the time
+    that validation has taken so far in this process.
     """
 
     images_seen: int
@@ -50,6 +51,7 @@ class Tick:
     samples: Tensor | None
     kept: KeptGenerator
     checkpoint: Mapping[str, Any] | None
+    ends_early: bool
     validation_seconds: float
 
     @property
@@ -102,13 +104,16 @@ class Training:
         """Train on `batches` on the device; they must end at `total_images`.
 
         A new training yields a first tick before its first step. Then there is a tick at the first step at or after
-        each multiple of `images_per_tick`, and at the end. A training that was already finished yields one tick.
-        Losses or weights that are not finite raise TrainingError.
+        each multiple of `images_per_tick`, and at the end. A training that was already finished, or whose patience is
+        exhausted, yields one tick. Losses or weights that are not finite raise TrainingError.
         """
         state, training, ranks = self._state, self._training, self._compute.ranks
-        is_new, is_finished = state.images_seen == 0, state.images_seen >= total_images
+        is_new = state.images_seen == 0
+        is_finished = state.images_seen >= total_images or state.is_exhausted(training.patience)
         if ranks.is_first and (is_new or is_finished):
             yield self._make_tick(self._sample() if is_new else None, with_checkpoint=False)
+        if is_finished:
+            return
         begin, started = state.images_seen, time.perf_counter()
         for batch in batches:
             # Take one step: update D and, every `discriminator.steps` steps, G and its EMA.
@@ -135,6 +140,9 @@ class Training:
                 else:
                     state.means.take()
                 begin, started = state.images_seen, time.perf_counter()
+                # Only the first rank validates, and so knows whether the patience is exhausted.
+                if training.patience:
+                    is_stopped |= ranks.any(state.is_exhausted(training.patience), self._compute.device)
             elif is_stopped and ranks.is_first:
                 yield self._checkpoint_at_stop()
             if is_stopped:
@@ -177,7 +185,8 @@ class Training:
         )
         health = diagnose([*state.records, record], is_critic=LOSSES[training.loss].boundary is None)
         state.records.append(replace(record, health=health))
-        return self._make_tick(samples, is_stopped or is_best or is_due(training.images_per_checkpoint))
+        is_ending = is_stopped or state.is_exhausted(training.patience)
+        return self._make_tick(samples, is_ending or is_best or is_due(training.images_per_checkpoint))
 
     def _checkpoint_at_stop(self) -> Tick:
         # Between two ticks: no samples and no record.
@@ -193,6 +202,7 @@ class Training:
             samples=None if samples is None else samples[: self._grid_images],
             kept=state.best or KeptGenerator(snapshot_weights(state.shown_generator), state.images_seen),
             checkpoint=state.state_dict() if with_checkpoint else None,
+            ends_early=state.is_exhausted(self._training.patience),
             validation_seconds=self._validation_seconds,
         )
 

@@ -118,6 +118,13 @@ class TrainingState:
         """The generator that is sampled, validated and exported: the EMA, if there is one."""
         return self.ema_generator or self.generator
 
+    def is_exhausted(self, patience: int | None) -> bool:
+        """Return whether the last `patience` validations found no better generator than the best one."""
+        if patience is None or self.best is None:
+            return False
+        validated = [record.images_seen for record in self.records if record.validation is not None]
+        return len([seen for seen in validated if seen > self.best.images_seen]) >= patience
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state as CPU tensors and plain values."""
         total = self.means.total

@@ -31,7 +31,7 @@ class Console:
     def __init__(self, plan: Plan, training: TrainingParameters, run: RunningTraining, distance: str | None) -> None:
         begin = run.begin
         self._plan, self._begin, self._started, self._health = plan, begin, time.perf_counter(), HEALTHY
-        self._distance = distance
+        self._distance, self._patience = distance, training.patience
         self._last: Tick | None = None
         self._speed = SpeedWatch(run.calibration)
         if training.images_per_validation and not distance:
@@ -81,6 +81,8 @@ class Console:
         facts, kept = [short_images(self._last.images_seen), verdict(self._last.records)], self._last.kept
         if kept.validation is not None:
             facts.append(f"best at {short_images(kept.images_seen)} with {self._distance} {kept.validation:.1f}")
+        if self._last.ends_early and self._last.images_seen < self._plan.total_images:
+            facts.append(f"ended early (training.patience={self._patience})")
         if self._last.validation_seconds:
             share = self._last.validation_seconds / (time.perf_counter() - self._started)
             facts.append(f"{share:.0%} of the time for validation")

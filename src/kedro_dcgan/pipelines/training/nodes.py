@@ -150,6 +150,8 @@ def _checkpoints(start: TrainingStart, training: TrainingParameters, tick: Tick,
         return []
     plan, kept, seen = start.plan, tick.kept, tick.images_seen
     is_best = kept.validation is not None and kept.images_seen == seen
-    header = CheckpointHeader(plan.training_id, seen, plan.total_images, is_best, plan.fingerprint, start.run_key)
-    must_be_saved = is_stopped or seen >= plan.total_images
+    header = CheckpointHeader(
+        plan.training_id, seen, plan.total_images, is_best, plan.fingerprint, start.run_key, tick.ends_early
+    )
+    must_be_saved = is_stopped or tick.ends_early or seen >= plan.total_images
     return [Checkpoint(header, tick.checkpoint, training.checkpoints_kept, must_be_saved)]
