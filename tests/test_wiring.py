@@ -18,6 +18,9 @@ PROJECT = Path(__file__).parents[1]
 CATALOG = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text())
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 PIPELINES = register_pipelines()
+# Training and the selection of a sweep write the same results.
+ALL = [PIPELINES["__default__"], PIPELINES["trials"], PIPELINES["selection"]]
+NODES = [node for pipeline in ALL for node in pipeline.nodes]
 PIPELINE_NAMES = ("ingestion", "preprocessing", "training", "evaluation", "export")
 # Not outputs of DVC, which would delete them before a stage starts: they accumulate over runs.
 KEPT = {"resume_checkpoint", "checkpoint", "reference_features"}
@@ -47,7 +50,7 @@ def test_default_pipeline_contains_the_five_stages():
         "training.train_generator",
     }
     # The names without their stage, which `--nodes` accepts, must be unambiguous.
-    short = [node.func.__name__ for node in PIPELINES["__default__"].nodes]
+    short = [node.func.__name__ for node in NODES]
     assert len(set(short)) == len(short)
 
 
@@ -77,10 +80,10 @@ def test_layer_of_a_dataset_is_that_of_its_folder(name):
 
 
 def test_every_dataset_is_in_the_catalog_and_every_entry_is_used():
-    assert datasets(PIPELINES["__default__"].datasets()) == set(CATALOG)
+    assert set.union(*(datasets(pipeline.datasets()) for pipeline in ALL)) == set(CATALOG)
 
 
-@pytest.mark.parametrize("node", PIPELINES["__default__"].nodes, ids=lambda node: node.name)
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
 def test_every_parameter_has_its_model_as_type_hint(node):
     # An unresolvable hint would silently disable Kedro's validation.
     hints = typing.get_type_hints(node.func)
@@ -91,7 +94,7 @@ def test_every_parameter_has_its_model_as_type_hint(node):
             assert hints[argument] is Parameters.model_fields[name.removeprefix("params:")].annotation
 
 
-@pytest.mark.parametrize("node", PIPELINES["__default__"].nodes, ids=lambda node: node.name)
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
 def test_node_and_argument_names_match_the_catalog(node):
     assert node.name == f"{node.namespace}.{node.func.__name__}"
     assert [name.removeprefix("params:") for name in node.inputs] == list(inspect.signature(node.func).parameters)

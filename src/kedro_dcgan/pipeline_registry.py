@@ -6,9 +6,11 @@ from importlib import import_module
 from kedro.pipeline import Pipeline
 
 _STAGES = ("ingestion", "preprocessing", "training", "evaluation", "export")
-# `train` runs everything up to a trained generator, `__default__` the project end to end.
+# `train` runs everything up to a trained generator, `__default__` the project end to end. `sweep` searches for better
+# training parameters; `trials` alone helps a sweep from another process.
 _STAGES_OF = {
-    **{stage: (stage,) for stage in _STAGES},
+    **{stage: (stage,) for stage in (*_STAGES, "trials", "selection")},
+    "sweep": ("ingestion", "preprocessing", "trials", "selection", "evaluation", "export"),
     "train": ("ingestion", "preprocessing", "training"),
     "evaluate": ("evaluation",),
     "__default__": _STAGES,
@@ -38,5 +40,5 @@ class _LazyPipelines(Mapping[str, Pipeline]):
 
 
 def register_pipelines() -> Mapping[str, Pipeline]:
-    """Return the five stages and the pipelines that combine them."""
+    """Return the stages and the pipelines that combine them."""
     return _LazyPipelines()

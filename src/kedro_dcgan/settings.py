@@ -44,8 +44,8 @@ from kedro.utils import find_kedro_project
 
 from kedro_dcgan.config_loader import OneLineConfigLoader
 from kedro_dcgan.console import set_up_console
-from kedro_dcgan.hooks import CheckHooks, LockHooks, SummaryHooks, TrackingHooks
-from kedro_dcgan.tracking.connection import database_url
+from kedro_dcgan.hooks import CheckHooks, LockHooks, SummaryHooks, SweepHooks, TrackingHooks
+from kedro_dcgan.tracking.database import database_url
 
 set_up_console()
 
@@ -69,7 +69,7 @@ def _artifact_location() -> str:
 
 
 # Kedro calls the last hook first, so a run is checked and locked before it is tracked.
-HOOKS = (SummaryHooks(), TrackingHooks(), LockHooks(), CheckHooks())
+HOOKS = (SummaryHooks(), TrackingHooks(), SweepHooks(), LockHooks(), CheckHooks())
 CONFIG_LOADER_CLASS = OneLineConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

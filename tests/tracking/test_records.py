@@ -329,3 +329,25 @@ def test_latest_samples_are_those_of_the_last_step_at_a_step_that_all_runs_have(
         assert path.split("+")[:3] == ["images/latest_samples", "step", "0"]
         with Image.open(client.download_artifacts(run.info.run_id, path)) as image:
             assert abs(image.convert("L").getpixel((9, 9)) - 30) <= 2
+
+
+def test_a_nested_run_creates_its_parent_and_finds_it_again(settings, identity):
+    client = mlflow.MlflowClient(settings.server)
+    parent = Journal.create(settings.journals, replace(identity, key="a" * 32, name="parent"))
+    children = [
+        Journal.create(settings.journals, replace(identity, key=letter * 32, name=letter, parent="a" * 32))
+        for letter in "bc"
+    ]
+    for journal in (*children, parent):
+        journal.add("status", status="RUNNING")
+        upload(journal, settings)
+    parents = [run_of(child, settings).data.tags["mlflow.parentRunId"] for child in children]
+    assert parents == [run_of(parent, settings).info.run_id] * 2
+    assert len(client.search_runs([run_of(parent, settings).info.experiment_id])) == 3
+
+
+def test_a_nested_run_without_its_parent_is_an_ordinary_one(settings, identity):
+    child = Journal.create(settings.journals, replace(identity, parent="f" * 32))
+    child.add("status", status="RUNNING")
+    upload(child, settings)
+    assert "mlflow.parentRunId" not in run_of(child, settings).data.tags

@@ -13,7 +13,8 @@ from servers import free_port
 
 from kedro_dcgan import settings as project_settings
 from kedro_dcgan.errors import ParameterError, TrackingError
-from kedro_dcgan.tracking.connection import connect, database_url, mask_passwords, ping, reachable, read_settings
+from kedro_dcgan.tracking.connection import connect, mask_passwords, ping, reachable, read_settings
+from kedro_dcgan.tracking.database import database_url
 
 
 def settings_with(**values):

@@ -20,7 +20,7 @@ from kedro_dcgan.cli.command import conf_source, config_loader, errors_in_one_li
 from kedro_dcgan.cli.params import PARAMS_HELP, split_params
 from kedro_dcgan.config.yaml_files import check_yaml
 from kedro_dcgan.errors import Interrupted, ParameterError, stop_on_signal
-from kedro_dcgan.hooks import TrackingHooks
+from kedro_dcgan.hooks import SweepHooks, TrackingHooks
 
 _NODE_OPTIONS = ("node_names", "from_nodes", "to_nodes")
 _REFUSED_HELP = {
@@ -59,7 +59,7 @@ def _run(**options: Any) -> Any:
             return kedro_run.callback(**options)  # type: ignore[misc]  # never None
     except Interrupted as interruption:
         for hook in settings.HOOKS:
-            if isinstance(hook, TrackingHooks):
+            if isinstance(hook, SweepHooks | TrackingHooks):
                 hook.interrupt()
         click.echo(str(interruption) or "stopped", err=True)
         sys.exit(interruption.exit_code)

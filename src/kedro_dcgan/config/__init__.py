@@ -22,6 +22,7 @@ from kedro_dcgan.config.stages import (
     ParameterGroup,
     PreprocessingParameters,
 )
+from kedro_dcgan.config.sweep import Dimension, SweepParameters
 from kedro_dcgan.config.training import (
     LEAST_OF_CLASS,
     MOST_CLASSES,
@@ -34,9 +35,9 @@ from kedro_dcgan.config.training import (
 from kedro_dcgan.errors import ParameterError
 
 __all__ = [
-    "LEAST_OF_CLASS", "MOST_CLASSES", "ArchitectureName", "AugmentationName", "EvaluationParameters",
+    "LEAST_OF_CLASS", "MOST_CLASSES", "ArchitectureName", "AugmentationName", "Dimension", "EvaluationParameters",
     "ExportParameters", "IngestionParameters", "InitialisationName", "LossName", "ParameterGroup", "Parameters",
-    "PreprocessingParameters", "TrainingParameters", "dotted_keys", "flatten", "read_parameters",
+    "PreprocessingParameters", "SweepParameters", "TrainingParameters", "dotted_keys", "flatten", "read_parameters",
 ]  # fmt: skip
 
 # These change where and how fast the work runs, but not its result.
@@ -60,6 +61,7 @@ class Parameters(ParameterGroup):
     training: TrainingParameters
     evaluation: EvaluationParameters
     export: ExportParameters
+    sweep: SweepParameters
 
 
 def flatten(parameters: BaseModel, prefix: str = "") -> dict[str, Any]:
@@ -69,6 +71,8 @@ def flatten(parameters: BaseModel, prefix: str = "") -> dict[str, Any]:
         key = f"{prefix}{name}"
         if isinstance(value, BaseModel):
             flat.update(flatten(value, f"{key}."))
+        elif isinstance(value, dict):
+            flat.update({f"{key}.{item}": str(dimension) for item, dimension in value.items()})
         elif key not in _RUNTIME_ONLY:
             flat[key] = value
     return flat

@@ -101,7 +101,11 @@ def _with_comments(text: str, fields: dict[str, dict[str, Any]]) -> str:
             lines += [line] if code or not keys else []
             continue
         keys[len(key[1]) // 2 :] = [key[2]]
-        field = fields[".".join(keys)]
+        field = fields.get(".".join(keys))
+        if field is None:
+            # A key of the user's choice, in `sweep.space`.
+            lines.append(code)
+            continue
         comment, range_ = field["description"], "" if "properties" in field else _type_and_range(field)[1]
         # Some descriptions explain each choice themselves.
         if range_ and not all(f"{choice}:" in comment for choice in range_.split(", ")):

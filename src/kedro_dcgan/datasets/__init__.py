@@ -23,10 +23,12 @@ from kedro_dcgan.datasets.results import (
     TrainingRunDataset,
     VideoDataset,
 )
+from kedro_dcgan.datasets.sweeps import PresetDataset, SweepFilesDataset
 
 __all__ = [
     "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "EvaluationDataset",
     "ImageFolderDataset", "ImageShardsDataset", "ImageSourceDataset", "ManifestDataset", "PageDataset",
-    "PictureDataset", "PreparedImagesDataset", "ReferenceFeaturesDataset", "SampleFramesDataset", "TableDataset",
-    "TextDataset", "TrainedGeneratorDataset", "TrainingRunDataset", "VideoDataset",
+    "PictureDataset", "PreparedImagesDataset", "PresetDataset", "ReferenceFeaturesDataset", "SampleFramesDataset",
+    "SweepFilesDataset", "TableDataset", "TextDataset", "TrainedGeneratorDataset", "TrainingRunDataset",
+    "VideoDataset",
 ]  # fmt: skip

@@ -3,5 +3,6 @@
 from kedro_dcgan.hooks.checks import CheckHooks, LockHooks
 from kedro_dcgan.hooks.runs import TrackingHooks
 from kedro_dcgan.hooks.summary import SummaryHooks
+from kedro_dcgan.hooks.sweeps import SweepHooks
 
-__all__ = ["CheckHooks", "LockHooks", "SummaryHooks", "TrackingHooks"]
+__all__ = ["CheckHooks", "LockHooks", "SummaryHooks", "SweepHooks", "TrackingHooks"]

@@ -43,6 +43,12 @@ class CheckHooks:
         self._manifest: pd.DataFrame | None = None
         if "generator" in self._outputs:
             self._check_training(catalog)
+        if self._outputs & {"sweep_trials", "sweep_preset"}:
+            from kedro_dcgan.sweeps.space import require_searchable
+
+            require_searchable(self._parameters.sweep.space, self._parameters.training)
+        if "sweep_preset" in self._outputs:
+            catalog["sweep_preset"].require_free(self._parameters.sweep.preset)  # type: ignore[attr-defined]
         if "manifest" in self._outputs:
             self._check_source(catalog)
         elif "image_shards" in pipeline.inputs() and self._requested_source:

@@ -66,17 +66,20 @@ class TrackingHooks:
             require_writable(self._settings.journals, self._settings.journals)
         if "generator" in self._outputs or not self._outputs & _LOGGED:
             return
-        key = catalog.load("training_run").get("run") if catalog.exists("training_run") else None
-        if key:
-            identity = RunIdentity(key, self._settings.experiment, "", milliseconds(), must_exist=True)
-            self._run = TrackedRun(self._settings, identity)
+        if key := catalog.load("training_run").get("run") if catalog.exists("training_run") else None:
+            self._add_to(key)
         else:
             logger.warning("Nothing is logged to MLflow: the run that trained this generator is unknown.")
+
+    def _add_to(self, key: str) -> None:
+        """Open the run of a training that has ended."""
+        identity = RunIdentity(key, self._settings.experiment, "", milliseconds(), must_exist=True)
+        self._run = TrackedRun(self._settings, identity)
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
         """Open the run of the training and log its parameters and images."""
-        if "generator" not in node.outputs:
+        if "training_start" not in inputs:
             return
         from kedro_dcgan.training.devices import hardware_of
 
@@ -101,6 +104,9 @@ class TrackingHooks:
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Log a dataset that a node has saved."""
         run = self._run
+        if dataset_name == "sweep_preset":
+            # The sweep has logged the training itself. Its evaluation and export add to that run.
+            self._add_to(self._catalog.load("training_run")["run"])
         if run is None:
             return
         match dataset_name:

@@ -32,6 +32,7 @@ _RESULTS = (
     "progress",
     "progress_video",
     "training_curves",
+    "sweep_page",
     "exported_generator",
 )
 

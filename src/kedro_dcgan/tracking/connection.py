@@ -30,13 +30,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 from PIL import UnidentifiedImageError
 from pydantic import Field, ValidationError
 
 from kedro_dcgan.config import ParameterGroup
 from kedro_dcgan.errors import DataError, DiskFullError, ModelError, ParameterError, TrackingError
+from kedro_dcgan.tracking.database import create_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -102,15 +102,6 @@ def read_settings(loaded: Mapping[str, Any]) -> TrackingSettings:
     return settings.model_copy(update={"artifact_location": None}) if is_local else settings
 
 
-def database_url(file: Path) -> str:
-    """Return the URL of an SQLite file. Its path must be absolute."""
-    path = file.as_posix()
-    if "%" not in path and "?" not in path:
-        return f"sqlite:///{path}"
-    # SQLAlchemy decodes the path. MLflow does not, and creates the folder before the last slash: hide all but one.
-    return f"sqlite:////{quote(path[1:], safe='')}"
-
-
 def mask_passwords(text: str) -> str:
     """Replace the passwords and tokens of all addresses in a text with `***`."""
     text = _DATABASE_LOGIN.sub(r"\1***@", text)
@@ -123,11 +114,12 @@ def in_one_line(error: BaseException) -> str:
 
 
 def connect(settings: TrackingSettings) -> None:
-    """Set the server of MLflow's fluent API."""
+    """Set the server of MLflow's fluent API; create its database if that is a file which does not exist yet."""
     import mlflow
 
     # MLflow logs four lines for each failed attempt to reach a database.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)
+    create_database(settings.server, settings.journals)
     mlflow.set_tracking_uri(settings.server)
     mlflow.set_registry_uri(settings.server)
 

@@ -36,6 +36,7 @@ class RunIdentity:
     """The identity of a run. An MLflow tag contains `key`, which exists before the MLflow id.
 
     `must_exist`: a training created the run; this journal adds to it, and records neither its start nor its end.
+    `parent`: the key of the run that this one is nested in, if any.
     """
 
     key: str
@@ -43,6 +44,7 @@ class RunIdentity:
     name: str
     created: int
     must_exist: bool = False
+    parent: str = ""
 
 
 @dataclass(frozen=True)

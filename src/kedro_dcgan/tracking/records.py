@@ -23,7 +23,7 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGES
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGES, MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
 from kedro_dcgan.errors import DataError, TrackingError
@@ -157,15 +157,29 @@ class MlflowRun:
             create_experiment(self._client, identity.experiment, self._settings.artifact_location)
             return self._find_or_create()
         tags = {KEY_TAG: identity.key, "mlflow.source.name": "kedro-dcgan", "mlflow.source.type": "PROJECT"}
+        if parent := self._parent_id(experiment.experiment_id):
+            tags[MLFLOW_PARENT_RUN_ID] = parent
         run = self._client.create_run(experiment.experiment_id, identity.created, tags, identity.name)
         return UploadState(self.state.server, str(run.info.run_id))
 
+    def _parent_id(self, experiment: str) -> str | None:
+        """Return the id of the run that this one is nested in; create it if its journal is here."""
+        key = self.journal.identity.parent
+        found = self._id_of(experiment, key) if key else None
+        if key and not found:
+            journal = Journal(self.journal.folder.with_name(key))
+            if (journal.folder / "run.json").is_file():
+                found = MlflowRun(journal, self._settings).state.run_id
+        return found
+
+    def _id_of(self, experiment: str, key: str) -> str | None:
+        runs = self._client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+        return str(runs[0].info.run_id) if runs else None
+
     def _find_by_key(self, experiment: str) -> UploadState | None:
-        client, condition = self._client, f"tags.`{KEY_TAG}` = '{self.journal.identity.key}'"
-        runs = client.search_runs([experiment], condition, max_results=1)
-        if not runs:
+        client, run_id = self._client, self._id_of(experiment, self.journal.identity.key)
+        if run_id is None:
             return None
-        run_id = str(runs[0].info.run_id)
         history = [metric.step for metric in client.get_metric_history(run_id, "discriminator_loss")]
         # `_log_picture` puts the step into the name.
         names = [file.path.partition("+step+")[2] for file in client.list_artifacts(run_id, "images")]

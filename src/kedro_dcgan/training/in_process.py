@@ -53,15 +53,21 @@ def train_in_process(
     start: TrainingStart,
     should_stop: Callable[[], bool],
     follow: Follow,
+    known: Calibration | None = None,
 ) -> Iterator[RunningTraining]:
-    """Train in this process, from scratch or a checkpoint; TrainingError if a loss is not finite or memory runs out."""
+    """Train in this process, from scratch or a checkpoint; TrainingError if a loss is not finite or memory runs out.
+
+    A new training with the calibration of an earlier, similar one, `known`, measures nothing.
+    """
     plan, device = start.plan, start.plan.compute.device
     if device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
         # Read the checkpoint. Choose precision, threads and execution for this machine, or keep the stored choice.
         stored_state = restore(stored, start, training.resume)
-        calibration, to_store = calibration_of(stored_state, plan, training)
+        calibration, to_store = (
+            (known, known) if known and not stored_state else calibration_of(stored_state, plan, training)
+        )
         validate = None
         if plan.compute.ranks.is_first and distance_name(images, training):
             validate, threads = _validation(images, training, plan, calibration.validation_threads)
@@ -82,7 +88,8 @@ def train_in_process(
         batches = _remaining_batches(images, training, plan, state.images_seen, follow)
         ticks = Training(state, training, compute, callbacks, run).ticks(batches, plan.total_images)
         with torch_threads(calibration.threads):
-            yield RunningTraining(state.images_seen, calibration, ticks)
+            used = replace(calibration, validation_threads=to_store.validation_threads)
+            yield RunningTraining(state.images_seen, used, ticks)
 
 
 def _remaining_batches(

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
 from pathlib import Path
 
 import pandas as pd
@@ -16,21 +15,12 @@ from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.training.console import Console, stop_message
 from kedro_dcgan.progress import progress_bar, track
 from kedro_dcgan.reports.pictures import SampleFrames, SampleGrid, make_grid
-from kedro_dcgan.training.checkpoints import (
-    Checkpoint,
-    CheckpointFolder,
-    CheckpointHeader,
-    TrainingStart,
-    choose_checkpoint,
-)
+from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder, TrainingStart, choose_checkpoint
 from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.distributed.multi_process import train_in_processes
-from kedro_dcgan.training.fast.execution import Calibration
-from kedro_dcgan.training.health import fault, verdict
 from kedro_dcgan.training.in_process import RunningTraining, distance_name, train_in_process
-from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import plan_training
-from kedro_dcgan.training.state import TickRecord
+from kedro_dcgan.training.results import checkpoints_of, history_of, snapshot
 
 TickResults = tuple[TrainedGenerator, dict[str, str], pd.DataFrame, SampleFrames, list[Checkpoint]]
 
@@ -86,11 +76,11 @@ def train_generator(
             if tick.images_seen:
                 console.show(tick)
                 yield (
-                    _snapshot(start, training, run.calibration, tick, Path(images.source).name),
+                    snapshot(start.plan, training, run.calibration, tick, Path(images.source).name),
                     {"run": str(start.run_key)},
-                    _history(tick, distance),
+                    history_of(tick, distance),
                     SampleFrames(start.plan.training_id, tick.images_seen, grids),
-                    _checkpoints(start, training, tick, request.is_set()),
+                    checkpoints_of(start, training, tick, request.is_set()),
                 )
                 # The results of this tick are now on disk, among them a checkpoint if one was due.
                 newest = resume_checkpoint.newest(start.plan.training_id, start.plan.total_images)
@@ -116,42 +106,3 @@ def _running(
         return
     with train_in_process(*arguments, lambda batches, done: track(batches, "training", total, len, done, flops)) as run:
         yield run
-
-
-def _snapshot(
-    start: TrainingStart, training: TrainingParameters, used: Calibration, tick: Tick, dataset: str
-) -> TrainedGenerator:
-    """Return the best generator so far, with the facts of its training."""
-    facts = {
-        "dataset": dataset,
-        "seed": training.seed,
-        "precision": used.precision,
-        "device": used.device,
-        "threads": used.threads,
-        "execution": used.execution,
-        "trained_images": tick.images_seen,
-        "verdict": verdict(tick.records),
-        "fault": fault(tick.records, tick.kept),
-        "r1": training.penalties.r1,
-    }
-    digest = str(start.plan.fingerprint["images"])
-    return TrainedGenerator(start.plan.generator, tick.kept.weights, digest, tick.kept.images_seen, facts)
-
-
-def _history(tick: Tick, distance: str | None) -> pd.DataFrame:
-    # A training that was stopped before its first tick has columns, but no rows.
-    columns = [column.name for column in fields(TickRecord)]
-    history = pd.DataFrame([asdict(record) for record in tick.records], columns=columns)
-    return history.rename(columns={"validation": distance or "validation"})
-
-
-def _checkpoints(start: TrainingStart, training: TrainingParameters, tick: Tick, is_stopped: bool) -> list[Checkpoint]:
-    if tick.checkpoint is None:
-        return []
-    plan, kept, seen = start.plan, tick.kept, tick.images_seen
-    is_best = kept.validation is not None and kept.images_seen == seen
-    header = CheckpointHeader(
-        plan.training_id, seen, plan.total_images, is_best, plan.fingerprint, start.run_key, tick.ends_early
-    )
-    must_be_saved = is_stopped or tick.ends_early or seen >= plan.total_images
-    return [Checkpoint(header, tick.checkpoint, training.checkpoints_kept, must_be_saved)]

@@ -1,0 +1,55 @@
+"""What a tick leaves behind: the best generator with facts about its training, the history, and a checkpoint."""
+
+from dataclasses import asdict, fields
+
+import pandas as pd
+
+from kedro_dcgan.config import TrainingParameters
+from kedro_dcgan.model.saved import TrainedGenerator
+from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointHeader, TrainingStart
+from kedro_dcgan.training.fast.execution import Calibration
+from kedro_dcgan.training.health import fault, verdict
+from kedro_dcgan.training.loop import Tick
+from kedro_dcgan.training.plan import Plan
+from kedro_dcgan.training.state import TickRecord
+
+
+def snapshot(plan: Plan, training: TrainingParameters, used: Calibration, tick: Tick, dataset: str) -> TrainedGenerator:
+    """Return the best generator so far, with the facts of its training on the images of a name."""
+    facts = {
+        "dataset": dataset,
+        "seed": training.seed,
+        "precision": used.precision,
+        "device": used.device,
+        "threads": used.threads,
+        "execution": used.execution,
+        "trained_images": tick.images_seen,
+        "verdict": verdict(tick.records),
+        "fault": fault(tick.records, tick.kept),
+        "r1": training.penalties.r1,
+    }
+    digest = str(plan.fingerprint["images"])
+    return TrainedGenerator(plan.generator, tick.kept.weights, digest, tick.kept.images_seen, facts)
+
+
+def history_of(tick: Tick, distance: str | None) -> pd.DataFrame:
+    """Return the records of all ticks so far; the column of the validation distance has the name `distance`."""
+    # A training that was stopped before its first tick has columns, but no rows.
+    columns = [column.name for column in fields(TickRecord)]
+    history = pd.DataFrame([asdict(record) for record in tick.records], columns=columns)
+    return history.rename(columns={"validation": distance or "validation"})
+
+
+def checkpoints_of(
+    start: TrainingStart, training: TrainingParameters, tick: Tick, is_stopped: bool
+) -> list[Checkpoint]:
+    """Return the checkpoint of a tick, or an empty list if none is due."""
+    if tick.checkpoint is None:
+        return []
+    plan, kept, seen = start.plan, tick.kept, tick.images_seen
+    is_best = kept.validation is not None and kept.images_seen == seen
+    header = CheckpointHeader(
+        plan.training_id, seen, plan.total_images, is_best, plan.fingerprint, start.run_key, tick.ends_early
+    )
+    must_be_saved = is_stopped or tick.ends_early or seen >= plan.total_images
+    return [Checkpoint(header, tick.checkpoint, training.checkpoints_kept, must_be_saved)]

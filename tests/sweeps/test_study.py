@@ -1,0 +1,164 @@
+"""The study of a sweep: claims, interruptions, pruning, and who may run what."""
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+from sweeps import tiny_sweep, training
+
+from kedro_dcgan.errors import DataError
+from kedro_dcgan.sweeps import study as study_module
+from kedro_dcgan.sweeps.study import best_of, open_study
+
+
+@pytest.fixture
+def open_sweep(tmp_path):
+    """A function that opens the study of a sweep with changed parameters."""
+
+    def run(**changes):
+        return open_study(tiny_sweep(**changes), training(), "digest", tmp_path)
+
+    return run
+
+
+def finish_next(study, *distances, outcome="completed"):
+    with study.claim() as trial:
+        is_pruned = [study.report(trial, dict(enumerate(distances[:end], 1))) for end in range(1, len(distances) + 1)]
+        study.finish(trial, outcome, min(distances), 96)
+        return trial.number, dict(trial.params), is_pruned
+
+
+def test_the_first_trial_has_the_current_values(open_sweep):
+    number, values, _ = finish_next(open_sweep(), 5.0)
+    assert (number, values) == (0, {"generator.learning_rate": 2e-3, "loss": "non_saturating"})
+
+
+def test_trials_end_at_their_number_and_the_best_is_the_smallest(open_sweep):
+    study = open_sweep(trials=3)
+    for distances in ((5.0, 4.0), (3.0, 6.0), (7.0,)):
+        finish_next(study, *distances)
+    with study.claim() as trial:
+        assert trial is None
+    assert [one.distance for one in study.trials()] == [4.0, 3.0, 7.0]
+    assert best_of(study.trials()).number == 1
+    # More trials continue the same sweep.
+    assert finish_next(open_sweep(trials=4), 1.0)[0] == 3
+
+
+def test_pruned_and_failed_trials_count_but_are_never_the_best(open_sweep):
+    study = open_sweep(trials=3)
+    finish_next(study, 5.0)
+    finish_next(study, 1.0, outcome="pruned")
+    finish_next(study, 0.5, outcome="failed")
+    assert [(one.outcome, one.distance) for one in study.trials()] == [
+        ("completed", 5.0),
+        ("pruned", None),
+        ("failed", None),
+    ]
+    assert best_of(study.trials()).number == 0
+    with study.claim() as trial:
+        assert trial is None
+
+
+def test_an_interrupted_trial_is_claimed_again_with_its_values(open_sweep):
+    study = open_sweep()
+    finish_next(study, 5.0)
+    with study.claim() as trial:
+        study.report(trial, {1: 4.0})
+    # Another process, later.
+    with open_sweep().claim() as again:
+        assert (again.number, again.params) == (trial.number, trial.params)
+        # A distance that is known already is not reported twice.
+        study.report(again, {1: 4.0, 2: 3.0})
+        study.finish(again, "completed", 3.0, 96)
+    assert study.trials()[1].distances == {1: 4.0, 2: 3.0}
+
+
+def test_two_claims_are_of_different_trials(open_sweep):
+    with open_sweep().claim() as one, open_sweep().claim() as other:
+        assert (one.number, other.number) == (0, 1)
+
+
+def claim_and_wait(folder, claimed):
+    with open_study(tiny_sweep(), training(), "digest", folder).claim() as trial:
+        claimed.send(trial.number)
+        signal.pause()
+
+
+def test_a_trial_of_a_killed_process_is_free_and_that_of_a_living_one_is_not(open_sweep, tmp_path):
+    receiver, sender = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=claim_and_wait, args=(tmp_path, sender))
+    process.start()
+    assert receiver.recv() == 0
+    study = open_sweep()
+    assert study.running_elsewhere() == 1
+    with study.claim() as trial:
+        assert trial.number == 1
+        study.finish(trial, "completed", 1.0, 96)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with study.claim() as trial:
+        assert trial.number == 0
+
+
+def test_a_silent_trial_of_another_folder_is_given_up(open_sweep, tmp_path, monkeypatch):
+    elsewhere = {"storage": f"sqlite:///{tmp_path}/optuna.db", "trials": 1}
+    with open_study(tiny_sweep(**elsewhere), training(), "digest", tmp_path / "other").claim() as trial:
+        assert trial.number == 0
+    study = open_sweep(trials=1)
+    with study.claim() as trial:
+        assert trial is None
+    assert study.running_elsewhere() == 1
+    monkeypatch.setattr(study_module, "_MOST_SILENCE", 0.0)
+    assert study.running_elsewhere() == 0
+    with study.claim() as trial:
+        assert trial.number == 1
+
+
+def test_a_trial_worse_than_the_median_is_pruned_from_its_second_validation_on(open_sweep):
+    study = open_sweep(pruner="median", trials=10)
+    for number in range(5):
+        assert finish_next(study, 10.0 + number, 5.0 + number)[2] == [False, False]
+    assert finish_next(study, 99.0, 8.0)[2] == [False, True]
+    assert finish_next(study, 99.0, 6.0)[2] == [False, False]
+
+
+def test_an_interrupted_sweep_draws_the_same_values(tmp_path):
+    drawn = []
+    for folder, stops in ((tmp_path / "a", False), (tmp_path / "b", True)):
+        values = []
+        for number in range(8):
+            study = open_study(tiny_sweep(trials=8), training(), "digest", folder)
+            if stops and number in (1, 6):
+                with study.claim() as trial:
+                    study.report(trial, {1: 4.0})
+            values.append(finish_next(study, 100 * abs(number - 5.5))[1])
+        drawn.append(values)
+    assert drawn[0] == drawn[1]
+    assert len({one["generator.learning_rate"] for one in drawn[0]}) == 8
+
+
+@pytest.mark.parametrize(
+    "change", [{"kimg": 1}, {"sampler": "random"}, {"space": {"batch_size": [8, 16]}}, {"seed": 1}]
+)
+def test_another_sweep_has_another_name(open_sweep, change):
+    assert open_sweep(**change).name != open_sweep().name
+    assert open_sweep(trials=99, minutes=1, confirmations=0, preset="other").name == open_sweep().name
+
+
+@pytest.mark.parametrize("storage", ["sqlite:////nowhere/at/all.db", "nonsense", "postgresql://localhost:1/none"])
+def test_an_unusable_database_is_refused_in_one_line(open_sweep, storage):
+    with pytest.raises(DataError, match=r"sweep\.storage") as caught:
+        open_sweep(storage=storage)
+    assert "\n" not in str(caught.value)
+
+
+def test_importances_add_up_to_one_and_need_several_trials(open_sweep):
+    study = open_sweep(trials=6)
+    assert study.importances() == {}
+    for number in range(6):
+        finish_next(study, 10.0 + number**2)
+    found = study.importances()
+    assert set(found) == {"generator.learning_rate", "loss"}
+    assert sum(found.values()) == pytest.approx(1)
