@@ -131,10 +131,12 @@ def test_a_second_process_helps(tmp_path):
         ({"sweep.space.penalties.r1.low": 5}, "sweep.space.penalties.r1"),
         ({"sweep.preset": "base"}, "sweep.preset"),
         ({"training.devices": 2}, "training.devices"),
+        ({"sweep.storage": "sqlite:///{project}/mlflow.db"}, "sweep.storage"),
     ],
 )
 def test_a_sweep_that_cannot_work_is_refused_in_one_line(whole, changes, words):
     project, _ = whole
+    changes = {name: str(value).replace("{project}", str(project.path)) for name, value in changes.items()}
     refused = project.kedro(*command(**changes), check=False)
     assert refused.returncode == 1
     assert words in refused.stderr

@@ -27,9 +27,9 @@ def diverse_samples(monkeypatch):
 class Sweep:
     """A sweep in a folder; `stop` asks it to stop."""
 
-    def __init__(self, path, **changes):
+    def __init__(self, path, recipe=None, **changes):
         self.folder, self.parameters, self.request = SweepFolder(path), tiny_sweep(**changes), StopRequest()
-        self.training, self.images = training(), pictures()
+        self.training, self.images = recipe or training(), pictures()
         self.study = open_study(self.parameters, self.training, self.images.digest, path)
         bar = Bar("sweep", None)
         self.runner = Runner(self.study, self.images, self.parameters, self.training, self.folder, self.request, bar)
@@ -156,8 +156,13 @@ def test_similar_trials_are_calibrated_once(tmp_path, monkeypatch):
         "kedro_dcgan.training.in_process.calibration_of",
         lambda stored, plan, training: calibrated.append(training.batch_size) or calibration_of(stored, plan, training),
     )
-    space = {"generator": {"learning_rate": {"low": 1e-3, "high": 1e-2}}, "batch_size": [8, 16]}
-    sweep = Sweep(tmp_path, trials=5, space=space, sampler="random", kimg=0.032, validations=1)
+    space = {
+        "generator": {"learning_rate": {"low": 1e-3, "high": 1e-2}},
+        "penalties": {"r1": {"low": 0.1, "high": 1}},
+        "batch_size": [8, 16],
+    }
+    recipe = training(discriminator__batch_norm=False, penalties__r1=0.5)
+    sweep = Sweep(tmp_path, recipe, trials=5, space=space, sampler="random", kimg=0.032, validations=1)
     list(sweep.runner.run_trials())
     sizes = [trial.values["batch_size"] for trial in sweep.study.trials()]
     assert set(sizes) == {8, 16}

@@ -147,6 +147,13 @@ def test_another_sweep_has_another_name(open_sweep, change):
     assert open_sweep(trials=99, minutes=1, confirmations=0, preset="other").name == open_sweep().name
 
 
+def test_the_path_of_a_project_may_have_any_characters(tmp_path):
+    folder = tmp_path / "a {b} 50% ?x#y"
+    finish_next(open_study(tiny_sweep(), training(), "digest", folder), 5.0)
+    assert len(open_study(tiny_sweep(), training(), "digest", folder).trials()) == 1
+    assert (folder / "optuna.db").is_file()
+
+
 @pytest.mark.parametrize("storage", ["sqlite:////nowhere/at/all.db", "nonsense", "postgresql://localhost:1/none"])
 def test_an_unusable_database_is_refused_in_one_line(open_sweep, storage):
     with pytest.raises(DataError, match=r"sweep\.storage") as caught:

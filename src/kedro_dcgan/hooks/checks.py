@@ -18,7 +18,7 @@ from kedro_dcgan.config import Parameters, read_parameters
 from kedro_dcgan.data import ACCEPTED, NOT_COUNTED, SKIPPED, Reason
 from kedro_dcgan.data.manifest import count_reasons, summarise
 from kedro_dcgan.data.workers import join_ray
-from kedro_dcgan.errors import DataError, SourceError
+from kedro_dcgan.errors import DataError, ParameterError, SourceError
 from kedro_dcgan.locks import lock_output
 from kedro_dcgan.storage import remove_leftovers, require_disk_space
 
@@ -33,6 +33,7 @@ class CheckHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters."""
         self._parameters = checked_parameters(context)
+        self._tracking_server = context.config_loader["tracking"]["server"]
         # The source in `--params`.
         self._requested_source = context.config_loader.runtime_params.get("ingestion", {}).get("source")
 
@@ -47,6 +48,10 @@ class CheckHooks:
             from kedro_dcgan.sweeps.space import require_searchable
 
             require_searchable(self._parameters.sweep.space, self._parameters.training)
+            if self._parameters.sweep.storage == self._tracking_server:
+                raise ParameterError(
+                    "`sweep.storage` must not be the database of MLflow (it is). Name another one, or set it to null."
+                )
         if "sweep_preset" in self._outputs:
             catalog["sweep_preset"].require_free(self._parameters.sweep.preset)  # type: ignore[attr-defined]
         if "manifest" in self._outputs:

@@ -103,6 +103,8 @@ class SweepHooks:
             flatten(checked_parameters(self._context)),
             ("ingestion.", "preprocessing.", "training.", "sweep."),
         )
+        # The address of a database may have a password.
+        values.pop("sweep.storage")
         self._sweep.log_parameters({name: value for name, value in values.items() if name.startswith(groups)})
         self._sweep.log_tags({"preset": self._context.env or "base", **code_tags(self._context.project_path)})
 

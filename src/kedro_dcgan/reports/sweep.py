@@ -68,7 +68,7 @@ def write_sweep_page(report: SweepReport) -> str:
             outcome: sum(trial.outcome == outcome for trial in report.trials)
             for outcome in ("completed", "pruned", "failed")
         },
-        saved=_saved(report.trials),
+        saved=f"{saved_by_pruning(report.trials):.0%}",
         rows=[
             {
                 "number": trial.number,
@@ -106,11 +106,10 @@ def _order(trial: TrialSummary) -> tuple[bool, float]:
     return trial.distance is None, trial.distance if trial.distance is not None else float(trial.number)
 
 
-def _saved(trials: Sequence[TrialSummary]) -> str:
-    # Relative to trials that all run to the end.
-    full = max((trial.images_seen for trial in trials), default=0)
-    finished = [trial for trial in trials if trial.outcome in ("completed", "pruned")]
-    return f"{1 - sum(one.images_seen for one in finished) / (full * len(finished)):.0%}" if full and finished else ""
+def saved_by_pruning(trials: Sequence[TrialSummary]) -> float:
+    """Return the share of images that pruned trials did not need, of those that all finished trials would have seen."""
+    finished = [trial.images_seen for trial in trials if trial.outcome in ("completed", "pruned")]
+    return 1 - sum(finished) / (max(finished) * len(finished)) if finished else 0.0
 
 
 def _plot_history(report: SweepReport) -> Figure:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -84,8 +85,6 @@ class JobFolder:
 
     def grids(self) -> list[SampleGrid]:
         """Read the grids of all ticks."""
-        import numpy as np
-
         files = sorted((self.path / "frames").glob("[0-9]*.png"))
         return [SampleGrid(int(file.stem), np.asarray(Image.open(file, formats=["PNG"]))) for file in files]
 
@@ -134,8 +133,7 @@ class Trainer:
         training = job.training.for_images(images.count("train"), images.class_counts())
         plan, files = plan_training(images, training), self.folder.of(job.key)
         start = TrainingStart(plan, files.checkpoints.newest(plan.training_id, plan.total_images), job.key)
-        similar = f"{plan.generator} {plan.discriminator} {training.batch_size} {training.loss} {training.penalties}"
-        distance = distance_name(images, training)
+        distance, similar = distance_name(images, training), _workload(plan, training)
         known = self._calibrations.get(similar)
         with train_in_process(
             images, files.checkpoints, training, start, self.should_stop, self.follow, known
@@ -166,3 +164,11 @@ class Trainer:
                         is_collapsed=tick.kept.is_collapsed,
                         health=tick.records[-1].health if tick.records else "",
                     )
+
+
+def _workload(plan: Plan, training: TrainingParameters) -> str:
+    """Return what the speed of a training depends on."""
+    penalties, discriminator = training.penalties, training.discriminator
+    every = penalties.r1_every if penalties.r1 else 0
+    steps = f"{training.batch_size} {training.loss} {every} {discriminator.steps} {discriminator.update}"
+    return f"{plan.generator} {plan.discriminator} {steps} {training.augmentation} {training.precision}"

@@ -67,13 +67,17 @@ class Runner:
     def run_trials(self) -> Iterator[SweepEvent]:
         """Yield the ticks and ends of trials until there are enough of them, or time is over."""
         deadline = time.monotonic() + 60 * (self._sweep.minutes or float("inf"))
+        for trial in self._study.trials():
+            # Its process was killed when it had recorded the end.
+            if trial.outcome:
+                self._folder.of(trial.key).remove_checkpoints()
         while not self._request.is_set():
             if time.monotonic() >= deadline:
                 logger.info("  no further trial: `sweep.minutes` %g are over", self._sweep.minutes)
                 return
-            with self._study.claim() as trial:
-                if trial is not None:
-                    yield from self._run(trial)
+            with self._study.claim() as claimed:
+                if claimed is not None:
+                    yield from self._run(claimed)
                     continue
             if not self._study.running_elsewhere():
                 return

@@ -7,9 +7,11 @@ by the next process in the same folder, and resumes from its checkpoint.
 import hashlib
 import json
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -132,7 +134,7 @@ class Study:
         return self._study._storage.get_trial(trial._trial_id).state
 
     def _lock(self, number: int) -> AbstractContextManager[bool]:
-        return hold_lock(self._folder / f"trial-{number}.lock")
+        return hold_lock(self._folder / f"{self.name}-{number}.lock")
 
 
 def open_study(sweep: SweepParameters, training: TrainingParameters, images: str, folder: Path) -> Study:
@@ -171,9 +173,10 @@ def open_study(sweep: SweepParameters, training: TrainingParameters, images: str
 def _storage(url: str | None, folder: Path) -> RDBStorage:
     if url:
         return RDBStorage(url)
-    # Several processes of this machine may write.
-    options = {"connect_args": {"timeout": _LOCK_SECONDS}}
-    return RDBStorage(f"sqlite:///{folder / 'optuna.db'}", engine_kwargs=options)
+    # Not through an address: a path may have characters that are special there. Several processes may write.
+    file = folder / "optuna.db"
+    connect = partial(sqlite3.connect, file, timeout=_LOCK_SECONDS, check_same_thread=False)
+    return RDBStorage("sqlite:///optuna.db", engine_kwargs={"creator": connect})
 
 
 def _pruner(sweep: SweepParameters) -> optuna.pruners.BasePruner:

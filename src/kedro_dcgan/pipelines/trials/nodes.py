@@ -7,6 +7,7 @@ from kedro_dcgan.config import SweepParameters, TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import Interrupted, stop_on_signal
 from kedro_dcgan.progress import progress_bar, short_images
+from kedro_dcgan.reports.sweep import saved_by_pruning
 from kedro_dcgan.sweeps.jobs import SweepFolder
 from kedro_dcgan.sweeps.runner import Runner, SweepEvent
 from kedro_dcgan.sweeps.space import require_trainable
@@ -46,7 +47,6 @@ def run_trials(
         if request.signal_number is not None:
             raise Interrupted(request.signal_number, _STOPPED.format("."))
     trials = study.trials()
-    seen, best = sum(trial.images_seen for trial in trials), best_of(trials)
+    best = best_of(trials)
     found = f"best fd {best.distance:,.0f} in trial {best.number}" if best and best.distance else "no trial ended well"
-    saved = 1 - seen / (len(trials) * sweep.kimg * 1000) if trials else 0.0
-    logger.info(f"trials        {len(trials)} · {found} · pruning saved {saved:.0%} of the images")
+    logger.info(f"trials        {len(trials)} · {found} · pruning saved {saved_by_pruning(trials):.0%} of the images")
