@@ -77,6 +77,10 @@ def test_trials_are_nested_runs(whole):
     outcomes = {"completed": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
     assert list(nested["status"]) == [outcomes[outcome] for outcome in nested["tags.outcome"]]
     assert found.loc[parent, "status"] == "FINISHED"
+    inputs = [
+        mlflow.get_run(run_id).inputs.dataset_inputs for run_id in [found.loc[parent, "run_id"], *nested["run_id"]]
+    ]
+    assert {one.dataset.digest for (one,) in inputs} == set(nested["tags.dataset_digest"])
     assert nested["params.training.penalties.r1"].nunique() == 3
     pruned = {f"{parent}-{trial.number:02d}" for trial in trials(project) if trial.user_attrs["outcome"] == "pruned"}
     assert set(nested.index[nested["tags.outcome"] == "pruned"]) == pruned

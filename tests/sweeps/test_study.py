@@ -116,12 +116,14 @@ def test_a_silent_trial_of_another_folder_is_given_up(open_sweep, tmp_path, monk
         assert trial.number == 1
 
 
-def test_a_trial_worse_than_the_median_is_pruned_from_its_second_validation_on(open_sweep):
+def test_a_trial_worse_than_the_median_of_the_first_five_is_pruned(open_sweep):
     study = open_sweep(pruner="median", trials=10)
     for number in range(5):
         assert finish_next(study, 10.0 + number, 5.0 + number)[2] == [False, False]
-    assert finish_next(study, 99.0, 8.0)[2] == [False, True]
-    assert finish_next(study, 99.0, 6.0)[2] == [False, False]
+    # Medians of 12 and 7; of its distances so far, the smallest counts.
+    assert finish_next(study, 12.5, 4.0)[2] == [True, False]
+    assert finish_next(study, 11.0, 8.0)[2] == [False, True]
+    assert finish_next(study, 11.0, 6.0)[2] == [False, False]
 
 
 def test_an_interrupted_sweep_draws_the_same_values(tmp_path):

@@ -1,6 +1,7 @@
 """Uploaded records, read back from a real MLflow with its database in a file."""
 
 import json
+import threading
 from dataclasses import replace
 
 import mlflow
@@ -344,6 +345,24 @@ def test_a_nested_run_creates_its_parent_and_finds_it_again(settings, identity):
     parents = [run_of(child, settings).data.tags["mlflow.parentRunId"] for child in children]
     assert parents == [run_of(parent, settings).info.run_id] * 2
     assert len(client.search_runs([run_of(parent, settings).info.experiment_id])) == 3
+
+
+def test_a_nested_run_and_its_parent_are_uploaded_at_once(settings, identity):
+    client = mlflow.MlflowClient(settings.server)
+    for number in range(5):
+        key = f"{number:032x}"
+        parent = Journal.create(settings.journals, replace(identity, key=key))
+        child = Journal.create(settings.journals, replace(identity, key=f"{number:x}" + "f" * 31, parent=key))
+        for journal in (parent, child):
+            journal.add("status", status="RUNNING")
+        threads = [threading.Thread(target=upload, args=(journal, settings)) for journal in (parent, child)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        experiment = run_of(parent, settings).info.experiment_id
+        assert len(client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'")) == 1
+        assert run_of(child, settings).data.tags["mlflow.parentRunId"] == run_of(parent, settings).info.run_id
 
 
 def test_a_nested_run_without_its_parent_is_an_ordinary_one(settings, identity):

@@ -8,6 +8,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 
 from kedro_dcgan.config import flatten
+from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import TrackingError
 from kedro_dcgan.hooks.checks import checked_parameters, path_of
 from kedro_dcgan.hooks.lineage import code_tags
@@ -44,6 +45,12 @@ class SweepHooks:
     def before_pipeline_run(self, catalog: DataCatalog) -> None:
         """Keep the catalog, for the paths of results."""
         self._catalog, self._is_open = catalog, False
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Keep the images: the runs name them."""
+        if dataset_name == "images":
+            self._images: PreparedImages = data
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -107,6 +114,7 @@ class SweepHooks:
         values.pop("sweep.storage")
         self._sweep.log_parameters({name: value for name, value in values.items() if name.startswith(groups)})
         self._sweep.log_tags({"preset": self._context.env or "base", **code_tags(self._context.project_path)})
+        self._log_images(self._sweep)
 
     def _run_of(self, sweep: str, sweep_key: str, tick: "JobTick") -> TrackedRun:
         if self._training is None or self._training_key != tick.job.key:
@@ -119,10 +127,15 @@ class SweepHooks:
             groups = ("ingestion.", "preprocessing.")
             of_data = {name: value for name, value in values.items() if name.startswith(groups)}
             self._training.log_parameters({**of_data, **flatten(job.training, "training.")})
-            hardware, digest = hardware_of(tick.plan.compute.device), str(tick.plan.fingerprint["images"])
-            tags = {"preset": preset, "hardware": hardware, "dataset_digest": digest, "sweep": sweep}
+            tags = {"preset": preset, "hardware": hardware_of(tick.plan.compute.device), "sweep": sweep}
             self._training.log_tags({**tags, **code_tags(self._context.project_path)})
+            self._log_images(self._training)
         return self._training
+
+    def _log_images(self, run: TrackedRun) -> None:
+        images = self._images
+        run.log_dataset(Path(images.source).name, images.digest, images.source, {})
+        run.log_tags({"dataset_digest": images.digest})
 
     def _close(self, status: str) -> None:
         for run in (self._training, self._sweep):

@@ -28,8 +28,7 @@ from kedro_dcgan.training.plan import TRAJECTORY_VERSION
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-# Trials that run before the pruner compares, and before TPE models them. The first validation prunes no trial: the
-# generator has hardly learned anything.
+# Trials that run to their end before the pruner compares others with them, and before TPE models them.
 _FIRST_TRIALS = 5
 # A trial of another process without a sign of life for this many seconds is taken for dead.
 _MOST_SILENCE = 600.0
@@ -182,7 +181,7 @@ def _storage(url: str | None, folder: Path) -> RDBStorage:
 def _pruner(sweep: SweepParameters) -> optuna.pruners.BasePruner:
     match sweep.pruner:
         case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS, n_warmup_steps=2)
+            return optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS)
         case "hyperband":
             return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=sweep.validations)
     return optuna.pruners.NopPruner()

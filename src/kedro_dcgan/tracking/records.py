@@ -35,6 +35,10 @@ from kedro_dcgan.tracking.registry import register_generator
 KEY_TAG = "kedro_dcgan.run"
 
 
+# Seconds to wait for another upload of the journal of the run that a run is nested in.
+_LOCK_TIMEOUT = 20.0
+
+
 class MlflowRun:
     """The run that the records of a journal belong to, created unless it must exist. Database conflicts are retried.
 
@@ -166,9 +170,14 @@ class MlflowRun:
         """Return the id of the run that this one is nested in; create it if its journal is here."""
         key = self.journal.identity.parent
         found = self._id_of(experiment, key) if key else None
-        if key and not found:
-            journal = Journal(self.journal.folder.with_name(key))
-            if (journal.folder / "run.json").is_file():
+        journal = Journal(self.journal.folder.with_name(key)) if key and not found else None
+        if journal and (journal.folder / "run.json").is_file():
+            # The upload of that journal also creates the run, unless it exists.
+            with journal.lock("sending", _LOCK_TIMEOUT) as is_free:
+                if not is_free:
+                    raise TrackingError(
+                        f"`{journal.folder}` must not be uploaded for so long (it is). Try again later."
+                    )
                 found = MlflowRun(journal, self._settings).state.run_id
         return found
 
