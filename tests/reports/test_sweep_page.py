@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from kedro_dcgan.reports.sweep import SweepReport, TrialSummary, write_sweep_page, written
+from kedro_dcgan.reports.sweep import SweepReport, TrialSummary, format_value, write_sweep_page
 
 TRIALS = [
     TrialSummary(
@@ -25,7 +25,7 @@ def page(trials=TRIALS, **changes):
         "best": 2,
         "claim": "confirmed: 40% below",
         "importances": {"rate": 0.9, "width": 0.1},
-        "confirmation": {"best": {1: 310.0}, "first": {1: 520.0}},
+        "confirmation": {"best": {1: 310.0}, "baseline": {1: 520.0}},
         "grids": {2: np.zeros((10, 10), dtype=np.uint8)},
         "length": "2.0 kimg",
         "preset": "sweep",
@@ -47,7 +47,7 @@ def test_page_has_the_claim_the_preset_and_all_trials_in_order():
 
 
 def test_page_of_a_single_trial_leaves_out_what_needs_several():
-    html = page(TRIALS[:1], best=0, importances={}, confirmation={"best": {}, "first": {}}, grids={})
+    html = page(TRIALS[:1], best=0, importances={}, confirmation={"best": {}, "baseline": {}}, grids={})
     assert html.count("data:image/svg+xml") == 1
     assert "With other seeds" not in html
 
@@ -59,5 +59,5 @@ def test_page_of_trials_without_any_distance():
 @pytest.mark.parametrize(
     ("value", "text"), [(0.00213, "0.00213"), (3150.4, "3,150"), (16, "16"), (None, "None"), (True, "True")]
 )
-def test_values_are_written_for_people(value, text):
-    assert written(value) == text
+def test_values_are_format_value_for_people(value, text):
+    assert format_value(value) == text

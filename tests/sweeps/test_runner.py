@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from sweeps import pictures, tiny_sweep, training
@@ -11,7 +10,7 @@ from kedro_dcgan.errors import StopRequest, TrainingError
 from kedro_dcgan.progress import Bar
 from kedro_dcgan.reports.sweep import TrialSummary
 from kedro_dcgan.sweeps import runner as runner_module
-from kedro_dcgan.sweeps.confirmation import Confirmation, chosen_trials, jobs_of
+from kedro_dcgan.sweeps.confirmation import Comparison, Finalists, choose_finalists
 from kedro_dcgan.sweeps.jobs import SweepFolder
 from kedro_dcgan.sweeps.runner import Runner, SweepEvent
 from kedro_dcgan.sweeps.study import best_of, open_study
@@ -30,7 +29,7 @@ class Sweep:
     def __init__(self, path, recipe=None, **changes):
         self.folder, self.parameters, self.request = SweepFolder(path), tiny_sweep(**changes), StopRequest()
         self.training, self.images = recipe or training(), pictures()
-        self.study = open_study(self.parameters, self.training, self.images.digest, path)
+        self.study = open_study(self.parameters, self.training, self.images, path)
         bar = Bar("sweep", None)
         self.runner = Runner(self.study, self.images, self.parameters, self.training, self.folder, self.request, bar)
 
@@ -38,8 +37,10 @@ class Sweep:
         self.request.signal_number = 2
 
     def confirm(self):
-        jobs = [job for *_, job in jobs_of(self.study, self.parameters, self.training, self.folder)]
-        return jobs, list(self.runner.confirm(jobs))
+        return list(self.runner.confirm([job for *_, job in self.finalists().jobs]))
+
+    def finalists(self, folder=None):
+        return choose_finalists(self.study, self.parameters, self.training, folder or self.folder)
 
 
 def test_each_trial_ends_with_its_results_and_without_checkpoints(tmp_path):
@@ -123,8 +124,8 @@ def test_a_sweep_without_a_good_trial_ends_with_an_error(tmp_path):
     sweep = Sweep(tmp_path, trials=2)
     diverging(sweep, {0, 1})
     assert [event.outcome for event in sweep.runner.run_trials() if event.outcome] == ["failed", "failed"]
-    with pytest.raises(TrainingError, match="a trial that ends well"):
-        chosen_trials(sweep.study)
+    with pytest.raises(TrainingError, match=r"a trial that ends well.*stay finite"):
+        sweep.finalists()
 
 
 def test_a_collapsed_generator_is_a_failed_trial(tmp_path, monkeypatch):
@@ -169,54 +170,89 @@ def test_similar_trials_are_calibrated_once(tmp_path, monkeypatch):
     assert sorted(calibrated) == [8, 16]
 
 
-def test_best_and_first_are_trained_with_other_seeds_and_only_once(tmp_path):
+def test_best_and_baseline_are_trained_with_other_seeds_and_only_once(tmp_path):
     sweep = Sweep(tmp_path, trials=2, confirmations=1, kimg=0.032, validations=1)
     list(sweep.runner.run_trials())
-    jobs, events = sweep.confirm()
-    best, first = chosen_trials(sweep.study)
-    expected = ["best"] if first is None else ["best", "first"]
-    arms = [(arm, seed) for arm, seed, _ in jobs_of(sweep.study, sweep.parameters, sweep.training, sweep.folder)]
-    assert arms == [("best", 0), *((arm, 1) for arm in expected)]
-    assert jobs[0].key == best.key
+    finalists, events = sweep.finalists(), sweep.confirm()
+    expected = ["best"] if finalists.baseline is None else ["best", "baseline"]
+    assert [(arm, seed) for arm, seed, _ in finalists.jobs] == [("best", 0), *((arm, 1) for arm in expected)]
+    assert finalists.jobs[0][2].key == finalists.best.key
     assert [event.outcome for event in events if event.outcome] == ["completed"] * len(expected)
-    assert {job.training.seed for job in jobs[1:]} == {1}
-    assert sweep.confirm()[1] == []
+    assert {job.training.seed for *_, job in finalists.jobs[1:]} == {1}
+    assert sweep.confirm() == []
+    for *_, job in finalists.jobs:
+        distances = sweep.folder.of(job.key).read()[1].filter(like="_validation")
+        assert sweep.folder.of(job.key).distance() == pytest.approx(distances.min().item())
+
+
+def test_a_collapsed_confirmation_failed_and_has_no_distance(tmp_path, monkeypatch):
+    sweep = Sweep(tmp_path, trials=1, confirmations=1, kimg=0.032, validations=1)
+    list(sweep.runner.run_trials())
+    monkeypatch.setattr("kedro_dcgan.training.loop.diversity", lambda *_: 0.1)
+    assert [(event.outcome, event.fault) for event in sweep.confirm()] == [("failed", "mode collapse")]
+    own, other = sweep.finalists().jobs
+    assert sweep.folder.of(own[2].key).distance() > 0
+    assert sweep.folder.of(other[2].key).distance() is None
+
+
+def test_a_confirmation_killed_before_its_end_was_recorded_is_recorded_again(tmp_path):
+    sweep = Sweep(tmp_path, trials=1, confirmations=1, kimg=0.032, validations=1)
+    list(sweep.runner.run_trials())
+    (*_, job) = sweep.finalists().jobs[1]
+    # The results are stored, but nobody has seen the last tick.
+    for _ in sweep.runner._trainer.ticks(job):
+        pass
+    assert sweep.folder.of(job.key).has_results()
+    assert [event.outcome for event in sweep.confirm()] == ["completed"]
+    assert sweep.confirm() == []
+
+
+def test_values_that_do_not_go_together_are_a_failed_trial(tmp_path):
+    space = {"loss": ["non_saturating", "wgan_gp"], "penalties": {"r1": {"low": 0, "high": 1}}}
+    recipe = training(discriminator__batch_norm=False, penalties__r1=0)
+    sweep = Sweep(tmp_path, recipe, trials=8, space=space, sampler="random", kimg=0.032, validations=1)
+    list(sweep.runner.run_trials())
+    faults = {trial.fault for trial in sweep.study.trials() if trial.values["loss"] == "wgan_gp"}
+    assert faults
+    assert all("penalties.r1" in fault for fault in faults)
 
 
 def test_a_best_trial_of_another_machine_is_trained_here(tmp_path):
     sweep = Sweep(tmp_path, trials=1, confirmations=0, kimg=0.032, validations=1)
     list(sweep.runner.run_trials())
-    elsewhere = SweepFolder(tmp_path / "elsewhere")
-    ((arm, seed, job),) = jobs_of(sweep.study, sweep.parameters, sweep.training, elsewhere)
+    ((arm, seed, job),) = sweep.finalists(SweepFolder(tmp_path / "elsewhere")).jobs
     assert (arm, seed) == ("best", 0)
     assert job.key != sweep.study.trials()[0].key
     assert job.training.generator == sweep.training.generator
 
 
 @pytest.mark.parametrize(
-    ("best", "first", "ratio", "words"),
+    ("best", "baseline", "text"),
     [
-        ({1: 50.0, 2: 80.0}, {1: 100.0, 2: 100.0}, np.sqrt(0.4), "confirmed: 37% below the first parameters with 2"),
-        (
-            {1: 50.0, 2: 110.0},
-            {1: 100.0, 2: 100.0},
-            np.sqrt(0.55),
-            "not confirmed: better than the first parameters with 1 of 2",
-        ),
-        ({1: 100.0}, {1: 100.0}, 1.0, "with 0 of 1 other seed"),
-        ({1: 50.0, 2: 1.0}, {1: 100.0}, 0.5, "confirmed: 50% below the first parameters with 1 other seed"),
-        ({1: 50.0}, {}, None, "not confirmed with other seeds"),
-        ({}, {}, None, "not confirmed"),
+        ({1: 50.0, 2: 80.0}, {1: 100.0, 2: 100.0}, "37% lower than the baseline, with 2 of 2 other seeds"),
+        ({1: 50.0, 2: 110.0}, {1: 100.0, 2: 100.0}, "not confirmed: better than the baseline with 1 of 2 other seeds"),
+        ({1: 100.0}, {1: 100.0}, "not confirmed: better than the baseline with 0 of 1 other seed"),
+        ({1: 50.0, 2: None}, {1: 100.0, 2: 100.0}, "not confirmed: better than the baseline with 1 of 2 other seeds"),
+        ({1: 50.0, 2: 90.0}, {1: 100.0, 2: None}, "50% lower than the baseline, with 2 of 2 other seeds"),
+        ({1: 50.0}, {1: None}, "better than the baseline, with 1 of 1 other seed"),
+        ({}, {}, "not compared with the baseline: no other seeds"),
     ],
 )
-def test_the_claim_follows_from_the_other_seeds(best, first, ratio, words):
-    confirmation = Confirmation(best, first)
-    assert confirmation.ratio == (None if ratio is None else pytest.approx(ratio))
-    assert words in confirmation.text
+def test_the_claim_follows_from_the_other_seeds(best, baseline, text):
+    assert Comparison(best, baseline).text == text
+
+
+def test_the_claim_without_a_baseline_says_why():
+    best = [TrialSummary(number, {}, {}, "completed", 1.0, "a") for number in (0, 7)]
+    distances = {("best", 0): 1.0, ("best", 1): 1.0}
+    assert Finalists(best[0], None, ()).claim(distances, 0) == "no trial was better than the baseline"
+    assert Finalists(best[1], None, ()).claim(distances, 0) == "not compared with the baseline: it failed"
+    both = {**distances, ("baseline", 1): 2.0}
+    assert Finalists(best[1], best[0], ()).claim(both, 0) == "50% lower than the baseline, with 1 of 1 other seed"
 
 
 def test_all_processes_agree_on_the_key_of_a_sweep():
-    assert SweepEvent("sweep-1").key == SweepEvent("sweep-1", None, "failed").key != SweepEvent("sweep-2").key
+    assert SweepEvent("sweep-1").key == SweepEvent("sweep-1", outcome="failed").key != SweepEvent("sweep-2").key
     assert len(SweepEvent("sweep-1").key) == 32
 
 

@@ -7,8 +7,10 @@ from pydantic import ValidationError
 from recipes import BASE, training_parameters
 from sweeps import pictures, sweep_parameters, tiny_sweep, training
 
-from kedro_dcgan.config import flatten
+from kedro_dcgan.config import flatten, read_parameters
+from kedro_dcgan.config_loader import OneLineConfigLoader
 from kedro_dcgan.errors import DataError, ParameterError
+from kedro_dcgan.settings import CONFIG_LOADER_ARGS
 from kedro_dcgan.sweeps.space import (
     distributions,
     require_searchable,
@@ -32,6 +34,29 @@ def test_a_space_is_written_like_the_training_parameters():
     assert list(space) == ["generator.learning_rate", "generator.width", "batch_size"]
     assert space["generator.learning_rate"].ends == (1e-4, 1e-2)
     assert space["batch_size"].ends == (8, 16)
+
+
+@pytest.mark.parametrize(
+    ("choices", "value", "is_contained"),
+    [
+        ([0, 1, 5], 1.0, True),
+        ([8, 16], 8, True),
+        ([True, False], 1, False),
+        ([None, 0.5], None, True),
+        ([1, 2], 3, False),
+    ],
+)
+def test_choices_contain_equal_numbers(choices, value, is_contained):
+    assert space_of(batch_size=choices)["batch_size"].contains(value) == is_contained
+
+
+@pytest.mark.parametrize(
+    "preset", sorted(path.parent.name for path in BASE.parents[1].glob("*/parameters_training.yml"))
+)
+def test_the_space_of_every_preset_can_be_searched(preset):
+    config = OneLineConfigLoader(str(BASE.parents[1]), env=None if preset == "base" else preset, **CONFIG_LOADER_ARGS)
+    parameters = read_parameters(config["parameters"], {})
+    require_searchable(parameters.sweep.space, parameters.training)
 
 
 @pytest.mark.parametrize(

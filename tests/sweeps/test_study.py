@@ -3,10 +3,13 @@
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from sweeps import tiny_sweep, training
+from sweeps import pictures, tiny_sweep, training
 
+from kedro_dcgan.data.shards import Classes
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.sweeps import study as study_module
 from kedro_dcgan.sweeps.study import best_of, open_study
@@ -17,7 +20,7 @@ def open_sweep(tmp_path):
     """A function that opens the study of a sweep with changed parameters."""
 
     def run(**changes):
-        return open_study(tiny_sweep(**changes), training(), "digest", tmp_path)
+        return open_study(tiny_sweep(**changes), training(), pictures(), tmp_path)
 
     return run
 
@@ -81,7 +84,7 @@ def test_two_claims_are_of_different_trials(open_sweep):
 
 
 def claim_and_wait(folder, claimed):
-    with open_study(tiny_sweep(), training(), "digest", folder).claim() as trial:
+    with open_study(tiny_sweep(), training(), pictures(), folder).claim() as trial:
         claimed.send(trial.number)
         signal.pause()
 
@@ -104,13 +107,13 @@ def test_a_trial_of_a_killed_process_is_free_and_that_of_a_living_one_is_not(ope
 
 def test_a_silent_trial_of_another_folder_is_given_up(open_sweep, tmp_path, monkeypatch):
     elsewhere = {"storage": f"sqlite:///{tmp_path}/optuna.db", "trials": 1}
-    with open_study(tiny_sweep(**elsewhere), training(), "digest", tmp_path / "other").claim() as trial:
+    with open_study(tiny_sweep(**elsewhere), training(), pictures(), tmp_path / "other").claim() as trial:
         assert trial.number == 0
     study = open_sweep(trials=1)
     with study.claim() as trial:
         assert trial is None
     assert study.running_elsewhere() == 1
-    monkeypatch.setattr(study_module, "_MOST_SILENCE", 0.0)
+    monkeypatch.setattr(study_module, "_HEARTBEAT_TIMEOUT", 0.0)
     assert study.running_elsewhere() == 0
     with study.claim() as trial:
         assert trial.number == 1
@@ -131,7 +134,7 @@ def test_an_interrupted_sweep_draws_the_same_values(tmp_path):
     for folder, stops in ((tmp_path / "a", False), (tmp_path / "b", True)):
         values = []
         for number in range(8):
-            study = open_study(tiny_sweep(trials=8), training(), "digest", folder)
+            study = open_study(tiny_sweep(trials=8), training(), pictures(), folder)
             if stops and number in (1, 6):
                 with study.claim() as trial:
                     study.report(trial, {1: 4.0})
@@ -146,13 +149,68 @@ def test_an_interrupted_sweep_draws_the_same_values(tmp_path):
 )
 def test_another_sweep_has_another_name(open_sweep, change):
     assert open_sweep(**change).name != open_sweep().name
+
+
+def test_what_does_not_change_the_trials_does_not_change_the_sweep(open_sweep, tmp_path):
     assert open_sweep(trials=99, minutes=1, confirmations=0, preset="other").name == open_sweep().name
+    faster = training(threads=1, images_per_tick=8, images_per_checkpoint=8)
+    assert open_study(tiny_sweep(), faster, pictures(), tmp_path).name == open_sweep().name
+    other = training(real_label=0.9)
+    assert open_study(tiny_sweep(), other, pictures(), tmp_path).name != open_sweep().name
+
+
+def test_changed_labels_are_another_sweep_of_a_conditional_training(tmp_path):
+    names = set()
+    for conditional in (False, True):
+        for labels in ([0, 1], [1, 0]):
+            classes = Classes(("a", "b"), {"train": np.resize(labels, 64), "validation": np.resize(labels, 16)})
+            images = replace(pictures(), classes=classes)
+            names.add(open_study(tiny_sweep(), training(conditional=conditional), images, tmp_path).name)
+    assert len(names) == 3
+
+
+def open_and_claim(folder, ready, results):
+    ready.wait()
+    with open_study(tiny_sweep(trials=4), training(), pictures(), folder).claim() as trial:
+        results.put(None if trial is None else (trial.number, trial.params["generator.learning_rate"]))
+        ready.wait()
+
+
+def test_processes_that_start_together_share_the_trials(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    ready, results = context.Barrier(6), context.Queue()
+    processes = [context.Process(target=open_and_claim, args=(tmp_path, ready, results)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    claimed = [results.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 6
+    trials = [trial for trial in claimed if trial]
+    assert sorted(number for number, _ in trials) == [0, 1, 2, 3]
+    assert len({rate for _, rate in trials}) == 4
+
+
+def test_a_moved_folder_continues_its_trials(tmp_path):
+    with open_study(tiny_sweep(), training(), pictures(), tmp_path / "a").claim() as trial:
+        assert trial.number == 0
+    (tmp_path / "a").rename(tmp_path / "b")
+    with open_study(tiny_sweep(), training(), pictures(), tmp_path / "b").claim() as trial:
+        assert trial.number == 0
+
+
+@pytest.mark.parametrize("key", ["/etc", "../../..", "", None, "a" * 31, "A" * 32])
+def test_a_key_that_is_no_key_names_no_folder(open_sweep, key):
+    study = open_sweep()
+    with study.claim() as trial:
+        trial.set_user_attr("key", key)
+    assert study.trials()[0].key == ""
 
 
 def test_the_path_of_a_project_may_have_any_characters(tmp_path):
     folder = tmp_path / "a {b} 50% ?x#y"
-    finish_next(open_study(tiny_sweep(), training(), "digest", folder), 5.0)
-    assert len(open_study(tiny_sweep(), training(), "digest", folder).trials()) == 1
+    finish_next(open_study(tiny_sweep(), training(), pictures(), folder), 5.0)
+    assert len(open_study(tiny_sweep(), training(), pictures(), folder).trials()) == 1
     assert (folder / "optuna.db").is_file()
 
 

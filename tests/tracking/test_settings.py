@@ -17,6 +17,11 @@ from kedro_dcgan.tracking.connection import connect, mask_passwords, ping, reach
 from kedro_dcgan.tracking.database import database_url
 
 
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 def settings_with(**values):
     usual = {
         "server": "sqlite:///mlflow.db",

@@ -40,7 +40,9 @@ class Dimension(ParameterGroup):
     def contains(self, value: object) -> bool:
         """Return whether the sweep may try a value."""
         if self.choices:
-            return any(type(choice) is type(value) and choice == value for choice in self.choices)
+            return any(
+                isinstance(choice, bool) == isinstance(value, bool) and choice == value for choice in self.choices
+            )
         return isinstance(value, int | float) and self.low <= value <= self.high
 
     def __str__(self) -> str:

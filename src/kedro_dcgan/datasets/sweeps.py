@@ -7,7 +7,7 @@ import yaml
 
 from kedro_dcgan.datasets.files import FolderDataset
 from kedro_dcgan.errors import DataError
-from kedro_dcgan.storage import atomic_folder
+from kedro_dcgan.storage import atomic_folder, require_writable
 
 if TYPE_CHECKING:  # It imports torch, which takes seconds.
     from kedro_dcgan.sweeps.jobs import SweepFolder
@@ -31,11 +31,13 @@ class PresetDataset(FolderDataset):
 
     MARK = "# Written by kedro run --pipelines=sweep: "
 
-    def __init__(self, conf: str | Path, metadata: dict[str, Any] | None = None) -> None:
-        self.conf, self.metadata = Path(conf), metadata
+    def __init__(self, path: str | Path, metadata: dict[str, Any] | None = None) -> None:
+        # Not `self.path`, which would be locked: a sweep writes only one folder of it.
+        self.conf, self.metadata = Path(path), metadata
 
     def require_free(self, name: str) -> None:
-        """Raise DataError if the preset exists, and a sweep has not written it."""
+        """Raise DataError if the preset cannot be written, or exists and a sweep has not written it."""
+        require_writable(self.conf / name, self.conf)
         files = sorted((self.conf / name).glob("*"))
         if name == "local" or any(not file.is_file() or not _starts_with(file, self.MARK) for file in files):
             raise DataError(
@@ -53,6 +55,9 @@ class PresetDataset(FolderDataset):
                     text = yaml.safe_dump({group: changed}, sort_keys=False, allow_unicode=True)
                     note = self.MARK + data["note"]
                     (folder / file.name).write_text(f"{note}\n{text}", encoding="utf-8")
+
+    def _exists(self) -> bool:
+        return False
 
     def _describe(self) -> dict[str, Any]:
         return {"conf": str(self.conf)}

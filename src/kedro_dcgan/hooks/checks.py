@@ -21,6 +21,8 @@ from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, ParameterError, SourceError
 from kedro_dcgan.locks import lock_output
 from kedro_dcgan.storage import remove_leftovers, require_disk_space
+from kedro_dcgan.tracking.connection import read_settings
+from kedro_dcgan.tracking.database import is_same_database
 
 # The columns of the manifest to keep: a full row takes hundreds of bytes, and there can be millions of rows.
 _CHECKED = ["verdict", "reason", "split"]
@@ -33,7 +35,7 @@ class CheckHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters."""
         self._parameters = checked_parameters(context)
-        self._tracking_server = context.config_loader["tracking"]["server"]
+        self._tracking_server = read_settings(context.config_loader["tracking"]).server
         # The source in `--params`.
         self._requested_source = context.config_loader.runtime_params.get("ingestion", {}).get("source")
 
@@ -48,10 +50,12 @@ class CheckHooks:
             from kedro_dcgan.sweeps.space import require_searchable
 
             require_searchable(self._parameters.sweep.space, self._parameters.training)
-            if self._parameters.sweep.storage == self._tracking_server:
+            if is_same_database(self._parameters.sweep.storage, self._tracking_server):
                 raise ParameterError(
                     "`sweep.storage` must not be the database of MLflow (it is). Name another one, or set it to null."
                 )
+        if "sweep_confirmations" in self._outputs and "sweep_trials" in pipeline.inputs():
+            raise ParameterError("`--pipelines=selection` must follow the trials in one run: --pipelines=sweep.")
         if "sweep_preset" in self._outputs:
             catalog["sweep_preset"].require_free(self._parameters.sweep.preset)  # type: ignore[attr-defined]
         if "manifest" in self._outputs:

@@ -93,7 +93,11 @@ class SummaryHooks:
             sample = "kedro dcgan sample --count 16 --seed 0"
             is_pending = pending_journals(read_settings(self._context.config_loader["tracking"]))
             return f"{'kedro dcgan sync' if is_pending else 'kedro dcgan ui'} · {sample}"
-        following = {"dataset_report": "preprocessing,training,evaluation,export", "generator": "evaluation,export"}
+        following = {
+            "dataset_report": "preprocessing,training,evaluation,export",
+            "generator": "evaluation,export",
+            "sweep_page": "evaluation,export",
+        }
         env = f" --env={self._context.env}" if self._context.env else ""
         # `--params` applies to one command only, so the next command repeats it.
         given = ",".join(

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
 
 from kedro_dcgan.config import flatten
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.errors import TrackingError
 from kedro_dcgan.hooks.checks import checked_parameters, path_of
 from kedro_dcgan.hooks.lineage import code_tags
 from kedro_dcgan.storage import require_writable
 from kedro_dcgan.tracking.connection import TrackingSettings, read_settings
-from kedro_dcgan.tracking.journal import RunIdentity, milliseconds
+from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds
 from kedro_dcgan.tracking.run import TrackedRun
 
 if TYPE_CHECKING:
-    from kedro_dcgan.sweeps.jobs import JobTick
+    from kedro_dcgan.sweeps.jobs import Job
     from kedro_dcgan.sweeps.runner import SweepEvent
 
 _EVENTS = {"sweep_trials", "sweep_confirmations"}
@@ -28,7 +28,7 @@ _STATUS = {"completed": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
 class SweepHooks:
     """Log each event of a sweep to the run of its training, which is nested in that of the sweep.
 
-    A process that helps a sweep in the same folder does not log to the run of the sweep.
+    Only the process that selects the best trial logs to the run of the sweep; others train for it.
     """
 
     _sweep: TrackedRun | None = None
@@ -42,9 +42,9 @@ class SweepHooks:
         self._settings: TrackingSettings = read_settings(context.config_loader["tracking"])
 
     @hook_impl
-    def before_pipeline_run(self, catalog: DataCatalog) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Keep the catalog, for the paths of results."""
-        self._catalog, self._is_open = catalog, False
+        self._catalog, self._is_open, self._is_leader = catalog, False, "sweep_page" in pipeline.all_outputs()
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
@@ -55,7 +55,8 @@ class SweepHooks:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Log an event, or the page of the sweep."""
-        if dataset_name in _EVENTS:
+        # (The trainings with more seeds end with the finalists, not with an event.)
+        if dataset_name in _EVENTS and hasattr(data, "outcome"):
             self._log(data)
         elif dataset_name == "sweep_page" and self._sweep:
             self._sweep.log_file(path_of(self._catalog, dataset_name))
@@ -77,21 +78,19 @@ class SweepHooks:
     def _log(self, event: "SweepEvent") -> None:
         if not self._is_open:
             self._open_sweep(event)
-        tick = event.tick
-        if tick is None:
+        if event.job is None:
             return
-        run = self._run_of(event.sweep, event.key, tick)
-        new_ticks = tick.history[tick.history["images_seen"] > run.last_step].drop(columns="health", errors="ignore")
-        for _, row in new_ticks.iterrows():
-            numbers = {str(name): float(value) for name, value in row.dropna().items()}
-            run.log_tick(numbers, int(numbers.pop("images_seen")))
-        if tick.picture:
-            run.log_image(Path(tick.picture), "samples", tick.images_seen)
+        run, tick = self._run_of(event.job, event.sweep, event.key), event.tick
+        if tick:
+            new = tick.history[tick.history["images_seen"] > run.last_step].drop(columns="health", errors="ignore")
+            for _, row in new.iterrows():
+                numbers = {str(name): float(value) for name, value in row.dropna().items()}
+                run.log_tick(numbers, int(numbers.pop("images_seen")))
+            if tick.picture:
+                run.log_image(Path(tick.picture), "samples", tick.images_seen)
         if event.outcome:
-            tags = {"outcome": event.outcome, "verdict": event.fault or tick.health}
-            if event.outcome == "pruned":
-                tags["pruned"] = "true"
-            run.log_tags(tags)
+            tags = {"outcome": event.outcome, "verdict": event.fault or (tick.health if tick else "")}
+            run.log_tags({**tags, "pruned": "true"} if event.outcome == "pruned" else tags)
             self._training = None
             run.close(_STATUS[event.outcome])
 
@@ -99,13 +98,12 @@ class SweepHooks:
         self._is_open = True
         require_writable(self._settings.journals, self._settings.journals)
         identity = RunIdentity(event.key, self._settings.experiment, event.sweep, milliseconds())
-        # The runs of the trainings have the metrics of the system.
-        settings = self._settings.model_copy(update={"system_metrics_seconds": 0})
-        try:
-            self._sweep = TrackedRun(settings, identity)
-        except TrackingError:
-            # Another process of this folder runs the sweep.
+        if not self._is_leader:
+            # The first training to be uploaded creates the run, if the sweep has not done so yet.
+            Journal.create(self._settings.journals, identity)
             return
+        # The runs of the trainings have the metrics of the system.
+        self._sweep = TrackedRun(self._settings.model_copy(update={"system_metrics_seconds": 0}), identity)
         values, groups = (
             flatten(checked_parameters(self._context)),
             ("ingestion.", "preprocessing.", "training.", "sweep."),
@@ -116,18 +114,21 @@ class SweepHooks:
         self._sweep.log_tags({"preset": self._context.env or "base", **code_tags(self._context.project_path)})
         self._log_images(self._sweep)
 
-    def _run_of(self, sweep: str, sweep_key: str, tick: "JobTick") -> TrackedRun:
-        if self._training is None or self._training_key != tick.job.key:
+    def _run_of(self, job: "Job", sweep: str, sweep_key: str) -> TrackedRun:
+        if self._training is None or self._training_key != job.key:
             from kedro_dcgan.training.devices import hardware_of
+            from kedro_dcgan.training.plan import class_shares, compute_of
 
-            job, preset = tick.job, self._context.env or "base"
             identity = RunIdentity(job.key, self._settings.experiment, job.name, milliseconds(), parent=sweep_key)
             self._training, self._training_key = TrackedRun(self._settings, identity), job.key
             values = flatten(checked_parameters(self._context))
-            groups = ("ingestion.", "preprocessing.")
-            of_data = {name: value for name, value in values.items() if name.startswith(groups)}
+            of_data = {
+                name: value for name, value in values.items() if name.startswith(("ingestion.", "preprocessing."))
+            }
             self._training.log_parameters({**of_data, **flatten(job.training, "training.")})
-            tags = {"preset": preset, "hardware": hardware_of(tick.plan.compute.device), "sweep": sweep}
+            hardware = hardware_of(compute_of(job.training).device)
+            classes = str(len(class_shares(self._images, job.training)))
+            tags = {"preset": self._context.env or "base", "hardware": hardware, "classes": classes, "sweep": sweep}
             self._training.log_tags({**tags, **code_tags(self._context.project_path)})
             self._log_images(self._training)
         return self._training

@@ -24,9 +24,9 @@ _WIDE = 20
 
 @dataclass(frozen=True)
 class TrialSummary:
-    """A trial: its values, its distances by validation (from 1), and what came of it; `outcome` None: it runs.
+    """A trial: its values, its distances by validation (from 1), and its outcome; None: it still runs.
 
-    `distance` is the smallest one of a completed trial. `key` is that of its tracked run.
+    `distance` is that of the generator that a completed trial keeps. `key` is that of its tracked run, if known.
     """
 
     number: int
@@ -41,7 +41,7 @@ class TrialSummary:
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What the page shows. `confirmation` has distances by seed for `best` and `first`; `grids` pictures by trial."""
+    """What the page shows. `confirmation` has distances by seed for both, `grids` pictures by trial."""
 
     name: str
     metric: str
@@ -49,7 +49,7 @@ class SweepReport:
     best: int
     claim: str
     importances: Mapping[str, float]
-    confirmation: Mapping[str, Mapping[int, float]]
+    confirmation: Mapping[str, Mapping[int, float | None]]
     grids: Mapping[int, np.ndarray]
     length: str
     preset: str
@@ -72,7 +72,7 @@ def write_sweep_page(report: SweepReport) -> str:
         rows=[
             {
                 "number": trial.number,
-                "values": [written(trial.values.get(name)) for name in names],
+                "values": [format_value(trial.values.get(name)) for name in names],
                 "distance": f"{trial.distance:,.0f}" if trial.distance is not None else "",
                 "outcome": trial.fault or trial.outcome or "running",
                 "seen": short_images(trial.images_seen) if trial.images_seen else "",
@@ -85,7 +85,7 @@ def write_sweep_page(report: SweepReport) -> str:
         ],
         seeds=seeds,
         confirmation=[
-            (title, [f"{by_seed[seed]:,.0f}" if seed in by_seed else "" for seed in seeds])
+            (title, [_cell(by_seed, seed) for seed in seeds])
             for title, by_seed in report.confirmation.items()
             if by_seed
         ],
@@ -95,11 +95,16 @@ def write_sweep_page(report: SweepReport) -> str:
     )
 
 
-def written(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Write a value for people."""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return str(value)
+
+
+def _cell(by_seed: Mapping[int, float | None], seed: int) -> str:
+    distance = by_seed.get(seed)
+    return f"{distance:,.0f}" if distance is not None else "failed" if seed in by_seed else ""
 
 
 def _order(trial: TrialSummary) -> tuple[bool, float]:
@@ -186,11 +191,14 @@ def _positions(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, st
         return [kinds.index(str(value)) * step for value in values], [(i * step, kind) for i, kind in enumerate(kinds)]
     low, high = min(values), max(values)
     if low == high:
-        return [0.5] * len(values), [(0.5, written(low))]
+        return [0.5] * len(values), [(0.5, format_value(low))]
     is_log = low > 0 and high / low > _WIDE
     scale = [math.log(value) if is_log else float(value) for value in values]
     least, most = min(scale), max(scale)
-    return [(value - least) / (most - least) for value in scale], [(-0.04, written(low)), (1.04, written(high))]
+    return [(value - least) / (most - least) for value in scale], [
+        (-0.04, format_value(low)),
+        (1.04, format_value(high)),
+    ]
 
 
 def _as_url(figure: Figure) -> str:

@@ -1,12 +1,14 @@
-"""The last step of a sweep: a test whether its best trial is better than the first one, with the project's parameters.
+"""The last step of a sweep: a comparison of its best trial with the baseline, the first trial.
 
-The best of many trials is partly luck. So both are trained with more seeds, and only these count for the claim.
+The baseline has the parameters of the project. The best of many trials is partly luck. So both are trained with more
+seeds, and only these are compared.
 """
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from kedro_dcgan.config import SweepParameters, TrainingParameters
 from kedro_dcgan.errors import TrainingError
@@ -16,71 +18,88 @@ from kedro_dcgan.sweeps.runner import key_of
 from kedro_dcgan.sweeps.space import trial_parameters
 from kedro_dcgan.sweeps.study import Study, best_of
 
+Arm = Literal["best", "baseline"]
+
 
 @dataclass(frozen=True)
-class Confirmation:
-    """The distances of the best and of the first parameters by seed; those of more seeds than the trials' own."""
+class Comparison:
+    """The distances of the best and of the baseline's parameters by seed; None for a training that failed."""
 
-    best: Mapping[int, float]
-    first: Mapping[int, float]
-
-    @property
-    def ratio(self) -> float | None:
-        """The ratio of the geometric means, best by first, over the seeds that both have."""
-        shared = self.best.keys() & self.first.keys()
-        if not shared:
-            return None
-        logs = [math.log(self.best[seed] / self.first[seed]) for seed in shared]
-        return math.exp(statistics.fmean(logs))
+    best: Mapping[int, float | None]
+    baseline: Mapping[int, float | None]
 
     @property
     def text(self) -> str:
-        """The claim that these distances support, for people."""
-        shared = sorted(self.best.keys() & self.first.keys())
-        if self.ratio is None:
-            return "not confirmed with other seeds"
-        seeds = f"{len(shared)} other seed{'s' if len(shared) > 1 else ''}"
-        wins = sum(self.best[seed] < self.first[seed] for seed in shared)
-        if wins == len(shared):
-            return f"confirmed: {1 - self.ratio:.0%} below the first parameters with {seeds}"
-        return f"not confirmed: better than the first parameters with {wins} of {seeds}"
+        """The result, for people."""
+        seeds = sorted(self.best.keys() & self.baseline.keys())
+        if not seeds:
+            return "not compared with the baseline: no other seeds"
+        pairs = [(self.best[seed], self.baseline[seed]) for seed in seeds]
+        wins = sum(best is not None and (other is None or best < other) for best, other in pairs)
+        logs = [math.log(best / other) for best, other in pairs if best is not None and other is not None]
+        count = f"{wins} of {len(seeds)} other seed{'s' if len(seeds) > 1 else ''}"
+        if wins < len(seeds):
+            return f"not confirmed: better than the baseline with {count}"
+        change = f"{1 - math.exp(statistics.fmean(logs)):.0%} lower" if logs else "better"
+        return f"{change} than the baseline, with {count}"
 
 
-def chosen_trials(study: Study) -> tuple[TrialSummary, TrialSummary | None]:
-    """Return the best trial, and the first one if it is another and has finished; TrainingError if none has."""
+@dataclass(frozen=True)
+class Finalists:
+    """The best trial, the baseline, and the trainings that compare them: arm, seed and job, the best trial's own first.
+
+    `baseline` is None if it is the best, or has failed.
+    """
+
+    best: TrialSummary
+    baseline: TrialSummary | None
+    jobs: tuple[tuple[Arm, int, Job], ...]
+
+    def claim(self, distances: Mapping[tuple[Arm, int], float | None], seed: int) -> str:
+        """Return the result from the distances by arm and seed, without those of the trials' own `seed`."""
+        if self.best.number == 0:
+            return "no trial was better than the baseline"
+        if self.baseline is None:
+            return "not compared with the baseline: it failed"
+        by_arm = {
+            arm: {number: distance for (of, number), distance in distances.items() if of == arm and number != seed}
+            for arm in ("best", "baseline")
+        }
+        return Comparison(by_arm["best"], by_arm["baseline"]).text
+
+
+def choose_finalists(
+    study: Study, sweep: SweepParameters, training: TrainingParameters, folder: SweepFolder
+) -> Finalists:
+    """Choose the best trial and the baseline, and list their trainings with more seeds.
+
+    If another machine has trained the best trial, it is trained again here.
+
+    Raises:
+        TrainingError: if no trial ended well.
+    """
     trials = study.trials()
     best = best_of(trials)
     if best is None:
+        faults = sorted({trial.fault or trial.outcome or "unfinished" for trial in trials})
         raise TrainingError(
-            f"a sweep must have a trial that ends well (none of {len(trials)} has). Look at their faults in MLflow, "
-            "and change `sweep.space`."
+            f"a sweep must have a trial that ends well (none of {len(trials)} has: {'; '.join(faults)[:200]}). Change "
+            "`sweep.space`."
         )
     first = next((trial for trial in trials if trial.number == 0 and trial.distance is not None), None)
-    return best, first if first and first.number != best.number else None
-
-
-def jobs_of(
-    study: Study, sweep: SweepParameters, training: TrainingParameters, folder: SweepFolder
-) -> Iterator[tuple[str, int, Job]]:
-    """Yield the trainings of the last step: `best` or `first`, the seed, and the job.
-
-    The best trial comes first. If another machine has trained it, it is trained again here.
-    """
-    best, first = chosen_trials(study)
-    if folder.of(best.key).has_results():
-        parameters = trial_parameters(training, sweep, best.values)
-        yield "best", training.seed, Job(best.key, f"{study.name}-{best.number:02d}", best.values, parameters)
-    else:
-        yield "best", training.seed, _job(study, sweep, training, best, "best", training.seed)
+    baseline = first if first and first.number != best.number else None
+    own = _job(study, sweep, training, best, training.seed)
+    if best.key and folder.of(best.key).has_results():
+        own = Job(best.key, f"{study.name}-{best.number:02d}", best.values, own.training)
+    jobs: list[tuple[Arm, int, Job]] = [("best", training.seed, own)]
     for seed in range(training.seed + 1, training.seed + 1 + sweep.confirmations):
-        for arm, trial in {"best": best, "first": first}.items():
-            if trial is not None:
-                yield arm, seed, _job(study, sweep, training, trial, arm, seed)
+        jobs.append(("best", seed, _job(study, sweep, training, best, seed)))
+        if baseline:
+            jobs.append(("baseline", seed, _job(study, sweep, training, baseline, seed)))
+    return Finalists(best, baseline, tuple(jobs))
 
 
-def _job(
-    study: Study, sweep: SweepParameters, training: TrainingParameters, trial: TrialSummary, arm: str, seed: int
-) -> Job:
+def _job(study: Study, sweep: SweepParameters, training: TrainingParameters, trial: TrialSummary, seed: int) -> Job:
     parameters = trial_parameters(training.model_copy(update={"seed": seed}), sweep, trial.values)
     key = key_of(study.name, sorted(trial.values.items()), seed)
-    return Job(key, f"{study.name}-{arm}-seed{seed}", trial.values, parameters)
+    return Job(key, f"{study.name}-{trial.number:02d}-seed{seed}", trial.values, parameters)

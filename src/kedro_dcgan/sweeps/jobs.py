@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from kedro_dcgan.storage import atomic_file, atomic_folder
 from kedro_dcgan.sweeps.space import Values
 from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart
 from kedro_dcgan.training.fast.execution import Calibration
+from kedro_dcgan.training.health import verdict
 from kedro_dcgan.training.in_process import Follow, distance_name, train_in_process
 from kedro_dcgan.training.plan import Plan, plan_training
 from kedro_dcgan.training.results import checkpoints_of, history_of, snapshot
@@ -103,6 +104,11 @@ class JobFolder:
         """Return whether the job has finished on this machine."""
         return (self.path / "history.jsonl").is_file()
 
+    def distance(self) -> float | None:
+        """Return the distance of the best generator; None if it has collapsed, or the job has not finished here."""
+        facts = self.read()[0].facts if self.has_results() else {}
+        return None if facts.get("is_collapsed", True) else float(facts["validation"])
+
     def read(self) -> tuple[TrainedGenerator, pd.DataFrame]:
         """Return the best generator of a finished job and its history."""
         try:
@@ -133,7 +139,7 @@ class Trainer:
         training = job.training.for_images(images.count("train"), images.class_counts())
         plan, files = plan_training(images, training), self.folder.of(job.key)
         start = TrainingStart(plan, files.checkpoints.newest(plan.training_id, plan.total_images), job.key)
-        distance, similar = distance_name(images, training), _workload(plan, training)
+        distance, similar = distance_name(images, training), _calibration_key(plan, training)
         known = self._calibrations.get(similar)
         with train_in_process(
             images, files.checkpoints, training, start, self.should_stop, self.follow, known
@@ -150,7 +156,9 @@ class Trainer:
                 for checkpoint in checkpoints_of(start, training, tick, self.should_stop()):
                     files.checkpoints.save(checkpoint)
                 if tick.images_seen >= plan.total_images:
-                    files.save(snapshot(plan, training, running.calibration, tick, self.dataset), history)
+                    generator = snapshot(plan, training, running.calibration, tick, self.dataset)
+                    result = {"validation": tick.kept.validation, "is_collapsed": tick.kept.is_collapsed}
+                    files.save(replace(generator, facts={**generator.facts, **result}), history)
                 if tick.images_seen:
                     validated = [one.validation for one in tick.records if one.validation is not None]
                     yield JobTick(
@@ -162,12 +170,12 @@ class Trainer:
                         distances=dict(enumerate(validated, start=1)),
                         distance=tick.kept.validation,
                         is_collapsed=tick.kept.is_collapsed,
-                        health=tick.records[-1].health if tick.records else "",
+                        health=verdict(tick.records),
                     )
 
 
-def _workload(plan: Plan, training: TrainingParameters) -> str:
-    """Return what the speed of a training depends on."""
+def _calibration_key(plan: Plan, training: TrainingParameters) -> str:
+    """Return a text that is equal for trainings whose calibration is the same."""
     penalties, discriminator = training.penalties, training.discriminator
     every = penalties.r1_every if penalties.r1 else 0
     steps = f"{training.batch_size} {training.loss} {every} {discriminator.steps} {discriminator.update}"

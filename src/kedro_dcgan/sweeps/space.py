@@ -19,12 +19,13 @@ from kedro_dcgan.training.plan import plan_training
 
 Values = Mapping[str, Any]
 
-# These set the length of a trial, what it records, or where and how fast it runs. A sweep sets the first ones itself.
-_FIXED = {
-    "epochs", "kimg", "images_per_tick", "images_per_validation", "validation_samples", "patience",
-    "images_per_checkpoint", "checkpoints_kept", "resume", "grid_images", "seed", "device", "devices",
-    "sync_batch_norm", "precision", "threads", "compile", "deterministic",
+# A sweep sets the length of a trial itself, and the speed does not affect its result.
+OF_LENGTH_AND_SPEED = {
+    "epochs", "kimg", "images_per_tick", "images_per_validation", "patience", "images_per_checkpoint",
+    "checkpoints_kept", "resume", "grid_images", "device", "devices", "threads", "compile",
 }  # fmt: skip
+# Other values would make the distances of trials incomparable.
+_FIXED = OF_LENGTH_AND_SPEED | {"validation_samples", "seed", "sync_batch_norm", "precision", "deterministic"}
 
 
 def require_searchable(space: Mapping[str, Dimension], training: TrainingParameters) -> None:
@@ -38,7 +39,7 @@ def require_searchable(space: Mapping[str, Dimension], training: TrainingParamet
     known = {name: value for name, value in flatten(training).items() if name not in _FIXED}
     for name, dimension in space.items():
         if name not in known:
-            close = get_close_matches(name, known, n=1) or [f"training.{next(iter(known))}"]
+            close = get_close_matches(name, known, n=1) or ["generator.learning_rate"]
             problem = "a sweep cannot change it" if name in _FIXED else "there is none"
             raise ParameterError(
                 f"`sweep.space.{name}` must name a parameter of `training` that a sweep can change ({problem}). "
@@ -64,9 +65,8 @@ def trainings_at_ends(space: Mapping[str, Dimension], training: TrainingParamete
             try:
                 yield with_values(training, {name: end})
             except ValidationError as error:
-                rule = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
                 raise ParameterError(
-                    f"`sweep.space.{name}` must have possible values of `training.{name}` (got {end}: {rule}). "
+                    f"`sweep.space.{name}` must have possible values of training.{name} (got {end}: {rule_of(error)}). "
                     "Change it in conf/*/parameters_sweep.yml."
                 ) from None
 
@@ -98,6 +98,11 @@ def with_values(training: TrainingParameters, values: Values) -> TrainingParamet
             place = place[group]
         place[leaf] = value
     return TrainingParameters.model_validate(content)
+
+
+def rule_of(error: ValidationError) -> str:
+    """Return the first rule that parameters violate, in one line."""
+    return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
 
 
 def start_values(space: Mapping[str, Dimension], training: TrainingParameters) -> dict[str, Any]:

@@ -6,32 +6,37 @@ by the next process in the same folder, and resumes from its checkpoint.
 
 import hashlib
 import json
-import socket
+import re
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from kedro_dcgan.config import SweepParameters, TrainingParameters
+from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import DataError, in_short
 from kedro_dcgan.locks import hold_lock
 from kedro_dcgan.reports.sweep import Outcome, TrialSummary
-from kedro_dcgan.sweeps.space import distributions, start_values
+from kedro_dcgan.storage import atomic_file
+from kedro_dcgan.sweeps.space import OF_LENGTH_AND_SPEED, distributions, start_values
 from kedro_dcgan.training.plan import TRAJECTORY_VERSION
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 # Trials that run to their end before the pruner compares others with them, and before TPE models them.
 _FIRST_TRIALS = 5
-# A trial of another process without a sign of life for this many seconds is taken for dead.
-_MOST_SILENCE = 600.0
+# A trial of another folder whose heartbeat is older than this many seconds is taken for dead.
+_HEARTBEAT_TIMEOUT = 600.0
 # Seconds to wait for another process that writes to an SQLite file.
 _LOCK_SECONDS = 60
 _STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.PRUNED}
@@ -41,10 +46,15 @@ class Study:
     """The study of a sweep: claims trials, reports their distances, and lists them."""
 
     def __init__(
-        self, study: optuna.Study, sweep: SweepParameters, space: dict[str, BaseDistribution], folder: Path
+        self,
+        study: optuna.Study,
+        sweep: SweepParameters,
+        space: dict[str, BaseDistribution],
+        folder: Path,
+        owner: str,
     ) -> None:
         self._study, self._sweep, self._space, self._folder = study, sweep, space, folder
-        self._owner = f"{socket.gethostname()}:{folder}"
+        self._owner = owner
 
     @property
     def name(self) -> str:
@@ -53,51 +63,66 @@ class Study:
 
     @contextmanager
     def claim(self) -> Iterator[Trial | None]:
-        """Yield an interrupted trial of this folder, or a new one, which no other process can claim meanwhile.
+        """Yield an interrupted trial of this folder, or a new one, which no other process of the folder can claim.
 
         None: all trials are finished, or run in other processes.
         """
-        for running in self._running():
-            if self._is_own(running):
-                with self._lock(running.number) as is_free:
-                    # Its process may have finished it before it released the lock.
-                    if is_free and self._state_of(running) is TrialState.RUNNING:
-                        yield Trial(self._study, running._trial_id)
-                        return
-        self._study.sampler = self._sampler()
-        trial = None if self._count() >= self._sweep.trials else self._study.ask(self._space)
-        if trial is None:
-            yield None
-            return
-        with self._lock(trial.number):
-            trial.set_user_attr("owner", self._owner)
+        with ExitStack() as locks:
+            with _exclusive(self._folder), _one_line_errors():
+                trial = self._next_trial(locks)
             yield trial
+
+    def _next_trial(self, locks: ExitStack) -> Trial | None:
+        for running in self._running():
+            is_own = running.user_attrs.get("owner") == self._owner
+            # Its process may have finished it before it released the lock.
+            if is_own and locks.enter_context(self._lock(running.number)) and self._is_running(running):
+                trial = Trial(self._study, running._trial_id)
+                break
+        else:
+            if self._count() >= self._sweep.trials:
+                return None
+            self._study.sampler = self._sampler()
+            trial = self._study.ask(self._space)
+            locks.enter_context(self._lock(trial.number))
+            trial.set_user_attr("owner", self._owner)
+            # Processes of other folders may get the same one: the last owner keeps it.
+            if self._study._storage.get_trial(trial._trial_id).user_attrs["owner"] != self._owner:
+                return self._next_trial(locks)
+        self.beat(trial)
+        return trial
 
     def report(self, trial: Trial, distances: Mapping[int, float]) -> bool:
         """Record the distances of new validations, counted from 1; return whether the trial should end now."""
-        known = self._study._storage.get_trial(trial._trial_id).intermediate_values
-        new = {number: distance for number, distance in distances.items() if number not in known}
-        for number, distance in new.items():
-            trial.report(distance, number)
-        return bool(new) and trial.should_prune()
+        with _one_line_errors():
+            known = self._study._storage.get_trial(trial._trial_id).intermediate_values
+            new = {number: distance for number, distance in distances.items() if number not in known}
+            for number, distance in new.items():
+                trial.report(distance, number)
+            return bool(new) and trial.should_prune()
 
-    def show_life(self, trial: Trial) -> None:
-        """Tell other processes that this one still runs the trial."""
-        trial.set_user_attr("alive", time.time())
+    def beat(self, trial: Trial) -> None:
+        """Record that this process still runs the trial."""
+        with _one_line_errors():
+            trial.set_user_attr("heartbeat", time.time())
 
     def finish(self, trial: Trial, outcome: Outcome, distance: float | None, images_seen: int, fault: str = "") -> None:
         """Record the end of a trial."""
-        for name, value in {"outcome": outcome, "images_seen": images_seen, "fault": fault}.items():
-            trial.set_user_attr(name, value)
-        self._study.tell(trial, distance if outcome == "completed" else None, _STATES[outcome])
+        with _one_line_errors():
+            for name, value in {"outcome": outcome, "images_seen": images_seen, "fault": fault}.items():
+                trial.set_user_attr(name, value)
+            result = distance if outcome == "completed" else None
+            self._study.tell(trial, result, _STATES[outcome], skip_if_finished=True)
 
     def trials(self) -> list[TrialSummary]:
         """Return all trials that have values, in their order."""
-        return [_summary(trial) for trial in self._study.get_trials(deepcopy=False) if trial.params]
+        with _one_line_errors():
+            return [_summary(trial) for trial in self._study.get_trials(deepcopy=False) if trial.params]
 
     def running_elsewhere(self) -> int:
-        """Return the number of trials that other processes run, as far as they are alive."""
-        return len([trial for trial in self._running() if _age(trial) < _MOST_SILENCE])
+        """Return the number of trials that other processes run, unless their heartbeat has stopped."""
+        with _one_line_errors():
+            return len([trial for trial in self._running() if _age(trial) < _HEARTBEAT_TIMEOUT])
 
     def importances(self) -> dict[str, float]:
         """Return how much each parameter matters, adding up to 1, or nothing for too few trials or equal distances.
@@ -121,52 +146,74 @@ class Study:
         return self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
 
     def _count(self) -> int:
-        # Finished trials, and those that go on: in this folder, also after an interruption, or in living processes.
+        # Finished trials, and those that still run: in this folder, also after an interruption, or elsewhere.
         finished = self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE, TrialState.PRUNED])
-        running = [one for one in self._running() if self._is_own(one) or _age(one) < _MOST_SILENCE]
+        running = [
+            one
+            for one in self._running()
+            if one.user_attrs.get("owner") == self._owner or _age(one) < _HEARTBEAT_TIMEOUT
+        ]
         return len(finished) + len(running)
 
-    def _is_own(self, trial: FrozenTrial) -> bool:
-        return bool(trial.user_attrs.get("owner") == self._owner)
-
-    def _state_of(self, trial: FrozenTrial) -> TrialState:
-        return self._study._storage.get_trial(trial._trial_id).state
+    def _is_running(self, trial: FrozenTrial) -> bool:
+        return self._study._storage.get_trial(trial._trial_id).state is TrialState.RUNNING
 
     def _lock(self, number: int) -> AbstractContextManager[bool]:
         return hold_lock(self._folder / f"{self.name}-{number}.lock")
 
 
-def open_study(sweep: SweepParameters, training: TrainingParameters, images: str, folder: Path) -> Study:
-    """Open the study of a sweep, or create it with the current values as its first trial.
+def open_study(sweep: SweepParameters, training: TrainingParameters, images: PreparedImages, folder: Path) -> Study:
+    """Open the study of a sweep, or create it with the current values as its first trial, the baseline.
 
-    `images` is the digest of the images. A sweep with other images, training parameters, space, length or methods is
-    another study; the number of trials may change.
+    A sweep with other images, training parameters, space, length or methods is another study. The number of trials and
+    what only affects the speed may change.
 
     Raises:
         DataError: if the database cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    is_labelled = images.classes is not None and training.conditional is not False
     described = {
-        "images": images,
+        "images": images.digest,
+        "labels": images.classes.digest() if images.classes and is_labelled else None,
         "trajectory": TRAJECTORY_VERSION,
-        "training": training.model_dump(mode="json"),
+        "training": training.model_dump(mode="json", exclude=OF_LENGTH_AND_SPEED),
         "sweep": sweep.model_dump(mode="json", exclude={"trials", "minutes", "confirmations", "storage", "preset"}),
     }
     name = "sweep-" + hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]
     space = distributions(sweep.space, training)
-    try:
-        storage = _storage(sweep.storage, folder)
+    with _exclusive(folder), _one_line_errors():
+        owner = folder / "owner"
+        if not owner.is_file():
+            # The folder may be copied into a container, or moved: neither a host nor a path identifies it.
+            with atomic_file(owner) as file:
+                file.write_text(uuid.uuid4().hex, encoding="utf-8")
         study = optuna.create_study(
-            study_name=name, storage=storage, pruner=_pruner(sweep), sampler=None, load_if_exists=True
+            study_name=name, storage=_storage(sweep.storage, folder), pruner=_pruner(sweep), load_if_exists=True
         )
         study.enqueue_trial(start_values(sweep.space, training), skip_if_exists=True)
-    except Exception as error:
-        shown = "its database" if sweep.storage else folder
+        return Study(study, sweep, space, folder, owner.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Let one process of a folder at a time create the database or claim a trial."""
+    with hold_lock(folder / "study.lock", _LOCK_SECONDS) as is_held:
+        if not is_held:
+            raise DataError(f"`{folder / 'study.lock'}` must be free (another process holds it). Try again later.")
+        yield
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Raise DataError for any error of the database."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError, sqlite3.Error, ImportError) as error:
         raise DataError(
-            f"`sweep.storage` must be a database that can be read and written (got {shown}: {in_short(error)})."
-            " Check the address, or set it to null."
+            f"the database of the sweep must be readable and writable (it is not: {in_short(error)}). Check "
+            "`sweep.storage`, then continue with the same command."
         ) from None
-    return Study(study, sweep, space, folder)
 
 
 def _storage(url: str | None, folder: Path) -> RDBStorage:
@@ -196,16 +243,21 @@ def _summary(trial: FrozenTrial) -> TrialSummary:
         distances=dict(trial.intermediate_values),
         outcome=outcome,
         distance=trial.value if trial.state is TrialState.COMPLETE else None,
-        key=str(facts.get("key", "")),
+        key=checked_key(facts.get("key")),
         fault=str(facts.get("fault", "")),
         images_seen=int(facts.get("images_seen", 0)),
     )
 
 
+def checked_key(key: object) -> str:
+    """Return the key of a tracked run, or an empty text: it names a folder, and others may write to the database."""
+    return str(key) if re.fullmatch("[0-9a-f]{32}", str(key)) else ""
+
+
 def _age(trial: FrozenTrial) -> float:
-    # Seconds since the last sign of life.
+    # Seconds since the last heartbeat. A trial without one has just been created, or its process died at once.
     started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    return time.time() - float(trial.user_attrs.get("alive", started))
+    return time.time() - float(trial.user_attrs.get("heartbeat", started))
 
 
 def best_of(trials: Sequence[TrialSummary]) -> TrialSummary | None:

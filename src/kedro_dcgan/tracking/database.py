@@ -49,3 +49,18 @@ def _create_tables(file: Path) -> None:
     from mlflow import MlflowClient
 
     MlflowClient(database_url(file)).search_experiments(max_results=1)
+
+
+def is_same_database(one: str | None, other: str) -> bool:
+    """Return whether two addresses name the same database, whatever the driver and the login."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if not one:
+        return False
+    try:
+        urls = [make_url(address) for address in (one, other)]
+    except ArgumentError:
+        return False
+    names = [(url.get_backend_name(), url.host, url.port, url.database) for url in urls]
+    return names[0] == names[1]

@@ -1,4 +1,4 @@
-"""What a tick leaves behind: the best generator with facts about its training, the history, and a checkpoint."""
+"""The results of a tick: the best generator with facts about its training, the history, and a checkpoint."""
 
 from dataclasses import asdict, fields
 

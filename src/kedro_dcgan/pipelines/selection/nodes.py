@@ -20,9 +20,9 @@ from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.progress import progress_bar, short_images
 from kedro_dcgan.reports.pictures import SampleFrames
 from kedro_dcgan.reports.sweep import SweepReport, TrialSummary, write_sweep_page
-from kedro_dcgan.sweeps.confirmation import Confirmation, chosen_trials, jobs_of
-from kedro_dcgan.sweeps.jobs import Job, SweepFolder
-from kedro_dcgan.sweeps.runner import Runner, SweepEvent, in_words
+from kedro_dcgan.sweeps.confirmation import Finalists, choose_finalists
+from kedro_dcgan.sweeps.jobs import SweepFolder
+from kedro_dcgan.sweeps.runner import Runner, SweepEvent, format_values
 from kedro_dcgan.sweeps.space import with_values
 from kedro_dcgan.sweeps.study import open_study
 from kedro_dcgan.training.in_process import distance_name
@@ -42,29 +42,31 @@ def confirm_best(
     sweep_files: SweepFolder,
     sweep: SweepParameters,
     training: TrainingParameters,
-) -> Iterator[SweepEvent]:
-    """Yield the events of the trainings of the best and the first parameters with more seeds.
+) -> Iterator[SweepEvent | Finalists]:
+    """Yield the events of the trainings of the best and the baseline's parameters with more seeds; last, the finalists.
 
     Raises:
         TrainingError: if no trial ended well.
         Interrupted: after a signal, when everything is saved.
     """
-    study = open_study(sweep, training, images.digest, sweep_files.path)
-    jobs = [job for _, _, job in jobs_of(study, sweep, training, sweep_files)]
-    yield SweepEvent(sweep_trials.sweep)
-    missing = [job for job in jobs if not sweep_files.of(job.key).has_results()]
+    study = open_study(sweep, training, images, sweep_files.path)
+    finalists = choose_finalists(study, sweep, training, sweep_files)
+    missing = [job for *_, job in finalists.jobs if not sweep_files.of(job.key).has_results()]
     if missing:
         logger.info(f"confirmation  {len(missing)} trainings with other seeds")
     total, at_once = round(len(missing) * sweep.kimg * 1000), _STOPPED.format(" at once.")
     with stop_on_signal(at_once=at_once) as request, progress_bar("confirmation", total) as bar:
-        yield from Runner(study, images, sweep, training, sweep_files, request, bar).confirm(missing)
+        runner = Runner(study, images, sweep, training, sweep_files, request, bar)
+        yield from runner.confirm([job for *_, job in finalists.jobs])
         if request.signal_number is not None:
             raise Interrupted(request.signal_number, _STOPPED.format("."))
+    # Other processes may find a better trial later. This one is compared.
+    yield finalists
 
 
 def select_best(
     images: PreparedImages,
-    sweep_confirmations: SweepEvent,
+    sweep_confirmations: Finalists,
     sweep_files: SweepFolder,
     sweep: SweepParameters,
     training: TrainingParameters,
@@ -76,41 +78,43 @@ def select_best(
     """Return the run, generator, history and samples of the best training, a page about the sweep, and a preset.
 
     Raises:
-        TrainingError: if no training with the best parameters ended well.
+        TrainingError: if all trainings with the best parameters have failed here.
     """
-    study = open_study(sweep, training, images.digest, sweep_files.path)
-    best, first = chosen_trials(study)
-    distances: dict[str, dict[int, float]] = {"best": {}, "first": {}}
-    candidates: list[tuple[float, Job]] = []
-    name = distance_name(images, training)
-    for arm, seed, job in jobs_of(study, sweep, training, sweep_files):
-        if not sweep_files.of(job.key).has_results():
-            continue
-        # (A training that was interrupted after its last tick is complete all the same.)
-        distance = float(sweep_files.of(job.key).read()[1][name].min())
-        if seed != training.seed:
-            distances[arm][seed] = distance
-        if arm == "best":
-            candidates.append((distance, job))
+    study, best = open_study(sweep, training, images, sweep_files.path), sweep_confirmations.best
+    distances = {(arm, seed): sweep_files.of(job.key).distance() for arm, seed, job in sweep_confirmations.jobs}
+    candidates = [
+        (distance, job)
+        for arm, seed, job in sweep_confirmations.jobs
+        if arm == "best" and (distance := distances[arm, seed]) is not None
+    ]
     if not candidates:
-        raise TrainingError("the best parameters must train again here (they do not). Sweep again, with other images.")
-    confirmation = Confirmation(distances["best"], distances["first"])
+        raise TrainingError(
+            "the best parameters must train well on this machine (all their trainings failed). Search fewer or smaller "
+            "values in `sweep.space`."
+        )
     _, job = min(candidates, key=lambda candidate: candidate[0])
     files = sweep_files.of(job.key)
     generator, history = files.read()
-    claim = confirmation.text if first else "the first parameters are the best of all trials"
-    logger.info(f"selected      {job.name} · {in_words(best.values)} · {claim}")
+    claim = sweep_confirmations.claim(distances, training.seed)
+    logger.info(f"selected      {job.name} · {format_values(best.values)} · {claim}")
 
     grids = files.grids()
     trials = study.trials()
     report = SweepReport(
-        name=sweep_confirmations.sweep,
-        metric=name or "distance",
+        name=study.name,
+        metric=distance_name(images, job.training) or "",
         trials=trials,
         best=best.number,
         claim=claim,
         importances=study.importances(),
-        confirmation={"best": distances["best"], "first": distances["first"]},
+        confirmation={
+            arm: {
+                seed: distances[arm, seed]
+                for of, seed, _ in sweep_confirmations.jobs
+                if of == arm and seed != training.seed
+            }
+            for arm in ("best", "baseline")
+        },
         grids=_grids(trials, sweep_files),
         length=short_images(round(sweep.kimg * 1000)),
         preset=sweep.preset,

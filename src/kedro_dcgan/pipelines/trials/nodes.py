@@ -32,7 +32,7 @@ def run_trials(
         Interrupted: after a signal, when everything is saved.
     """
     require_trainable(images, sweep, training)
-    study = open_study(sweep, training, images.digest, sweep_files.path)
+    study = open_study(sweep, training, images, sweep_files.path)
     before = study.trials()
     logger.info(
         f"sweep         {study.name} · {sweep.trials} trials of {short_images(round(sweep.kimg * 1000))} · "
