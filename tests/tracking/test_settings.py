@@ -18,8 +18,8 @@ from kedro_dcgan.tracking.database import database_url
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def in_an_empty_folder(tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp("settings"))
 
 
 def settings_with(**values):
