@@ -127,7 +127,8 @@ class SweepHooks:
             }
             self._training.log_parameters({**of_data, **flatten(job.training, "training.")})
             hardware = hardware_of(compute_of(job.training).device)
-            classes = str(len(class_shares(self._images, job.training)))
+            training = job.training.for_images(self._images.count("train"), self._images.class_counts())
+            classes = str(len(class_shares(self._images, training)))
             tags = {"preset": self._context.env or "base", "hardware": hardware, "classes": classes, "sweep": sweep}
             self._training.log_tags({**tags, **code_tags(self._context.project_path)})
             self._log_images(self._training)

@@ -37,6 +37,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 _FIRST_TRIALS = 5
 # A trial of another folder whose heartbeat is older than this many seconds is taken for dead.
 _HEARTBEAT_TIMEOUT = 600.0
+# Seconds before each new attempt to open a shared database.
+_PAUSES = (0.5, 1.0, 2.0, None)
 # Seconds to wait for another process that writes to an SQLite file.
 _LOCK_SECONDS = 60
 _STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.PRUNED}
@@ -188,11 +190,22 @@ def open_study(sweep: SweepParameters, training: TrainingParameters, images: Pre
             # The folder may be copied into a container, or moved: neither a host nor a path identifies it.
             with atomic_file(owner) as file:
                 file.write_text(uuid.uuid4().hex, encoding="utf-8")
-        study = optuna.create_study(
-            study_name=name, storage=_storage(sweep.storage, folder), pruner=_pruner(sweep), load_if_exists=True
-        )
+        study = _create_or_load(name, sweep, folder)
         study.enqueue_trial(start_values(sweep.space, training), skip_if_exists=True)
         return Study(study, sweep, space, folder, owner.read_text(encoding="utf-8"))
+
+
+def _create_or_load(name: str, sweep: SweepParameters, folder: Path) -> optuna.Study:
+    for pause in _PAUSES:
+        try:
+            storage = _storage(sweep.storage, folder)
+            return optuna.create_study(study_name=name, storage=storage, pruner=_pruner(sweep), load_if_exists=True)
+        except (SQLAlchemyError, StorageInternalError):
+            # Another machine may create the tables or the study at the same time.
+            if not sweep.storage or pause is None:
+                raise
+            time.sleep(pause)
+    raise AssertionError
 
 
 @contextmanager
