@@ -101,14 +101,14 @@ class SweepParameters(ParameterGroup):
     confirmations: int = Field(
         ge=0,
         le=100,
-        description="More seeds with which the best and the first parameters are trained at the end: the best trial "
-        "of many is partly luck.",
+        description="Other seeds with which the best parameters and the baseline (the current ones) are trained at the "
+        "end, because the best of many trials is partly luck.",
     )
     seed: Seed = Field(description="Seed of the sampler.")
     storage: str | None = Field(
         min_length=1,
-        description="Database for several machines, as an SQLAlchemy URL: postgresql://HOST/NAME. null: a file in "
-        "data/06_models/sweep.",
+        description="Database for several machines, as an SQLAlchemy URL: postgresql+psycopg://USER@HOST/NAME. null: a "
+        "file in data/06_models/sweep.",
     )
     preset: str = Field(
         pattern=r"^[A-Za-z0-9][\w-]*$", description="Folder of conf/ that the best parameters are written to."

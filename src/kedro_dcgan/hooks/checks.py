@@ -34,8 +34,7 @@ class CheckHooks:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters."""
-        self._parameters = checked_parameters(context)
-        self._tracking_server = read_settings(context.config_loader["tracking"]).server
+        self._context, self._parameters = context, checked_parameters(context)
         # The source in `--params`.
         self._requested_source = context.config_loader.runtime_params.get("ingestion", {}).get("source")
 
@@ -46,18 +45,8 @@ class CheckHooks:
         self._manifest: pd.DataFrame | None = None
         if "generator" in self._outputs:
             self._check_training(catalog)
-        if self._outputs & {"sweep_trials", "sweep_preset"}:
-            from kedro_dcgan.sweeps.space import require_searchable
-
-            require_searchable(self._parameters.sweep.space, self._parameters.training)
-            if is_same_database(self._parameters.sweep.storage, self._tracking_server):
-                raise ParameterError(
-                    "`sweep.storage` must not be the database of MLflow (it is). Name another one, or set it to null."
-                )
-        if "sweep_confirmations" in self._outputs and "sweep_trials" in pipeline.inputs():
-            raise ParameterError("`--pipelines=selection` must follow the trials in one run: --pipelines=sweep.")
-        if "sweep_preset" in self._outputs:
-            catalog["sweep_preset"].require_free(self._parameters.sweep.preset)  # type: ignore[attr-defined]
+        if self._outputs & {"sweep_trials", "sweep_confirmations"}:
+            self._check_sweep(pipeline, catalog)
         if "manifest" in self._outputs:
             self._check_source(catalog)
         elif "image_shards" in pipeline.inputs() and self._requested_source:
@@ -98,6 +87,21 @@ class CheckHooks:
             require_memory(*networks, training.micro_batch_size, compute.device)
         # A new checkpoint is written before an old one is deleted.
         require_disk_space(path_of(catalog, "checkpoint"), 2 * checkpoint_bytes(*networks), "two checkpoints")
+
+    def _check_sweep(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        # Imported here, because Optuna takes seconds to import.
+        from kedro_dcgan.sweeps.space import require_searchable
+
+        if "sweep_trials" in pipeline.inputs():
+            raise ParameterError("`--pipelines=selection` must follow the trials in one run: --pipelines=sweep.")
+        sweep = self._parameters.sweep
+        require_searchable(sweep.space, self._parameters.training)
+        if is_same_database(sweep.storage, read_settings(self._context.config_loader["tracking"]).server):
+            raise ParameterError(
+                "`sweep.storage` must not be the database of MLflow (it is). Name another one, or set it to null."
+            )
+        if "sweep_preset" in self._outputs:
+            catalog["sweep_preset"].require_free(sweep.preset)  # type: ignore[attr-defined]
 
     def _check_source(self, catalog: DataCatalog) -> None:
         # Imported here, because it imports matplotlib, which only ingestion needs.

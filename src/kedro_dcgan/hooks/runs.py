@@ -114,11 +114,7 @@ class TrackingHooks:
                 names = ("verdict", "precision", "threads", "execution")
                 run.log_tags({name: str(data.facts[name]) for name in names})
             case "training_history":
-                # The ticks that the run does not have yet: a new run of an extended training gets the whole history.
-                new_ticks = data[data["images_seen"] > run.last_step].drop(columns="health", errors="ignore")
-                for _, row in new_ticks.iterrows():
-                    numbers = {str(name): float(value) for name, value in row.dropna().items()}
-                    run.log_tick(numbers, int(numbers.pop("images_seen")))
+                run.log_history(data)
             case "sample_frames":
                 self._log_grids(run, data.training_id, [grid.images_seen for grid in data.grids])
             case "evaluation":

@@ -82,10 +82,7 @@ class SweepHooks:
             return
         run, tick = self._run_of(event.job, event.sweep, event.key), event.tick
         if tick:
-            new = tick.history[tick.history["images_seen"] > run.last_step].drop(columns="health", errors="ignore")
-            for _, row in new.iterrows():
-                numbers = {str(name): float(value) for name, value in row.dropna().items()}
-                run.log_tick(numbers, int(numbers.pop("images_seen")))
+            run.log_history(tick.history)
             if tick.picture:
                 run.log_image(Path(tick.picture), "samples", tick.images_seen)
         if event.outcome:
@@ -104,10 +101,8 @@ class SweepHooks:
             return
         # The runs of the trainings have the metrics of the system.
         self._sweep = TrackedRun(self._settings.model_copy(update={"system_metrics_seconds": 0}), identity)
-        values, groups = (
-            flatten(checked_parameters(self._context)),
-            ("ingestion.", "preprocessing.", "training.", "sweep."),
-        )
+        values = flatten(checked_parameters(self._context))
+        groups = ("ingestion.", "preprocessing.", "training.", "sweep.")
         # The address of a database may have a password.
         values.pop("sweep.storage")
         self._sweep.log_parameters({name: value for name, value in values.items() if name.startswith(groups)})

@@ -1,6 +1,5 @@
 """Compare evaluations of the same protocol, and runs with their parameters, training curves and samples."""
 
-import io
 import itertools
 import json
 import math
@@ -9,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.evaluation.protocol import MeasurementProtocol, require_comparable
 from kedro_dcgan.progress import short_images
 from kedro_dcgan.reports.evaluation import METRICS, short
-from kedro_dcgan.reports.pages import data_url, render_page
+from kedro_dcgan.reports.pages import data_url, render_page, svg_url
 
 # Plotted curves; the distance to the validation split is plotted, too, under a name that contains its protocol.
 _CURVES = {
@@ -124,7 +122,7 @@ def compared_rows(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Row]:
 
 
 def _row(numbers: Sequence[Mapping[str, Any] | None]) -> Row:
-    """Return the row of a metric from its record in each evaluation, None where there is none."""
+    """Return the row of a metric; an evaluation without it has None in place of its record."""
     known = {index: number for index, number in enumerate(numbers) if number}
     first = next(iter(known.values()))
     return Row(first["name"], first["metric"], [_text(number) for number in numbers], _best(known))
@@ -165,7 +163,7 @@ def write_runs_page(runs: Sequence[ComparedRun]) -> str:
         metrics=[row._asdict() | METRICS[row.metric]._asdict() for row in rows],
         differences=_differences(runs),
         samples=_samples(runs),
-        curves=data_url(_plot_curves(runs), "image/svg+xml"),
+        curves=svg_url(_plot_curves(runs)),
     )
 
 
@@ -204,8 +202,8 @@ def _samples(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
     ]
 
 
-def _plot_curves(runs: Sequence[ComparedRun]) -> bytes:
-    """Return an SVG with a panel for each curve."""
+def _plot_curves(runs: Sequence[ComparedRun]) -> Figure:
+    """Plot a panel for each curve."""
     distances = sorted({name for run in runs for name in run.curves if name.endswith("_validation")})
     panels = {**_CURVES, **{name: f"{name}, lower is better" for name in distances}}
     rows = -(-len(panels) // 2)
@@ -221,8 +219,4 @@ def _plot_curves(runs: Sequence[ComparedRun]) -> bytes:
     figure.axes[0].legend(frameon=False, fontsize=8)
     for axes in figure.axes[len(panels) :]:
         axes.set_axis_off()
-    file = io.BytesIO()
-    # Keep text as text, and make the SVG reproducible.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "runs"}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+    return figure

@@ -4,6 +4,7 @@ import base64
 import io
 
 import jinja2
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -21,6 +22,15 @@ def render_page(template: str, **values: object) -> str:
 def data_url(data: bytes, media_type: str) -> str:
     """Return a URL that contains the data."""
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def svg_url(figure: Figure) -> str:
+    """Return a URL that contains the figure as SVG."""
+    stream = io.BytesIO()
+    # Keep text as text, and make the SVG reproducible.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "figure"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return data_url(stream.getvalue(), "image/svg+xml")
 
 
 def picture_url(picture: Image.Image | Figure) -> str:

@@ -1,19 +1,18 @@
 """The page of a sweep: its trials over time, which parameters matter, and samples of the best trials."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
 from kedro_dcgan.progress import short_images
-from kedro_dcgan.reports.pages import data_url, picture_url, render_page
+from kedro_dcgan.reports.pages import picture_url, render_page, svg_url
 
 Outcome = Literal["completed", "pruned", "failed"]
 
@@ -41,7 +40,7 @@ class TrialSummary:
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What the page shows. `confirmation` has distances by seed for both, `grids` pictures by trial."""
+    """What the page shows: `confirmation` has the distances of best and baseline by seed, `grids` pictures by trial."""
 
     name: str
     metric: str
@@ -89,9 +88,9 @@ def write_sweep_page(report: SweepReport) -> str:
             for title, by_seed in report.confirmation.items()
             if by_seed
         ],
-        history=_as_url(_plot_history(report)),
-        importance=_as_url(_plot_importances(report.importances)) if report.importances else "",
-        parallel=_as_url(_plot_parallel(report, names)) if len(completed) > 1 else "",
+        history=svg_url(_plot_history(report)),
+        importance=svg_url(_plot_importances(report.importances)) if report.importances else "",
+        parallel=svg_url(_plot_parallel(report, names)) if len(completed) > 1 else "",
     )
 
 
@@ -199,11 +198,3 @@ def _positions(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, st
         (-0.04, format_value(low)),
         (1.04, format_value(high)),
     ]
-
-
-def _as_url(figure: Figure) -> str:
-    file = io.BytesIO()
-    # Keep text as text, and make the SVG reproducible.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "sweep"}):
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return data_url(file.getvalue(), "image/svg+xml")

@@ -42,7 +42,6 @@ class JobTick:
     `distance` is that of the best generator so far, `is_collapsed` whether it has collapsed.
     """
 
-    job: Job
     plan: Plan
     images_seen: int
     history: pd.DataFrame
@@ -80,9 +79,12 @@ class JobFolder:
         """Its checkpoints, until it ends."""
         return CheckpointFolder(self.path / "checkpoints")
 
-    def frame(self, images_seen: int) -> Path:
-        """Return the file of the grid of a tick."""
-        return self.path / "frames" / f"{images_seen:012d}.png"
+    def save_grid(self, images_seen: int, grid: np.ndarray) -> Path:
+        """Store the grid of a tick; return its file."""
+        path = self.path / "frames" / f"{images_seen:012d}.png"
+        with atomic_file(path) as file:
+            Image.fromarray(grid).save(file)
+        return path
 
     def grids(self) -> list[SampleGrid]:
         """Read the grids of all ticks."""
@@ -148,10 +150,8 @@ class Trainer:
             for tick in running.ticks:
                 picture = None
                 if tick.samples is not None:
-                    picture = files.frame(tick.images_seen)
                     grid = make_grid(tick.samples.numpy(), grid_columns(training.grid_images, plan.generator))
-                    with atomic_file(picture) as file:
-                        Image.fromarray(grid).save(file)
+                    picture = files.save_grid(tick.images_seen, grid)
                 history = history_of(tick, distance)
                 for checkpoint in checkpoints_of(start, training, tick, self.should_stop()):
                     files.checkpoints.save(checkpoint)
@@ -162,7 +162,6 @@ class Trainer:
                 if tick.images_seen:
                     validated = [one.validation for one in tick.records if one.validation is not None]
                     yield JobTick(
-                        job=job,
                         plan=plan,
                         images_seen=tick.images_seen,
                         history=history,

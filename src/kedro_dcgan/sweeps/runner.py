@@ -16,7 +16,7 @@ from kedro_dcgan.config import SweepParameters, TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import ParameterError, StopRequest, TrainingError, in_short
 from kedro_dcgan.progress import Bar, short_images
-from kedro_dcgan.reports.sweep import Outcome
+from kedro_dcgan.reports.sweep import Outcome, format_value
 from kedro_dcgan.sweeps.jobs import Job, JobTick, SweepFolder, Trainer
 from kedro_dcgan.sweeps.space import Values, rule_of, trial_parameters
 from kedro_dcgan.sweeps.study import Study, best_of, checked_key
@@ -168,6 +168,4 @@ class Runner:
 
 def format_values(values: Values) -> str:
     """Write values by parameter for people: generator.learning_rate=0.00213."""
-    return "  ".join(
-        f"{name}={f'{value:.3g}' if isinstance(value, float) else value}" for name, value in values.items()
-    )
+    return "  ".join(f"{name}={format_value(value)}" for name, value in values.items())

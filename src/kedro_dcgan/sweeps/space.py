@@ -40,7 +40,7 @@ def require_searchable(space: Mapping[str, Dimension], training: TrainingParamet
     for name, dimension in space.items():
         if name not in known:
             close = get_close_matches(name, known, n=1) or ["generator.learning_rate"]
-            problem = "a sweep cannot change it" if name in _FIXED else "there is none"
+            problem = "a sweep cannot change it" if name in _FIXED else "`training` has no such parameter"
             raise ParameterError(
                 f"`sweep.space.{name}` must name a parameter of `training` that a sweep can change ({problem}). "
                 f"For example: {close[0]}."

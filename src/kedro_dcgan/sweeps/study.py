@@ -7,40 +7,31 @@ by the next process in the same folder, and resumes from its checkpoint.
 import hashlib
 import json
 import re
-import sqlite3
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from kedro_dcgan.config import SweepParameters, TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.errors import DataError, in_short
 from kedro_dcgan.locks import hold_lock
 from kedro_dcgan.reports.sweep import Outcome, TrialSummary
 from kedro_dcgan.storage import atomic_file
+from kedro_dcgan.sweeps.database import create_or_load, exclusive, one_line_errors
 from kedro_dcgan.sweeps.space import OF_LENGTH_AND_SPEED, distributions, start_values
 from kedro_dcgan.training.plan import TRAJECTORY_VERSION
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 # Trials that run to their end before the pruner compares others with them, and before TPE models them.
-_FIRST_TRIALS = 5
+_STARTUP_TRIALS = 5
 # A trial of another folder whose heartbeat is older than this many seconds is taken for dead.
 _HEARTBEAT_TIMEOUT = 600.0
-# Seconds before each new attempt to open a shared database.
-_PAUSES = (0.5, 1.0, 2.0, None)
-# Seconds to wait for another process that writes to an SQLite file.
-_LOCK_SECONDS = 60
 _STATES = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.PRUNED}
 
 
@@ -70,7 +61,7 @@ class Study:
         None: all trials are finished, or run in other processes.
         """
         with ExitStack() as locks:
-            with _exclusive(self._folder), _one_line_errors():
+            with exclusive(self._folder), one_line_errors():
                 trial = self._next_trial(locks)
             yield trial
 
@@ -96,7 +87,7 @@ class Study:
 
     def report(self, trial: Trial, distances: Mapping[int, float]) -> bool:
         """Record the distances of new validations, counted from 1; return whether the trial should end now."""
-        with _one_line_errors():
+        with one_line_errors():
             known = self._study._storage.get_trial(trial._trial_id).intermediate_values
             new = {number: distance for number, distance in distances.items() if number not in known}
             for number, distance in new.items():
@@ -105,12 +96,12 @@ class Study:
 
     def beat(self, trial: Trial) -> None:
         """Record that this process still runs the trial."""
-        with _one_line_errors():
+        with one_line_errors():
             trial.set_user_attr("heartbeat", time.time())
 
     def finish(self, trial: Trial, outcome: Outcome, distance: float | None, images_seen: int, fault: str = "") -> None:
         """Record the end of a trial."""
-        with _one_line_errors():
+        with one_line_errors():
             for name, value in {"outcome": outcome, "images_seen": images_seen, "fault": fault}.items():
                 trial.set_user_attr(name, value)
             result = distance if outcome == "completed" else None
@@ -118,12 +109,12 @@ class Study:
 
     def trials(self) -> list[TrialSummary]:
         """Return all trials that have values, in their order."""
-        with _one_line_errors():
+        with one_line_errors():
             return [_summary(trial) for trial in self._study.get_trials(deepcopy=False) if trial.params]
 
     def running_elsewhere(self) -> int:
         """Return the number of trials that other processes run, unless their heartbeat has stopped."""
-        with _one_line_errors():
+        with one_line_errors():
             return len([trial for trial in self._running() if _age(trial) < _HEARTBEAT_TIMEOUT])
 
     def importances(self) -> dict[str, float]:
@@ -142,7 +133,7 @@ class Study:
         seed = (self._sweep.seed + 1_000_003 * len(self._study.get_trials(deepcopy=False))) % 2**32
         if self._sweep.sampler == "random":
             return optuna.samplers.RandomSampler(seed)
-        return optuna.samplers.TPESampler(n_startup_trials=_FIRST_TRIALS, seed=seed)
+        return optuna.samplers.TPESampler(n_startup_trials=_STARTUP_TRIALS, seed=seed)
 
     def _running(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
@@ -174,74 +165,30 @@ def open_study(sweep: SweepParameters, training: TrainingParameters, images: Pre
         DataError: if the database cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    is_labelled = images.classes is not None and training.conditional is not False
     described = {
         "images": images.digest,
-        "labels": images.classes.digest() if images.classes and is_labelled else None,
+        "labels": images.classes.digest() if images.classes and training.conditional is not False else None,
         "trajectory": TRAJECTORY_VERSION,
         "training": training.model_dump(mode="json", exclude=OF_LENGTH_AND_SPEED),
         "sweep": sweep.model_dump(mode="json", exclude={"trials", "minutes", "confirmations", "storage", "preset"}),
     }
     name = "sweep-" + hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:8]
     space = distributions(sweep.space, training)
-    with _exclusive(folder), _one_line_errors():
+    with exclusive(folder), one_line_errors():
         owner = folder / "owner"
         if not owner.is_file():
             # The folder may be copied into a container, or moved: neither a host nor a path identifies it.
             with atomic_file(owner) as file:
                 file.write_text(uuid.uuid4().hex, encoding="utf-8")
-        study = _create_or_load(name, sweep, folder)
+        study = create_or_load(name, sweep.storage, folder, _pruner(sweep))
         study.enqueue_trial(start_values(sweep.space, training), skip_if_exists=True)
         return Study(study, sweep, space, folder, owner.read_text(encoding="utf-8"))
-
-
-def _create_or_load(name: str, sweep: SweepParameters, folder: Path) -> optuna.Study:
-    for pause in _PAUSES:
-        try:
-            storage = _storage(sweep.storage, folder)
-            return optuna.create_study(study_name=name, storage=storage, pruner=_pruner(sweep), load_if_exists=True)
-        except (SQLAlchemyError, StorageInternalError):
-            # Another machine may create the tables or the study at the same time.
-            if not sweep.storage or pause is None:
-                raise
-            time.sleep(pause)
-    raise AssertionError
-
-
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Let one process of a folder at a time create the database or claim a trial."""
-    with hold_lock(folder / "study.lock", _LOCK_SECONDS) as is_held:
-        if not is_held:
-            raise DataError(f"`{folder / 'study.lock'}` must be free (another process holds it). Try again later.")
-        yield
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Raise DataError for any error of the database."""
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError, sqlite3.Error, ImportError) as error:
-        raise DataError(
-            f"the database of the sweep must be readable and writable (it is not: {in_short(error)}). Check "
-            "`sweep.storage`, then continue with the same command."
-        ) from None
-
-
-def _storage(url: str | None, folder: Path) -> RDBStorage:
-    if url:
-        return RDBStorage(url)
-    # Not through an address: a path may have characters that are special there. Several processes may write.
-    file = folder / "optuna.db"
-    connect = partial(sqlite3.connect, file, timeout=_LOCK_SECONDS, check_same_thread=False)
-    return RDBStorage("sqlite:///optuna.db", engine_kwargs={"creator": connect})
 
 
 def _pruner(sweep: SweepParameters) -> optuna.pruners.BasePruner:
     match sweep.pruner:
         case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS)
+            return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS)
         case "hyperband":
             return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=sweep.validations)
     return optuna.pruners.NopPruner()

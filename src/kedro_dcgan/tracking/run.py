@@ -6,12 +6,15 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro_dcgan.errors import DcganError, TrackingError
 from kedro_dcgan.tracking.connection import TrackingSettings
 from kedro_dcgan.tracking.journal import Journal, RunIdentity, milliseconds
 from kedro_dcgan.tracking.uploader import Uploader
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +64,13 @@ class TrackedRun:
         is_new = images_seen > self.last_step
         if is_new and self._record("metrics", step=images_seen, values=dict(values), is_history=True):
             self.last_step = images_seen
+
+    def log_history(self, history: "pd.DataFrame") -> None:
+        """Log the ticks of a history that the run does not have yet; a new run gets all of them."""
+        new_ticks = history[history["images_seen"] > self.last_step].drop(columns="health", errors="ignore")
+        for _, row in new_ticks.iterrows():
+            numbers = {str(name): float(value) for name, value in row.dropna().items()}
+            self.log_tick(numbers, int(numbers.pop("images_seen")))
 
     def log_dataset(self, name: str, digest: str, source: str, tags: Mapping[str, str]) -> None:
         """Log the images that the run trains on. The UI shows them and filters runs by them."""

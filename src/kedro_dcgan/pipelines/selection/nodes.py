@@ -1,7 +1,7 @@
 """Train the best parameters of a sweep with more seeds, and turn the best training into the results of the sweep."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -19,12 +19,12 @@ from kedro_dcgan.errors import Interrupted, TrainingError, stop_on_signal
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.progress import progress_bar, short_images
 from kedro_dcgan.reports.pictures import SampleFrames
-from kedro_dcgan.reports.sweep import SweepReport, TrialSummary, write_sweep_page
-from kedro_dcgan.sweeps.confirmation import Finalists, choose_finalists
+from kedro_dcgan.reports.sweep import SweepReport, write_sweep_page
+from kedro_dcgan.sweeps.confirmation import Arm, Finalists, choose_finalists
 from kedro_dcgan.sweeps.jobs import SweepFolder
 from kedro_dcgan.sweeps.runner import Runner, SweepEvent, format_values
 from kedro_dcgan.sweeps.space import with_values
-from kedro_dcgan.sweeps.study import open_study
+from kedro_dcgan.sweeps.study import Study, open_study
 from kedro_dcgan.training.in_process import distance_name
 
 logger = logging.getLogger(__name__)
@@ -98,43 +98,51 @@ def select_best(
     claim = sweep_confirmations.claim(distances, training.seed)
     logger.info(f"selected      {job.name} · {format_values(best.values)} · {claim}")
 
-    grids = files.grids()
-    trials = study.trials()
-    report = SweepReport(
-        name=study.name,
-        metric=distance_name(images, job.training) or "",
-        trials=trials,
-        best=best.number,
-        claim=claim,
-        importances=study.importances(),
-        confirmation={
-            arm: {
-                seed: distances[arm, seed]
-                for of, seed, _ in sweep_confirmations.jobs
-                if of == arm and seed != training.seed
-            }
-            for arm in ("best", "baseline")
-        },
-        grids=_grids(trials, sweep_files),
-        length=short_images(round(sweep.kimg * 1000)),
-        preset=sweep.preset,
-    )
+    metric = distance_name(images, job.training) or ""
+    report = _report(study, sweep_confirmations, distances, claim, metric, sweep, training.seed, sweep_files)
     groups = {"ingestion": ingestion, "preprocessing": preprocessing, "evaluation": evaluation, "export": export}
     preset = {
         "name": sweep.preset,
-        "note": f"the best of {len(trials)} trials of {report.length} ({report.name}): {claim}",
+        "note": f"the best of {len(report.trials)} trials of {report.length} ({report.name}): {claim}",
         "always": {f"training.{name}" for name in best.values},
         "parameters": {
             "training": with_values(training, best.values).model_dump(mode="json"),
             **{group: values.model_dump(mode="json") for group, values in groups.items()},
         },
     }
+    grids = files.grids()
     frames = SampleFrames(job.key, grids[-1].images_seen if grids else 0, grids)
     return {"run": job.key}, generator, history, frames, write_sweep_page(report), preset
 
 
-def _grids(trials: list[TrialSummary], files: SweepFolder) -> dict[int, Any]:
-    """Return the last grid of the best trials, as far as this machine has them."""
+def _report(
+    study: Study,
+    finalists: Finalists,
+    distances: Mapping[tuple[Arm, int], float | None],
+    claim: str,
+    metric: str,
+    sweep: SweepParameters,
+    seed_of_trials: int,
+    files: SweepFolder,
+) -> SweepReport:
+    """Gather what the page shows."""
+    confirmation: dict[str, dict[int, float | None]] = {"best": {}, "baseline": {}}
+    for (arm, seed), distance in distances.items():
+        if seed != seed_of_trials:
+            confirmation[arm][seed] = distance
+    trials = study.trials()
     completed = sorted((one for one in trials if one.distance is not None), key=lambda one: one.distance or 0.0)
+    # Another machine may have the samples.
     grids = {trial.number: files.of(trial.key).grids() for trial in completed[:_SHOWN]}
-    return {number: found[-1].picture for number, found in grids.items() if found}
+    return SweepReport(
+        name=study.name,
+        metric=metric,
+        trials=trials,
+        best=finalists.best.number,
+        claim=claim,
+        importances=study.importances(),
+        confirmation=confirmation,
+        grids={number: found[-1].picture for number, found in grids.items() if found},
+        length=short_images(round(sweep.kimg * 1000)),
+        preset=sweep.preset,
+    )
