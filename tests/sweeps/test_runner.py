@@ -23,6 +23,14 @@ def diverse_samples(monkeypatch):
     monkeypatch.setattr("kedro_dcgan.training.loop.diversity", lambda *_: 1.0)
 
 
+@pytest.fixture(autouse=True)
+def close_bars():
+    """An open bar would be described by the heartbeats of later tests."""
+    yield
+    for bar in Bar.opened[:]:
+        bar.close()
+
+
 class Sweep:
     """A sweep in a folder; `stop` asks it to stop."""
 
