@@ -129,6 +129,21 @@ def test_a_trial_worse_than_the_median_of_the_first_five_is_pruned(open_sweep):
     assert finish_next(study, 11.0, 6.0)[2] == [False, False]
 
 
+def test_hyperband_ends_bad_trials_at_several_lengths(open_sweep):
+    # Of 30 trials that differ from the first validation on, about two thirds end early, some late, the best never.
+    study = open_sweep(pruner="hyperband", trials=30, validations=9)
+    qualities = np.random.default_rng(0).permutation(30) + 10.0
+    lengths = {}
+    for quality in qualities:
+        with study.claim() as trial:
+            reports = (step for step in range(1, 10) if study.report(trial, {step: quality / step}))
+            lengths[quality] = next(reports, 10)
+            study.finish(trial, "pruned" if lengths[quality] < 10 else "completed", quality / 9, 96)
+    assert lengths[10.0] == 10
+    assert 10 <= sum(length == 1 for length in lengths.values()) <= 25
+    assert set(lengths.values()) >= {1, 3, 10}
+
+
 def test_an_interrupted_sweep_draws_the_same_values(tmp_path):
     drawn = []
     for folder, stops in ((tmp_path / "a", False), (tmp_path / "b", True)):
