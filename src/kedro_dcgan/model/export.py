@@ -44,7 +44,11 @@ def exported_program(generator: Generator) -> ExportedProgram:
         network, inputs = _Conditional(generator).eval(), (*inputs, torch.zeros(2, dtype=torch.int64))
     shapes = tuple({0: torch.export.Dim.AUTO} for _ in inputs)
     with torch.no_grad():
-        return torch.export.export(network, inputs, dynamic_shapes=shapes)
+        program = torch.export.export(network, inputs, dynamic_shapes=shapes)
+    # Stack traces contain the paths of this machine, and both formats would store them.
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
 
 
 def to_pt2(program: ExportedProgram) -> bytes:
