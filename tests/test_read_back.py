@@ -61,6 +61,10 @@ def manifest_dataset(root):
     return ManifestDataset(root / "manifest.parquet", {"type": "pandas.ParquetDataset", "save_args": {"index": False}})
 
 
+def frames_dataset(root):
+    return SampleFramesDataset(root / "frames", "checkpoints")
+
+
 def evaluation_dataset(root):
     return EvaluationDataset(root / "evaluation.json", "json.JSONDataset")
 
@@ -103,7 +107,7 @@ def built(tmp_path_factory):
         state = {"weights": torch.full((100,), float(seen)), "images_seen": seen}
         CheckpointFolder(root / "checkpoints").save(Checkpoint(header, state, 2))
     grids = [SampleGrid(seen, np.zeros((4, 4), dtype=np.uint8)) for seen in (0, 640)]
-    SampleFramesDataset(root / "frames").save(SampleFrames("aaa", 640, grids))
+    frames_dataset(root).save(SampleFrames("aaa", 640, grids))
     TrainingRunDataset(root / "training_run.json").save({"run": KEY})
     ReferenceCache(root / "references").estimates({"split": "test"}, lambda: {"fd": Estimate(1.0, 0.5, 1.5)})
     (entry,) = (root / "references").iterdir()
@@ -170,7 +174,10 @@ REFUSED = {
     "shards/index.json": (read_images, ("preparation", "image_size")),
     "images/index.json": (read_images, ("image_size",)),
     "generator/generator.json": (read_generator_facts, ("images_seen",)),
-    "frames/current.json": (lambda root: len(SampleFramesDataset(root / "frames").load()), ("images_seen",)),
+    "frames/current.json": (
+        lambda root: len(frames_dataset(root).load()),
+        ("images_seen",),
+    ),
     "training_run.json": (lambda root: TrainingRunDataset(root / "training_run.json").load(), ("run",)),
     "evaluation.json": (lambda root: evaluation_dataset(root).load(), ("images_seen",)),
 }
@@ -417,7 +424,7 @@ def test_files_of_the_version_before_checksums_are_read(copy, built):
     assert read_images(root) == read_images(built)
     assert read_generator_facts(root) == {"seed": 0}
     assert newest_checkpoint(root) == 20
-    assert len(SampleFramesDataset(root / "frames").load()) == 2
+    assert len(frames_dataset(root).load()) == 2
 
 
 def test_files_may_be_links_into_a_cache_and_be_formatted_differently(built, tmp_path):
@@ -565,7 +572,7 @@ def test_damaged_frame_is_named(copy):
     root = copy("frames")
     frame = root / "frames/aaa/000000000640.png"
     frame.write_bytes(frame.read_bytes()[:40])
-    check(root, "frames", lambda root: SampleFramesDataset(root / "frames").load())
+    check(root, "frames", lambda root: frames_dataset(root).load())
 
 
 def test_source_that_is_not_utf8_gives_a_readable_index(tmp_path):

@@ -6,6 +6,7 @@ Next to the lock of an output, `.locks/NAME.owner` names its process for the err
 """
 
 import errno
+import logging
 import os
 import shlex
 import sys
@@ -19,23 +20,29 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.storage import require_writable
 
+logger = logging.getLogger(__name__)
+
 # Answers of a disk without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 _MARKER = ".held"
 
 
 @contextmanager
-def lock_output(path: Path) -> Iterator[None]:
+def lock_output(path: Path, timeout: float = 0) -> Iterator[None]:
     """Hold the lock of a file or folder that a run writes.
 
     Raises:
-        DataError: if another run holds it, or `path` is not writable.
+        DataError: if another run holds it for `timeout` seconds, or `path` is not writable.
     """
     locks = path.parent / ".locks"
     for folder in (locks, path) if path.is_dir() else (locks,):
         require_writable(path, folder)
     lock, owner = locks / f"{path.name}.lock", locks / f"{path.name}.owner"
-    with hold_lock(lock) as is_held:
+    with hold_lock(lock) as is_free:
+        pass
+    if timeout and not is_free:
+        logger.info("waiting       up to %g s for the run that writes to %s", timeout, path)
+    with hold_lock(lock, timeout) as is_held:
         if not is_held:
             other, marker = "another process", Path(f"{lock}{_MARKER}")
             with suppress(OSError):

@@ -44,17 +44,20 @@ from kedro.utils import find_kedro_project
 
 from kedro_dcgan.config_loader import OneLineConfigLoader
 from kedro_dcgan.console import set_up_console
-from kedro_dcgan.hooks import CheckHooks, LockHooks, SummaryHooks, SweepHooks, TrackingHooks
+from kedro_dcgan.experiments import in_project, is_stage, stop_with_dvc
+from kedro_dcgan.hooks import CheckHooks, ExperimentHooks, LockHooks, SummaryHooks, SweepHooks, TrackingHooks
 from kedro_dcgan.tracking.database import database_url
 
 set_up_console()
+if is_stage():
+    stop_with_dvc()
 
 _PROJECT = find_kedro_project(Path(__file__).resolve().parent) or find_kedro_project(Path.cwd()) or Path.cwd()
 
 
 def _home() -> str:
-    # DVC runs queued experiments in a temporary copy of the project; their runs must outlive it.
-    return _PROJECT.as_posix().partition("/.dvc/tmp/exps/")[0]
+    # The runs of experiments must outlive the copies of the project that they run in.
+    return in_project(_PROJECT).as_posix()
 
 
 def _tracking_uri() -> str:
@@ -69,7 +72,7 @@ def _artifact_location() -> str:
 
 
 # Kedro calls the last hook first, so a run is checked and locked before it is tracked.
-HOOKS = (SummaryHooks(), TrackingHooks(), SweepHooks(), LockHooks(), CheckHooks())
+HOOKS = (SummaryHooks(), TrackingHooks(), SweepHooks(), ExperimentHooks(), LockHooks(), CheckHooks())
 CONFIG_LOADER_CLASS = OneLineConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

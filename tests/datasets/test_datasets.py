@@ -1,7 +1,12 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import av
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from dataset_errors import raises_dataset_error
@@ -12,12 +17,13 @@ from kedro_dcgan.data.sources.tables import read_labels
 from kedro_dcgan.datasets import (
     AnimationDataset,
     BytesDataset,
+    HistoryDataset,
     ImageFolderDataset,
     SampleFramesDataset,
     TrainedGeneratorDataset,
     VideoDataset,
 )
-from kedro_dcgan.errors import ModelError
+from kedro_dcgan.errors import DataError, ModelError
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
 from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid
@@ -88,7 +94,7 @@ def test_other_users_may_read_the_weights(tmp_path, trained):
 
 
 def test_a_stream_of_images_is_stored_in_its_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("kedro_dcgan.datasets.results.ImageFolderDataset.DIGITS", 1)
+    monkeypatch.setattr("kedro_dcgan.datasets.pictures.ImageFolderDataset.DIGITS", 1)
     images = np.arange(12, dtype=np.uint8)[:, None, None, None]
     dataset = ImageFolderDataset(tmp_path / "samples")
     dataset.save((image, "") for image in images)
@@ -101,14 +107,92 @@ def test_bytes_are_stored_as_they_are(tmp_path):
     assert dataset.load() == (tmp_path / "model.onnx").read_bytes() == b"some"
 
 
-def test_frames_are_those_of_the_current_training_up_to_its_images_seen(tmp_path):
-    dataset = SampleFramesDataset(tmp_path)
-    assert not dataset.exists()
+@pytest.fixture
+def frames(tmp_path):
+    return SampleFramesDataset(tmp_path / "frames")
+
+
+def save_frames(dataset, training_id, *seen, **options):
+    grids = [SampleGrid(images_seen, np.full((4, 4), images_seen % 255, dtype=np.uint8)) for images_seen in seen]
+    dataset.save(SampleFrames(training_id, seen[-1], grids, **options))
+
+
+def stored(dataset):
+    return {str(file.relative_to(dataset.path)) for file in dataset.path.glob("*/*")}
+
+
+def test_frames_are_those_of_the_current_training_up_to_its_images_seen(frames):
+    assert not frames.exists()
     for training_id, images_seen in (("a", 0), ("a", 640), ("a", 1280), ("b", 0), ("a", 640)):
-        grid = SampleGrid(images_seen, np.zeros((4, 4), dtype=np.uint8))
-        dataset.save(SampleFrames(training_id, images_seen, [grid]))
-    assert [frame.images_seen for frame in dataset.load()] == [0, 640]
-    assert dataset.exists()
+        save_frames(frames, training_id, images_seen)
+    assert [frame.images_seen for frame in frames.load()] == [0, 640]
+    assert frames.exists()
+    # Other trainings and later frames leave nothing behind.
+    assert stored(frames) == {"a/000000000000.png", "a/000000000640.png"}
+
+
+def test_a_resumed_training_has_its_earlier_frames_although_dvc_removed_them(frames):
+    for images_seen in (0, 640, 1280):
+        save_frames(frames, "a", images_seen)
+    whole = frames.load()
+    shutil.rmtree(frames.path)
+    assert [file.stem for file in frames.earlier_files("a", 640)] == ["000000000000", "000000000640"]
+    save_frames(frames, "a", 1280)
+    assert all((one.picture == other.picture).all() for one, other in zip(whole, frames.load(), strict=True))
+
+
+def test_a_training_that_starts_again_has_no_frames_of_the_first_start(frames):
+    save_frames(frames, "a", 0, 640, 700)
+    save_frames(frames, "b", 0)
+    for images_seen in (0, 640, 1280):
+        save_frames(frames, "a", images_seen)
+    assert [frame.images_seen for frame in frames.load()] == [0, 640, 1280]
+
+
+def test_frames_of_earlier_versions_are_kept_for_trainings_with_checkpoints(frames):
+    save_frames(frames, "a", 0, 640)
+    save_frames(frames, "c", 0, 640)
+    for training_id in "ac":
+        # Earlier versions stored them in one place.
+        shutil.rmtree(frames.path.with_name("checkpoints") / training_id)
+        save = frames.path / training_id
+        save.mkdir(exist_ok=True)
+        (save / "000000000000.png").write_bytes(b"")
+        (save / "000000000640.png").write_bytes(b"")
+    (frames.path.with_name("checkpoints") / "a/000000000640").mkdir(parents=True)
+    save_frames(frames, "b", 0)
+    assert len(frames.earlier_files("a", 640)) == 2
+    assert frames.earlier_files("c", 640) == []
+
+
+def test_a_training_without_frames_is_refused(frames):
+    frames.save(SampleFrames("a", 640, []))
+    with raises_dataset_error(DataError, "must hold frames"):
+        frames.load()
+
+
+def test_only_frames_are_removed(frames):
+    save_frames(frames, "a", 0)
+    for name in ("lost+found", ".snapshot", "notes"):
+        (frames.path / name).mkdir()
+        (frames.path / name / "some.txt").touch()
+    (frames.path / "link").symlink_to(frames.path / "notes")
+    save_frames(frames, "b", 0)
+    assert {path.name for path in frames.path.iterdir()} >= {"lost+found", ".snapshot", "notes", "link"}
+    assert not (frames.path / "a").exists()
+
+
+def test_frames_of_a_training_that_cannot_resume_are_stored_once(frames):
+    save_frames(frames, "a", 0, 640, may_resume=False)
+    assert len(frames.load()) == 2
+    assert not frames.path.with_name("checkpoints").exists()
+
+
+def test_a_history_has_no_times(tmp_path):
+    dataset = HistoryDataset(tmp_path / "history.csv", {"type": "pandas.CSVDataset", "save_args": {"index": False}})
+    times = {"images_per_second": [2.0], "gigaflops_per_second": [3.0]}
+    dataset.save(pd.DataFrame({"images_seen": [640], **times}))
+    assert list(dataset.load()) == ["images_seen"]
 
 
 def pictures(*shape):
@@ -121,6 +205,24 @@ def test_animation_has_all_pictures_and_is_not_loaded(tmp_path):
     assert Image.open(dataset.path).n_frames == 3
     with pytest.raises(Exception, match="must not be loaded"):
         dataset.load()
+
+
+def test_equal_pictures_give_equal_videos_on_all_machines(tmp_path):
+    code = """if True:
+        import os, sys
+        import numpy as np
+        from kedro_dcgan.datasets import VideoDataset
+        from kedro_dcgan.reports.pictures import Animation, make_grid
+        os.sched_setaffinity(0, set(map(int, sys.argv[2].split(","))))
+        noise = np.random.default_rng(0).integers(0, 256, (4, 16, 1, 8, 8), dtype=np.uint8)
+        VideoDataset(sys.argv[1]).save(Animation([make_grid(images, scale=4) for images in noise], 4.0))
+    """
+    cores = ",".join(map(str, os.sched_getaffinity(0)))
+    # glibc fills new memory with this byte.
+    for byte, used in (("0", cores), ("85", cores), ("170", cores.split(",")[0])):
+        environment = {**os.environ, "MALLOC_PERTURB_": byte}
+        subprocess.run([sys.executable, "-c", code, tmp_path / f"{byte}.mp4", used], env=environment, check=True)
+    assert len({file.read_bytes() for file in tmp_path.glob("*.mp4")}) == 1
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (6, 8)])

@@ -45,6 +45,22 @@ def test_only_results_of_this_run_are_listed(summarise):
     assert "--pipelines=evaluation,export" in text
 
 
+def test_a_stage_of_dvc_leaves_the_next_command_to_dvc_up_to_the_last_one(summarise, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "training")
+    text = summarise("generator", "training_start")
+    assert "data/generator" in text
+    assert "next" not in text
+    monkeypatch.setattr(SummaryHooks, "_next_command", lambda *_: "kedro dcgan sample")
+    assert "kedro dcgan sample" in summarise("exported_generator")
+
+
+def test_files_of_a_copy_that_dvc_deletes_are_not_listed(summarise, tmp_path):
+    text = summarise("generator", "training_start", project=tmp_path / ".dvc/tmp/exps/tmp1")
+    assert "done in" in text
+    assert "data/" not in text
+    assert "next" not in text
+
+
 def test_next_command_repeats_preset_source_and_parameters(summarise):
     given = {"source": "a, b's", "min_size": None, "workers": 2}
     text = summarise("dataset_report", env="mine", conf="/else where", ingestion=given, x={"y": [0.5, "p,q"]})

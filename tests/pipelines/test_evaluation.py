@@ -20,7 +20,7 @@ from kedro_dcgan.evaluation.reference import ReferenceCache
 from kedro_dcgan.model.recipes import build_generator, network_configs
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
 from kedro_dcgan.pipelines.evaluation.measurement import SplitReferences
-from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation
+from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation, select_metrics
 
 COUNTS = {"train": 200, "test": 60}
 
@@ -121,6 +121,25 @@ def test_conditional_generators_are_asked_for_their_classes(digits, evaluated):
     assert without["by_class"] == []
     page, _ = report_evaluation(result, *pictures)
     assert "Requested classes" in page
+
+
+def test_dvc_gets_the_metrics_of_the_test_split_and_the_shares_of_the_classes(evaluated):
+    _, (result, *_) = evaluated
+    metrics, shares = select_metrics(result)
+    splits = {name: name.rpartition("_")[2] for name in metrics if name != "images_seen"}
+    assert {name for name, split in splits.items() if split != "test"} == {
+        name for name in metrics if name.startswith("authenticity")
+    }
+    assert all(metrics[name] == result["metrics"][name] for name in splits)
+    assert list(shares["class"]) == list("0123456789")
+    assert sum(shares["generated"]) == pytest.approx(1)
+
+
+def test_images_without_labels_have_no_shares(evaluated):
+    _, (result, *_) = evaluated
+    _, shares = select_metrics({**result, "classes": {}})
+    assert list(shares) == ["class", "generated", "real"]
+    assert shares.empty
 
 
 def test_page_and_table_show_metrics_and_pictures(evaluated):

@@ -9,10 +9,10 @@ import pytest
 from recipes import tiny_training
 
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
-from kedro_dcgan.errors import Interrupted
+from kedro_dcgan.errors import Interrupted, TrainingError
 from kedro_dcgan.pipelines.training.console import stop_message
 from kedro_dcgan.pipelines.training.nodes import start_training, train_generator
-from kedro_dcgan.training.checkpoints import CheckpointFolder, CheckpointHeader
+from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder, CheckpointHeader
 
 
 def header(images_seen):
@@ -65,6 +65,19 @@ def test_second_signal_names_the_checkpoint_that_is_on_disk(training, ticks, wor
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(Interrupted, match=words):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_experiment_trains_beside_an_unfinished_training_with_other_parameters(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 1, 16, 16), dtype=np.uint8)
+    images = PreparedImages(16, 1, "digest", [StoredShard("0", "", pixels)], {"train": np.arange(64)})
+    folder, parameters = CheckpointFolder(tmp_path), tiny_training(epochs=1, threads=1, compile=False)
+    plan = start_training(images, folder, parameters).plan
+    folder.save(Checkpoint(CheckpointHeader(plan.training_id, 32, 64, False, plan.fingerprint, "a"), {}, 2))
+    other = tiny_training(epochs=1, threads=1, compile=False, seed=1)
+    with pytest.raises(TrainingError, match="seed"):
+        start_training(images, folder, other)
+    monkeypatch.setenv("DVC_EXP_NAME", "seed1")
+    assert start_training(images, folder, other).resume_from is None
 
 
 def test_first_signal_saves_and_names_a_new_checkpoint(training):

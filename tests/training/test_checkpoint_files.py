@@ -197,6 +197,7 @@ def test_changed_training_is_rejected_while_another_is_unfinished(folder):
     ):
         choose_checkpoint(folder, changed, "auto")
     assert choose_checkpoint(folder, changed, "never") is None
+    assert choose_checkpoint(folder, changed, "auto", may_differ=True) is None
     assert choose_checkpoint(folder, changed, "force").images_seen == 20
 
 

@@ -60,7 +60,7 @@ def train(folder, steps, training=TRAINING):
     """Train like the node, without Kedro: resume, save checkpoints and return the final state."""
     stored, plan = CheckpointFolder(folder), plan_training(IMAGES, training)
     start = TrainingStart(plan, choose_checkpoint(stored, plan, training.resume))
-    before = restore(stored, start, training.resume)
+    before = restore(stored, start)
     calibrated, kept = calibration_of(before, plan, training)
     compute = replace(CPU, precision=calibrated.precision)
     state = new_state(training, compute)

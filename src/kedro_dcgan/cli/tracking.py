@@ -136,9 +136,9 @@ def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
 def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
     """Compare trained generators in a table and an HTML page.
 
-    The page shows their samples and curves. RUNS are names of MLflow runs, or prefixes of their ids. Default: the
-    latest ten runs that were evaluated with the same protocol as the latest one. RUNS can also be evaluation.json
-    files; these give a table without a page.
+    The page shows their samples and curves. RUNS are names of MLflow runs or of experiments in DVC, or prefixes of
+    ids. Default: the latest ten runs that were evaluated with the same protocol as the latest one. RUNS can also be
+    evaluation.json files; these give a table without a page.
     """
     if len(set(runs)) == 1:
         raise ComparisonError("there must be at least two different runs or files to compare (got one). Name another.")

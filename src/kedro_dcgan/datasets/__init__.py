@@ -3,6 +3,7 @@
 from kedro_dcgan.datasets.files import (
     AtomicDataset,
     BytesDataset,
+    HistoryDataset,
     ImageShardsDataset,
     ImageSourceDataset,
     ManifestDataset,
@@ -12,23 +13,20 @@ from kedro_dcgan.datasets.files import (
     TableDataset,
     TextDataset,
 )
+from kedro_dcgan.datasets.pictures import AnimationDataset, ImageFolderDataset, SampleFramesDataset, VideoDataset
 from kedro_dcgan.datasets.results import (
-    AnimationDataset,
     CheckpointsDataset,
     EvaluationDataset,
-    ImageFolderDataset,
     ReferenceFeaturesDataset,
-    SampleFramesDataset,
     TrainedGeneratorDataset,
     TrainingRunDataset,
-    VideoDataset,
 )
 from kedro_dcgan.datasets.sweeps import PresetDataset, SweepFilesDataset
 
 __all__ = [
     "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "EvaluationDataset",
-    "ImageFolderDataset", "ImageShardsDataset", "ImageSourceDataset", "ManifestDataset", "PageDataset",
-    "PictureDataset", "PreparedImagesDataset", "PresetDataset", "ReferenceFeaturesDataset", "SampleFramesDataset",
-    "SweepFilesDataset", "TableDataset", "TextDataset", "TrainedGeneratorDataset", "TrainingRunDataset",
-    "VideoDataset",
+    "HistoryDataset", "ImageFolderDataset", "ImageShardsDataset", "ImageSourceDataset", "ManifestDataset",
+    "PageDataset", "PictureDataset", "PreparedImagesDataset", "PresetDataset", "ReferenceFeaturesDataset",
+    "SampleFramesDataset", "SweepFilesDataset", "TableDataset", "TextDataset", "TrainedGeneratorDataset",
+    "TrainingRunDataset", "VideoDataset",
 ]  # fmt: skip

@@ -91,6 +91,13 @@ class TableDataset(AtomicDataset):
         return TablePreview(self.load().head(rows).astype(object).to_dict(orient="split"))
 
 
+class HistoryDataset(TableDataset):
+    """The history of a training without its speeds, so that the same training gives the same file."""
+
+    def save(self, data: Any) -> None:
+        super().save(data.drop(columns=["images_per_second", "gigaflops_per_second"], errors="ignore"))
+
+
 class ManifestDataset(TableDataset):
     """The manifest, checked when it is loaded."""
 

@@ -8,6 +8,7 @@ everything that the statistics depend on: dataset, split, extractor, weights. An
 not match is computed again.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -200,9 +201,14 @@ class ReferenceCache:
     @contextmanager
     def _new_entry(self, key: Mapping[str, Any], name: str) -> Iterator[Path]:
         """Yield the file to write; add or replace the entry of the key at the end."""
-        with atomic_folder(self._entry(key)) as folder:
-            yield folder / name
-            write_json(folder / KEY, {"format": FORMAT, "sha256": sha256_of(folder / name), "key": dict(key)})
+        try:
+            with atomic_folder(self._entry(key)) as folder:
+                yield folder / name
+                write_json(folder / KEY, {"format": FORMAT, "sha256": sha256_of(folder / name), "key": dict(key)})
+        except OSError as error:
+            # Another process, as of a second experiment, may have added the same entry at the same moment.
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST) or not self._entry(key).is_dir():
+                raise
 
     def _entry(self, key: Mapping[str, Any]) -> Path:
         return self.root / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

@@ -19,6 +19,7 @@ from kedro_dcgan.data import ACCEPTED, NOT_COUNTED, SKIPPED, Reason
 from kedro_dcgan.data.manifest import count_reasons, summarise
 from kedro_dcgan.data.workers import join_ray
 from kedro_dcgan.errors import DataError, ParameterError, SourceError
+from kedro_dcgan.experiments import is_stage
 from kedro_dcgan.locks import lock_output
 from kedro_dcgan.storage import remove_leftovers, require_disk_space
 from kedro_dcgan.tracking.connection import read_settings
@@ -26,6 +27,8 @@ from kedro_dcgan.tracking.database import is_same_database
 
 # The columns of the manifest to keep: a full row takes hundreds of bytes, and there can be millions of rows.
 _CHECKED = ["verdict", "reason", "split"]
+# Seconds that a stage of DVC waits for one that is still stopping, because its `dvc` was killed.
+LOCK_TIMEOUT = 60.0
 
 
 class CheckHooks:
@@ -152,15 +155,16 @@ class CheckHooks:
 
 
 class LockHooks:
-    """Lock the path of each dataset that a run writes, from start to end."""
+    """Lock the path of each dataset that a run writes, from start to end, unless several runs may share it."""
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Take all locks or none, then remove the temporary files of killed runs."""
-        paths = [path_of(catalog, name) for name in pipeline.all_outputs() if hasattr(catalog[name], "path")]
+        outputs = [catalog[name] for name in pipeline.all_outputs()]
+        paths = [Path(one.path) for one in outputs if hasattr(one, "path") and not getattr(one, "is_shared", False)]
         with contextlib.ExitStack() as taken:
             for path in sorted(paths):
-                taken.enter_context(lock_output(path))
+                taken.enter_context(lock_output(path, LOCK_TIMEOUT if is_stage() else 0))
                 remove_leftovers(path)
             self._locks = taken.pop_all()
 

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from kedro_dcgan.experiments import experiment_name
+
 # Bytes. Hashing more takes too long: then only the number of files and their total size are checked.
 _MAX_HASHED = 100_000_000
 _MAX_DVC_BYTES = 1_000_000
@@ -47,7 +49,7 @@ def code_tags(project: Path) -> dict[str, str]:
     # Of new files, only code and configuration can change a run, not a folder of samples.
     changed = _git(project, "status", "--porcelain", "--untracked-files=no")
     changed = changed or _git(project, "ls-files", "--others", "--exclude-standard", "--", "src", "conf")
-    tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME"), "git_commit": commit, "mlflow.source.git.commit": commit}
+    tags = {"dvc.experiment": experiment_name(), "git_commit": commit, "mlflow.source.git.commit": commit}
     if commit:
         # Also true under `dvc exp run`: DVC commits the changed files after the experiment.
         tags["git_dirty"] = str(bool(changed)).lower()

@@ -13,6 +13,7 @@ from kedro.pipeline.node import Node
 
 from kedro_dcgan.config import flatten
 from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.experiments import experiment_name
 from kedro_dcgan.hooks.checks import checked_parameters, path_of
 from kedro_dcgan.hooks.lineage import code_tags, dvc_hash
 from kedro_dcgan.progress import short_images
@@ -85,7 +86,8 @@ class TrackingHooks:
 
         start: TrainingStart = inputs["training_start"]
         key, preset = str(start.run_key), self._context.env or "base"
-        name = self._settings.run_name or f"{preset}-{short_images(start.plan.total_images).replace(' ', '')}-{key[:4]}"
+        first, length = experiment_name() or preset, short_images(start.plan.total_images).replace(" ", "")
+        name = self._settings.run_name or f"{first}-{length}-{key[:4]}"
         identity = RunIdentity(key, self._settings.experiment, name, milliseconds())
         self._run = run = TrackedRun(self._settings, identity)
         groups, values = ("ingestion.", "preprocessing.", "training."), flatten(checked_parameters(self._context))
@@ -97,8 +99,7 @@ class TrackingHooks:
         if start.resume_from and run.last_step < 0:
             # A new run of a resumed training: log the earlier grids now. The next tick logs the earlier history.
             dataset: SampleFramesDataset = self._catalog["sample_frames"]  # type: ignore[assignment]
-            earlier = dataset.of(start.resume_from.training_id, start.resume_from.images_seen)
-            self._log_grids(run, start.resume_from.training_id, [frame.images_seen for frame in earlier])
+            _log_grids(run, dataset.earlier_files(start.resume_from.training_id, start.resume_from.images_seen))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -116,7 +117,8 @@ class TrackingHooks:
             case "training_history":
                 run.log_history(data)
             case "sample_frames":
-                self._log_grids(run, data.training_id, [grid.images_seen for grid in data.grids])
+                dataset: SampleFramesDataset = self._catalog["sample_frames"]  # type: ignore[assignment]
+                _log_grids(run, [dataset.file_of(data.training_id, grid.images_seen) for grid in data.grids])
             case "evaluation":
                 run.log_metrics(data["metrics"], data["images_seen"])
                 run.log_tags({"quality": data["verdict"], "verdict": data["training"], "advice": data["advice"]})
@@ -159,7 +161,7 @@ class TrackingHooks:
             if self._catalog.exists(name):
                 run.log_file(path_of(self._catalog, name))
 
-    def _log_grids(self, run: TrackedRun, training_id: str, steps: Iterable[int]) -> None:
-        dataset: SampleFramesDataset = self._catalog["sample_frames"]  # type: ignore[assignment]
-        for images_seen in steps:
-            run.log_image(dataset.file_of(training_id, images_seen), "samples", images_seen)
+
+def _log_grids(run: TrackedRun, files: Iterable[Path]) -> None:
+    for file in files:
+        run.log_image(file, "samples", int(file.stem))

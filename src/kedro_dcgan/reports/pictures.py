@@ -25,11 +25,12 @@ class SampleGrid:
 
 @dataclass(frozen=True)
 class SampleFrames:
-    """New grids of a training that has reached `images_seen`."""
+    """New grids of a training that has reached `images_seen`; all of them, if it cannot resume."""
 
     training_id: str
     images_seen: int
     grids: Sequence[SampleGrid]
+    may_resume: bool = True
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def _chart(section: int, kind: str, metric: str | None = None, **values: Any) ->
 
 
 def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
-    """Return runs by their names or the first characters of their ids.
+    """Return runs by their names, the names of their experiments in DVC, or the first characters of their ids.
 
     Without names: the newest run and earlier ones with the same metrics and dataset, the oldest first.
 
@@ -189,11 +189,16 @@ def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
 
 
 def _find(name: str, runs: Sequence[Run]) -> Run:
-    matches = [run for run in runs if run.info.run_name == name or run.info.run_id.startswith(name)]
+    matches = [
+        run
+        for run in runs
+        if name in (run.info.run_name, run.data.tags.get("dvc.experiment")) or run.info.run_id.startswith(name)
+    ]
     if not matches:
         known = ", ".join(str(run.info.run_name) for run in runs[:MAX_RUNS]) or "none"
         raise ComparisonError(
-            f"`{name}` must be the name of a run, the start of its id, or a file (it is not). The newest are: {known}."
+            f"`{name}` must be the name of a run or an experiment of DVC, the start of an id, or a file (it is not). "
+            f"The newest are: {known}."
         )
     if len(matches) > 1:
         ids = ", ".join(run.info.run_id[:8] for run in matches)

@@ -134,6 +134,9 @@ class CheckpointFolder:
     def read_state(self, header: CheckpointHeader) -> Mapping[str, Any] | None:
         """Return the state of a checkpoint. If it is damaged, set it aside and return None."""
         place = self._place(header)
+        if not place.exists():
+            # Another rank has set it aside, or another process has replaced it by a newer one.
+            return None
         try:
             stored = read_json(place / HEADER, StoredHeader, "")
             # torch itself checks no hash, and without `weights_only` it runs pickled code.
@@ -172,11 +175,15 @@ class CheckpointFolder:
         return self.root / header.training_id / f"{header.images_seen:012d}"
 
 
-def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> CheckpointHeader | None:
+def choose_checkpoint(
+    stored: CheckpointFolder, plan: Plan, resume: str, may_differ: bool = False
+) -> CheckpointHeader | None:
     """Return the newest checkpoint of this training, if any; with `resume: force`, else that of the last training.
 
+    may_differ: the parameters may differ from those of a last training that is not finished.
+
     Raises:
-        TrainingError: if the last training has another fingerprint and is not finished.
+        TrainingError: if they differ otherwise.
     """
     if resume == "never":
         return None
@@ -186,7 +193,7 @@ def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> Chec
         return same
     if resume == "force":
         return last
-    if last.images_seen < last.total_images and not last.ended_early:
+    if last.images_seen < last.total_images and not last.ended_early and not may_differ:
         raise TrainingError(
             f"the training that was stopped at {short_images(last.images_seen)} of {short_images(last.total_images)} "
             f"cannot resume, because these changed: {'; '.join(differences(last.fingerprint, plan.fingerprint))}. "
@@ -195,15 +202,16 @@ def choose_checkpoint(stored: CheckpointFolder, plan: Plan, resume: str) -> Chec
     return None
 
 
-def restore(stored: CheckpointFolder, start: TrainingStart, resume: str) -> Mapping[str, Any] | None:
-    """Return the state to resume from; if the chosen checkpoint is damaged, fall back to the one before."""
+def restore(stored: CheckpointFolder, start: TrainingStart) -> Mapping[str, Any] | None:
+    """Return the state to resume from; if the chosen checkpoint is damaged or gone, that of the newest one left."""
     # The others wait for the first rank, which sets damaged checkpoints aside.
     ranks = start.plan.compute.ranks
     if not ranks.is_first:
         distributed.barrier()
     header, state = start.resume_from, None
+    most = max(start.plan.total_images, header.images_seen) if header else 0
     while header and (state := stored.read_state(header)) is None:
-        header = choose_checkpoint(stored, start.plan, resume)
+        header = stored.newest(header.training_id, most)
     if ranks.is_first and ranks.count > 1:
         distributed.barrier()
 

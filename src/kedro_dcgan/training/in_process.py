@@ -64,7 +64,7 @@ def train_in_process(
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
         # Read the checkpoint. Choose precision, threads and execution for this machine, or keep the stored choice.
-        stored_state = restore(stored, start, training.resume)
+        stored_state = restore(stored, start)
         calibration, to_store = (
             (known, known) if known and not stored_state else calibration_of(stored_state, plan, training)
         )

@@ -109,6 +109,17 @@ def _judgement(
     return {"verdict": verdict.headline, "fault": verdict.fault, "training": training, "advice": advise_run(run)}
 
 
+def select_metrics(evaluation: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return the numbers that `dvc exp show` puts side by side, and the shares of the classes for `dvc plots`.
+
+    The numbers are the metrics on the test split, and the authenticity, which only the train split has.
+    """
+    chosen = [one for one in evaluation["numbers"] if one["split"] == "test" or one["metric"] == "authenticity"]
+    values = {one["name"]: one["value"] for one in chosen}
+    shares = pd.DataFrame(evaluation["classes"].get("shares", []), columns=["class", "generated", "real"])
+    return {**values, "images_seen": evaluation["images_seen"]}, shares
+
+
 def report_evaluation(
     evaluation: dict[str, Any], compared_samples: Image.Image, nearest_images: Image.Image, extreme_samples: Image.Image
 ) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation
+from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation, select_metrics
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -12,6 +12,7 @@ def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             Node(evaluate_generator, sources, results, name="evaluate_generator"),
+            Node(select_metrics, "evaluation", ["metrics", "class_shares"], name="select_metrics"),
             Node(report_evaluation, results, ["evaluation_page", "evaluation_table"], name="report_evaluation"),
         ]
     )

@@ -48,8 +48,11 @@ def export_progress(sample_frames: list[SampleGrid], export: ExportParameters) -
     return progress, progress
 
 
-def draw_training_curves(training_history: pd.DataFrame) -> Figure:
-    """Plot the losses and the mean output of the discriminator over the images seen."""
+def draw_training_curves(training_history: pd.DataFrame) -> tuple[Figure, pd.DataFrame, pd.DataFrame]:
+    """Plot the losses and the mean output of the discriminator over the images seen.
+
+    The tables are for `dvc plots`: the curves, and the distances to the validation split where there are any.
+    """
     figure = Figure(figsize=(8, 6), layout="constrained")
     losses, outputs = figure.subplots(2, 1, sharex=True)
     kimg = training_history["images_seen"] / 1000
@@ -62,7 +65,12 @@ def draw_training_curves(training_history: pd.DataFrame) -> Figure:
     for axes in (losses, outputs):
         axes.grid(alpha=0.3)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    return figure
+    columns = ["discriminator_loss", "generator_loss", "real_probability", "fake_probability", "diversity"]
+    curves = training_history[columns]
+    curves.insert(0, "kimg", kimg)
+    (name,) = (column for column in map(str, training_history.columns) if column.endswith("validation"))
+    distances = pd.DataFrame({"kimg": kimg, "distance": training_history[name]}).dropna()
+    return figure, curves, distances
 
 
 def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) -> TrainedGenerator:

@@ -111,7 +111,7 @@ def select_best(
         },
     }
     grids = files.grids()
-    frames = SampleFrames(job.key, grids[-1].images_seen if grids else 0, grids)
+    frames = SampleFrames(job.key, grids[-1].images_seen if grids else 0, grids, may_resume=False)
     return {"run": job.key}, generator, history, frames, write_sweep_page(report), preset
 
 

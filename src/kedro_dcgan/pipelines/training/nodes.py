@@ -10,6 +10,7 @@ import pandas as pd
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import Interrupted, StopRequest, stop_on_signal
+from kedro_dcgan.experiments import experiment_name
 from kedro_dcgan.model.sampling import grid_columns
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.training.console import Console, stop_message
@@ -30,7 +31,8 @@ def start_training(
 ) -> TrainingStart:
     """Resolve the plan, and choose the checkpoint to resume from and the tracked run.
 
-    A training that resumes stays in its run. A longer training, or one with changed parameters, gets a new run.
+    A training that resumes stays in its run. A longer training, or one with changed parameters, gets a new run. In
+    an experiment of DVC, parameters are changed on purpose, so the last training need not be finished.
 
     Raises:
         ParameterError, DataError: if the parameters do not fit the images or the machine.
@@ -38,7 +40,7 @@ def start_training(
     """
     training = training.for_images(images.count("train"), images.class_counts())
     plan = plan_training(images, training)
-    header = choose_checkpoint(resume_checkpoint, plan, training.resume)
+    header = choose_checkpoint(resume_checkpoint, plan, training.resume, may_differ=experiment_name() is not None)
     is_same = header and (header.training_id, header.total_images) == (plan.training_id, plan.total_images)
     former = header.run_key if header and is_same else None
     return TrainingStart(plan, header, former or uuid.uuid4().hex)
