@@ -186,7 +186,7 @@ def cached(project):
         (has_checkpoint, signal.SIGKILL, "dvc"),
         (is_committing, signal.SIGKILL, "terminal"),
         (is_evaluating, signal.SIGKILL, "terminal"),
-        (is_exporting, signal.SIGTERM, "dvc"),
+        (is_exporting, signal.SIGKILL, "terminal"),
     ],
 )
 def test_an_interrupted_experiment_ends_like_an_uninterrupted_one(project, uninterrupted, moment, number, target):
