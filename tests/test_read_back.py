@@ -62,7 +62,7 @@ def manifest_dataset(root):
 
 
 def frames_dataset(root):
-    return SampleFramesDataset(root / "frames", "checkpoints")
+    return SampleFramesDataset(root / "frames")
 
 
 def evaluation_dataset(root):
@@ -174,10 +174,7 @@ REFUSED = {
     "shards/index.json": (read_images, ("preparation", "image_size")),
     "images/index.json": (read_images, ("image_size",)),
     "generator/generator.json": (read_generator_facts, ("images_seen",)),
-    "frames/current.json": (
-        lambda root: len(frames_dataset(root).load()),
-        ("images_seen",),
-    ),
+    "frames/current.json": (lambda root: len(frames_dataset(root).load()), ("images_seen",)),
     "training_run.json": (lambda root: TrainingRunDataset(root / "training_run.json").load(), ("run",)),
     "evaluation.json": (lambda root: evaluation_dataset(root).load(), ("images_seen",)),
 }
