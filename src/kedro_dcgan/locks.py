@@ -38,10 +38,11 @@ def lock_output(path: Path, timeout: float = 0) -> Iterator[None]:
     for folder in (locks, path) if path.is_dir() else (locks,):
         require_writable(path, folder)
     lock, owner = locks / f"{path.name}.lock", locks / f"{path.name}.owner"
-    with hold_lock(lock) as is_free:
-        pass
-    if timeout and not is_free:
-        logger.info("waiting       up to %g s for the run that writes to %s", timeout, path)
+    if timeout:
+        with hold_lock(lock) as is_free:
+            pass
+        if not is_free:
+            logger.info("waiting       up to %g s for the run that writes to %s", timeout, path)
     with hold_lock(lock, timeout) as is_held:
         if not is_held:
             other, marker = "another process", Path(f"{lock}{_MARKER}")

@@ -15,7 +15,7 @@ from kedro.pipeline.node import Node
 from kedro.utils import is_kedro_project
 
 from kedro_dcgan.config import as_param
-from kedro_dcgan.experiments import in_project, is_stage
+from kedro_dcgan.experiments import is_in_copy, is_stage
 from kedro_dcgan.hooks.checks import path_of
 from kedro_dcgan.progress import Heartbeat
 from kedro_dcgan.tracking.connection import read_settings
@@ -81,13 +81,13 @@ class SummaryHooks:
         minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
         results = [name for name in _RESULTS if name in self._saved]
         logger.info("\ndone in %d min %02d s", minutes, seconds)
-        if in_project(self._context.project_path) != self._context.project_path:
+        if is_in_copy(self._context.project_path):
             # DVC deletes this copy of the project when the experiment ends.
             return
         for name in results:
             logger.info("  %-20s %s", name.replace("_", " "), path_of(catalog, name))
         # DVC itself runs the stages that follow.
-        if results and not (is_stage() and results[-1] != "exported_generator"):
+        if results and (not is_stage() or results[-1] == "exported_generator"):
             conf_source = Path(self._context.config_loader.conf_source)
             command = as_typed(self._next_command(results[-1]), self._context.project_path, conf_source)
             logger.info("next          %s", command)
