@@ -62,6 +62,10 @@ class Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
         values["arithmetic"] = f"{operations(rate * self._flops)}  " if self._flops and rate else ""
         return values
 
+    def begin_at(self, count: int) -> None:
+        """Start with `count` images that do not count for the speed."""
+        self.n = self.initial = count
+
     def reach(self, count: int) -> None:
         """Advance to `count` images in total; never move back."""
         if count > self.n:

@@ -45,7 +45,7 @@ def training(tmp_path):
     start = start_training(images, folder, parameters)
 
     def run():
-        for generator, *_, checkpoints in train_generator(images, folder, start, parameters):
+        for generator, *_, checkpoints in train_generator(images, folder, start):
             for checkpoint in checkpoints:
                 folder.save(checkpoint)
             yield generator.facts["trained_images"]

@@ -238,7 +238,7 @@ def test_equal_seeds_train_equal_generators(trained_project, tmp_path):
         "from kedro_dcgan.datasets import TrainedGeneratorDataset as D;"
         "from kedro_dcgan.training.checkpoints import CheckpointFolder as F; from pathlib import Path;"
         f"images, training, folder = c.load('images'), c.load('params:training'), F(Path('{tmp_path}'));"
-        "*_, last = t(images, folder, s(images, folder, training), training);"
+        "*_, last = t(images, folder, s(images, folder, training));"
         f"D('{tmp_path}/again').save(last[0])"
     )
     project.run("python", "-c", code)

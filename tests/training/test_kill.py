@@ -59,7 +59,7 @@ OTHER = replace(FOUND, precision="float32", algorithms={})
 def train(folder, steps, training=TRAINING):
     """Train like the node, without Kedro: resume, save checkpoints and return the final state."""
     stored, plan = CheckpointFolder(folder), plan_training(IMAGES, training)
-    start = TrainingStart(plan, choose_checkpoint(stored, plan, training.resume))
+    start = TrainingStart(plan, training, choose_checkpoint(stored, plan, training.resume))
     before = restore(stored, start)
     calibrated, kept = calibration_of(before, plan, training)
     compute = replace(CPU, precision=calibrated.precision)

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from engine import batches, new_run, new_state, tensors_in, ticks, weights_of
@@ -5,6 +7,7 @@ from recipes import tiny_training
 
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.sampling import generate_all
+from kedro_dcgan.training import loop
 from kedro_dcgan.training.data import Batch
 from kedro_dcgan.training.devices import Compute, deterministic_algorithms
 
@@ -136,6 +139,37 @@ def test_training_ends_when_its_patience_is_exhausted():
     longer = new_run(state, tiny_training(**PATIENT), validate=lambda generator: next(distances))
     assert [tick.images_seen for tick in longer.ticks(batches(2, 10), 96)] == [88, 96]
     assert state.best.images_seen == 96
+
+
+def test_training_ends_when_its_time_is_over_also_after_a_resumption(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def ten_seconds_each(count, begin=0):
+        for batch in batches(count, begin):
+            clock[0] += 10
+            yield batch
+
+    def train(state, minutes, begin=0):
+        training = tiny_training(minutes=minutes, images_per_validation=10_000, images_per_checkpoint=10_000)
+        run = new_run(state, training, validate=lambda generator: 1.0)
+        return list(run.ticks(ten_seconds_each(100, begin), 800))
+
+    # A tick every second batch: after 20, 40 and 60 seconds. The last one is validated and saved.
+    state = new_state()
+    first = train(state, minutes=0.9)
+    assert [(tick.images_seen, tick.ends_early) for tick in first] == [(0, False), (16, False), (32, False), (48, True)]
+    assert [tick.record and tick.record.validation for tick in first] == [None, None, None, 1.0]
+    assert (first[-1].seconds, first[-1].checkpoint["seconds"]) == (60.0, 60.0)
+    assert first[1].expected_images(800, 0.9) == 43
+
+    # The time between two processes does not count.
+    clock[0] += 1000
+    resumed = new_state()
+    resumed.load_state_dict(dict(first[-1].checkpoint))
+    assert [tick.ends_early for tick in train(resumed, minutes=0.9, begin=6)] == [True]
+    assert [tick.images_seen for tick in train(resumed, minutes=1.5, begin=6)] == [64, 80]
+    assert resumed.seconds == 100.0
 
 
 PATIENT = {"images_per_tick": 8, "images_per_validation": 16, "patience": 3}

@@ -65,7 +65,7 @@ def stored(tmp_path):
 
 def train_in_one_process(images, stored, training):
     start = start_training(images, stored, training)
-    with train_in_process(images, stored, training, start, lambda: False, lambda batches, done: batches) as run:
+    with train_in_process(images, stored, start, lambda: False, lambda batches, done: batches) as run:
         return run.begin, list(run.ticks)
 
 
@@ -75,7 +75,7 @@ def train_in_several_processes(
     """Train and save checkpoints like the node does."""
     start, ticks = start_training(images, stored, training), []
     plan = start.plan
-    with train_in_processes(images, stored, training, start, is_asked_to_stop, show_progress) as run:
+    with train_in_processes(images, stored, start, is_asked_to_stop, show_progress) as run:
         for tick in run.ticks:
             ticks.append(tick)
             if tick.checkpoint:
@@ -141,6 +141,14 @@ def test_all_ranks_stop_when_the_patience_is_exhausted(images, stored):
     assert train_in_several_processes(images, stored, training)[0] == ticks[-1].images_seen
 
 
+def test_all_ranks_stop_when_their_time_is_over(images, stored):
+    training = recipe(devices=2, kimg=8000, images_per_tick=800, minutes=0.1)
+    _, ticks = train_in_several_processes(images, stored, training)
+    assert [tick.ends_early for tick in ticks[-2:]] == [False, True]
+    assert 6 <= ticks[-1].seconds < 30
+    assert train_in_several_processes(images, stored, training)[0] == ticks[-1].images_seen
+
+
 def test_dead_rank_ends_training_in_one_line_and_training_resumes(images, stored, tmp_path):
     killed = []
 
@@ -197,7 +205,7 @@ training = TrainingParameters.model_validate({recipe(devices=2, **LONG).model_du
 images = read_prepared_images(Path({images.place[0]!r}), Path({images.place[1]!r}))
 stored = CheckpointFolder(Path({str(tmp_path / "checkpoints")!r}))
 start = start_training(images, stored, training)
-with train_in_processes(images, stored, training, start, lambda: False, lambda seen: None) as run:
+with train_in_processes(images, stored, start, lambda: False, lambda seen: None) as run:
     print(next(run.ticks).images_seen, flush=True)
     list(run.ticks)
 """

@@ -111,8 +111,8 @@ def trained(name):
     plan = plan_training(images, training)
     with tempfile.TemporaryDirectory() as folder:
         stored = CheckpointFolder(Path(folder))
-        start = TrainingStart(plan, None)
-        with train_in_process(images, stored, training, start, lambda: False, lambda batches, _: batches) as run:
+        start = TrainingStart(plan, training, None)
+        with train_in_process(images, stored, start, lambda: False, lambda batches, _: batches) as run:
             last = list(run.ticks)[-1]
     hasher = hashlib.sha256()
     for part in ("generator", "discriminator", "ema_generator"):

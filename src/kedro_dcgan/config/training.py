@@ -102,6 +102,12 @@ class TrainingParameters(ParameterGroup):
     kimg: float | None = Field(
         gt=0, le=1e9, description="Length of the training, in thousands of real images. null: use epochs."
     )
+    minutes: float | None = Field(
+        gt=0,
+        le=1e6,
+        description="Minutes of training after which it ends, however many images it has seen; those of all "
+        "resumptions together. null: no limit.",
+    )
     batch_size: int = Field(ge=2, le=1_000_000, description="Real images per step, over all devices.")
     gradient_accumulation: int = Field(
         ge=1, le=500_000, description="Micro-batches per batch; more of them need less memory."

@@ -90,8 +90,10 @@ class TrackingHooks:
         name = self._settings.run_name or f"{first}-{length}-{key[:4]}"
         identity = RunIdentity(key, self._settings.experiment, name, milliseconds())
         self._run = run = TrackedRun(self._settings, identity)
-        groups, values = ("ingestion.", "preprocessing.", "training."), flatten(checked_parameters(self._context))
-        run.log_parameters({name: value for name, value in values.items() if name.startswith(groups)})
+        # Those of the training as it was decided for these images.
+        given = flatten(checked_parameters(self._context).model_copy(update={"training": start.training}))
+        groups = ("ingestion.", "preprocessing.", "training.")
+        run.log_parameters({name: value for name, value in given.items() if name.startswith(groups)})
         hardware, classes = hardware_of(start.plan.compute.device), str(len(start.plan.generator.classes))
         tags = {"preset": preset, "hardware": hardware, "classes": classes}
         run.log_tags({**tags, **code_tags(self._context.project_path)})

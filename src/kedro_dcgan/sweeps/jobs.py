@@ -140,12 +140,11 @@ class Trainer:
         images = self.images
         training = job.training.for_images(images.count("train"), images.class_counts())
         plan, files = plan_training(images, training), self.folder.of(job.key)
-        start = TrainingStart(plan, files.checkpoints.newest(plan.training_id, plan.total_images), job.key)
+        newest = files.checkpoints.newest(plan.training_id, plan.total_images)
+        start = TrainingStart(plan, training, newest, job.key)
         distance, similar = distance_name(images, training), _calibration_key(plan, training)
         known = self._calibrations.get(similar)
-        with train_in_process(
-            images, files.checkpoints, training, start, self.should_stop, self.follow, known
-        ) as running:
+        with train_in_process(images, files.checkpoints, start, self.should_stop, self.follow, known) as running:
             self._calibrations[similar] = running.calibration
             for tick in running.ticks:
                 picture = None
@@ -153,10 +152,10 @@ class Trainer:
                     grid = make_grid(tick.samples.numpy(), grid_columns(training.grid_images, plan.generator))
                     picture = files.save_grid(tick.images_seen, grid)
                 history = history_of(tick, distance)
-                for checkpoint in checkpoints_of(start, training, tick, self.should_stop()):
+                for checkpoint in checkpoints_of(start, tick, self.should_stop()):
                     files.checkpoints.save(checkpoint)
                 if tick.images_seen >= plan.total_images:
-                    generator = snapshot(plan, training, running.calibration, tick, self.dataset)
+                    generator = snapshot(start, running.calibration, tick, self.dataset)
                     result = {"validation": tick.kept.validation, "is_collapsed": tick.kept.is_collapsed}
                     files.save(replace(generator, facts={**generator.facts, **result}), history)
                 if tick.images_seen:

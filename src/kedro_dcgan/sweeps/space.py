@@ -21,7 +21,7 @@ Values = Mapping[str, Any]
 
 # A sweep sets the length of a trial itself, and the speed does not affect its result.
 OF_LENGTH_AND_SPEED = {
-    "epochs", "kimg", "images_per_tick", "images_per_validation", "patience", "images_per_checkpoint",
+    "epochs", "kimg", "minutes", "images_per_tick", "images_per_validation", "patience", "images_per_checkpoint",
     "checkpoints_kept", "resume", "grid_images", "device", "devices", "threads", "compile",
 }  # fmt: skip
 # Other values would make the distances of trials incomparable.
@@ -134,6 +134,7 @@ def trial_parameters(training: TrainingParameters, sweep: SweepParameters, value
     return changed.model_copy(
         update={
             "kimg": sweep.kimg,
+            "minutes": None,
             "patience": None,
             "images_per_tick": every,
             "images_per_validation": every,

@@ -17,6 +17,7 @@ import torch
 from pydantic import JsonValue
 from torch import distributed
 
+from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.progress import short_images
 from kedro_dcgan.storage import atomic_folder, sha256_of
@@ -42,7 +43,7 @@ STATE, HEADER = "state.pt", "checkpoint.json"
 class CheckpointHeader:
     """The training that a checkpoint belongs to, its run in MLflow, and its planned length at the time of saving.
 
-    `ended_early`: it is the last one of a training that `training.patience` has ended.
+    `ended_early`: it is the last one of a training that `training.minutes` or `training.patience` has ended.
     """
 
     training_id: str
@@ -86,9 +87,13 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class TrainingStart:
-    """A resolved plan, the checkpoint to resume from (None: train from scratch), and the key of the tracked run."""
+    """A resolved plan, its parameters, and the checkpoint to resume from (None: train from scratch).
+
+    The parameters have no `auto` that depends on the images. `run_key` is the key of the tracked run.
+    """
 
     plan: Plan
+    training: TrainingParameters
     resume_from: CheckpointHeader | None
     run_key: str | None = None
 

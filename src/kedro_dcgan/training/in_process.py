@@ -1,5 +1,6 @@
 """A training in this process: from a plan and a checkpoint to an iterator of ticks, and its validation."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -49,7 +50,6 @@ class RunningTraining:
 def train_in_process(
     images: PreparedImages,
     stored: CheckpointFolder,
-    training: TrainingParameters,
     start: TrainingStart,
     should_stop: Callable[[], bool],
     follow: Follow,
@@ -59,7 +59,8 @@ def train_in_process(
 
     A new training with the calibration of an earlier, similar one, `known`, measures nothing.
     """
-    plan, device = start.plan, start.plan.compute.device
+    plan, training, started = start.plan, start.training, time.perf_counter()
+    device = plan.compute.device
     if device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
@@ -84,6 +85,8 @@ def train_in_process(
         # Train on the remaining batches.
         real = torch.from_numpy(images.take("train", np.arange(min(DIVERSITY_SAMPLES, images.count("train")))))
         callbacks = TrainingCallbacks(real, validate, should_stop)
+        # The time limit includes that of the calibration.
+        state.seconds += time.perf_counter() - started
         run = CapturedSteps(compute) if "graphed" in calibration.execution else None
         batches = _remaining_batches(images, training, plan, state.images_seen, follow)
         ticks = Training(state, training, compute, callbacks, run).ticks(batches, plan.total_images)

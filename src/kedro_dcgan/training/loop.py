@@ -42,8 +42,9 @@ class Tick:
     `records` are those of all ticks so far. `samples` are uint8 `(<= grid_images, C, H, W)`, always of the inputs
     `grid_inputs`, or None at a stop between two ticks and for a training that was already finished. `kept` is the best
     generator so far, or the current one before any validation. `checkpoint` is `TrainingState.state_dict`, if one is
-    due. `ends_early`: this is the last tick, because `training.patience` is exhausted. `validation_seconds` is the time
-    that validation has taken so far in this process.
+    due. `ends_early`: this is the last tick, because `training.minutes` are over or `training.patience` is exhausted.
+    `seconds` is the time that training has taken so far, `validation_seconds` the part of it for validation in this
+    process.
     """
 
     images_seen: int
@@ -52,7 +53,14 @@ class Tick:
     kept: KeptGenerator
     checkpoint: Mapping[str, Any] | None
     ends_early: bool
+    seconds: float
     validation_seconds: float
+
+    def expected_images(self, total_images: int, minutes: float | None) -> int:
+        """Return how many images the training will have seen at its end, if it goes on at the same mean speed."""
+        if self.ends_early or minutes is None:
+            return self.images_seen if self.ends_early else total_images
+        return min(total_images, round(self.images_seen / self.seconds * 60 * minutes))
 
     @property
     def record(self) -> TickRecord | None:
@@ -98,23 +106,24 @@ class Training:
         self._grid_images, self._first_drawn = len(grid), len(grid) if config.classes else 0
         self._recalibration_inputs = sample_inputs(count, config, training.seed + 1) if count else None
         self._flops = flops_per_image(config, state.discriminator.config, training)
-        self._validation_seconds = 0.0
+        self._begun = self._validation_seconds = 0.0
 
     def ticks(self, batches: Iterable[Batch], total_images: int) -> Iterator[Tick]:
         """Train on `batches` on the device; they must end at `total_images`.
 
         A new training yields a first tick before its first step. Then there is a tick at the first step at or after
-        each multiple of `images_per_tick`, and at the end. A training that was already finished, or whose patience is
-        exhausted, yields one tick. Losses or weights that are not finite raise TrainingError.
+        each multiple of `images_per_tick`, and at the end. A training that was already finished, or has ended early,
+        yields one tick. Losses or weights that are not finite raise TrainingError.
         """
         state, training, ranks = self._state, self._training, self._compute.ranks
         is_new = state.images_seen == 0
-        is_finished = state.images_seen >= total_images or state.is_exhausted(training.patience)
+        is_finished = state.images_seen >= total_images or state.ends_early(training)
         if ranks.is_first and (is_new or is_finished):
             yield self._make_tick(self._sample() if is_new else None, with_checkpoint=False)
         if is_finished:
             return
         begin, started = state.images_seen, time.perf_counter()
+        self._begun = started - state.seconds
         for batch in batches:
             # Take one step: update D and, every `discriminator.steps` steps, G and its EMA.
             classes = batch.classes if self._is_conditional else None
@@ -140,9 +149,9 @@ class Training:
                 else:
                     state.means.take()
                 begin, started = state.images_seen, time.perf_counter()
-                # Only the first rank validates, and so knows whether the patience is exhausted.
-                if training.patience:
-                    is_stopped |= ranks.any(state.is_exhausted(training.patience), self._compute.device)
+                # Only the first rank has the time and the validations that decide whether training ends early.
+                if training.patience or training.minutes:
+                    is_stopped |= ranks.any(state.ends_early(training), self._compute.device)
             elif is_stopped and ranks.is_first:
                 yield self._checkpoint_at_stop()
             if is_stopped:
@@ -151,6 +160,8 @@ class Training:
     def _measure(self, images_per_second: float, is_last: bool, is_stopped: bool) -> Tick:
         state, training, callbacks = self._state, self._training, self._callbacks
         last_tick = state.records[-1].images_seen if state.records else 0
+        state.seconds = time.perf_counter() - self._begun
+        is_last |= state.is_out_of_time(training)
 
         def is_due(every: int) -> bool:
             return is_last or state.images_seen // every > last_tick // every
@@ -185,11 +196,12 @@ class Training:
         )
         health = diagnose([*state.records, record], is_critic=LOSSES[training.loss].boundary is None)
         state.records.append(replace(record, health=health))
-        is_ending = is_stopped or state.is_exhausted(training.patience)
+        is_ending = is_stopped or state.ends_early(training)
         return self._make_tick(samples, is_ending or is_best or is_due(training.images_per_checkpoint))
 
     def _checkpoint_at_stop(self) -> Tick:
         # Between two ticks: no samples and no record.
+        self._state.seconds = time.perf_counter() - self._begun
         self._require_finite_weights()
         self._recalibrate_average()
         return self._make_tick(None, with_checkpoint=True)
@@ -202,7 +214,8 @@ class Training:
             samples=None if samples is None else samples[: self._grid_images],
             kept=state.best or KeptGenerator(snapshot_weights(state.shown_generator), state.images_seen),
             checkpoint=state.state_dict() if with_checkpoint else None,
-            ends_early=state.is_exhausted(self._training.patience),
+            ends_early=state.ends_early(self._training),
+            seconds=state.seconds,
             validation_seconds=self._validation_seconds,
         )
 

@@ -4,18 +4,17 @@ from dataclasses import asdict, fields
 
 import pandas as pd
 
-from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointHeader, TrainingStart
 from kedro_dcgan.training.fast.execution import Calibration
 from kedro_dcgan.training.health import fault, verdict
 from kedro_dcgan.training.loop import Tick
-from kedro_dcgan.training.plan import Plan
 from kedro_dcgan.training.state import TickRecord
 
 
-def snapshot(plan: Plan, training: TrainingParameters, used: Calibration, tick: Tick, dataset: str) -> TrainedGenerator:
+def snapshot(start: TrainingStart, used: Calibration, tick: Tick, dataset: str) -> TrainedGenerator:
     """Return the best generator so far, with the facts of its training on the images of a name."""
+    plan, training = start.plan, start.training
     facts = {
         "dataset": dataset,
         "seed": training.seed,
@@ -40,9 +39,7 @@ def history_of(tick: Tick, distance: str | None) -> pd.DataFrame:
     return history.rename(columns={"validation": distance or "validation"})
 
 
-def checkpoints_of(
-    start: TrainingStart, training: TrainingParameters, tick: Tick, is_stopped: bool
-) -> list[Checkpoint]:
+def checkpoints_of(start: TrainingStart, tick: Tick, is_stopped: bool) -> list[Checkpoint]:
     """Return the checkpoint of a tick, or an empty list if none is due."""
     if tick.checkpoint is None:
         return []
@@ -52,4 +49,4 @@ def checkpoints_of(
         plan.training_id, seen, plan.total_images, is_best, plan.fingerprint, start.run_key, tick.ends_early
     )
     must_be_saved = is_stopped or tick.ends_early or seen >= plan.total_images
-    return [Checkpoint(header, tick.checkpoint, training.checkpoints_kept, must_be_saved)]
+    return [Checkpoint(header, tick.checkpoint, start.training.checkpoints_kept, must_be_saved)]

@@ -99,7 +99,10 @@ class KeptGenerator:
 
 @dataclass
 class TrainingState:
-    """The networks, their optimisers, the EMA of the generator (if any), the clock and the history."""
+    """The networks, their optimisers, the EMA of the generator (if any), the clock and the history.
+
+    `seconds` is the time that training has taken so far, in all processes.
+    """
 
     generator: Generator
     discriminator: Discriminator
@@ -107,6 +110,7 @@ class TrainingState:
     discriminator_optimiser: torch.optim.Optimizer
     ema_generator: Generator | None
     images_seen: int = 0
+    seconds: float = 0.0
     means: StepMeans = field(default_factory=StepMeans)
     records: list[TickRecord] = field(default_factory=list)
     best: KeptGenerator | None = None
@@ -118,12 +122,21 @@ class TrainingState:
         """The generator that is sampled, validated and exported: the EMA, if there is one."""
         return self.ema_generator or self.generator
 
-    def is_exhausted(self, patience: int | None) -> bool:
-        """Return whether the last `patience` validations found no better generator than the best one."""
-        if patience is None or self.best is None:
+    def is_out_of_time(self, training: TrainingParameters) -> bool:
+        """Return whether training has taken `training.minutes`."""
+        return training.minutes is not None and self.seconds >= 60 * training.minutes
+
+    def ends_early(self, training: TrainingParameters) -> bool:
+        """Return whether training ends whatever its length: it is out of time, or its patience is exhausted.
+
+        That is so when the last `training.patience` validations found no better generator than the best one.
+        """
+        if self.is_out_of_time(training):
+            return True
+        if training.patience is None or self.best is None:
             return False
         validated = [record.images_seen for record in self.records if record.validation is not None]
-        return len([seen for seen in validated if seen > self.best.images_seen]) >= patience
+        return len([seen for seen in validated if seen > self.best.images_seen]) >= training.patience
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as CPU tensors and plain values."""
@@ -131,6 +144,7 @@ class TrainingState:
         return {
             **{name: _on_cpu(part.state_dict()) for name, part in self._parts().items()},
             "images_seen": self.images_seen,
+            "seconds": self.seconds,
             "means": {"total": None if total is None else total.cpu(), "steps": self.means.steps},
             "records": [asdict(record) for record in self.records],
             "best": dict(vars(self.best)) if self.best else None,
@@ -152,6 +166,8 @@ class TrainingState:
                     stored = {**stored, "param_groups": groups}
                 part.load_state_dict(stored)
             self.images_seen = state["images_seen"]
+            # Earlier versions did not store it.
+            self.seconds = state.get("seconds", 0.0)
             self.means = StepMeans(**state["means"])
             self.records = [TickRecord(**record) for record in state["records"]]
             self.best = KeptGenerator(**state["best"]) if state["best"] else None

@@ -31,7 +31,7 @@ class Console:
     def __init__(self, plan: Plan, training: TrainingParameters, run: RunningTraining, distance: str | None) -> None:
         begin = run.begin
         self._plan, self._begin, self._started, self._health = plan, begin, time.perf_counter(), HEALTHY
-        self._distance, self._patience = distance, training.patience
+        self._distance, self._patience, self._minutes = distance, training.patience, training.minutes
         self._last: Tick | None = None
         self._speed = SpeedWatch(run.calibration)
         if training.images_per_validation and not distance:
@@ -53,6 +53,8 @@ class Console:
         # Estimate the time left from the mean speed of this run.
         passed = time.perf_counter() - self._started
         left = passed / max(1, tick.images_seen - self._begin) * (self._plan.total_images - tick.images_seen)
+        if self._minutes:
+            left = max(0.0, min(left, 60 * self._minutes - tick.seconds))
         minutes, seconds = divmod(round(left), 60)
         hours, minutes = divmod(minutes, 60)
         time_left = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
@@ -82,7 +84,9 @@ class Console:
         if kept.validation is not None:
             facts.append(f"best at {short_images(kept.images_seen)} with {self._distance} {kept.validation:.1f}")
         if self._last.ends_early and self._last.images_seen < self._plan.total_images:
-            facts.append(f"ended early (training.patience={self._patience})")
+            is_over = self._minutes is not None and self._last.seconds >= 60 * self._minutes
+            reason = f"minutes={self._minutes:g}" if is_over else f"patience={self._patience}"
+            facts.append(f"ended early (training.{reason})")
         if self._last.validation_seconds:
             share = self._last.validation_seconds / (time.perf_counter() - self._started)
             facts.append(f"{share:.0%} of the time for validation")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from kedro_dcgan.config import TrainingParameters
@@ -14,7 +15,7 @@ from kedro_dcgan.experiments import experiment_name
 from kedro_dcgan.model.sampling import grid_columns
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.training.console import Console, stop_message
-from kedro_dcgan.progress import progress_bar, track
+from kedro_dcgan.progress import Bar, progress_bar
 from kedro_dcgan.reports.pictures import SampleFrames, SampleGrid, make_grid
 from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder, TrainingStart, choose_checkpoint
 from kedro_dcgan.training.costs import flops_per_image
@@ -43,14 +44,11 @@ def start_training(
     header = choose_checkpoint(resume_checkpoint, plan, training.resume, may_differ=experiment_name() is not None)
     is_same = header and (header.training_id, header.total_images) == (plan.training_id, plan.total_images)
     former = header.run_key if header and is_same else None
-    return TrainingStart(plan, header, former or uuid.uuid4().hex)
+    return TrainingStart(plan, training, header, former or uuid.uuid4().hex)
 
 
 def train_generator(
-    images: PreparedImages,
-    resume_checkpoint: CheckpointFolder,
-    training_start: TrainingStart,
-    training: TrainingParameters,
+    images: PreparedImages, resume_checkpoint: CheckpointFolder, training_start: TrainingStart
 ) -> Iterator[TickResults]:
     """Yield at each tick the best generator so far, the key of its run, the history, samples, and a checkpoint if due.
 
@@ -60,10 +58,10 @@ def train_generator(
         TrainingError: if a loss is not finite, memory runs out, or a rank dies.
         Interrupted: after a signal, when everything is saved.
     """
-    training = training.for_images(images.count("train"), images.class_counts())
-    start, distance = training_start, distance_name(images, training)
+    start, training = training_start, training_start.training
+    distance = distance_name(images, training)
     newest, kept = start.resume_from, stop_message(True, start.resume_from, training)
-    with stop_on_signal(at_once=kept) as request, _running(images, resume_checkpoint, training, start, request) as run:
+    with stop_on_signal(at_once=kept) as request, _running(images, resume_checkpoint, start, request) as (run, bar):
         console = Console(start.plan, training, run, distance)
         grids: list[SampleGrid] = []
         for tick in run.ticks:
@@ -77,12 +75,13 @@ def train_generator(
             # The untrained generator is sampled, but must not replace a good one.
             if tick.images_seen:
                 console.show(tick)
+                bar.total = tick.expected_images(start.plan.total_images, training.minutes)
                 yield (
-                    snapshot(start.plan, training, run.calibration, tick, Path(images.source).name),
+                    snapshot(start, run.calibration, tick, Path(images.source).name),
                     {"run": str(start.run_key)},
                     history_of(tick, distance),
                     SampleFrames(start.plan.training_id, tick.images_seen, grids),
-                    checkpoints_of(start, training, tick, request.is_set()),
+                    checkpoints_of(start, tick, request.is_set()),
                 )
                 # The results of this tick are now on disk, among them a checkpoint if one was due.
                 newest = resume_checkpoint.newest(start.plan.training_id, start.plan.total_images)
@@ -94,17 +93,22 @@ def train_generator(
 
 @contextmanager
 def _running(
-    images: PreparedImages,
-    stored: CheckpointFolder,
-    training: TrainingParameters,
-    start: TrainingStart,
-    request: StopRequest,
-) -> Iterator[RunningTraining]:
-    total, arguments = start.plan.total_images, (images, stored, training, start, request.is_set)
-    flops = flops_per_image(start.plan.generator, start.plan.discriminator, training)
-    if training.devices != 1:
-        with progress_bar("training", total, flops=flops) as bar, train_in_processes(*arguments, bar.reach) as run:
-            yield run
-        return
-    with train_in_process(*arguments, lambda batches, done: track(batches, "training", total, len, done, flops)) as run:
-        yield run
+    images: PreparedImages, stored: CheckpointFolder, start: TrainingStart, request: StopRequest
+) -> Iterator[tuple[RunningTraining, Bar]]:
+    flops = flops_per_image(start.plan.generator, start.plan.discriminator, start.training)
+    with progress_bar("training", start.plan.total_images, flops=flops) as bar:
+
+        def follow(batches: Iterator[np.ndarray], done: int) -> Iterator[np.ndarray]:
+            bar.begin_at(done)
+            for batch in batches:
+                yield batch
+                bar.update(len(batch))
+
+        arguments = (images, stored, start, request.is_set)
+        training = (
+            train_in_process(*arguments, follow)
+            if start.training.devices == 1
+            else train_in_processes(*arguments, bar.reach)
+        )
+        with training as run:
+            yield run, bar

@@ -31,17 +31,16 @@ _REMEDY = "The same command resumes from the last checkpoint; the output of the 
 def train_in_processes(
     images: PreparedImages,
     stored: CheckpointFolder,
-    training: TrainingParameters,
     start: TrainingStart,
     is_asked_to_stop: Callable[[], bool],
     show_progress: Callable[[int], None],
 ) -> Iterator[RunningTraining]:
     """Train in processes of this machine, or that the user starts; raise TrainingError if a rank fails or dies."""
     # Start in an empty folder. After an error it stays, with the log.
-    folder = stored.root.with_name("ranks")
+    folder, training = stored.root.with_name("ranks"), start.training
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    exchange, spec, log = Exchange(folder), _spec(images, stored, training, start), folder / LOG
+    exchange, spec, log = Exchange(folder), _spec(images, stored, start), folder / LOG
     try:
         with launched(spec.write(folder), training.devices, spec.threads) as launcher:
 
@@ -66,12 +65,10 @@ def train_in_processes(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _spec(
-    images: PreparedImages, stored: CheckpointFolder, training: TrainingParameters, start: TrainingStart
-) -> LaunchSpec:
+def _spec(images: PreparedImages, stored: CheckpointFolder, start: TrainingStart) -> LaunchSpec:
     if images.place is None:
         raise TrainingError("`images` must be on disk for other processes (they are not). Set `training.devices` to 1.")
-    parent, threads = None, 0
+    parent, threads, training = None, 0, start.training
     if isinstance(training.devices, int):
         # Ranks share the cores.
         share = max(1, usable_cores() // training.devices)

@@ -66,7 +66,7 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
     require_shares(training, ranks.count)
     plan = plan_training(images, training)
     plan = replace(plan, compute=Compute(device, plan.compute.precision, ranks, spec.threads))
-    start = TrainingStart(plan, CheckpointHeader(**spec.resume_from) if spec.resume_from else None)
+    start = TrainingStart(plan, training, CheckpointHeader(**spec.resume_from) if spec.resume_from else None)
     stored = CheckpointFolder(Path(spec.checkpoints))
 
     def follow(indices: Iterator[np.ndarray], done: int) -> Iterator[np.ndarray]:
@@ -77,7 +77,7 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
                 exchange.report_progress(done)
 
     should_stop = exchange.stop.exists if ranks.is_first else lambda: False
-    with train_in_process(images, stored, training, start, should_stop, follow) as run:
+    with train_in_process(images, stored, start, should_stop, follow) as run:
         if ranks.is_first:
             exchange.stay_alive()
             exchange.send({"begin": run.begin, "calibration": run.calibration})

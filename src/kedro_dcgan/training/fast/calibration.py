@@ -190,7 +190,8 @@ class _Measurement:
             # Compile, whatever the gain.
             self._chosen = replace(self._chosen, images_per_second=None)
         elif mode and speed:
-            executions = [one for one, seconds in others.items() if self._plan.total_images / speed >= seconds]
+            length = min(self._plan.total_images / speed, 60 * (self._training.minutes or math.inf))
+            executions = [one for one, seconds in others.items() if length >= seconds]
         precisions = self._precisions if not self._is_cpu else [self._chosen]
         for execution in executions:
             # On a GPU, kernel launches limit eager steps, so captured steps compare the precisions again.
