@@ -1,4 +1,5 @@
 import logging
+import multiprocessing
 
 import pytest
 import torch
@@ -76,3 +77,26 @@ def test_moments_of_blocks_do_not_depend_on_the_batch_size(monkeypatch):
     for one, other in zip(whole.blocks, parts.blocks, strict=True):
         assert torch.allclose(one.outer, other.outer, rtol=1e-12)
     assert torch.allclose(parts.moments.covariance, FEATURES.double().T.cov())
+
+
+def add_entries(folder, barrier, entries):
+    cache = ReferenceCache(folder)
+    for number in range(entries):
+        barrier.wait(20)
+        found = cache.estimates({"entry": number}, lambda number=number: {"fd": Estimate(number)})
+        assert found["fd"].value == number
+
+
+def test_processes_add_the_same_entries_at_the_same_time(tmp_path):
+    entries, context = 100, multiprocessing.get_context("fork")
+    barrier = context.Barrier(3)
+    processes = [context.Process(target=add_entries, args=(tmp_path, barrier, entries)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    # Nothing but the entries is left, and all can be read.
+    assert len([entry for entry in tmp_path.iterdir() if entry.name != ".lock"]) == entries
+    cache = ReferenceCache(tmp_path)
+    assert [cache.estimates({"entry": number}, dict)["fd"].value for number in range(entries)] == list(range(entries))

@@ -8,12 +8,11 @@ everything that the statistics depend on: dataset, split, extractor, weights. An
 not match is computed again.
 """
 
-import errno
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +28,7 @@ from kedro_dcgan.evaluation.distances import Gaussian, KernelSums, frechet_estim
 from kedro_dcgan.evaluation.features import Collector
 from kedro_dcgan.evaluation.intervals import Estimate, proportion_estimate
 from kedro_dcgan.evaluation.neighbours import Neighbourhoods, pair_blocks
+from kedro_dcgan.locks import hold_lock
 from kedro_dcgan.storage import atomic_folder, sha256_of
 from kedro_dcgan.stored_files import Sha256, StoredModel, read_json, require_sha256, write_json
 
@@ -38,6 +38,8 @@ Content = TypeVar("Content")
 
 NEIGHBOURS = 5
 TENSORS, KEY, NUMBERS = "reference.safetensors", "key.json", "numbers.json"
+# Seconds to wait for another process that adds an entry; after them, the entry is not stored.
+_PATIENCE = 300.0
 # Increase it with each change of the stored content, or of the features that it is computed from.
 FORMAT = 1
 
@@ -166,8 +168,8 @@ class ReferenceCache:
         if (cached := self._load(key, TENSORS, lambda file: Reference.from_tensors(load_file(file)))) is not None:
             return cached
         reference = compute()
-        with self._new_entry(key, TENSORS) as file:
-            file.write_bytes(save({name: tensor.contiguous() for name, tensor in reference.tensors().items()}))
+        tensors = {name: tensor.contiguous() for name, tensor in reference.tensors().items()}
+        self._add(key, TENSORS, lambda file: file.write_bytes(save(tensors)))
         return reference
 
     def estimates(self, key: Mapping[str, Any], compute: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
@@ -175,12 +177,12 @@ class ReferenceCache:
         if (cached := self._load(key, NUMBERS, lambda file: read_json(file, dict[str, Estimate], ""))) is not None:
             return cached
         estimates = compute()
-        with self._new_entry(key, NUMBERS) as file:
-            write_json(file, {name: asdict(estimate) for name, estimate in estimates.items()})
+        content = {name: asdict(estimate) for name, estimate in estimates.items()}
+        self._add(key, NUMBERS, lambda file: write_json(file, content))
         return estimates
 
     def _load(self, key: Mapping[str, Any], name: str, read: Callable[[Path], Content]) -> Content | None:
-        """Return the content of a file of the entry of a key, if it is undamaged."""
+        """Return the content of a file of the entry of a key; remove the entry if it is damaged."""
         entry = self._entry(key)
         if not entry.exists():
             return None
@@ -195,20 +197,18 @@ class ReferenceCache:
             logger.warning(
                 "The cached reference statistics in %s are damaged or outdated. Computing them again.", entry
             )
+            shutil.rmtree(entry, ignore_errors=True)
             return None
         return content
 
-    @contextmanager
-    def _new_entry(self, key: Mapping[str, Any], name: str) -> Iterator[Path]:
-        """Yield the file to write; add or replace the entry of the key at the end."""
-        try:
-            with atomic_folder(self._entry(key)) as folder:
-                yield folder / name
-                write_json(folder / KEY, {"format": FORMAT, "sha256": sha256_of(folder / name), "key": dict(key)})
-        except OSError as error:
-            # Another process, as of a second experiment, may have added the same entry at the same moment.
-            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST) or not self._entry(key).is_dir():
-                raise
+    def _add(self, key: Mapping[str, Any], name: str, write: Callable[[Path], object]) -> None:
+        """Add the entry of a key, unless another process, as of a second experiment, has just added it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with hold_lock(self.root / ".lock", _PATIENCE) as is_held:
+            if is_held and not self._entry(key).exists():
+                with atomic_folder(self._entry(key)) as folder:
+                    write(folder / name)
+                    write_json(folder / KEY, {"format": FORMAT, "sha256": sha256_of(folder / name), "key": dict(key)})
 
     def _entry(self, key: Mapping[str, Any]) -> Path:
         return self.root / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
