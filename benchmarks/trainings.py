@@ -117,7 +117,25 @@ def train_side(
         torch.set_num_threads(case.calibration.threads)
         if side == "r3gan":
             return _train_r3gan(images, case, total, evaluate, samples)
-        return _train_with_our_loop(side, images, case, total, evaluate, samples)
+        return train_calibrated(side, images, case, total, evaluate, samples)
+
+
+def train_calibrated(
+    side: str, images: PreparedImages, case: Case, total: int, evaluate: Evaluate, samples: int
+) -> list[dict]:
+    """Train a calibrated case with our loop on `total` images; return the rows of its ticks."""
+    training, state, rows = case.training, case.new_state(), []
+    latents = sample_inputs(samples, state.generator.config, training.seed + 1)
+    batches = _batches(images, training, total, case.compute.device)
+    end, paused, started = total // training.batch_size * training.batch_size, 0.0, time.perf_counter()
+    callbacks = TrainingCallbacks(torch.from_numpy(images.take("train", np.arange(64))))
+    for tick in Training(state, training, case.compute, callbacks).ticks(batches, end):
+        now, seen = time.perf_counter(), tick.images_seen
+        if tick.record:
+            moment = Moment(side, training.seed, seen / 1000, now - started - paused, seen == end)
+            rows.append(evaluate(moment, generate(state.shown_generator, latents.split(50))))
+        paused += time.perf_counter() - now
+    return rows
 
 
 class KeptTrainings:
@@ -141,23 +159,6 @@ class KeptTrainings:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, "rows": rows}) + "\n")
         return rows
-
-
-def _train_with_our_loop(
-    side: str, images: PreparedImages, case: Case, total: int, evaluate: Evaluate, samples: int
-) -> list[dict]:
-    training, state, rows = case.training, case.new_state(), []
-    latents = sample_inputs(samples, state.generator.config, training.seed + 1)
-    batches = _batches(images, training, total, case.compute.device)
-    end, paused, started = total // training.batch_size * training.batch_size, 0.0, time.perf_counter()
-    callbacks = TrainingCallbacks(torch.from_numpy(images.take("train", np.arange(64))))
-    for tick in Training(state, training, case.compute, callbacks).ticks(batches, end):
-        now, seen = time.perf_counter(), tick.images_seen
-        if tick.record:
-            moment = Moment(side, training.seed, seen / 1000, now - started - paused, seen == end)
-            rows.append(evaluate(moment, generate(state.shown_generator, latents.split(50))))
-        paused += time.perf_counter() - now
-    return rows
 
 
 def _train_r3gan(images: PreparedImages, case: Case, total: int, evaluate: Evaluate, samples: int) -> list[dict]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from kedro.config import OmegaConfigLoader
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from kedro_dcgan.config import Chosen, dotted_values
 from kedro_dcgan.config.yaml_files import check_interpolations, check_yaml
 from kedro_dcgan.errors import ParameterError
 
@@ -30,7 +31,10 @@ class OneLineConfigLoader(OmegaConfigLoader):
             )
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        """Return the merged files of a kind: parameters, catalog, tracking or credentials."""
+        """Return the merged files of a kind: parameters, catalog, tracking or credentials.
+
+        If `training.budget` is set, the parameters of `training` in `--params` are added to those that it keeps.
+        """
         try:
             loaded: dict[str, Any] = super().__getitem__(key)
         except OmegaConfBaseException as error:
@@ -45,7 +49,21 @@ class OneLineConfigLoader(OmegaConfigLoader):
         except ValueError as error:
             # For example, a top-level key in two files of the same folder.
             raise ParameterError(f"`conf/*/{key}*.yml` must be consistent ({error}).") from error
+        training = loaded.get("training") if key == "parameters" else None
+        if isinstance(training, dict) and training.get("budget") and isinstance(training.get("budget_keeps"), list):
+            training["budget_keeps"] = sorted({*training["budget_keeps"], *self._given()})
         return loaded
+
+    def _given(self) -> set[str]:
+        # The parameters in `--params` that a budget would choose.
+        training = self.runtime_params.get("training")
+        given = dotted_values(training) if isinstance(training, dict) else {}
+        if "epochs" in given:
+            raise ParameterError(
+                f"`training.epochs` must not be given with `training.budget`, which sets the length (got "
+                f"{given['epochs']}). Leave one of them out."
+            )
+        return given.keys() & set(get_args(Chosen))
 
     def _read_dir_configs(
         self, conf_path: str, patterns: Iterable[str], key: str, processed_files: set[Path], *options: bool

@@ -65,6 +65,8 @@ class Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
     def begin_at(self, count: int) -> None:
         """Start with `count` images that do not count for the speed."""
         self.n = self.initial = count
+        if not self.disable:
+            self.last_print_n, self.start_t, self.last_print_t = count, time.time(), time.time()
 
     def reach(self, count: int) -> None:
         """Advance to `count` images in total; never move back."""

@@ -1,6 +1,7 @@
 """`kedro run`, stopped and resumed: the same results in the same MLflow run, or a clear error."""
 
 import random
+import re
 import shutil
 import signal
 import time
@@ -51,6 +52,10 @@ def checkpoints(project):
     return sorted(path.name for path in project.path.glob("data/06_models/checkpoints/*/0*"))
 
 
+def checkpoints_of_all(project):
+    return sorted(project.path.glob("data/06_models/checkpoints/*/0*"), key=lambda path: path.name)
+
+
 def stop_training(project, number, after=1):
     """Start a training, send a signal after some new checkpoints; return the exit code and the outputs."""
     before = set(checkpoints(project))
@@ -98,6 +103,35 @@ def test_training_stopped_by_signals_resumes_in_its_mlflow_run(project, uninterr
     client = mlflow.MlflowClient()
     steps = [metric.step for metric in client.get_metric_history(runs(project)["run_id"][0], "generator_loss")]
     assert steps == list(history_of(project)["images_seen"])
+
+
+def test_a_budget_is_spent_once_and_what_was_chosen_for_it_is_kept(project):
+    budget = ("run", "--env=smoke", "--pipelines=training", "--params", "training.budget=12s,training.seed=3")
+    process = project.start_kedro(*budget)
+    while len(checkpoints(project)) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    first, _ = process.communicate(timeout=60)
+    resumed = project.kedro(*budget).stdout
+    chosen = [line for line in (first + resumed).splitlines() if line.startswith("budget")]
+    assert chosen[1] == f"{chosen[0]}, as before"
+    assert "resumes from" in resumed
+    assert "time limit reached" in resumed
+
+    # The run has the chosen parameters, not those of the preset.
+    (status,), run = runs(project)["status"], runs(project).iloc[0]
+    assert status == "FINISHED"
+    assert (run["params.training.budget"], run["params.training.seed"]) == ("12s", "3")
+    assert f"learning rate {run['params.training.generator.learning_rate']} " in chosen[0]
+    assert float(run["params.training.minutes"]) == 0.2
+    # The resumed process has only the rest of the time.
+    newest = checkpoints_of_all(project)[-1]
+    assert torch.load(newest / "state.pt", weights_only=True)["seconds"] >= 12
+    left = re.search(r"resumes from ([\d.]+) kimg", resumed)
+    assert 0 < float(left[1]) * 1000 < int(newest.name)
+    assert "already finished" in project.kedro(*budget).stdout
+    assert len(runs(project)) == 1
 
 
 def test_training_stopped_before_its_first_tick_resumes(project):

@@ -17,7 +17,6 @@ from kedro_dcgan.sweeps.space import (
     require_trainable,
     start_values,
     trial_parameters,
-    with_values,
 )
 
 
@@ -141,6 +140,6 @@ def test_a_trial_changes_its_values_and_its_length_only():
 
 def test_values_replace_those_of_nested_groups():
     values = {"generator.learning_rate": 0.01, "penalties.r1": 3.0}
-    found = with_values(training_parameters(), values)
+    found = training_parameters().with_values(values)
     assert start_values(dict.fromkeys(values), found) == values
     assert yaml.safe_load(BASE.read_text())["training"]["penalties"]["r1"] == training_parameters().penalties.r1

@@ -1,8 +1,10 @@
 """Tiny trainings for tests: states, batches and runs."""
 
+import numpy as np
 import torch
 from recipes import tiny_training
 
+from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.data import Batch
 from kedro_dcgan.training.devices import Compute
@@ -16,6 +18,13 @@ CPU = Compute(torch.device("cpu"), "float32")
 REAL = torch.randint(0, 256, (64, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 # The classes of these images, for conditional training.
 LABELS = torch.arange(64) * 7 % 5 % 3
+IMAGES = PreparedImages(
+    16,
+    1,
+    "digest",
+    [StoredShard("0", "", REAL.numpy())],
+    {"train": np.arange(48), "validation": np.arange(48, 64), "test": np.arange(0)},
+)
 SHARES = {"cat": 0.4, "dog": 0.4, "owl": 0.2}
 
 

@@ -2,14 +2,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from engine import batches, new_run, new_state, tensors_in, ticks, weights_of
+from engine import CPU, REAL, batches, new_run, new_state, tensors_in, ticks, weights_of
 from recipes import tiny_training
 
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.sampling import generate_all
+from kedro_dcgan.pipelines.training.nodes import expected_images
 from kedro_dcgan.training import loop
 from kedro_dcgan.training.data import Batch
 from kedro_dcgan.training.devices import Compute, deterministic_algorithms
+from kedro_dcgan.training.loop import TrainingCallbacks
 
 
 def test_ticks_come_before_the_first_step_at_each_interval_and_at_the_end():
@@ -150,26 +152,33 @@ def test_training_ends_when_its_time_is_over_also_after_a_resumption(monkeypatch
             clock[0] += 10
             yield batch
 
-    def train(state, minutes, begin=0):
+    def train(state, minutes, begin=0, **options):
         training = tiny_training(minutes=minutes, images_per_validation=10_000, images_per_checkpoint=10_000)
-        run = new_run(state, training, validate=lambda generator: 1.0)
+        callbacks = TrainingCallbacks(REAL, validate=lambda generator: 1.0)
+        run = loop.Training(state, training, CPU, callbacks, **options)
         return list(run.ticks(ten_seconds_each(100, begin), 800))
 
-    # A tick every second batch: after 20, 40 and 60 seconds. The last one is validated and saved.
+    # A tick every second batch: after 20 and 40 seconds. The last one, after 60, is validated and saved.
     state = new_state()
     first = train(state, minutes=0.9)
     assert [(tick.images_seen, tick.ends_early) for tick in first] == [(0, False), (16, False), (32, False), (48, True)]
     assert [tick.record and tick.record.validation for tick in first] == [None, None, None, 1.0]
     assert (first[-1].seconds, first[-1].checkpoint["seconds"]) == (60.0, 60.0)
-    assert first[1].expected_images(800, 0.9) == 43
+    assert [expected_images(tick, 800, 0.9) for tick in first[1:]] == [43, 43, 48]
+    assert expected_images(first[1], 800, None) == 800
+    # It need not be the time of a tick.
+    assert [tick.images_seen for tick in train(new_state(), minutes=0.8)] == [0, 16, 32, 40]
+
+    # Preparations may take longer than that: at least one step is trained.
+    assert [tick.images_seen for tick in train(new_state(), minutes=0.9, started=clock[0] - 500)] == [0, 8]
 
     # The time between two processes does not count.
     clock[0] += 1000
     resumed = new_state()
     resumed.load_state_dict(dict(first[-1].checkpoint))
     assert [tick.ends_early for tick in train(resumed, minutes=0.9, begin=6)] == [True]
-    assert [tick.images_seen for tick in train(resumed, minutes=1.5, begin=6)] == [64, 80]
-    assert resumed.seconds == 100.0
+    assert [tick.images_seen for tick in train(resumed, minutes=1.5, begin=6)] == [64, 72]
+    assert resumed.seconds == 90.0
 
 
 PATIENT = {"images_per_tick": 8, "images_per_validation": 16, "patience": 3}

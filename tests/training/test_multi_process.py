@@ -142,10 +142,10 @@ def test_all_ranks_stop_when_the_patience_is_exhausted(images, stored):
 
 
 def test_all_ranks_stop_when_their_time_is_over(images, stored):
-    training = recipe(devices=2, kimg=8000, images_per_tick=800, minutes=0.1)
+    training = recipe(devices=2, kimg=8000, images_per_tick=80_000, minutes=0.1)
     _, ticks = train_in_several_processes(images, stored, training)
     assert [tick.ends_early for tick in ticks[-2:]] == [False, True]
-    assert 6 <= ticks[-1].seconds < 30
+    assert ticks[-1].seconds >= 6
     assert train_in_several_processes(images, stored, training)[0] == ticks[-1].images_seen
 
 

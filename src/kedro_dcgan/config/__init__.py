@@ -7,7 +7,7 @@ documentation.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from kedro_dcgan.config.groups import AugmentationName, InitialisationName
 from kedro_dcgan.config.stages import (
     EvaluationParameters,
     ExportParameters,
@@ -27,17 +28,18 @@ from kedro_dcgan.config.training import (
     LEAST_OF_CLASS,
     MOST_CLASSES,
     ArchitectureName,
-    AugmentationName,
-    InitialisationName,
+    Chosen,
     LossName,
     TrainingParameters,
+    read_budget,
 )
 from kedro_dcgan.errors import ParameterError
 
 __all__ = [
-    "LEAST_OF_CLASS", "MOST_CLASSES", "ArchitectureName", "AugmentationName", "Dimension", "EvaluationParameters",
-    "ExportParameters", "IngestionParameters", "InitialisationName", "LossName", "ParameterGroup", "Parameters",
-    "PreprocessingParameters", "SweepParameters", "TrainingParameters", "dotted_keys", "flatten", "read_parameters",
+    "LEAST_OF_CLASS", "MOST_CLASSES", "ArchitectureName", "AugmentationName", "Chosen", "Dimension",
+    "EvaluationParameters", "ExportParameters", "IngestionParameters", "InitialisationName", "LossName",
+    "ParameterGroup", "Parameters", "PreprocessingParameters", "SweepParameters", "TrainingParameters", "dotted_keys",
+    "dotted_values", "flatten", "read_budget", "read_parameters", "rule_of",
 ]  # fmt: skip
 
 # These change where and how fast the work runs, but not its result.
@@ -86,6 +88,22 @@ def as_param(value: Any) -> str:
                 return value
         return "'" + value.replace("'", "''") + "'"
     return "null" if value is None else json.dumps(value)
+
+
+def rule_of(error: ValidationError) -> str:
+    """Return the first rule that parameters violate, in one line."""
+    return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+
+
+def dotted_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted key."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= dotted_values(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

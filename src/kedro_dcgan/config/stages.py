@@ -3,7 +3,8 @@
 A field's `description` is the only documentation of a parameter: `python -m kedro_dcgan.config` copies it everywhere.
 """
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -26,6 +27,17 @@ class ParameterGroup(BaseModel):
     """Parameters under one key of a YAML file. Unknown keys, inf and nan are errors, and values cannot be changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """Return the parameters with values by dotted name; ValidationError if one is impossible."""
+        content = self.model_dump()
+        for name, value in values.items():
+            *groups, leaf = name.split(".")
+            place = content
+            for group in groups:
+                place = place[group]
+            place[leaf] = value
+        return self.model_validate(content)
 
 
 class SplitFractions(ParameterGroup):

@@ -1,16 +1,24 @@
 """The parameters of training."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from kedro_dcgan.config.groups import (
+    AugmentationParameters,
+    DiscriminatorParameters,
+    EmaParameters,
+    ImageCount,
+    NetworkParameters,
+    PenaltyParameters,
+    Weight,
+)
 from kedro_dcgan.config.stages import DeviceName, ParameterGroup, Seed
 
 ArchitectureName = Literal["dcgan", "digits28", "notebook28", "simpsons200", "simpsons200_light"]
 LossName = Literal["non_saturating", "hinge", "least_squares", "wgan_gp"]
-InitialisationName = Literal["normal", "he"]
-AugmentationName = Literal["colour", "translation", "cutout"]
 
 # With fewer training images, the discriminator learns them by heart before the generator has learned from it.
 _FEW_IMAGES = 5_000
@@ -18,86 +26,46 @@ _FEW_IMAGES = 5_000
 # this many classes.
 LEAST_OF_CLASS, MOST_CLASSES = 10, 1000
 
-# Still finite in float32.
-Weight = Annotated[float, Field(ge=0, le=1e38)]
-ImageCount = Annotated[int, Field(ge=1, le=10**12)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "kimg": 1}
 
 
-class NetworkParameters(ParameterGroup):
-    """A network and its Adam optimiser."""
-
-    width: int = Field(
-        ge=1,
-        le=8192,
-        description="Channels of the layer next to the image; deeper layers have 2, 4, ... times as many.",
-    )
-    learning_rate: float = Field(gt=0, lt=1, description="Learning rate of Adam.")
-    betas: tuple[Beta, Beta] = Field(description="Adam's beta1 and beta2.")
+# The parameters that a budget chooses; `budget_keeps` can name them.
+Chosen = Literal[
+    "kimg", "minutes", "batch_size", "generator.width", "generator.learning_rate", "generator.betas",
+    "discriminator.width", "discriminator.learning_rate", "discriminator.betas", "discriminator.initialisation",
+    "penalties.r1", "ema.half_life", "images_per_tick", "images_per_validation", "images_per_checkpoint",
+]  # fmt: skip
 
 
-class DiscriminatorParameters(NetworkParameters):
-    """The discriminator, its Adam optimiser and its updates."""
-
-    initialisation: InitialisationName = Field(
-        description="Distribution of the initial weights. normal: a standard deviation of 0.02; he: so large that "
-        "the logits of a new network without batch norm differ from image to image (He et al. 2015)."
-    )
-    batch_norm: bool = Field(description="Batch norm; true requires penalties.r1 = 0. false: biases instead.")
-    spectral_norm: bool = Field(description="Spectral norm of each convolution and dense layer.")
-    dropout: float | None = Field(
-        ge=0, lt=1, description="Dropout rate after each activation. null: the rate of the architecture."
-    )
-    update: Literal["together", "separately"] = Field(
-        description="together: one update on real and fake images; separately: one update on real images, then "
-        "one on fake images."
-    )
-    steps: int = Field(
-        ge=1, le=1000, description="Discriminator updates per generator update, each on a new real batch."
-    )
+def _require_budget(value: object) -> str:
+    # A number without a unit is not text.
+    found = re.fullmatch(r"(\d+\.?\d*)(s|m|h|kimg)", str(value))
+    if not found or not 0 < float(found[1]) * _UNITS[found[2]] <= 6e7:
+        raise ValueError("must be a time, such as 5m, 1h or 90s, or a number of images, such as 100kimg")
+    return str(value)
 
 
-class PenaltyParameters(ParameterGroup):
-    """Gradient penalties in the discriminator's loss."""
-
-    r1: Weight = Field(description="Gamma of the R1 penalty (Mescheder et al. 2018). 0: no penalty.")
-    r1_every: int = Field(
-        ge=1,
-        le=1_000_000,
-        description="Steps between two R1 penalties (lazy regularisation); the penalty is scaled by this number.",
-    )
-    gradient: Weight = Field(description="Weight of the gradient penalty of wgan_gp; other losses ignore it.")
+def read_budget(text: str) -> tuple[float, Literal["seconds", "kimg"]]:
+    """Return a budget as a number of seconds, or of thousands of images."""
+    amount, unit = re.findall(r"[\d.]+|[a-z]+", text)
+    return float(amount) * _UNITS[unit], "kimg" if unit == "kimg" else "seconds"
 
 
-class AugmentationParameters(ParameterGroup):
-    """Augmentation of the images that the discriminator sees."""
-
-    flip: bool = Field(description="Mirror half of the real images, left to right.")
-    differentiable: tuple[AugmentationName, ...] | Literal["auto"] = Field(
-        description="Differentiable augmentations (DiffAugment) of real and fake images. auto: translation if the "
-        "train split has fewer than 5,000 images, otherwise none."
-    )
-
-    @property
-    def names(self) -> tuple[AugmentationName, ...]:
-        """The differentiable augmentations; none as long as `auto` is not decided for the images."""
-        return () if self.differentiable == "auto" else self.differentiable
-
-
-class EmaParameters(ParameterGroup):
-    """The exponential moving average (EMA) of the generator's weights, used for samples, metrics and export."""
-
-    half_life: ImageCount | None = Field(description="Half-life of the EMA, in real images. null: use the raw weights.")
-    recalibration: int = Field(
-        ge=0,
-        le=1_000_000,
-        description="Latents used to recompute the batch norm statistics of the EMA. 0: do not recompute.",
-    )
+Budget = Annotated[str, BeforeValidator(_require_budget)]
 
 
 class TrainingParameters(ParameterGroup):
     """How the two networks are trained."""
 
+    budget: Budget | None = Field(
+        description="Length of the training, for which width, batch size, learning rates, R1 and others are chosen "
+        "(docs/budget.md): a time on this machine, such as 5m, 1h or 90s, or a number of images, such as 100kimg. "
+        "null: nothing is chosen."
+    )
+    budget_keeps: tuple[Chosen, ...] = Field(
+        description="Parameters that the budget does not choose. Those in --params are always kept."
+    )
     epochs: float = Field(gt=0, le=1_000_000, description="Passes over the train split.")
     kimg: float | None = Field(
         gt=0, le=1e9, description="Length of the training, in thousands of real images. null: use epochs."
@@ -105,8 +73,8 @@ class TrainingParameters(ParameterGroup):
     minutes: float | None = Field(
         gt=0,
         le=1e6,
-        description="Minutes of training after which it ends, however many images it has seen; those of all "
-        "resumptions together. null: no limit.",
+        description="Minutes after which training ends, whatever its length. Pauses between a stop and its resumption "
+        "do not count. null: no limit.",
     )
     batch_size: int = Field(ge=2, le=1_000_000, description="Real images per step, over all devices.")
     gradient_accumulation: int = Field(

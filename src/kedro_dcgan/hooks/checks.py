@@ -44,7 +44,7 @@ class CheckHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Check the source, the networks and the machine."""
-        self._outputs = pipeline.all_outputs()
+        self._outputs, self._training = pipeline.all_outputs(), self._parameters.training
         self._manifest: pd.DataFrame | None = None
         if "generator" in self._outputs:
             self._check_training(catalog)
@@ -79,10 +79,12 @@ class CheckHooks:
     def _check_training(self, catalog: DataCatalog) -> None:
         # Imported here, because most commands work without torch, which takes seconds to import.
         from kedro_dcgan.model.recipes import network_configs
+        from kedro_dcgan.training.budget import smallest_recipe
         from kedro_dcgan.training.costs import checkpoint_bytes, require_memory
         from kedro_dcgan.training.plan import compute_of, require_networks
 
-        images, training = self._parameters.preprocessing, self._parameters.training
+        images = self._parameters.preprocessing
+        self._training = training = smallest_recipe(self._parameters.training, images.image_size)
         networks = network_configs(images.image_size, images.channels, training)
         require_networks(*networks, training)
         compute = compute_of(training)
@@ -110,7 +112,7 @@ class CheckHooks:
         # Imported here, because it imports matplotlib, which only ingestion needs.
         from kedro_dcgan.pipelines.ingestion.nodes import limits_of
 
-        ingestion, batch = self._parameters.ingestion, self._parameters.training.batch_size
+        ingestion, batch = self._parameters.ingestion, self._training.batch_size
         if ingestion.engine == "ray":
             join_ray()
         sources = catalog.load("raw_images")
@@ -141,7 +143,7 @@ class CheckHooks:
                 f"`ingestion.max_skipped_fraction` {maximum:g} (got {skipped:.2f}: {summarise(manifest)}). "
                 "See data/08_reporting/dataset.html, then fix the files or raise the maximum."
             )
-        batch = self._parameters.training.batch_size
+        batch = self._training.batch_size
         for output, split, minimum, purpose_and_remedy in (
             ("generator", "train", batch, f"for a batch. Lower `training.batch_size` (it is {batch})"),
             ("evaluation", "test", 2, "for an evaluation. Run --pipelines=train to skip it"),

@@ -86,11 +86,12 @@ class TrackingHooks:
 
         start: TrainingStart = inputs["training_start"]
         key, preset = str(start.run_key), self._context.env or "base"
-        first, length = experiment_name() or preset, short_images(start.plan.total_images).replace(" ", "")
+        first = experiment_name() or preset
+        length = start.training.budget or short_images(start.plan.total_images).replace(" ", "")
         name = self._settings.run_name or f"{first}-{length}-{key[:4]}"
         identity = RunIdentity(key, self._settings.experiment, name, milliseconds())
         self._run = run = TrackedRun(self._settings, identity)
-        # Those of the training as it was decided for these images.
+        # The training parameters without `auto`, and with what was chosen for a budget.
         given = flatten(checked_parameters(self._context).model_copy(update={"training": start.training}))
         groups = ("ingestion.", "preprocessing.", "training.")
         run.log_parameters({name: value for name, value in given.items() if name.startswith(groups)})

@@ -4,9 +4,7 @@ import logging
 import re
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -14,7 +12,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline.node import Node
 from kedro.utils import is_kedro_project
 
-from kedro_dcgan.config import as_param
+from kedro_dcgan.config import as_param, dotted_values
 from kedro_dcgan.experiments import is_in_copy, is_stage
 from kedro_dcgan.hooks.checks import path_of
 from kedro_dcgan.progress import Heartbeat
@@ -105,9 +103,8 @@ class SummaryHooks:
         }
         env = f" --env={self._context.env}" if self._context.env else ""
         # `--params` applies to one command only, so the next command repeats it.
-        given = ",".join(
-            f"{name}={as_param(value)}" for name, value in _dotted(self._context.config_loader.runtime_params)
-        )
+        values = dotted_values(self._context.config_loader.runtime_params)
+        given = ",".join(f"{name}={as_param(value)}" for name, value in values.items())
         params = f" --params {shlex.quote(given)}" if given else ""
         return f"kedro run{env} --pipelines={following.get(last_result, 'export')}{params}"
 
@@ -124,11 +121,3 @@ def as_typed(text: str, project: Path, conf_source: Path) -> str:
         lambda found: f"{found[0] if is_project else f'kedro-dcgan {found[1]}'}{option}",
         text,
     )
-
-
-def _dotted(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

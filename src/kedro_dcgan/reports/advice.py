@@ -25,7 +25,8 @@ class RunFacts:
     """Facts about a run.
 
     `training` is the verdict on the training, of `epochs`. `ends_with_best`: no generator before the last one was
-    better. `original_side` is the median shorter side of the images in pixels, before they became `image_size`.
+    better. `budget` is `training.budget`. `original_side` is the median shorter side of the images in pixels, before
+    they became `image_size`.
     `format_advice` is that of `data.manifest`.
     """
 
@@ -33,6 +34,7 @@ class RunFacts:
     training: str
     epochs: float
     ends_with_best: bool
+    budget: str | None
     r1: float
     train_images: int
     image_size: int
@@ -51,6 +53,16 @@ _RULES: tuple[tuple[Callable[[RunFacts], bool], str], ...] = (
     ),
     (lambda run: run.training.startswith(WINS), ADVICE[WINS]),
     (lambda run: run.training.startswith(OSCILLATION), ADVICE[OSCILLATION]),
+    (
+        lambda run: (
+            bool(run.budget)
+            and (
+                run.verdict.fault == UNDERTRAINED
+                or (run.ends_with_best and (run.verdict.fidelity, run.verdict.diversity) != (HIGH, HIGH))
+            )
+        ),
+        "train longer: raise `training.budget` ({run.budget} now)",
+    ),
     (
         lambda run: run.r1 > _USUAL_R1 and run.verdict.fidelity == LOW,
         "lower `training.penalties.r1` ({run.r1:g} now): it keeps the discriminator from learning",

@@ -12,13 +12,13 @@ import numpy as np
 from optuna.trial import Trial
 from pydantic import ValidationError
 
-from kedro_dcgan.config import SweepParameters, TrainingParameters
+from kedro_dcgan.config import SweepParameters, TrainingParameters, rule_of
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import ParameterError, StopRequest, TrainingError, in_short
 from kedro_dcgan.progress import Bar, short_images
 from kedro_dcgan.reports.sweep import Outcome, format_value
 from kedro_dcgan.sweeps.jobs import Job, JobTick, SweepFolder, Trainer
-from kedro_dcgan.sweeps.space import Values, rule_of, trial_parameters
+from kedro_dcgan.sweeps.space import Values, trial_parameters
 from kedro_dcgan.sweeps.study import Study, best_of, checked_key
 
 logger = logging.getLogger(__name__)

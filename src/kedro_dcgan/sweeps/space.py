@@ -12,7 +12,7 @@ from optuna.distributions import (
 )
 from pydantic import ValidationError
 
-from kedro_dcgan.config import Dimension, SweepParameters, TrainingParameters, flatten
+from kedro_dcgan.config import Dimension, SweepParameters, TrainingParameters, flatten, rule_of
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.training.plan import plan_training
@@ -21,8 +21,8 @@ Values = Mapping[str, Any]
 
 # A sweep sets the length of a trial itself, and the speed does not affect its result.
 OF_LENGTH_AND_SPEED = {
-    "epochs", "kimg", "minutes", "images_per_tick", "images_per_validation", "patience", "images_per_checkpoint",
-    "checkpoints_kept", "resume", "grid_images", "device", "devices", "threads", "compile",
+    "budget", "budget_keeps", "epochs", "kimg", "minutes", "images_per_tick", "images_per_validation", "patience",
+    "images_per_checkpoint", "checkpoints_kept", "resume", "grid_images", "device", "devices", "threads", "compile",
 }  # fmt: skip
 # Other values would make the distances of trials incomparable.
 _FIXED = OF_LENGTH_AND_SPEED | {"validation_samples", "seed", "sync_batch_norm", "precision", "deterministic"}
@@ -32,8 +32,14 @@ def require_searchable(space: Mapping[str, Dimension], training: TrainingParamet
     """Check that the space can be searched, starting from the current values.
 
     Raises:
-        ParameterError: for an unknown or fixed parameter, a range without the current value, or an impossible value.
+        ParameterError: for a budget, an unknown or fixed parameter, a range without the current value, or an impossible
+            value.
     """
+    if training.budget:
+        raise ParameterError(
+            f"`training.budget` must be null for a sweep (got {training.budget}): it chooses what a sweep searches. "
+            "Set the length of the trials with sweep.kimg."
+        )
     if not space:
         raise ParameterError("`sweep.space` must have at least one parameter (it is empty). Add one to search.")
     known = {name: value for name, value in flatten(training).items() if name not in _FIXED}
@@ -63,7 +69,7 @@ def trainings_at_ends(space: Mapping[str, Dimension], training: TrainingParamete
     for name, dimension in space.items():
         for end in dimension.ends:
             try:
-                yield with_values(training, {name: end})
+                yield training.with_values({name: end})
             except ValidationError as error:
                 raise ParameterError(
                     f"`sweep.space.{name}` must have possible values of training.{name} (got {end}: {rule_of(error)}). "
@@ -86,23 +92,6 @@ def require_trainable(images: PreparedImages, sweep: SweepParameters, training: 
         )
     for parameters in trainings_at_ends(sweep.space, training):
         plan_training(images, parameters.for_images(images.count("train"), images.class_counts()))
-
-
-def with_values(training: TrainingParameters, values: Values) -> TrainingParameters:
-    """Return the training parameters with values by dotted name; ValidationError if one is impossible."""
-    content = training.model_dump()
-    for name, value in values.items():
-        *groups, leaf = name.split(".")
-        place = content
-        for group in groups:
-            place = place[group]
-        place[leaf] = value
-    return TrainingParameters.model_validate(content)
-
-
-def rule_of(error: ValidationError) -> str:
-    """Return the first rule that parameters violate, in one line."""
-    return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
 
 
 def start_values(space: Mapping[str, Dimension], training: TrainingParameters) -> dict[str, Any]:
@@ -128,7 +117,7 @@ def distributions(space: Mapping[str, Dimension], training: TrainingParameters) 
 
 def trial_parameters(training: TrainingParameters, sweep: SweepParameters, values: Values) -> TrainingParameters:
     """Return the parameters of a trial: those of `training` with its values, and with the length that `sweep` sets."""
-    changed = with_values(training, values)
+    changed = training.with_values(values)
     total = round(sweep.kimg * 1000)
     every = max(1, total // sweep.validations)
     return changed.model_copy(

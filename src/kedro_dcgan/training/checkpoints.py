@@ -7,14 +7,14 @@ and SHA-256). Folders are written atomically.
 import logging
 import math
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 from torch import distributed
 
 from kedro_dcgan.config import TrainingParameters
@@ -44,6 +44,8 @@ class CheckpointHeader:
     """The training that a checkpoint belongs to, its run in MLflow, and its planned length at the time of saving.
 
     `ended_early`: it is the last one of a training that `training.minutes` or `training.patience` has ended.
+    `minutes` is `training.minutes`. `chosen` are the parameters that were chosen for `training.budget`, by dotted name,
+    and the budget itself.
     """
 
     training_id: str
@@ -53,12 +55,20 @@ class CheckpointHeader:
     fingerprint: Mapping[str, Any]
     run_key: str | None = None
     ended_early: bool = False
+    minutes: float | None = None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its training had ended."""
+        return self.images_seen >= self.total_images or self.ended_early
 
 
 class StoredHeader(StoredModel):
     """The content of `checkpoint.json`: a `CheckpointHeader` and the hash of the state."""
 
-    format: Literal[2] = 2
+    # Format 2 has neither `minutes` nor `chosen`; earlier versions of this package skip checkpoints of format 3.
+    format: Literal[2, 3] = 3
     sha256: Sha256
     training_id: FolderName
     images_seen: Count
@@ -67,12 +77,14 @@ class StoredHeader(StoredModel):
     fingerprint: dict[str, JsonValue]
     run_key: FolderName | None = None
     ended_early: bool = False
+    minutes: float | None = None
+    chosen: dict[str, JsonValue] = Field(default_factory=dict)
     facts: JsonValue = None  # of versions before `run_key`
 
     @property
     def header(self) -> CheckpointHeader:
         """The header without what is only needed to read the state."""
-        return CheckpointHeader(**{field.name: getattr(self, field.name) for field in fields(CheckpointHeader)})
+        return CheckpointHeader(**{one.name: getattr(self, one.name) for one in fields(CheckpointHeader)})
 
 
 @dataclass(frozen=True)
@@ -89,13 +101,15 @@ class Checkpoint:
 class TrainingStart:
     """A resolved plan, its parameters, and the checkpoint to resume from (None: train from scratch).
 
-    The parameters have no `auto` that depends on the images. `run_key` is the key of the tracked run.
+    The parameters have no `auto` that depends on the images. `run_key` is the key of the tracked run, `chosen` what was
+    chosen for `training.budget`.
     """
 
     plan: Plan
     training: TrainingParameters
     resume_from: CheckpointHeader | None
     run_key: str | None = None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,7 @@ class CheckpointFolder:
             # Write to a Python file, because torch's own writer does not report a full disk.
             with (folder / STATE).open("wb") as file:
                 torch.save(dict(checkpoint.state), file)
-            write_json(folder / HEADER, {"format": 2, "sha256": sha256_of(folder / STATE), **asdict(header)})
+            write_json(folder / HEADER, {"format": 3, "sha256": sha256_of(folder / STATE), **asdict(header)})
 
         # Keep later checkpoints, too: they belong to a longer run of the same training.
         headers = [one for one in self._headers(header.training_id) if one.images_seen <= header.images_seen]
@@ -132,9 +146,14 @@ class CheckpointFolder:
 
     def last_saved(self) -> CheckpointHeader | None:
         """Return the newest checkpoint of the training that saved last."""
-        files = self.root.glob(f"*/[0-9]*/{HEADER}")
-        last = max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
-        return self.newest(last.parents[1].name) if last else None
+        return next(self.newest_of_each(), None)
+
+    def newest_of_each(self) -> Iterator[CheckpointHeader]:
+        """Yield the newest checkpoint of each training, beginning with the one that saved last."""
+        files = sorted(self.root.glob(f"*/[0-9]*/{HEADER}"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+        for training_id in dict.fromkeys(file.parents[1].name for file in files):
+            if newest := self.newest(training_id):
+                yield newest
 
     def read_state(self, header: CheckpointHeader) -> Mapping[str, Any] | None:
         """Return the state of a checkpoint. If it is damaged, set it aside and return None."""
@@ -198,13 +217,19 @@ def choose_checkpoint(
         return same
     if resume == "force":
         return last
-    if last.images_seen < last.total_images and not last.ended_early and not may_differ:
-        raise TrainingError(
-            f"the training that was stopped at {short_images(last.images_seen)} of {short_images(last.total_images)} "
-            f"cannot resume, because these changed: {'; '.join(differences(last.fingerprint, plan.fingerprint))}. "
-            "Change them back, or pass --params training.resume=never (train from scratch) or force (resume anyway)."
-        )
+    if not last.is_finished and not may_differ:
+        raise not_resumable(last, differences(last.fingerprint, plan.fingerprint))
     return None
+
+
+def not_resumable(last: CheckpointHeader, changes: Sequence[str]) -> TrainingError:
+    """Return the error for a training that is not finished and cannot resume because of some changes."""
+    of_length = f" of {short_images(last.total_images)}" if last.minutes is None else ""
+    return TrainingError(
+        f"the training that was stopped at {short_images(last.images_seen)}{of_length} cannot resume, because these "
+        f"changed: {'; '.join(changes)}. Change them back, or pass --params training.resume=never (train from scratch) "
+        "or force (resume anyway)."
+    )
 
 
 def restore(stored: CheckpointFolder, start: TrainingStart) -> Mapping[str, Any] | None:

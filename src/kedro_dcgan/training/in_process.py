@@ -39,9 +39,11 @@ _MOST_VALIDATION_IMAGES, _VALIDATION_BATCH, _VALIDATION_SIZE = 2000, 50, 64
 
 @dataclass(frozen=True)
 class RunningTraining:
-    """A training that starts, or resumes, at `begin` images: its calibration and its ticks."""
+    """A training that starts, or resumes, at `begin` images after `seconds`, its calibration and its ticks."""
 
     begin: int
+    seconds: float
+    is_finished: bool
     calibration: Calibration
     ticks: Iterator[Tick]
 
@@ -85,14 +87,14 @@ def train_in_process(
         # Train on the remaining batches.
         real = torch.from_numpy(images.take("train", np.arange(min(DIVERSITY_SAMPLES, images.count("train")))))
         callbacks = TrainingCallbacks(real, validate, should_stop)
-        # The time limit includes that of the calibration.
-        state.seconds += time.perf_counter() - started
         run = CapturedSteps(compute) if "graphed" in calibration.execution else None
         batches = _remaining_batches(images, training, plan, state.images_seen, follow)
-        ticks = Training(state, training, compute, callbacks, run).ticks(batches, plan.total_images)
+        # The time limit includes the calibration.
+        ticks = Training(state, training, compute, callbacks, run, started).ticks(batches, plan.total_images)
         with torch_threads(calibration.threads):
             used = replace(calibration, validation_threads=to_store.validation_threads)
-            yield RunningTraining(state.images_seen, used, ticks)
+            is_finished = state.is_finished(training, plan.total_images)
+            yield RunningTraining(state.images_seen, state.seconds, is_finished, used, ticks)
 
 
 def _remaining_batches(

@@ -56,12 +56,6 @@ class Tick:
     seconds: float
     validation_seconds: float
 
-    def expected_images(self, total_images: int, minutes: float | None) -> int:
-        """Return how many images the training will have seen at its end, if it goes on at the same mean speed."""
-        if self.ends_early or minutes is None:
-            return self.images_seen if self.ends_early else total_images
-        return min(total_images, round(self.images_seen / self.seconds * 60 * minutes))
-
     @property
     def record(self) -> TickRecord | None:
         """The record of this tick; None before the first step, and at a stop between two ticks."""
@@ -83,7 +77,10 @@ class TrainingCallbacks:
 
 
 class Training:
-    """Trains from `state.images_seen` on. All ranks take the steps; the first one validates and yields the ticks."""
+    """Trains from `state.images_seen` on. All ranks take the steps; the first one validates and yields the ticks.
+
+    `started`: when this process began, by `time.perf_counter`, so that its preparations count as training time.
+    """
 
     def __init__(
         self,
@@ -92,6 +89,7 @@ class Training:
         compute: Compute,
         callbacks: TrainingCallbacks,
         run: Runner | None = None,
+        started: float | None = None,
     ) -> None:
         self._state, self._training, self._compute, self._callbacks = state, training, compute, callbacks
         self._step = Step(state, training, compute, run)
@@ -106,7 +104,7 @@ class Training:
         self._grid_images, self._first_drawn = len(grid), len(grid) if config.classes else 0
         self._recalibration_inputs = sample_inputs(count, config, training.seed + 1) if count else None
         self._flops = flops_per_image(config, state.discriminator.config, training)
-        self._begun = self._validation_seconds = 0.0
+        self._started, self._validation_seconds = started, 0.0
 
     def ticks(self, batches: Iterable[Batch], total_images: int) -> Iterator[Tick]:
         """Train on `batches` on the device; they must end at `total_images`.
@@ -117,25 +115,31 @@ class Training:
         """
         state, training, ranks = self._state, self._training, self._compute.ranks
         is_new = state.images_seen == 0
-        is_finished = state.images_seen >= total_images or state.ends_early(training)
+        is_finished = state.is_finished(training, total_images)
         if ranks.is_first and (is_new or is_finished):
             yield self._make_tick(self._sample() if is_new else None, with_checkpoint=False)
         if is_finished:
             return
         begin, started = state.images_seen, time.perf_counter()
-        self._begun = started - state.seconds
+        began = (started if self._started is None else self._started) - state.seconds
         for batch in batches:
             # Take one step: update D and, every `discriminator.steps` steps, G and its EMA.
             classes = batch.classes if self._is_conditional else None
             state.means.add(self._step(to_model_range(batch.images), classes))
+            state.seconds = time.perf_counter() - began
             is_last = state.images_seen >= total_images
             is_tick = is_last or state.images_seen % training.images_per_tick < training.batch_size
 
             # If one rank must stop, all do. Ranks ask each other only when they read the losses: they wait for it.
+            # The clock of the first rank decides whether time is over, and this tick is the last.
             reads = is_tick or len(state.means.unread) >= self._steps_between_reads
-            is_stopped = self._callbacks.should_stop()
+            is_over = ranks.is_first and state.is_out_of_time(training)
+            is_stopped = self._callbacks.should_stop() or is_over
             if ranks.count > 1:
                 is_stopped = reads and ranks.any(is_stopped, self._compute.device)
+                is_over = is_stopped and ranks.any(is_over, self._compute.device)
+            is_last |= is_over
+            is_tick |= is_over
 
             # Read the losses (every 64 steps on a GPU), and fail if one is not finite.
             if reads or is_stopped:
@@ -149,9 +153,9 @@ class Training:
                 else:
                     state.means.take()
                 begin, started = state.images_seen, time.perf_counter()
-                # Only the first rank has the time and the validations that decide whether training ends early.
-                if training.patience or training.minutes:
-                    is_stopped |= ranks.any(state.ends_early(training), self._compute.device)
+                # Only the first rank validates, and so knows whether the patience is exhausted.
+                if training.patience:
+                    is_stopped |= ranks.any(ranks.is_first and state.ends_early(training), self._compute.device)
             elif is_stopped and ranks.is_first:
                 yield self._checkpoint_at_stop()
             if is_stopped:
@@ -160,8 +164,6 @@ class Training:
     def _measure(self, images_per_second: float, is_last: bool, is_stopped: bool) -> Tick:
         state, training, callbacks = self._state, self._training, self._callbacks
         last_tick = state.records[-1].images_seen if state.records else 0
-        state.seconds = time.perf_counter() - self._begun
-        is_last |= state.is_out_of_time(training)
 
         def is_due(every: int) -> bool:
             return is_last or state.images_seen // every > last_tick // every
@@ -201,7 +203,6 @@ class Training:
 
     def _checkpoint_at_stop(self) -> Tick:
         # Between two ticks: no samples and no record.
-        self._state.seconds = time.perf_counter() - self._begun
         self._require_finite_weights()
         self._recalibrate_average()
         return self._make_tick(None, with_checkpoint=True)

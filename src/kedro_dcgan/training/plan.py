@@ -27,8 +27,8 @@ TRAJECTORY_VERSION = 1
 
 # These do not change the weights at a given number of images, except by rounding (order of sums).
 _NO_EFFECT = {
-    "epochs", "kimg", "minutes", "patience", "images_per_checkpoint", "checkpoints_kept", "resume", "device", "threads",
-    "compile",
+    "budget", "budget_keeps", "epochs", "kimg", "minutes", "patience", "images_per_checkpoint", "checkpoints_kept",
+    "resume", "device", "threads", "compile",
 }  # fmt: skip
 # Only the fingerprints of conditional trainings have these, so that others of earlier versions stay valid.
 _OF_CLASSES = ("class_sampling", "wrong_class_weight")

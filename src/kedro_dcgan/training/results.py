@@ -26,6 +26,7 @@ def snapshot(start: TrainingStart, used: Calibration, tick: Tick, dataset: str) 
         "verdict": verdict(tick.records),
         "fault": fault(tick.records, tick.kept),
         "r1": training.penalties.r1,
+        "budget": training.budget,
     }
     digest = str(plan.fingerprint["images"])
     return TrainedGenerator(plan.generator, tick.kept.weights, digest, tick.kept.images_seen, facts)
@@ -46,7 +47,15 @@ def checkpoints_of(start: TrainingStart, tick: Tick, is_stopped: bool) -> list[C
     plan, kept, seen = start.plan, tick.kept, tick.images_seen
     is_best = kept.validation is not None and kept.images_seen == seen
     header = CheckpointHeader(
-        plan.training_id, seen, plan.total_images, is_best, plan.fingerprint, start.run_key, tick.ends_early
+        training_id=plan.training_id,
+        images_seen=seen,
+        total_images=plan.total_images,
+        is_best=is_best,
+        fingerprint=plan.fingerprint,
+        run_key=start.run_key,
+        ended_early=tick.ends_early,
+        minutes=start.training.minutes,
+        chosen=start.chosen,
     )
     must_be_saved = is_stopped or tick.ends_early or seen >= plan.total_images
     return [Checkpoint(header, tick.checkpoint, start.training.checkpoints_kept, must_be_saved)]

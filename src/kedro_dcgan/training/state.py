@@ -126,10 +126,14 @@ class TrainingState:
         """Return whether training has taken `training.minutes`."""
         return training.minutes is not None and self.seconds >= 60 * training.minutes
 
-    def ends_early(self, training: TrainingParameters) -> bool:
-        """Return whether training ends whatever its length: it is out of time, or its patience is exhausted.
+    def is_finished(self, training: TrainingParameters, total_images: int) -> bool:
+        """Return whether no further step will be taken."""
+        return self.images_seen >= total_images or self.ends_early(training)
 
-        That is so when the last `training.patience` validations found no better generator than the best one.
+    def ends_early(self, training: TrainingParameters) -> bool:
+        """Return whether training ends before its length: it is out of time, or its patience is exhausted.
+
+        Patience is exhausted when the last `training.patience` validations found no better generator than the best one.
         """
         if self.is_out_of_time(training):
             return True

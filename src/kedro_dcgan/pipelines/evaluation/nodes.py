@@ -17,7 +17,7 @@ from kedro_dcgan.evaluation.features import EfficientNetLite0Features, FeatureEx
 from kedro_dcgan.evaluation.inception import InceptionFeatures, find_weights
 from kedro_dcgan.evaluation.protocol import INCEPTION, MetricValue, evaluation_record
 from kedro_dcgan.evaluation.reference import ReferenceCache
-from kedro_dcgan.evaluation.verdict import ClassShare, Verdict, judge
+from kedro_dcgan.evaluation.verdict import ClassShare, judge
 from kedro_dcgan.model.sampling import generate, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.evaluation.conditional import measure_conditional
@@ -71,12 +71,8 @@ def evaluate_generator(
         conditional_values, by_class = measure_conditional(measured[0], images, network, inputs)
         pictures = draw_pictures(measured[0], images, network, inputs)
     values = [value for one in measured for value in one.values]
-    shares = [
-        ClassShare(share["class"], share["generated"], share["real"], share["covered"])
-        for share in classes.get("shares", ())
-    ]
     record = {
-        **_judgement(judge(measured[0].values, shares, generator.facts.get("fault")), generator, images, manifest),
+        **_judgement(measured[0].values, classes, generator, images, manifest),
         **evaluation_record(values + class_values + conditional_values),
         "classes": classes,
         "by_class": by_class,
@@ -88,8 +84,17 @@ def evaluate_generator(
 
 
 def _judgement(
-    verdict: Verdict, generator: TrainedGenerator, images: PreparedImages, manifest: pd.DataFrame
+    values: Sequence[MetricValue],
+    classes: Mapping[str, Any],
+    generator: TrainedGenerator,
+    images: PreparedImages,
+    manifest: pd.DataFrame,
 ) -> dict[str, Any]:
+    shares = [
+        ClassShare(share["class"], share["generated"], share["real"], share["covered"])
+        for share in classes.get("shares", ())
+    ]
+    verdict = judge(values, shares, generator.facts.get("fault"))
     # Training and evaluation have one verdict: a fault that only the evaluation found is one of the training, too.
     training = str(generator.facts.get("verdict", "unknown"))
     if verdict.fault != generator.facts.get("fault"):
@@ -100,6 +105,7 @@ def _judgement(
         training=training,
         epochs=float(f"{seen / max(1, count):.2g}"),
         ends_with_best=generator.images_seen >= seen,
+        budget=generator.facts.get("budget"),
         r1=float(generator.facts.get("r1", 0.0)),
         train_images=count,
         image_size=images.image_size,

@@ -21,9 +21,8 @@ from kedro_dcgan.progress import progress_bar, short_images
 from kedro_dcgan.reports.pictures import SampleFrames
 from kedro_dcgan.reports.sweep import SweepReport, write_sweep_page
 from kedro_dcgan.sweeps.confirmation import Arm, Finalists, choose_finalists
-from kedro_dcgan.sweeps.jobs import SweepFolder
+from kedro_dcgan.sweeps.jobs import Job, SweepFolder
 from kedro_dcgan.sweeps.runner import Runner, SweepEvent, format_values
-from kedro_dcgan.sweeps.space import with_values
 from kedro_dcgan.sweeps.study import Study, open_study
 from kedro_dcgan.training.in_process import distance_name
 
@@ -33,6 +32,8 @@ _STOPPED = "stopped{} All trials are kept. Continue with the same command."
 # Completed trials whose samples the page shows.
 _SHOWN = 5
 
+# Of each training of a sweep's end: that of its best generator, or None if it has failed.
+Distances = Mapping[tuple[Arm, int], float | None]
 Selection = tuple[dict[str, str], TrainedGenerator, pd.DataFrame, SampleFrames, str, dict[str, Any]]
 
 
@@ -82,17 +83,7 @@ def select_best(
     """
     study, best = open_study(sweep, training, images, sweep_files.path), sweep_confirmations.best
     distances = {(arm, seed): sweep_files.of(job.key).distance() for arm, seed, job in sweep_confirmations.jobs}
-    candidates = [
-        (distance, job)
-        for arm, seed, job in sweep_confirmations.jobs
-        if arm == "best" and (distance := distances[arm, seed]) is not None
-    ]
-    if not candidates:
-        raise TrainingError(
-            "the best parameters must train well on this machine (all their trainings failed). Search fewer or smaller "
-            "values in `sweep.space`."
-        )
-    _, job = min(candidates, key=lambda candidate: candidate[0])
+    job = _best_training(sweep_confirmations, distances)
     files = sweep_files.of(job.key)
     generator, history = files.read()
     claim = sweep_confirmations.claim(distances, training.seed)
@@ -106,7 +97,7 @@ def select_best(
         "note": f"the best of {len(report.trials)} trials of {report.length} ({report.name}): {claim}",
         "always": {f"training.{name}" for name in best.values},
         "parameters": {
-            "training": with_values(training, best.values).model_dump(mode="json"),
+            "training": training.with_values(best.values).model_dump(mode="json"),
             **{group: values.model_dump(mode="json") for group, values in groups.items()},
         },
     }
@@ -115,10 +106,24 @@ def select_best(
     return {"run": job.key}, generator, history, frames, write_sweep_page(report), preset
 
 
+def _best_training(finalists: Finalists, distances: Distances) -> Job:
+    candidates = [
+        (distance, job)
+        for arm, seed, job in finalists.jobs
+        if arm == "best" and (distance := distances[arm, seed]) is not None
+    ]
+    if not candidates:
+        raise TrainingError(
+            "the best parameters must train well on this machine (all their trainings failed). Search fewer or smaller "
+            "values in `sweep.space`."
+        )
+    return min(candidates, key=lambda candidate: candidate[0])[1]
+
+
 def _report(
     study: Study,
     finalists: Finalists,
-    distances: Mapping[tuple[Arm, int], float | None],
+    distances: Distances,
     claim: str,
     metric: str,
     sweep: SweepParameters,

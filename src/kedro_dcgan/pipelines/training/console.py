@@ -36,11 +36,15 @@ class Console:
         self._speed = SpeedWatch(run.calibration)
         if training.images_per_validation and not distance:
             logger.warning("The validation split has fewer than two images: the last generator is kept, not the best.")
-        epochs = f", {training.epochs:g} epochs" if training.kimg is None else ""
+        length = short_images(plan.total_images)
+        if training.kimg is None:
+            length += f", {training.epochs:g} epochs"
+        if training.minutes:
+            length = f"{in_minutes(60 * training.minutes)}, at most {length}"
         devices = "" if training.devices == 1 else f" · {training.devices} processes"
         classes = f" · {len(plan.generator.classes):,} classes" if plan.generator.classes else ""
-        logger.info(f"training      {run.calibration}{devices} · {short_images(plan.total_images)}{epochs}{classes}")
-        if begin >= plan.total_images:
+        logger.info(f"training      {run.calibration}{devices} · {length}{classes}")
+        if run.is_finished:
             logger.info("  already finished: nothing is left to train (training.resume=never trains it again)")
         elif begin:
             logger.info("  resumes from %s", short_images(begin))
@@ -55,10 +59,6 @@ class Console:
         left = passed / max(1, tick.images_seen - self._begin) * (self._plan.total_images - tick.images_seen)
         if self._minutes:
             left = max(0.0, min(left, 60 * self._minutes - tick.seconds))
-        minutes, seconds = divmod(round(left), 60)
-        hours, minutes = divmod(minutes, 60)
-        time_left = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
-
         distance = "" if record.validation is None else f"fd {record.validation:.0f}  "
         losses = record.discriminator_loss, record.generator_loss
         d_loss, g_loss = (f"{loss:.{'2f' if abs(loss) < 10_000 else '1e'}}" for loss in losses)
@@ -68,7 +68,7 @@ class Console:
             f"  D right on {record.real_accuracy:4.0%} real {record.fake_accuracy:4.0%} fake"
             f"  diversity {record.diversity:.2f}  {distance}"
             f"{record.images_per_second:,.{0 if record.images_per_second >= 10 else 1}f} images/s"
-            f"  {operations(record.gigaflops_per_second * 1e9)}  {time_left} left  {record.health}"
+            f"  {operations(record.gigaflops_per_second * 1e9)}  {in_minutes(left)} left  {record.health}"
         )
         if record.health not in (HEALTHY, self._health):
             logger.warning("  %s: %s. The best generator so far is kept.", record.health, ADVICE[record.health])
@@ -84,13 +84,21 @@ class Console:
         if kept.validation is not None:
             facts.append(f"best at {short_images(kept.images_seen)} with {self._distance} {kept.validation:.1f}")
         if self._last.ends_early and self._last.images_seen < self._plan.total_images:
-            is_over = self._minutes is not None and self._last.seconds >= 60 * self._minutes
-            reason = f"minutes={self._minutes:g}" if is_over else f"patience={self._patience}"
-            facts.append(f"ended early (training.{reason})")
+            if self._minutes and self._last.seconds >= 60 * self._minutes:
+                facts.append(f"time limit reached after {in_minutes(self._last.seconds)}")
+            else:
+                facts.append(f"ended early (training.patience={self._patience})")
         if self._last.validation_seconds:
             share = self._last.validation_seconds / (time.perf_counter() - self._started)
             facts.append(f"{share:.0%} of the time for validation")
         logger.info("trained       %s", " · ".join(facts))
+
+
+def in_minutes(seconds: float) -> str:
+    """Format a time for people: 4 min 59 s, 1 h 02 min."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
 def stop_message(is_second: bool, newest: CheckpointHeader | None, training: TrainingParameters) -> str:

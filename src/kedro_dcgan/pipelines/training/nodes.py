@@ -17,10 +17,12 @@ from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.training.console import Console, stop_message
 from kedro_dcgan.progress import Bar, progress_bar
 from kedro_dcgan.reports.pictures import SampleFrames, SampleGrid, make_grid
+from kedro_dcgan.training.budget import resolve_budget
 from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointFolder, TrainingStart, choose_checkpoint
 from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.distributed.multi_process import train_in_processes
 from kedro_dcgan.training.in_process import RunningTraining, distance_name, train_in_process
+from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.plan import plan_training
 from kedro_dcgan.training.results import checkpoints_of, history_of, snapshot
 
@@ -30,7 +32,7 @@ TickResults = tuple[TrainedGenerator, dict[str, str], pd.DataFrame, SampleFrames
 def start_training(
     images: PreparedImages, resume_checkpoint: CheckpointFolder, training: TrainingParameters
 ) -> TrainingStart:
-    """Resolve the plan, and choose the checkpoint to resume from and the tracked run.
+    """Resolve the parameters and the plan, and choose the checkpoint to resume from and the tracked run.
 
     A training that resumes stays in its run. A longer training, or one with changed parameters, gets a new run. In
     an experiment of DVC, parameters are changed on purpose, so the last training need not be finished.
@@ -40,11 +42,17 @@ def start_training(
         TrainingError: if another training is not finished.
     """
     training = training.for_images(images.count("train"), images.class_counts())
+    may_differ = experiment_name() is not None
+    training, chosen = resolve_budget(images, training, resume_checkpoint, may_differ)
     plan = plan_training(images, training)
-    header = choose_checkpoint(resume_checkpoint, plan, training.resume, may_differ=experiment_name() is not None)
-    is_same = header and (header.training_id, header.total_images) == (plan.training_id, plan.total_images)
+    header = choose_checkpoint(resume_checkpoint, plan, training.resume, may_differ)
+    is_same = (
+        header is not None
+        and (header.training_id, header.total_images) == (plan.training_id, plan.total_images)
+        and header.minutes == training.minutes
+    )
     former = header.run_key if header and is_same else None
-    return TrainingStart(plan, training, header, former or uuid.uuid4().hex)
+    return TrainingStart(plan, training, header, former or uuid.uuid4().hex, chosen)
 
 
 def train_generator(
@@ -75,7 +83,7 @@ def train_generator(
             # The untrained generator is sampled, but must not replace a good one.
             if tick.images_seen:
                 console.show(tick)
-                bar.total = tick.expected_images(start.plan.total_images, training.minutes)
+                bar.total = expected_images(tick, start.plan.total_images, training.minutes)
                 yield (
                     snapshot(start, run.calibration, tick, Path(images.source).name),
                     {"run": str(start.run_key)},
@@ -89,6 +97,15 @@ def train_generator(
         if request.signal_number is not None:
             raise Interrupted(request.signal_number, stop_message(False, newest, training))
     console.summarise()
+
+
+def expected_images(tick: Tick, total_images: int, minutes: float | None) -> int:
+    """Return how many images a training will have seen at its end, if its mean speed stays the same."""
+    if tick.ends_early:
+        return tick.images_seen
+    if minutes is None:
+        return total_images
+    return min(total_images, round(tick.images_seen / tick.seconds * 60 * minutes))
 
 
 @contextmanager
@@ -111,4 +128,8 @@ def _running(
             else train_in_processes(*arguments, bar.reach)
         )
         with training as run:
+            if start.training.minutes and run.calibration.images_per_second:
+                left = 60 * start.training.minutes - run.seconds
+                expected = run.begin + run.calibration.images_per_second * left
+                bar.total = min(start.plan.total_images, round(expected))
             yield run, bar

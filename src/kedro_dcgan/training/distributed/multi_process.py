@@ -58,7 +58,7 @@ def train_in_processes(
 
             messages = _raise_faults(exchange.messages(wait, _CLASSES), training, log)
             first = next(messages)
-            yield RunningTraining(first["begin"], first["calibration"], (message["tick"] for message in messages))
+            yield RunningTraining(**first, ticks=(message["tick"] for message in messages))
     finally:
         # No later rank may find the launch file.
         (folder / FILE).unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def _train(spec: LaunchSpec, exchange: Exchange, ranks: Ranks, device: torch.dev
     with train_in_process(images, stored, start, should_stop, follow) as run:
         if ranks.is_first:
             exchange.stay_alive()
-            exchange.send({"begin": run.begin, "calibration": run.calibration})
+            exchange.send({field.name: getattr(run, field.name) for field in fields(run) if field.name != "ticks"})
         # Only the first rank has ticks.
         for tick in run.ticks:
             exchange.send({"tick": tick})

@@ -77,7 +77,7 @@ def calibrate(plan: Plan, training: TrainingParameters) -> Calibration:
         except (MemoryError, RuntimeError) as error:
             if not is_lack_of_memory(error):
                 raise
-        _free_memory(device)
+        free_memory(device)
     return _without_copies(plan, training, chosen)
 
 
@@ -146,7 +146,7 @@ class _Measurement:
             self._choose_execution()
         finally:
             torch.set_num_threads(before)
-            _free_memory(self._plan.compute.device)
+            free_memory(self._plan.compute.device)
         measured = " · ".join(f"{name} {speed:,.0f}" for name, speed in self._speeds.items())
         chosen = f"{self._chosen}{f', {self._chosen.execution}' if self._chosen.execution != 'eager' else ''}"
         taken = time.perf_counter() - started
@@ -202,7 +202,7 @@ class _Measurement:
                 except Exception as error:  # torch.compile fails in many ways: fall back to eager.
                     logger.warning("  %s execution fails here and is not used (%s)", execution, in_short(error))
                 finally:
-                    _free_memory(self._plan.compute.device)
+                    free_memory(self._plan.compute.device)
 
     def _consider(self, candidate: Calibration, speed: float, least_gain: float) -> None:
         name = str(candidate) if self._is_cpu else candidate.precision
@@ -234,7 +234,7 @@ def _has_room(plan: Plan, training: TrainingParameters) -> bool:
     return 2 * training_bytes(*networks, training.micro_batch_size, device) <= free_bytes(device)
 
 
-def _free_memory(device: torch.device) -> None:
+def free_memory(device: torch.device) -> None:
     """Free the memory of earlier copies, for the next copy and the training itself."""
     gc.collect()
     if device.type == "cuda":
