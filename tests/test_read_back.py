@@ -110,7 +110,7 @@ def built(tmp_path_factory):
     frames_dataset(root).save(SampleFrames("aaa", 640, grids))
     TrainingRunDataset(root / "training_run.json").save({"run": KEY})
     ReferenceCache(root / "references").estimates({"split": "test"}, lambda: {"fd": Estimate(1.0, 0.5, 1.5)})
-    (entry,) = (root / "references").iterdir()
+    (entry,) = (root / "references").glob("[0-9a-f]*")
     entry.rename(root / "references/entry")
     evaluation_dataset(root).save(
         {"generator": "a", "images_seen": 640, "verdict": "good", "primary_metric": "fd", "metrics": {"fd": 1.0}}
