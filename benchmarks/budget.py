@@ -152,13 +152,12 @@ class Trials:
     def rule(self) -> dict:
         """Return what the rule of `training.budget` chooses for this time."""
         size = self._images.image_size
-        is_augmented = bool(self._recipe(STARTS[0], 0, 1000).augmentation.names)
 
         def kimg_of(width: int) -> float:
-            recipe = self._recipe(self._values(recipe_for(size, width, 100, is_augmented)), 0, 1000)
+            recipe = self._recipe(self._values(recipe_for(size, width, 100)), 0, 1000)
             return self._seconds * self._speeds.of(calibrated(size, self._images.channels, recipe)) / 1000
 
-        return self._values(recipe_for(size, *widest(size, kimg_of), is_augmented))
+        return self._values(recipe_for(size, *widest(size, kimg_of)))
 
     @staticmethod
     def _values(recipe: Values) -> dict:

@@ -308,6 +308,5 @@ def train(stored, given):
     return start, results
 
 
-def test_small_or_augmented_images_need_little_r1():
-    assert [recipe_for(64, 32, 100, augmented)["penalties.r1"] for augmented in (False, True)] == [10.0, 0.2]
-    assert recipe_for(32, 32, 100)["penalties.r1"] == 0.2
+def test_small_images_need_less_r1():
+    assert [recipe_for(size, 32, 100)["penalties.r1"] for size in (28, 32, 64, 128)] == [0.2, 0.2, 1.0, 1.0]
