@@ -163,7 +163,7 @@ class AnimationDataset(FileDataset):
 
 
 class VideoDataset(AnimationDataset):
-    """Writes an MP4 that holds its last frame for longer. Equal pictures give equal files on all x86 processors."""
+    """Writes an MP4 that holds its last frame for longer. Equal pictures give equal files, with any number of cores."""
 
     # Otherwise the number of processors decides; and with AVX-512, x264 reads memory that was never written.
     ENCODER = "threads=2:asm=sse2" if platform.machine() in ("x86_64", "AMD64") else "threads=2"

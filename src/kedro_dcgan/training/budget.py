@@ -43,7 +43,7 @@ def recipe_for(image_size: int, width: int, kimg: float) -> dict[str, Any]:
     rate = round_to(2e-3 * (24 / width) ** 0.7)
     betas = [0.5, 0.999 if is_small else 0.99]
     return {
-        # Small batches make more steps of the same images, but wide networks gain more from them than they cost.
+        # Small batches make more steps of the same images, but take longer, most of all with narrow networks.
         "batch_size": 16 if is_small or is_narrow else 8,
         **{f"{network}.width": width for network in ("generator", "discriminator")},
         **{f"{network}.learning_rate": rate for network in ("generator", "discriminator")},
