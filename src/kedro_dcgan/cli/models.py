@@ -7,6 +7,7 @@ import itertools
 import os
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +16,14 @@ from kedro_dcgan.cli.generators import current_generator, exported_generator
 from kedro_dcgan.cli.tracking import connected
 from kedro_dcgan.progress import Heartbeat, track
 
+if TYPE_CHECKING:  # It imports torch.
+    from kedro_dcgan.model.saved import TrainedGenerator
+
 _NAME_HELP = "Name in the registry. Default: that of the last exported generator."
 _model_option = click.option("--model", default=None, help=_NAME_HELP)
+generator_option = click.option(
+    "--model", default=None, help="NAME@ALIAS in the registry. Default: the last exported generator."
+)
 
 
 @dcgan.command()
@@ -28,25 +35,15 @@ _model_option = click.option("--model", default=None, help=_NAME_HELP)
     default=None,
     help="Folder, numbered if it has files already (samples-2). Default: data/07_model_output/sampled.",
 )
-@click.option("--model", default=None, help="NAME@ALIAS in the registry. Default: the last exported generator.")
+@generator_option
 @click.option("--label", default=None, help="Class of the images; `all` for --count images of each class.")
 @preset_option
 def sample(count: int, seed: int, output: Path | None, model: str | None, label: str | None, env: str | None) -> None:
     """Generate images with a generator as PNG files."""
     from kedro_dcgan.datasets import ImageFolderDataset
     from kedro_dcgan.model.sampling import class_names, class_number, generate, input_batches
-    from kedro_dcgan.model.saved import read_generator
 
-    if model:
-        from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named
-
-        with connected(env):
-            version = find_named(model)
-            trained, description = read_generator(fetch_generator(version)), describe_version(version)
-    else:
-        # Without the registry: the server may be away, or the registration pending.
-        trained, description = current_generator(env)
-    click.echo(f"model: {description}")
+    trained = chosen_generator(model, env)
     config, names = trained.config, [label]
     if label == "all" and "all" not in config.classes:
         names = list(config.classes) or [label]
@@ -65,6 +62,22 @@ def sample(count: int, seed: int, output: Path | None, model: str | None, label:
         of_class = f" of each of {len(names)} classes"
     listed = " (labels.csv has the class of each)" if config.classes else ""
     click.echo(f"{count} images{of_class}, seed {seed} -> {place}{listed}")
+
+
+def chosen_generator(model: str | None, env: str | None) -> "TrainedGenerator":
+    """Print which generator a command uses, and return it: a registered one, or the last one of the project."""
+    if model:
+        from kedro_dcgan.model.saved import read_generator
+        from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named
+
+        with connected(env):
+            version = find_named(model)
+            trained, description = read_generator(fetch_generator(version)), describe_version(version)
+    else:
+        # Without the registry: the server may be away, or the registration pending.
+        trained, description = current_generator(env)
+    click.echo(f"model: {description}")
+    return trained
 
 
 def _claim_folder(wanted: Path) -> Path:

@@ -149,7 +149,7 @@ def _scan(
             raise UnusableImageError(Reason.NO_BOX)
         box = boxes[item.path] if boxes is not None else None
         fields["box"] = ",".join(map(str, box)) if box else None
-        pixels = _prepare(header, preparation, box)
+        pixels = prepare(header, preparation, box)
     except UnusableImageError as error:
         return {**fields, "verdict": SKIPPED, "reason": skip_reason(error, item), "detail": error.detail or None}, None
     return fields, pixels
@@ -161,7 +161,7 @@ def skip_reason(error: UnusableImageError, item: Input) -> str:
     return Reason.SIDE_FILE if is_beside else error.reason
 
 
-def _prepare(header: Header, preparation: Preparation, box: Region | None) -> np.ndarray:
+def prepare(header: Header, preparation: Preparation, box: Region | None = None) -> np.ndarray:
     """Decode, crop, resize and pad an image to uint8 `(channels, image_size, image_size)`."""
     crop, size, orientation = preparation.crop, preparation.image_size, header.orientation
     region = crop.region(header.width, header.height, box)

@@ -114,6 +114,11 @@ def _empty_contact_sheet(rows: int, text: str) -> Image.Image:
     return sheet
 
 
+def draw_strips(strips: Sequence[tuple[str, np.ndarray]], columns: int) -> Image.Image:
+    """Draw strips of images, uint8 `(N, C, H, W)`, each below its caption."""
+    return _sheet(*((caption, images, columns) for caption, images in strips))
+
+
 def draw_too_few_images() -> Image.Image:
     """Draw the note that stands for each picture of an evaluation with too few images."""
     return _sheet(("There are too few images for this picture.", None, 0))

@@ -1,0 +1,144 @@
+"""Directions in the latent space that change images in one way, found without labels, and what they change."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.model.sampling import generate_all, sample_inputs
+
+Method = Literal["first-layer", "features"]
+
+# Samples of the components, samples on which the effects are measured, and how far they are moved for it.
+_SAMPLES, _PROBES, _DISTANCE = 2000, 128, 2.0
+# A direction gets the name of an attribute that it changes by at least this many standard deviations of the samples.
+_LEAST_EFFECT = 0.5
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A unit vector of latents `(latent_dim,)`, its name, and the effects by attribute.
+
+    An effect is the mean change of an attribute from two units against the direction to two units along it, divided by
+    the attribute's standard deviation over random samples.
+    """
+
+    vector: Tensor
+    name: str
+    effects: Mapping[str, float] = field(default_factory=dict)
+
+
+def find_directions(generator: Generator, count: int, method: Method = "first-layer", seed: int = 0) -> list[Direction]:
+    """Return up to `count` directions, those that change most first, named by the attributes that they change.
+
+    first-layer: the eigenvectors of A^T A for the first layer's weights A, which change its outputs most (Shen and
+    Zhou 2021, SeFa, arXiv 2007.06600, equation 3). features: the principal components of the features after the first
+    activation, and the latents that a linear regression finds for them (Haerkoenen et al. 2020, GANSpace, arXiv
+    2004.02546, equations 1 to 3).
+
+    A direction has the name of the attribute that it changes most, and points to where that grows. Of several with the
+    same attribute, only the one that changes it most has its name; the others have numbers.
+    """
+    vectors = first_layer_directions(generator) if method == "first-layer" else feature_directions(generator, seed)
+    vectors = vectors[:count]
+    effects = [effects_of(generator, vector, seed) for vector in vectors]
+    names, found = _names(effects), []
+    for number, (vector, effect) in enumerate(zip(vectors, effects, strict=True), start=1):
+        name = names.get(number - 1)
+        sign = -1 if name and effect[name] < 0 else 1
+        found.append(
+            Direction(sign * vector, name or f"direction {number}", {key: sign * one for key, one in effect.items()})
+        )
+    return found
+
+
+def first_layer_directions(generator: Generator) -> Tensor:
+    """Return all directions of the first layer, `(latent_dim, latent_dim)`, the strongest first."""
+    layer = next(layer for layer in generator.layers if isinstance(layer, nn.ConvTranspose2d | nn.Linear))
+    weights = layer.weight.detach().cpu().double()
+    # Transposed convolutions have the inputs first, dense layers have them last.
+    by_input = weights.flatten(1) if isinstance(layer, nn.ConvTranspose2d) else weights.T
+    by_latent = by_input[: generator.config.latent_dim]
+    _, vectors = torch.linalg.eigh(by_latent @ by_latent.T)
+    return vectors.flip(1).T.float()
+
+
+def feature_directions(generator: Generator, seed: int) -> Tensor:
+    """Return the latents of the principal components of the first features, as `(n, latent_dim)` unit vectors."""
+    config = generator.config
+    inputs = sample_inputs(_SAMPLES, config, seed)
+    index = next(index for index, layer in enumerate(generator.layers) if isinstance(layer, nn.ReLU | nn.LeakyReLU))
+    device = next(generator.parameters()).device
+    with torch.no_grad():
+        features = torch.cat(
+            [generator.eval().layers[: index + 1](rows.to(device)).flatten(1).cpu() for rows in inputs.split(64)]
+        )
+    centred = features - features.mean(dim=0)
+    # The components of samples by features, from the smaller matrix of samples by samples.
+    _, vectors = torch.linalg.eigh((centred @ centred.T).double())
+    coordinates = vectors.flip(1)[:, : min(config.latent_dim, _SAMPLES)].float()
+    # The coordinates are orthonormal, so that the regression of the latents is a product.
+    latents = coordinates.T @ inputs[:, : config.latent_dim]
+    return latents / latents.norm(dim=1, keepdim=True)
+
+
+def effects_of(generator: Generator, vector: Tensor, seed: int = 0) -> dict[str, float]:
+    """Return the effects of a direction by attribute (`Direction`)."""
+    config = generator.config
+    inputs, shift = sample_inputs(_PROBES, config, seed), torch.zeros(config.input_dim)
+    shift[: config.latent_dim] = vector
+    spread = {name: max(float(values.std()), 1e-6) for name, values in attributes(_images(generator, inputs)).items()}
+    less, more = (attributes(_images(generator, inputs + way * shift)) for way in (-_DISTANCE, _DISTANCE))
+    return {name: float((more[name] - less[name]).mean()) / spread[name] for name in more}
+
+
+def _images(generator: Generator, inputs: Tensor) -> np.ndarray:
+    return generate_all(generator, inputs).numpy()
+
+
+def _names(effects: Sequence[Mapping[str, float]]) -> dict[int, str]:
+    """Return the names of directions by their index."""
+    chosen = dict[str, int]()
+    for index, one in enumerate(effects):
+        name = max(one, key=lambda attribute: abs(one[attribute]))
+        rival = chosen.get(name)
+        if abs(one[name]) >= _LEAST_EFFECT and (rival is None or abs(one[name]) > abs(effects[rival][name])):
+            chosen[name] = index
+    return {index: name for name, index in chosen.items()}
+
+
+def attributes(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return simple attributes of images, uint8 `(N, C, H, W)`, by name, as `(N,)`.
+
+    brightness: the mean grey level, 0 to 1. size: the share of the pixels that differ from the background, the median
+    of the border, by more than a fifth of the range. slant: how far the shape leans to the right per row upwards, from
+    the second moments of that difference. For colour images also warmth: red minus blue; and saturation: the largest
+    minus the smallest channel; both in the mean, as a share of the range.
+    """
+    pixels = images.astype(np.float64) / 255
+    grey = pixels.mean(axis=1)
+    border = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
+    shape = np.abs(grey - np.median(border, axis=1)[:, None, None])
+    found = {"brightness": grey.mean(axis=(1, 2)), "size": (shape > 0.2).mean(axis=(1, 2)), "slant": _slant(shape)}
+    if images.shape[1] == 3:
+        found["warmth"] = (pixels[:, 0] - pixels[:, 2]).mean(axis=(1, 2))
+        found["saturation"] = (pixels.max(axis=1) - pixels.min(axis=1)).mean(axis=(1, 2))
+    return found
+
+
+def _slant(weights: np.ndarray) -> np.ndarray:
+    """Return the covariance of column and row, upwards, divided by the variance of the row, for weights `(N, H, W)`."""
+    _, height, width = weights.shape
+    up, right = -np.arange(height)[:, None], np.arange(width)[None, :]
+    total = weights.sum(axis=(1, 2)) + 1e-9
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return (weights * values).sum(axis=(1, 2)) / total
+
+    covariance = mean(up * right) - mean(up + 0 * right) * mean(right + 0 * up)
+    variance = mean(up**2 + 0 * right) - mean(up + 0 * right) ** 2
+    return covariance / np.maximum(variance, 1e-9)
