@@ -53,6 +53,12 @@ CASES = {
         "training.penalties.r1=0.",
     ),
     "two penalties": ("run --params training.loss=wgan_gp", "`penalties.r1` of 0", "wgan_gp", "(got 0.2)"),
+    "adaptive R1 for a loss without probabilities": (
+        "run --params training.loss=hinge,training.penalties.r1=auto",
+        "number as `penalties.r1`",
+        "hinge",
+        "(got auto",
+    ),
     "label smoothing for a loss without labels": (
         "run --params training.loss=hinge,training.real_label=0.9",
         "`real_label` of 1",

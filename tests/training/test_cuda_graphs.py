@@ -105,6 +105,7 @@ CHANGES = [
     {"discriminator__update": "separately"},
     {"augmentation__flip": True, "augmentation__differentiable": ("colour", "translation", "cutout")},
     {**LINEAR, "penalties__r1": 0.5, "penalties__r1_every": 3},
+    {**LINEAR, "penalties__r1": "auto", "penalties__r1_every": 3},
     {**LINEAR, "loss": "wgan_gp"},
     {**LINEAR, "discriminator__spectral_norm": True, "loss": "hinge"},
     {"gradient_accumulation": 2},

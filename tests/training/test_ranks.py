@@ -20,6 +20,7 @@ OPTIONS = {
     "augmentation": {"augmentation__flip": True, "augmentation__differentiable": ["colour", "translation", "cutout"]},
     "micro-batches": {"gradient_accumulation": 2, "augmentation__flip": True, "discriminator__dropout": 0.5},
     "separate updates": {"discriminator__update": "separately", "discriminator__steps": 2},
+    "adaptive r1": {**NO_NORM, "penalties__r1": "auto", "penalties__r1_every": 1},
     "r1 and spectral norm": {**NO_NORM, "discriminator__spectral_norm": True, "penalties__r1": 2.0},
     "wgan_gp": {**NO_NORM, "loss": "wgan_gp"},
     "classes": {**NO_NORM, "conditional": True, "penalties__r1": 2.0, "gradient_accumulation": 2},

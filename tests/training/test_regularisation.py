@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from engine import CPU
@@ -8,7 +10,7 @@ from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.training.data import Draws
 from kedro_dcgan.training.plan import require_networks
-from kedro_dcgan.training.regularisation import gradient_penalty, r1_penalty
+from kedro_dcgan.training.regularisation import AdaptiveR1, gradient_penalty, r1_penalty
 
 IMAGES = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -47,6 +49,35 @@ def test_r1_is_differentiable():
     assert torch.allclose(discriminator.weight.grad, 10 * discriminator.weight)
 
 
+@pytest.mark.parametrize(
+    ("confidence", "exponent"), [(1.0, 1), (0.66, 1), (0.625, 0.5), (0.6, 0), (0.595, -0.1), (0.575, -0.5)]
+)
+def test_adaptive_r1_changes_by_a_factor_of_e_in_2000_images_at_most(confidence, exponent):
+    r1 = AdaptiveR1()
+    r1.confidence.fill_(confidence)
+    for _ in range(100):
+        r1.adapt(torch.tensor([confidence, 1 - confidence]), 20)
+    assert r1.gamma.item() == pytest.approx(math.exp(exponent), rel=1e-3)
+
+
+def test_confidence_of_adaptive_r1_is_a_running_mean_over_real_and_fake_images():
+    r1 = AdaptiveR1()
+    r1.confidence.fill_(0.5)
+    r1.adapt(torch.tensor([0.9, 0.3]), 50)
+    assert r1.confidence.item() == pytest.approx(0.5 + 50 / 500 * (0.8 - 0.5))
+    # A step of more images than it averages over replaces it.
+    r1.adapt(torch.tensor([0.6, 0.4]), 10_000)
+    assert r1.confidence.item() == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("confidence", "bound"), [(1.0, 100.0), (0.5, 0.5)])
+def test_adaptive_r1_stays_within_its_bounds(confidence, bound):
+    r1 = AdaptiveR1()
+    for _ in range(1000):
+        r1.adapt(torch.tensor([confidence, 1 - confidence]), 100)
+    assert r1.gamma.item() == pytest.approx(bound)
+
+
 @pytest.mark.parametrize(("norm", "expected"), [(1.0, 0.0), (3.0, 40.0), (0.0, 10.0)])
 def test_gradient_penalty_is_zero_for_gradient_norm_one(norm, expected):
     draws = Draws(torch.Generator().manual_seed(0), CPU)
@@ -63,7 +94,7 @@ def test_gradient_penalty_is_evaluated_between_real_and_fake_images():
     assert penalty.item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{"loss": "wgan_gp"}, {"penalties__r1": 1.0}])
+@pytest.mark.parametrize("changes", [{"loss": "wgan_gp"}, {"penalties__r1": 1.0}, {"penalties__r1": "auto"}])
 def test_penalty_with_batch_norm_is_rejected(changes):
     training = tiny_training(**changes)
     with pytest.raises(ParameterError, match=r"`training\.discriminator\.batch_norm`.*false"):

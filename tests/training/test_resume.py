@@ -27,6 +27,7 @@ RECIPES = {
         "discriminator__steps": 2,
         "gradient_accumulation": 2,
     },
+    "adaptive R1": {"discriminator__batch_norm": False, "penalties__r1": "auto", "penalties__r1_every": 2},
     "classes": {"conditional": True, "ema__half_life": 100, "discriminator__batch_norm": False, "penalties__r1": 1.0},
     "wgan_gp, uniform latents": {"loss": "wgan_gp", "latents": "uniform", "discriminator__batch_norm": False},
 }

@@ -111,6 +111,20 @@ def test_lazy_r1_is_scaled_by_its_interval():
     assert losses[1, 4.0][0] > losses[1, 0.0][0]
 
 
+def test_adaptive_r1_penalises_with_its_current_weight_and_adapts_it_to_the_probabilities():
+    adaptive = tiny_training(**NO_NORM, penalties__r1="auto", penalties__r1_every=1)
+    for gamma in (1.0, 4.0):
+        state = new_state(adaptive)
+        state.adaptive_r1.gamma.fill_(gamma)
+        values = Step(state, adaptive, CPU)(IMAGES)
+        constant, (expected,) = run_steps(tiny_training(**NO_NORM, penalties__r1=gamma, penalties__r1_every=1))
+        assert torch.equal(values, expected)
+        assert all(torch.equal(weights_of(constant)[name], weight) for name, weight in weights_of(state).items())
+        # D has just begun, and cannot tell real from fake images.
+        assert float(values[4] - values[5]) < 0.1
+        assert float(state.adaptive_r1.gamma) < gamma
+
+
 @pytest.mark.parametrize("changes", [{"penalties__r1": 1.0, **NO_NORM}, {"loss": "wgan_gp", **NO_NORM}, {}])
 def test_discriminator_sees_only_augmented_images(monkeypatch, changes):
     # Real and fake images, in both updates and in the gradient penalties.
@@ -128,7 +142,7 @@ def test_discriminator_sees_only_augmented_images(monkeypatch, changes):
 def test_joint_pass_on_real_and_fake_equals_separate_passes(monkeypatch, changes):
     training = tiny_training(**NO_NORM, ema__half_life=100, **changes)
     together, values = run_steps(training, 3)
-    monkeypatch.setattr("kedro_dcgan.training.step._MAX_JOINT_MICRO_BATCH", 0)
+    monkeypatch.setattr("kedro_dcgan.model.networks.MAX_JOINT_IMAGES", 0)
     apart, expected = run_steps(training, 3)
     for name, weight in weights_of(apart).items():
         assert torch.allclose(weights_of(together)[name].float(), weight.float(), rtol=1e-3, atol=1e-5), name

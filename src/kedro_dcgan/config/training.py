@@ -168,10 +168,15 @@ class TrainingParameters(ParameterGroup):
             raise ValueError("must have `images_per_validation` with a `patience` (got null), which counts validations")
         if self.class_sampling == "balanced" and self.conditional is False:
             raise ValueError("must have `conditional` true or auto with `class_sampling` balanced (got false)")
-        if self.loss == "wgan_gp" and self.penalties.r1:
+        if self.loss == "wgan_gp" and self.penalties.has_r1:
             raise ValueError(
                 "must have a `penalties.r1` of 0 with the loss wgan_gp, which has its own gradient penalty "
-                f"(got {self.penalties.r1:g})"
+                f"(got {self.penalties.r1})"
+            )
+        if self.penalties.r1 == "auto" and self.loss != "non_saturating":
+            raise ValueError(
+                f"must have a number as `penalties.r1` with the loss {self.loss} (got auto, which needs the "
+                "probabilities of the loss non_saturating)"
             )
         return self
 

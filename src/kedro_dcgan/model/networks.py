@@ -16,6 +16,8 @@ from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d, Dropout
 
 # The channels of the standard DCGAN double from stage to stage, up to this multiple of `width`.
 MAX_WIDTH_FACTOR = 16
+# The largest micro-batch whose real and fake images go through D in one pass. A joint pass doubles the activations.
+MAX_JOINT_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,6 @@ class Discriminator(nn.Module):
     A conditional one judges images of the classes `(N,)`; without them, it returns the logits `(N, classes)` of each
     image as one of each class. Such a logit is f(x) + <e(y), phi(x)>, the projection of Miyato and Koyama 2018 (arXiv
     1802.05637, equation 4): phi are the inputs of the last layer, and e the kernels of its outputs after the first.
-
-    `judges_each_image_alone`: a logit does not depend on the rest of the batch, and a forward pass updates no buffers.
     """
 
     def __init__(self, config: DiscriminatorConfig, *layers: nn.Module) -> None:
@@ -93,7 +93,7 @@ class Discriminator(nn.Module):
         # Computed here, because distributed training replaces layers later.
         self.has_batch_norm = any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in layers)
         has_dropout = any(isinstance(layer, Dropout) for layer in layers)
-        self.judges_each_image_alone = not (self.has_batch_norm or has_dropout or config.spectral_norm)
+        self._judges_each_image_alone = not (self.has_batch_norm or has_dropout or config.spectral_norm)
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         outputs = self.layers(images).flatten(1)  # (N, 1 + classes)
@@ -104,6 +104,14 @@ class Discriminator(nn.Module):
         # In float32, because bfloat16 would round the sum.
         logits = outputs[:, :1].float() + outputs[:, 1:].float()
         return logits if classes is None else logits_of(logits, classes)
+
+    def has_joint_pass(self, images: int) -> bool:
+        """Return whether a training step passes `images` real and as many fake images through D together.
+
+        With batch norm, dropout or spectral norm, they take separate passes, as in the published recipes: the
+        statistics of batch norm would mix real and fake images, and random masks and power iterations would change.
+        """
+        return images <= MAX_JOINT_IMAGES and self._judges_each_image_alone
 
 
 class DcganGenerator(Generator):

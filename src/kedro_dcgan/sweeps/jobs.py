@@ -175,6 +175,6 @@ class Trainer:
 def _calibration_key(plan: Plan, training: TrainingParameters) -> str:
     """Return a text that is equal for trainings whose calibration is the same."""
     penalties, discriminator = training.penalties, training.discriminator
-    every = penalties.r1_every if penalties.r1 else 0
+    every = penalties.r1_every if penalties.has_r1 else 0
     steps = f"{training.batch_size} {training.loss} {every} {discriminator.steps} {discriminator.update}"
     return f"{plan.generator} {plan.discriminator} {steps} {training.augmentation} {training.precision}"

@@ -96,5 +96,5 @@ def flops_per_image(
     again = g if training.gradient_accumulation > 1 else 0
     of_generator = again + 2 * d + 2 * g - g_layers[0]
     penalties = training.penalties
-    penalised = (1 / penalties.r1_every if penalties.r1 else 0) + (1 if training.loss == "wgan_gp" else 0)
+    penalised = (1 / penalties.r1_every if penalties.has_r1 else 0) + (1 if training.loss == "wgan_gp" else 0)
     return of_discriminator + penalised * 6 * d + of_generator / training.discriminator.steps

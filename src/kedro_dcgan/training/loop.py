@@ -195,6 +195,7 @@ class Training:
             images_per_second=images_per_second,
             gigaflops_per_second=images_per_second * self._flops / 1e9,
             health="",
+            r1=None if state.adaptive_r1 is None else state.adaptive_r1.gamma.item(),
         )
         health = diagnose([*state.records, record], is_critic=LOSSES[training.loss].boundary is None)
         state.records.append(replace(record, health=health))

@@ -87,9 +87,9 @@ def require_networks(
     with torch.device("meta"):
         build_generator(generator)
         has_batch_norm = build_discriminator(discriminator).has_batch_norm
-    r1, is_wgan = training.penalties.r1, training.loss == "wgan_gp"
-    if has_batch_norm and (r1 > 0 or is_wgan):
-        penalty = "loss` wgan_gp" if is_wgan else f"penalties.r1` {r1:g}"
+    penalties, is_wgan = training.penalties, training.loss == "wgan_gp"
+    if has_batch_norm and (penalties.has_r1 or is_wgan):
+        penalty = "loss` wgan_gp" if is_wgan else f"penalties.r1` {penalties.r1}"
         other = "loss=non_saturating" if is_wgan else "penalties.r1=0"
         raise ParameterError(
             "`training.discriminator.batch_norm` must be false with a gradient penalty (got true, with "

@@ -16,6 +16,7 @@ from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, initialise
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
 from kedro_dcgan.training.devices import Compute
+from kedro_dcgan.training.regularisation import AdaptiveR1
 
 Execution = Literal["eager", "graphed", "compiled", "compiled and graphed"]
 
@@ -26,6 +27,7 @@ class TickRecord:
 
     Accuracies are D's on real and on fake images, probabilities the means of its sigmoids. `diversity` is 1 if the
     samples differ from each other as much as real images do. `validation` is the distance to the validation split.
+    `r1` is the weight of the R1 penalty at the end, if it adapts.
     """
 
     images_seen: int
@@ -40,6 +42,7 @@ class TickRecord:
     images_per_second: float
     gigaflops_per_second: float
     health: str
+    r1: float | None = None
 
 
 # The metrics that a step returns, in this order.
@@ -109,6 +112,7 @@ class TrainingState:
     generator_optimiser: torch.optim.Optimizer
     discriminator_optimiser: torch.optim.Optimizer
     ema_generator: Generator | None
+    adaptive_r1: AdaptiveR1 | None = None
     images_seen: int = 0
     seconds: float = 0.0
     means: StepMeans = field(default_factory=StepMeans)
@@ -160,7 +164,7 @@ class TrainingState:
         try:
             for name, part in self._parts().items():
                 # A new EMA starts as a copy of the generator.
-                stored = state.get(name, state["generator"])
+                stored = state.get(name, state["generator"] if name == "ema_generator" else part.state_dict())
                 if isinstance(part, torch.optim.Optimizer):
                     # Learning rates, betas and the device may have changed.
                     groups = [
@@ -183,7 +187,8 @@ class TrainingState:
             ) from None
 
     def _parts(self) -> dict[str, Any]:
-        names = ("generator", "discriminator", "generator_optimiser", "discriminator_optimiser", "ema_generator")
+        networks, optimisers = ("generator", "discriminator"), ("generator_optimiser", "discriminator_optimiser")
+        names = (*networks, *optimisers, "ema_generator", "adaptive_r1")
         return {name: part for name in names if (part := getattr(self, name)) is not None}
 
 
@@ -204,7 +209,8 @@ def create_state(
         torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, betas=parameters.betas, fused=fused)
         for network, parameters in ((g, training.generator), (d, training.discriminator))
     )
-    return TrainingState(g, d, g_optimiser, d_optimiser, average)
+    adaptive_r1 = AdaptiveR1().to(compute.device) if training.penalties.r1 == "auto" else None
+    return TrainingState(g, d, g_optimiser, d_optimiser, average, adaptive_r1)
 
 
 def _on_cpu(value: Any) -> Any:

@@ -16,7 +16,7 @@ from torch.nn.functional import sigmoid
 from torch.profiler import record_function
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.model.networks import Discriminator, logits_of
+from kedro_dcgan.model.networks import logits_of
 from kedro_dcgan.model.sampling import with_classes
 from kedro_dcgan.training.augmentation import augment, flip
 from kedro_dcgan.training.data import Draws, seeded, seen_shares, source_at
@@ -31,8 +31,6 @@ PARTS = ("fakes", "discriminator", "generator", "ranks", "optimisers", "average"
 
 # The kinds of images in each update of D.
 _UPDATES = {"together": (("real", "fake"),), "separately": (("real",), ("fake",))}
-# The largest micro-batch whose real and fake images go through D in one pass. A joint pass doubles the activations.
-_MAX_JOINT_MICRO_BATCH = 32
 
 
 class StepVariant(NamedTuple):
@@ -50,14 +48,14 @@ def variant_at(images_seen: int, training: TrainingParameters) -> StepVariant:
     number, penalties = images_seen // training.batch_size, training.penalties
     return StepVariant(
         updates_generator=(number + 1) % training.discriminator.steps == 0,
-        applies_r1=penalties.r1 > 0 and number % penalties.r1_every == 0,
+        applies_r1=penalties.has_r1 and number % penalties.r1_every == 0,
     )
 
 
 def cycle_of(training: TrainingParameters) -> int:
     """Return the number of steps after which the sequence of variants repeats."""
     penalties = training.penalties
-    return math.lcm(training.discriminator.steps, penalties.r1_every if penalties.r1 else 1)
+    return math.lcm(training.discriminator.steps, penalties.r1_every if penalties.has_r1 else 1)
 
 
 # Runs `Step.train` of a variant on real images and their classes, with draws from a generator: eagerly, or captured as
@@ -109,6 +107,10 @@ class Step:
             decay = decay_of(training.batch_size * training.discriminator.steps, state.images_seen, half_life)
             with record_function("average"):
                 update_average(state.ema_generator, state.generator, decay)
+
+        # Adapt the weight of R1 to how sure D was.
+        if state.adaptive_r1 is not None:
+            state.adaptive_r1.adapt(metrics[4:], training.batch_size)
 
         state.images_seen += training.batch_size
         return metrics
@@ -165,7 +167,7 @@ class Step:
         for update in _UPDATES[self._training.discriminator.update]:
             optimiser.zero_grad(set_to_none=True)
             # For few images, one forward pass over real and fake images is faster than one for each kind.
-            is_joint = has_joint_pass(network, len(batch[0].real))
+            is_joint = network.has_joint_pass(len(batch[0].real))
             passes = [update] if is_joint else [(kind,) for kind in update]
             with record_function("discriminator"), self._compute.weights_cast_once():
                 for pairs in batch:
@@ -231,20 +233,12 @@ class Step:
             return self._state.discriminator(images, classes).float()
 
     def _penalty(self, variant: StepVariant, kind: str, pairs: Pairs, draws: Draws) -> Tensor | float:
-        penalties, network = self._training.penalties, self._state.discriminator
+        penalties, network, adaptive = self._training.penalties, self._state.discriminator, self._state.adaptive_r1
         # The gradient penalty is added to the loss on fakes. It needs real images too.
         if kind == "fake" and self._training.loss == "wgan_gp":
             return gradient_penalty(network, pairs.real, pairs.fake, penalties.gradient, draws, pairs.classes)
         if kind == "real" and variant.applies_r1:
             # Lazy regularisation: scaled by `r1_every` (Karras et al. 2020, arXiv 1912.04958).
-            return penalties.r1_every * r1_penalty(network, pairs.real, penalties.r1, pairs.classes)
+            gamma = penalties.constant_r1 if adaptive is None else adaptive.gamma
+            return penalties.r1_every * r1_penalty(network, pairs.real, gamma, pairs.classes)
         return 0.0
-
-
-def has_joint_pass(discriminator: Discriminator, images: int) -> bool:
-    """Return whether D gets the real and the fake images of a micro-batch, `images` each, in one forward pass.
-
-    With batch norm, dropout or spectral norm, real and fake images take separate passes, as in the published recipes:
-    the statistics of batch norm would mix real and fake images, and random masks and power iterations would change.
-    """
-    return images <= _MAX_JOINT_MICRO_BATCH and discriminator.judges_each_image_alone

@@ -17,7 +17,6 @@ from kedro_dcgan.model.layers import Conv2d, ConvTranspose2d
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
 from kedro_dcgan.model.sampling import sample_inputs
 from kedro_dcgan.training.plan import Plan
-from kedro_dcgan.training.step import has_joint_pass
 
 # An operation runs this many times, or for this long, on at most this many images: the fastest run counts.
 _RUNS, _SECONDS, _MOST_IMAGES = 7, 0.02, 64
@@ -37,7 +36,7 @@ def tune_networks(plan: Plan, training: TrainingParameters, precisions: Iterable
     """Tune both networks for a micro-batch, by name; also in float32, which penalties always use."""
     count, size = min(training.micro_batch_size, _MOST_IMAGES), plan.discriminator.image_size
     latents, discriminator = sample_inputs(count, plan.generator, 0), build_discriminator(plan.discriminator)
-    in_a_pass = 2 * count if has_joint_pass(discriminator, count) else count
+    in_a_pass = 2 * count if discriminator.has_joint_pass(count) else count
     images = torch.zeros(in_a_pass, plan.discriminator.channels, size, size)
     precisions = [torch.float32, *precisions]
     of_generator = tune(build_generator(plan.generator), latents, precisions)
