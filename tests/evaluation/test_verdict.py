@@ -125,3 +125,11 @@ def test_realistic_samples_of_few_modes_are_a_mode_collapse_even_if_the_training
 def test_near_copies_are_a_fact_of_the_verdict():
     assert verdict_of(0.8, 0.8, 0.44).copies
     assert not verdict_of(0.8, 0.8, 0.46).copies
+
+
+@pytest.mark.parametrize(("high", "copies"), [(0.44, True), (0.46, False)])
+def test_copies_must_be_certain(high, copies):
+    (number,) = metric_values({"authenticity": 0.3}, FLOORS)
+    others = metric_values({"precision": 0.8, "density": 1.0, "coverage": 0.8}, FLOORS)
+    number = replace(number, estimate=Estimate(0.3, 0.2, high))
+    assert judge([number, *others]).copies == copies

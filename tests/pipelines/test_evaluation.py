@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from recipes import tiny_training
+from torch import nn
 
 from kedro_dcgan.config import EvaluationParameters
 from kedro_dcgan.data.shards import Classes, PreparedImages, StoredShard
@@ -17,10 +18,13 @@ from kedro_dcgan.errors import DataError, ModelError
 from kedro_dcgan.evaluation import inception
 from kedro_dcgan.evaluation.features import EfficientNetLite0Features
 from kedro_dcgan.evaluation.reference import ReferenceCache
+from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.recipes import build_generator, network_configs
+from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
 from kedro_dcgan.pipelines.evaluation.measurement import SplitReferences
 from kedro_dcgan.pipelines.evaluation.nodes import evaluate_generator, report_evaluation, select_metrics
+from kedro_dcgan.pipelines.export.nodes import export_generator
 
 COUNTS = {"train": 200, "test": 60}
 
@@ -98,6 +102,32 @@ def test_an_untrained_generator_has_low_fidelity(evaluated):
     assert result["metrics"]["coverage_efflite0_32_100_test"] < 0.1
     assert result["classes"]["covered"] < 10
     assert result["classes"]["classifier_accuracy_test"] > 0.5
+
+
+class Copier(Generator):
+    """Returns training images, chosen by the latents, and moved by less than a grey level."""
+
+    def __init__(self, config, images):
+        super().__init__(config)
+        self.images = nn.Parameter(to_model_range(images))
+
+    def forward(self, latents):
+        return (
+            self.images[(latents[:, 0].abs() * 1e4).long() % len(self.images)] + 0.002 * latents[:, 1, None, None, None]
+        )
+
+
+@pytest.mark.parametrize(("split", "copies"), [("train", True), ("test", False)])
+def test_a_generator_that_copies_training_images_is_found_out(digits, evaluated, monkeypatch, split, copies):
+    folder, _ = evaluated
+    images, _ = digits
+    pixels = torch.from_numpy(images.take(split, np.arange(COUNTS[split])))
+    monkeypatch.setattr(TrainedGenerator, "build", lambda trained: Copier(trained.config, pixels))
+    result, *_ = evaluate_generator(trained(), *digits, folder, parameters(samples=200))
+    assert result["copies"] == copies
+    assert ("near-copies of training images" in result["verdict"]) == copies
+    exported = export_generator(trained(), {**result, "generator": trained().fingerprint()})
+    assert exported.facts["copies"] == copies
 
 
 def test_conditional_generators_are_asked_for_their_classes(digits, evaluated):

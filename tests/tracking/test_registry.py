@@ -81,6 +81,16 @@ def test_failed_training_never_becomes_champion(registered):
     assert registered(short) == ("registered    faces v2 (candidate, champion)",)
 
 
+def test_generator_that_copies_never_becomes_champion(registered):
+    copier = evaluated(0.1)
+    copier = replace(copier, facts={**copier.facts, "copies": True})
+    (line,) = registered(copier)
+    assert line.startswith("registered    faces v1 (candidate); not champion: ")
+    tags = mlflow.MlflowClient().get_model_version("faces", "1").tags
+    assert (tags["copies"], "copies" in tags["not_champion"]) == ("true", True)
+    assert registered(evaluated(50.0)) == ("registered    faces v2 (candidate, champion)",)
+
+
 def test_candidate_always_moves_and_champion_only_if_significantly_better(registered, client):
     assert registered(evaluated(50.0)) == ("registered    faces v1 (candidate, champion)",)
     (second,) = registered(evaluated(49.0))

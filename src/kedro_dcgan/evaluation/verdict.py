@@ -8,12 +8,15 @@ The console, the page, `generator.json`, the registry and MLflow all show this v
   collapsed, or, with low fidelity, the generator is undertrained, whatever the training reported.
 - A class is too frequent or too rare if its share differs from that of real images by a factor of at least 2 and by at
   least 5 percentage points. The headline names the class with the largest factor in each direction.
-- Near-copies of training images are reported if authenticity is more than 0.15 below that of held-out images.
+- It copies training images if authenticity, even at the upper end of its interval, is more than 0.15 below that of
+  held-out images. Such a generator never becomes champion by itself.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kedro_dcgan.evaluation.intervals import Estimate
 from kedro_dcgan.evaluation.protocol import MetricValue
 
 EXPLODED, COLLAPSE, UNDERTRAINED = "exploded", "mode collapse", "undertrained"
@@ -72,7 +75,10 @@ def judge(
     if fault is None and relative["coverage"] < _COLLAPSED_COVERAGE:
         fault = UNDERTRAINED if fidelity == LOW else COLLAPSE
     floor = floors.get("authenticity", 0.0)
-    copies = measured.get("authenticity", floor) < floor - _AUTHENTICITY_MARGIN
+    authenticity = chosen["authenticity"].estimate if "authenticity" in chosen else Estimate(floor)
+    # Without an interval, whose ends are then NaN, the value decides.
+    highest = authenticity.value if math.isnan(authenticity.high) else authenticity.high
+    copies = highest < floor - _AUTHENTICITY_MARGIN
 
     # Write the headline, the fault first.
     parts = [fault, f"{('low', 'medium', 'high')[fidelity]} fidelity ({decisive} {measured[decisive]:.2f})"]

@@ -123,7 +123,8 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, t
 
 def _set_aliases(client: mlflow.MlflowClient, name: str, number: str, trained: TrainedGenerator) -> str | None:
     # `candidate` always moves to the new version, unless another run has registered a later one in between. `champion`
-    # moves if there is no champion, or if the new version is significantly better, but never to a failed training.
+    # moves if there is no champion, or if the new version is significantly better, but never to a failed training, nor
+    # to a generator that copies training images.
     # Return the reason if it does not.
     candidate = find_by_alias(client, name, CANDIDATE)
     if candidate is None or int(candidate.version) < int(number):
@@ -131,6 +132,8 @@ def _set_aliases(client: mlflow.MlflowClient, name: str, number: str, trained: T
     champion, reason = find_by_alias(client, name, CHAMPION), None
     if (fault := trained.facts.get("fault")) in UNUSABLE:
         reason = f"its training failed: {fault}"
+    elif trained.facts.get("copies"):
+        reason = "it copies training images"
     elif champion and str(champion.version) != number:
         to_beat = PrimaryMetric.from_tags(champion.tags)
         reason = f"the champion, v{champion.version}, has no metric"
@@ -191,6 +194,8 @@ def _create_version(
     tags |= {WEIGHTS_TAG: trained.fingerprint(), DATASET_TAG: str(trained.facts.get("dataset", "unknown"))}
     if fault := trained.facts.get("fault"):
         tags["fault"] = fault
+    if trained.facts.get("copies"):
+        tags["copies"] = "true"
     source, description = f"models:/{model_id}", "\n".join(lines)
     return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 

@@ -112,7 +112,13 @@ def _judgement(
         original_side=original_format(manifest)[0],
         format_advice=advise_format(manifest, images.image_size, images.channels),
     )
-    return {"verdict": verdict.headline, "fault": verdict.fault, "training": training, "advice": advise_run(run)}
+    return {
+        "verdict": verdict.headline,
+        "fault": verdict.fault,
+        "copies": verdict.copies,
+        "training": training,
+        "advice": advise_run(run),
+    }
 
 
 def select_metrics(evaluation: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:

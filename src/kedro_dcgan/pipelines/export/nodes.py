@@ -89,7 +89,7 @@ def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) ->
     # The first protocol is that of the primary metric.
     measured |= {"protocol": evaluation["protocols"][0], "quality": evaluation["verdict"]}
     # The evaluation may have found a fault that the training did not. (Evaluations of older versions lack these.)
-    judged = {"fault": "fault", "training": "verdict", "advice": "advice"}
+    judged = {"fault": "fault", "copies": "copies", "training": "verdict", "advice": "advice"}
     measured |= {fact: evaluation[key] for key, fact in judged.items() if key in evaluation}
     return replace(generator, facts={**generator.facts, **measured})
 
