@@ -16,6 +16,8 @@ from kedro_dcgan.model.sampling import draw_latents, sample_inputs, to_model_ran
 
 # Below this sine of the angle between two latents, a line and an arc are the same.
 _LEAST_SINE = 1e-4
+# The random samples that an inversion starts from the best of.
+_STARTING_SAMPLES = 512
 
 
 def inputs_of_samples(numbers: Sequence[int], config: GeneratorConfig, seed: int, label: int | None = None) -> Tensor:
@@ -124,35 +126,41 @@ def invert(
     shape = (config.channels, config.image_size, config.image_size)
     if tuple(picture.shape) != shape:
         raise ParameterError(f"the picture must have the shape {shape} (got {tuple(picture.shape)}). Resize it.")
-    target, source = to_model_range(picture).to(device), torch.Generator().manual_seed(seed)
     generator.eval().requires_grad_(False)
+    target = to_model_range(picture).to(device)
+    inputs, errors = _best_samples(generator, target, label, starts, seed)
+    error_of_samples = float(errors.min())
 
-    # Begin with the best of many samples.
-    latents = torch.cat([draw_latents(1, config, source) for _ in range(512)])
-    classes = _classes(len(latents), config, label)
-    inputs = with_classes(latents, classes, config).to(device)
-    with torch.no_grad():
-        errors = torch.cat([_errors(generator, rows, target) for rows in inputs.split(64)])
-    best = errors.topk(starts, largest=False)
-    free = inputs[best.indices][:, : config.latent_dim].clone().requires_grad_(True)
-    fixed = inputs[best.indices][:, config.latent_dim :]
-
-    # Descend from all of them at once.
-    optimiser = torch.optim.Adam([free], lr=0.05)
+    # Descend from all of them at once. The classes stay.
+    latents, classes = inputs[:, : config.latent_dim].clone().requires_grad_(True), inputs[:, config.latent_dim :]
+    optimiser = torch.optim.Adam([latents], lr=0.05)
     for _ in follow(range(steps)) if follow else range(steps):
         optimiser.zero_grad()
-        _errors(generator, torch.cat([free, fixed], dim=1), target).sum().backward()
+        _errors(generator, torch.cat([latents, classes], dim=1), target).sum().backward()
         optimiser.step()
         with torch.no_grad():
-            _keep_typical(free, config)
+            _keep_typical(latents, config)
 
     with torch.no_grad():
-        found = torch.cat([free, fixed], dim=1)
-        errors = _errors(generator, found, target)
-        index = int(errors.argmin())
-        image = to_uint8(generator(found[index : index + 1]))[0].cpu()
-    grey_levels = [127.5 * float(error) ** 0.5 for error in (errors[index], best.values[0])]
-    return Inversion(found[index].cpu(), image, *grey_levels)
+        inputs = torch.cat([latents, classes], dim=1)
+        errors = _errors(generator, inputs, target)
+        best = int(errors.argmin())
+        image = to_uint8(generator(inputs[best : best + 1]))[0].cpu()
+    grey_levels = [127.5 * error**0.5 for error in (float(errors[best]), error_of_samples)]
+    return Inversion(inputs[best].cpu(), image, *grey_levels)
+
+
+def _best_samples(
+    generator: Generator, target: Tensor, label: int | None, count: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return the inputs of the `count` random samples most like a picture, and their errors."""
+    config, source = generator.config, torch.Generator().manual_seed(seed)
+    latents = torch.cat([draw_latents(1, config, source) for _ in range(_STARTING_SAMPLES)])
+    inputs = with_classes(latents, _classes(len(latents), config, label), config).to(target.device)
+    with torch.no_grad():
+        errors = torch.cat([_errors(generator, rows, target) for rows in inputs.split(64)])
+    best = errors.topk(count, largest=False)
+    return inputs[best.indices], best.values
 
 
 def _errors(generator: Generator, inputs: Tensor, target: Tensor) -> Tensor:
