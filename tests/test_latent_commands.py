@@ -1,15 +1,19 @@
 """`kedro dcgan interpolate`, `directions` and `invert` in this process, with a small generator."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
 from networks import generator_config
 from PIL import Image
+from projects import ROOT
 
 from kedro_dcgan.cli import cli, latents, models
+from kedro_dcgan.config import PreprocessingParameters
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
@@ -29,6 +33,9 @@ def run(generator, tmp_path, monkeypatch):
     trained = TrainedGenerator(generator.config, snapshot_weights(generator), "0123", 64, {})
     monkeypatch.setattr(models, "current_generator", lambda env: (trained, "the last one"))
     monkeypatch.setattr(latents, "project_folder", lambda: tmp_path)
+    values = yaml.safe_load((ROOT / "conf/base/parameters_preprocessing.yml").read_text())["preprocessing"]
+    preprocessing = PreprocessingParameters.model_validate(values)
+    monkeypatch.setattr(latents, "parameters_of", lambda env: SimpleNamespace(preprocessing=preprocessing))
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments):
@@ -43,6 +50,12 @@ def test_walk_passes_through_the_samples_and_returns(run, generator, tmp_path):
     assert "data/07_model_output/walk.gif" in run("interpolate", "--samples", "4,0,2", "--steps", "3")
     walk = Image.open(tmp_path / "data/07_model_output/walk.gif")
     assert walk.n_frames == 9
+    durations = []
+    for frame in range(9):
+        walk.seek(frame)
+        durations.append(walk.info["duration"])
+    # It does not rest anywhere.
+    assert len(set(durations)) == 1
     samples = generate_all(generator, sample_inputs(5, generator.config, 0)).numpy()
     for frame, number in ((0, 4), (3, 0), (6, 2)):
         walk.seek(frame)
@@ -58,6 +71,14 @@ def test_walk_is_a_video_or_a_picture_by_its_name(run, tmp_path):
     assert Image.open(tmp_path / "walk.png").width > 5 * 48
 
 
+def test_options_of_a_walk_change_it(run, tmp_path):
+    given = [[], ["--straight"], ["--seed", "1"], ["--fps", "4"], ["--steps", "5"]]
+    for number, options in enumerate(given):
+        run("interpolate", "--samples", "0,1", "--steps", "4", *options, "--output", f"{number}.gif")
+    assert len({(tmp_path / f"{number}.gif").read_bytes() for number in range(len(given))}) == len(given)
+    assert Image.open(tmp_path / "3.gif").info["duration"] == 250
+
+
 def test_directions_are_drawn_and_written(run, generator, tmp_path):
     output = run("directions", "--count", "2", "--output", "found.png")
     assert "2 directions" in output
@@ -66,9 +87,10 @@ def test_directions_are_drawn_and_written(run, generator, tmp_path):
     assert written["method"] == "first-layer"
     assert [len(one["vector"]) for one in written["directions"]] == [3, 3]
     assert all(one["name"] in output for one in written["directions"])
-    other = json.loads((tmp_path / "found.json").read_text())
     run("directions", "--count", "2", "--method", "features", "--output", "found.png")
-    assert json.loads((tmp_path / "found.json").read_text()) != other
+    other = json.loads((tmp_path / "found.json").read_text())
+    assert other["method"] == "features"
+    assert other["directions"] != written["directions"]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])

@@ -51,6 +51,27 @@ def test_directions_are_those_of_the_strongest_singular_values(method):
     assert torch.allclose(found.norm(dim=1), torch.ones(4), atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["first layer", "features"])
+def test_classes_do_not_affect_the_directions(method):
+    weights = orthogonal(1.0, 4.0, 2.0, 3.0)
+    of_classes = 5 * torch.randn(256, 2, generator=torch.Generator().manual_seed(1))
+    config = replace(CONFIG, classes=("cat", "dog"), class_shares=(0.5, 0.5))
+    generator = Dense(config, torch.cat([weights, of_classes], dim=1))
+    found = first_layer_directions(generator) if method == "first layer" else feature_directions(generator, 0)
+    assert found.abs().argmax(dim=1).tolist() == [1, 3, 2, 0]
+    assert (found.abs().max(dim=1).values > 0.97).all()
+
+
+def test_transposed_convolutions_have_the_latents_first():
+    generator = build_generator(replace(CONFIG, classes=("cat",), class_shares=(1.0,)))
+    (layer,) = [layer for layer in generator.layers if isinstance(layer, nn.ConvTranspose2d)][:1]
+    strengths = torch.tensor([1.0, 4.0, 2.0, 3.0, 9.0])
+    rows = torch.linalg.qr(torch.randn(layer.weight[0].numel(), 5, generator=torch.Generator().manual_seed(0)))[0].T
+    layer.weight.data = (strengths[:, None] * rows).view_as(layer.weight)
+    found = first_layer_directions(generator)
+    assert torch.allclose(found.abs(), torch.eye(4)[[1, 3, 2, 0]], atol=1e-4)
+
+
 @pytest.mark.parametrize("architecture", ["dcgan", "digits28", "notebook28", "simpsons200"])
 def test_all_architectures_have_directions_of_their_latents(architecture):
     size = {"dcgan": 16, "simpsons200": 200}.get(architecture, 28)
@@ -72,10 +93,20 @@ def test_direction_is_named_after_what_it_changes_and_points_to_more_of_it():
     assert find_directions(Painter(config), 2)[0].name == "direction 1"
 
 
-def test_only_one_direction_has_the_name_of_an_attribute():
-    found = find_directions(Dense(CONFIG, orthogonal(1.0, 4.0, 2.0, 3.0) * 0.05), 4)
-    names = [direction.name for direction in found]
-    assert len(set(names)) == len(names) == 4
+def test_the_strongest_of_two_directions_has_the_name_of_an_attribute():
+    class Brightness(Generator):
+        """Two latents make the image brighter; the one that changes the first layer less does so more."""
+
+        def __init__(self):
+            dense, to_image = nn.Linear(4, 3, bias=False), nn.Linear(3, 256, bias=False)
+            dense.weight.data = torch.tensor([[2.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0.1, 0.05]])
+            to_image.weight.data = torch.tensor([0.02, 0.2, 0]).repeat(256, 1)
+            super().__init__(CONFIG, dense, to_image, nn.Unflatten(1, (1, 16, 16)))
+
+    weaker, stronger, *others = find_directions(Brightness(), 4)
+    assert (weaker.name, stronger.name) == ("direction 1", "brightness")
+    assert 0.5 < abs(weaker.effects["brightness"]) < stronger.effects["brightness"]
+    assert [one.name for one in others] == ["direction 3", "direction 4"]
 
 
 def image(function, channels=1):

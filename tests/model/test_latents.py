@@ -37,6 +37,14 @@ def test_arc_turns_by_equal_angles_and_keeps_the_length():
     assert torch.allclose(found[:, 1], 2 * angles.sin(), atol=1e-6)
 
 
+def test_length_changes_evenly_along_an_arc():
+    # Almost opposite: a line would pass close to 0.
+    angle = math.radians(175)
+    start, end = torch.tensor([1.0, 0, 0, 0]), 3 * torch.tensor([math.cos(angle), math.sin(angle), 0, 0])
+    found = interpolate(start, end, 5, CONFIG)
+    assert torch.allclose(found.norm(dim=1), torch.tensor([1, 1.5, 2, 2.5, 3]), atol=1e-5)
+
+
 @pytest.mark.parametrize(("config", "spherical"), [(CONFIG, False), (UNIFORM, True), (UNIFORM, False)])
 def test_line_has_equal_steps(config, spherical):
     start, end = torch.tensor([1.0, 0, 0, 0]), torch.tensor([0, 1.0, 0, 0])
@@ -92,11 +100,10 @@ def test_truncation_shortens_latents_and_keeps_classes():
     assert torch.equal(found[:, 4:], inputs[:, 4:])
 
 
-def test_shift_moves_the_latent_only():
-    found = shifted(
-        torch.tensor([1.0, 0, 0, 0, 1, 0]), torch.tensor([0, 1.0, 0, 0]), torch.tensor([-2.0, 3]), CONDITIONAL
-    )
-    assert found.tolist() == [[1, -2, 0, 0, 1, 0], [1, 3, 0, 0, 1, 0]]
+def test_shift_moves_latents_only_and_keeps_uniform_ones_in_their_range():
+    inputs, vector = torch.tensor([[1.0, 0, 0, 0, 1, 0], [0, 0.5, 0, 0, 0, 1]]), torch.tensor([0, 1.0, 0, 0])
+    assert shifted(inputs, vector, -2, CONDITIONAL).tolist() == [[1, -2, 0, 0, 1, 0], [0, -1.5, 0, 0, 0, 1]]
+    assert shifted(inputs[:, :4], vector, -2, UNIFORM).tolist() == [[1, -1, 0, 0], [0, -1, 0, 0]]
 
 
 def test_inversion_finds_the_latent_of_a_generated_picture():
@@ -118,12 +125,41 @@ def test_inversion_finds_the_class_or_keeps_the_given_one():
     assert free.error < of_cat.error
 
 
+@pytest.mark.parametrize("steps", [1, 20])
+def test_inversion_is_never_worse_than_its_start(steps):
+    # The sample is among those that the search starts from, and this one is longer than most.
+    generator, samples = OneLayer(CONFIG), sample_inputs(200, CONFIG, 0)
+    longest = samples[samples.norm(dim=1).argmax()]
+    found = invert(generator, generate_all(generator, longest[None])[0], steps=steps)
+    assert found.error <= found.error_of_samples < 0.5
+    assert torch.allclose(found.inputs, longest, atol=0.02)
+
+
+def test_inversion_keeps_mode_and_weights_of_the_generator():
+    generator = OneLayer(CONFIG).train()
+    invert(generator, torch.zeros(1, 16, 16, dtype=torch.uint8), steps=2)
+    assert generator.training
+    assert [weight.grad for weight in generator.parameters() if weight.requires_grad] == [None]
+
+
+def test_inversion_tries_all_of_many_classes():
+    names = tuple(map(str, range(600)))
+    config = replace(CONFIG, classes=names, class_shares=(1 / 600,) * 600)
+    generator = OneLayer(config)
+    # Only the class matters.
+    generator.layers[0].weight.data[:, :4] = 0
+    picture = generate_all(generator, sample_inputs(1, config, 0, label=599))[0]
+    assert int(invert(generator, picture, steps=1).inputs[4:].argmax()) == 599
+
+
 @pytest.mark.parametrize(("config", "longest"), [(CONFIG, 3.0), (UNIFORM, 1.0)])
 def test_inversion_of_an_impossible_picture_stays_among_usual_latents(config, longest):
     # A white picture wants endless latents.
     found = invert(OneLayer(config), torch.full((1, 16, 16), 255, dtype=torch.uint8), steps=100)
     size = found.inputs.abs().max() if config.latents == "uniform" else found.inputs.norm()
-    assert float(size) <= longest + 1e-4
+    # A sample that it started from may be longer.
+    starts = sample_inputs(512, config, 0).norm(dim=1).max() if config.latents == "normal" else 0
+    assert float(size) <= max(longest, float(starts)) + 1e-4
 
 
 def test_picture_of_another_shape_is_rejected():

@@ -53,6 +53,12 @@ CASES = {
         "training.penalties.r1=0.",
     ),
     "two penalties": ("run --params training.loss=wgan_gp", "`penalties.r1` of 0", "wgan_gp", "(got 0.2)"),
+    "negative R1": (
+        "run --params training.penalties.r1=-1",
+        "`training.penalties.r1`",
+        "a number from 0 to 1e+38 or auto",
+        "(got -1)",
+    ),
     "adaptive R1 for a loss without probabilities": (
         "run --params training.loss=hinge,training.penalties.r1=auto",
         "number as `penalties.r1`",

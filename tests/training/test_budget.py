@@ -308,5 +308,5 @@ def train(stored, given):
     return start, results
 
 
-def test_small_images_need_less_r1():
-    assert [recipe_for(size, 32, 100)["penalties.r1"] for size in (28, 32, 64, 128)] == [0.2, 0.2, "auto", "auto"]
+def test_r1_adapts_from_48_pixels_on():
+    assert [recipe_for(size, 32, 100)["penalties.r1"] for size in (28, 47, 48, 128)] == [0.2, 0.2, "auto", "auto"]

@@ -39,7 +39,14 @@ def test_flops_match_the_torch_flop_counter_in_real_steps(size, changes):
     assert counted.get_total_flops() / 16 == pytest.approx(flops_per_image(*configs, training), rel=1e-9)
 
 
-@pytest.mark.parametrize("changes", [{"penalties__r1": 1.0, "penalties__r1_every": 2}, {"loss": "wgan_gp"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"penalties__r1": 1.0, "penalties__r1_every": 2},
+        {"penalties__r1": "auto", "penalties__r1_every": 2},
+        {"loss": "wgan_gp"},
+    ],
+)
 def test_flops_of_penalties_are_close_to_the_torch_flop_counter(changes):
     training = tiny_training(**changes, discriminator__batch_norm=False)
     configs = network_configs(32, 1, training)

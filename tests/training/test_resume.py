@@ -48,6 +48,26 @@ def without_times(state):
     return [{**asdict(record), "images_per_second": 0, "gigaflops_per_second": 0} for record in state.records]
 
 
+def test_adaptive_r1_is_recorded_and_restored_if_the_checkpoint_has_it():
+    adaptive = tiny_training(**RECIPES["adaptive R1"])
+    constant = tiny_training(**RECIPES["adaptive R1"] | {"penalties__r1": 1.0})
+    first, second = new_state(adaptive), new_state(constant)
+    ticks(first, 4, adaptive)
+    assert first.records[-1].r1 == pytest.approx(float(first.adaptive_r1.gamma))
+    assert first.records[-1].r1 != 1
+    resumed = new_state(adaptive)
+    resumed.load_state_dict(through_a_file(first))
+    assert torch.equal(resumed.adaptive_r1.gamma, first.adaptive_r1.gamma)
+    assert torch.equal(resumed.adaptive_r1.confidence, first.adaptive_r1.confidence)
+    # With resume=force, from an adaptive to a constant weight and back: it starts again.
+    second.load_state_dict(through_a_file(first))
+    ticks(second, 2, constant)
+    assert second.records[-1].r1 is None
+    third = new_state(adaptive)
+    third.load_state_dict(through_a_file(second))
+    assert float(third.adaptive_r1.gamma) == 1
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_resumed_training_ends_with_the_same_bits(recipe):
     training = tiny_training(**RECIPES[recipe], images_per_validation=32)

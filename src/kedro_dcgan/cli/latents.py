@@ -1,4 +1,4 @@
-"""Commands that look into the latent space of a generator: walks, directions, and the latent of a picture.
+"""Commands for the latent space of a generator: walks, directions, and the latent of a picture.
 
 torch takes seconds to import, so each command imports it itself.
 """
@@ -7,17 +7,24 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kedro_dcgan.cli.command import OutputPath, dcgan, preset_option, project_folder
+from kedro_dcgan.cli.command import OutputPath, dcgan, parameters_of, preset_option, project_folder
 from kedro_dcgan.cli.models import chosen_generator, generator_option
 from kedro_dcgan.errors import DataError, ParameterError
 from kedro_dcgan.progress import Heartbeat, track
 from kedro_dcgan.storage import atomic_file
 
-_MOST_SAMPLES, _MOST_LEGS = 100_000, 100
+if TYPE_CHECKING:  # They import torch or numpy.
+    import numpy as np
+
+    from kedro_dcgan.config import PreprocessingParameters
+    from kedro_dcgan.model.directions import Method
+    from kedro_dcgan.model.networks import GeneratorConfig
+
+_MOST_SAMPLES, _MOST_POINTS, _MOST_PIXELS = 100_000, 100, 200_000_000
 _label_option = click.option("--label", default=None, help="Class of the images of a conditional generator.")
 
 
@@ -32,11 +39,11 @@ def _output_option(default: str, what: str) -> Callable[..., Any]:
 
 def _read_numbers(context: click.Context, option: click.Parameter, text: str) -> list[int]:
     numbers = [part.strip() for part in text.split(",")]
-    if not 2 <= len(numbers) <= _MOST_LEGS or any(
+    if not 2 <= len(numbers) <= _MOST_POINTS or any(
         not part.isdecimal() or int(part) >= _MOST_SAMPLES for part in numbers
     ):
         raise click.BadParameter(
-            f"must be 2 to {_MOST_LEGS} numbers of samples from 0 to {_MOST_SAMPLES - 1:,}, with commas between them "
+            f"must be 2 to {_MOST_POINTS} numbers of samples from 0 to {_MOST_SAMPLES - 1:,}, with commas between them "
             f"(got {text}). For example: 0,3,7"
         )
     return [int(part) for part in numbers]
@@ -55,7 +62,7 @@ def _read_numbers(context: click.Context, option: click.Parameter, text: str) ->
 @click.option("--steps", type=click.IntRange(1, 1000), default=16, show_default=True, help="Steps between two samples.")
 @click.option("--straight", is_flag=True, help="Go along straight lines, not along arcs.")
 @click.option("--fps", type=click.FloatRange(0.1, 100), default=16, show_default=True, help="Frames per second.")
-@_output_option("walk.gif", "File: .gif or .mp4 for an animation that returns to its start, .png for a strip of rows.")
+@_output_option("walk.gif", "File: .gif or .mp4 for a looping animation, .png for a strip of rows.")
 @generator_option
 @_label_option
 @preset_option
@@ -75,27 +82,27 @@ def interpolate(
     if file.suffix not in (".gif", ".mp4", ".png"):
         raise ParameterError(f"`--output` must end in .gif, .mp4 or .png (got {file}). Rename it.")
     from kedro_dcgan.datasets import AnimationDataset, VideoDataset
-    from kedro_dcgan.model.latents import inputs_of_samples, interpolate, walk
+    from kedro_dcgan.model import latents
     from kedro_dcgan.model.sampling import generate_all
     from kedro_dcgan.reports.pictures import Animation, draw_strips, make_grid
 
     trained = chosen_generator(model, env)
     config, network = trained.config, trained.build()
-    points = inputs_of_samples(numbers, config, seed, _number_of(label, config))
+    points = latents.inputs_of_samples(numbers, config, seed, _number_of(label, config))
     scale = max(1, 128 // config.image_size)
     if file.suffix == ".png":
         legs = [
-            (f"{a} to {b}", interpolate(start, end, steps + 1, config, not straight))
+            (f"{a} to {b}", latents.interpolate(start, end, steps + 1, config, not straight))
             for a, b, start, end in zip(numbers, numbers[1:], points, points[1:], strict=False)
         ]
         strips = [(caption, generate_all(network, inputs).numpy()) for caption, inputs in legs]
         with atomic_file(file) as temporary:
             draw_strips(strips, steps + 1).save(temporary, format="PNG")
     else:
-        images = generate_all(network, walk(points, steps, config, not straight, closed=True)).numpy()
+        images = generate_all(network, latents.walk(points, steps, config, not straight, closed=True)).numpy()
         dataset = VideoDataset if file.suffix == ".mp4" else AnimationDataset
         pictures = [make_grid(image[None], scale=scale) for image in images]
-        dataset(str(file)).save(Animation(pictures, fps))
+        dataset(str(file)).save(Animation(pictures, fps, rest_seconds=0))
     click.echo(f"samples {', '.join(map(str, numbers))} of seed {seed} -> {file}")
 
 
@@ -112,7 +119,9 @@ def interpolate(
 @_output_option("directions.png", "Picture; a JSON file with the directions is written beside it.")
 @generator_option
 @preset_option
-def directions(count: int, method: str, seed: int, output: Path | None, model: str | None, env: str | None) -> None:
+def directions(
+    count: int, method: "Method", seed: int, output: Path | None, model: str | None, env: str | None
+) -> None:
     """Draw directions of the latent space.
 
     They change images in one way, such as their slant, and are found without labels.
@@ -126,14 +135,13 @@ def directions(count: int, method: str, seed: int, output: Path | None, model: s
 
     file = _as_png(output or project_folder() / "data/07_model_output/directions.png")
     trained = chosen_generator(model, env)
-    network, units = trained.build(), torch.linspace(-3, 3, 7)
-    found = find_directions(network, count, "features" if method == "features" else "first-layer", seed)
-    strips = []
+    network, units = trained.build(), range(-3, 4)
+    samples, strips = sample_inputs(2, trained.config, seed), []
+    found = find_directions(network, count, method, seed)
     for direction in found:
-        inputs = [
-            shifted(one, direction.vector, units, trained.config) for one in sample_inputs(2, trained.config, seed)
-        ]
-        strips.append((f"{direction.name}, -3 to 3", generate_all(network, torch.cat(inputs)).numpy()))
+        moved = torch.stack([shifted(samples, direction.vector, unit, trained.config) for unit in units], dim=1)
+        images = generate_all(network, moved.flatten(0, 1)).numpy()
+        strips.append((f"{direction.name}, {units[0]} to {units[-1]}", images))
         effects = " · ".join(f"{name} {value:+.1f}" for name, value in direction.effects.items())
         click.echo(f"  {direction.name:<13} {effects}")
     with atomic_file(file) as temporary:
@@ -145,7 +153,7 @@ def directions(count: int, method: str, seed: int, output: Path | None, model: s
 
 @dcgan.command()
 @click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--steps", type=click.IntRange(1, 100_000), default=300, show_default=True, help="Steps of the search.")
+@click.option("--steps", type=click.IntRange(1, 100_000), default=300, show_default=True, help="Steps of the descent.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of its start.")
 @_output_option("inverted.png", "Picture of both; a JSON file with the latent is written beside it.")
 @generator_option
@@ -154,18 +162,18 @@ def directions(count: int, method: str, seed: int, output: Path | None, model: s
 def invert(
     picture: Path, steps: int, seed: int, output: Path | None, model: str | None, label: str | None, env: str | None
 ) -> None:
-    """Search the latent whose image is most like a picture."""
+    """Find the latent whose image is closest to a picture."""
     import torch
 
-    from kedro_dcgan.model.latents import invert as search
+    from kedro_dcgan.model import latents
     from kedro_dcgan.reports.pictures import draw_strips
 
     file = _as_png(output or project_folder() / "data/07_model_output/inverted.png")
     trained = chosen_generator(model, env)
     config = trained.config
-    pixels = _read_picture(picture, config.image_size, config.channels)
+    pixels = _read_picture(picture, config, parameters_of(env).preprocessing)
     with closing(Heartbeat()):
-        found = search(
+        found = latents.invert(
             trained.build(),
             torch.from_numpy(pixels),
             _number_of(label, config),
@@ -180,12 +188,13 @@ def invert(
     _write_json(file.with_suffix(".json"), content)
     shown = f" of class {of_class}" if of_class else ""
     click.echo(
-        f"error of the image{shown}: {found.error:.1f} grey levels (root mean square); the best of 512 samples: "
+        f"error of the image{shown}: {found.error:.1f} grey levels (root mean square); the closest of "
+        f"{latents.STARTING_SAMPLES} samples: "
         f"{found.error_of_samples:.1f} -> {file} and {file.with_suffix('.json').name}"
     )
 
 
-def _number_of(label: str | None, config: Any) -> int | None:
+def _number_of(label: str | None, config: "GeneratorConfig") -> int | None:
     from kedro_dcgan.model.sampling import class_number
 
     return None if label is None else class_number(label, config)
@@ -202,18 +211,26 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def _read_picture(file: Path, image_size: int, channels: int) -> Any:
-    """Return the centred square of a picture as the generator's images are: uint8 `(channels, size, size)`."""
+def _read_picture(file: Path, config: "GeneratorConfig", preprocessing: "PreprocessingParameters") -> "np.ndarray":
+    """Return a picture as uint8 `(channels, size, size)` of the generator's images, cropped like those of a preset."""
     from kedro_dcgan.data.decode import open_image, strict_pillow
     from kedro_dcgan.data.scan import Preparation, prepare
     from kedro_dcgan.data.transforms import Crop
     from kedro_dcgan.errors import UnusableImageError
 
-    most = 200_000_000
-    preparation = Preparation(image_size, channels, "lanczos", Crop(), (255, 255, 255), 1, most, most)
+    preparation = Preparation(
+        image_size=config.image_size,
+        channels=config.channels,
+        resample=preprocessing.resample,
+        crop=Crop(preprocessing.crop.mode),
+        background=preprocessing.background,
+        min_size=1,
+        max_pixels=_MOST_PIXELS,
+        max_file_bytes=_MOST_PIXELS,
+    )
     try:
         with strict_pillow():
-            return prepare(open_image(file.read_bytes(), most), preparation).copy()
+            return prepare(open_image(file.read_bytes(), _MOST_PIXELS), preparation).copy()
     except UnusableImageError as error:
         fault = f"{error.reason}: {error.detail}" if error.detail else str(error.reason)
         raise DataError(f"`{file}` must be a picture that can be used (got {fault}). Name another.") from None

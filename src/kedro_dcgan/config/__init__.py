@@ -184,6 +184,8 @@ def _in_words(schema: dict[str, Any]) -> str:
             return str(choice)
         case {"type": "integer", "minimum": least, "maximum": most}:
             return f"a whole number from {least} to {most}"
+        case {"type": "number", "minimum": least, "maximum": most}:
+            return f"a number from {least:g} to {most:g}"
         case {"type": "boolean"}:
             return "true or false"
         case _:

@@ -52,8 +52,8 @@ class PenaltyParameters(ParameterGroup):
     """Gradient penalties in the discriminator's loss."""
 
     r1: Weight | Literal["auto"] = Field(
-        description="Gamma of the R1 penalty (Mescheder et al. 2018). 0: no penalty. auto: it adapts; it rises while "
-        "the discriminator tells real from fake images too surely, and falls while it cannot."
+        description="Gamma of the R1 penalty (Mescheder et al. 2018). 0: no penalty. auto: adaptive; it rises while "
+        "the discriminator separates real and fake images too well, and falls otherwise."
     )
     r1_every: int = Field(
         ge=1,
@@ -66,11 +66,6 @@ class PenaltyParameters(ParameterGroup):
     def has_r1(self) -> bool:
         """Whether there is an R1 penalty."""
         return self.r1 == "auto" or self.r1 > 0
-
-    @property
-    def constant_r1(self) -> float:
-        """The gamma of R1; 0 if it adapts."""
-        return 0.0 if self.r1 == "auto" else self.r1
 
 
 class AugmentationParameters(ParameterGroup):

@@ -152,12 +152,10 @@ def _open_picture(file: Path) -> np.ndarray:
 class AnimationDataset(FileDataset):
     """Writes a GIF that loops, and holds its last frame for longer."""
 
-    REST_SECONDS = 1.5
-
     def save(self, data: Animation) -> None:
         first, *others = [Image.fromarray(picture) for picture in data.pictures]
         durations = [round(1000 / data.frames_per_second)] * len(data.pictures)
-        durations[-1] += round(1000 * self.REST_SECONDS)
+        durations[-1] += round(1000 * data.rest_seconds)
         with atomic_file(self.path) as temporary:
             first.save(temporary, save_all=True, append_images=others, duration=durations, loop=0)
 
@@ -171,7 +169,7 @@ class VideoDataset(AnimationDataset):
     def save(self, data: Animation) -> None:
         import av
 
-        rest = [data.pictures[-1]] * round(self.REST_SECONDS * data.frames_per_second)
+        rest = [data.pictures[-1]] * round(data.rest_seconds * data.frames_per_second)
         # Odd sides, which the format does not allow, are padded with black.
         height, width = (side + side % 2 for side in data.pictures[0].shape[:2])
         with atomic_file(self.path) as temporary, av.open(str(temporary), "w") as video:

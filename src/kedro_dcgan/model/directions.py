@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kedro_dcgan.model.latents import shifted
 from kedro_dcgan.model.networks import Generator
-from kedro_dcgan.model.sampling import generate_all, sample_inputs
+from kedro_dcgan.model.sampling import classes_of, generate_all, sample_inputs
 
 Method = Literal["first-layer", "features"]
 
@@ -40,19 +41,18 @@ def find_directions(generator: Generator, count: int, method: Method = "first-la
     activation, and the latents that a linear regression finds for them (Haerkoenen et al. 2020, GANSpace, arXiv
     2004.02546, equations 1 to 3).
 
-    A direction has the name of the attribute that it changes most, and points to where that grows. Of several with the
-    same attribute, only the one that changes it most has its name; the others have numbers.
+    Each direction is named after the attribute that it changes most, and points to where that grows. If several change
+    the same one most, the strongest gets its name, and the others get numbers.
     """
     vectors = first_layer_directions(generator) if method == "first-layer" else feature_directions(generator, seed)
     vectors = vectors[:count]
-    effects = [effects_of(generator, vector, seed) for vector in vectors]
+    effects = _effects(generator, vectors, seed)
     names, found = _names(effects), []
     for number, (vector, effect) in enumerate(zip(vectors, effects, strict=True), start=1):
         name = names.get(number - 1)
         sign = -1 if name and effect[name] < 0 else 1
-        found.append(
-            Direction(sign * vector, name or f"direction {number}", {key: sign * one for key, one in effect.items()})
-        )
+        signed = {attribute: sign * value for attribute, value in effect.items()}
+        found.append(Direction(sign * vector, name or f"direction {number}", signed))
     return found
 
 
@@ -68,36 +68,42 @@ def first_layer_directions(generator: Generator) -> Tensor:
 
 
 def feature_directions(generator: Generator, seed: int) -> Tensor:
-    """Return the latents of the principal components of the first features, as `(n, latent_dim)` unit vectors."""
-    config = generator.config
+    """Return the latents of the principal components of the first features, as `(n, latent_dim)` unit vectors.
+
+    With classes, the components are those within the classes, which latents can change.
+    """
+    config, was_training = generator.config, generator.training
     inputs = sample_inputs(_SAMPLES, config, seed)
     index = next(index for index, layer in enumerate(generator.layers) if isinstance(layer, nn.ReLU | nn.LeakyReLU))
-    device = next(generator.parameters()).device
+    first_layers, device = generator.layers[: index + 1], next(generator.parameters()).device
+    generator.eval()
     with torch.no_grad():
-        features = torch.cat(
-            [generator.eval().layers[: index + 1](rows.to(device)).flatten(1).cpu() for rows in inputs.split(64)]
-        )
-    centred = features - features.mean(dim=0)
+        features = torch.cat([first_layers(rows.to(device)).flatten(1).cpu() for rows in inputs.split(64)])
+    generator.train(was_training)
+    groups = classes_of(inputs, config) if config.classes else torch.zeros(len(inputs))
+    for group in groups.unique():
+        features[groups == group] -= features[groups == group].mean(dim=0)
     # The components of samples by features, from the smaller matrix of samples by samples.
-    _, vectors = torch.linalg.eigh((centred @ centred.T).double())
+    _, vectors = torch.linalg.eigh((features @ features.T).double())
     coordinates = vectors.flip(1)[:, : min(config.latent_dim, _SAMPLES)].float()
     # The coordinates are orthonormal, so that the regression of the latents is a product.
     latents = coordinates.T @ inputs[:, : config.latent_dim]
     return latents / latents.norm(dim=1, keepdim=True)
 
 
-def effects_of(generator: Generator, vector: Tensor, seed: int = 0) -> dict[str, float]:
-    """Return the effects of a direction by attribute (`Direction`)."""
-    config = generator.config
-    inputs, shift = sample_inputs(_PROBES, config, seed), torch.zeros(config.input_dim)
-    shift[: config.latent_dim] = vector
-    spread = {name: max(float(values.std()), 1e-6) for name, values in attributes(_images(generator, inputs)).items()}
-    less, more = (attributes(_images(generator, inputs + way * shift)) for way in (-_DISTANCE, _DISTANCE))
-    return {name: float((more[name] - less[name]).mean()) / spread[name] for name in more}
+def _effects(generator: Generator, vectors: Tensor, seed: int) -> list[dict[str, float]]:
+    """Return the effects of each vector by attribute (`Direction`)."""
+    config, inputs = generator.config, sample_inputs(_PROBES, generator.config, seed)
+    spread = {name: max(float(values.std()), 1e-6) for name, values in _attributes(generator, inputs).items()}
+    found = []
+    for vector in vectors:
+        less, more = (_attributes(generator, shifted(inputs, vector, way, config)) for way in (-_DISTANCE, _DISTANCE))
+        found.append({name: float((more[name] - less[name]).mean()) / spread[name] for name in more})
+    return found
 
 
-def _images(generator: Generator, inputs: Tensor) -> np.ndarray:
-    return generate_all(generator, inputs).numpy()
+def _attributes(generator: Generator, inputs: Tensor) -> dict[str, np.ndarray]:
+    return attributes(generate_all(generator, inputs).numpy())
 
 
 def _names(effects: Sequence[Mapping[str, float]]) -> dict[int, str]:

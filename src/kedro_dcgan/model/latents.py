@@ -16,8 +16,8 @@ from kedro_dcgan.model.sampling import draw_latents, sample_inputs, to_model_ran
 
 # Below this sine of the angle between two latents, a line and an arc are the same.
 _LEAST_SINE = 1e-4
-# The random samples that an inversion starts from the best of.
-_STARTING_SAMPLES = 512
+# An inversion starts from the best of these random samples.
+STARTING_SAMPLES = 512
 
 
 def inputs_of_samples(numbers: Sequence[int], config: GeneratorConfig, seed: int, label: int | None = None) -> Tensor:
@@ -28,19 +28,21 @@ def inputs_of_samples(numbers: Sequence[int], config: GeneratorConfig, seed: int
 def interpolate(start: Tensor, end: Tensor, steps: int, config: GeneratorConfig, spherical: bool = True) -> Tensor:
     """Return `steps` inputs from `start` to `end`, both `(input_dim,)`, with equal steps and both ends.
 
-    Spherical: latents turn along an arc, so that those between two typical ones are as long as typical ones (Shoemake
-    1985; White 2016, arXiv 1609.04468, section 2.1). Uniform latents, whose lengths are not alike, and classes always
-    go along a line.
+    Spherical: latents turn along an arc while their length changes evenly, so that those between two typical ones are
+    typical, too (Shoemake 1985; White 2016, arXiv 1609.04468, section 2.1). Uniform latents, whose lengths are not
+    alike, and classes always go along a line.
     """
     share = torch.linspace(0, 1, steps, dtype=torch.float64)[:, None]
     a, b = start.double(), end.double()
     line = (1 - share) * a + share * b
     if not spherical or config.latents != "normal":
         return line.float()
-    u, v = a[: config.latent_dim], b[: config.latent_dim]
-    angle = torch.arccos(torch.clamp(u @ v / (u.norm() * v.norm()), -1, 1))
+    lengths = [one[: config.latent_dim].norm().clamp_min(1e-12) for one in (a, b)]
+    u, v = a[: config.latent_dim] / lengths[0], b[: config.latent_dim] / lengths[1]
+    angle = torch.arccos((u @ v).clamp(-1, 1))
     if angle.sin() > _LEAST_SINE:
-        line[:, : config.latent_dim] = (((1 - share) * angle).sin() * u + (share * angle).sin() * v) / angle.sin()
+        turned = (((1 - share) * angle).sin() * u + (share * angle).sin() * v) / angle.sin()
+        line[:, : config.latent_dim] = turned * ((1 - share) * lengths[0] + share * lengths[1])
     return line.float()
 
 
@@ -57,27 +59,27 @@ def walk(points: Tensor, steps: int, config: GeneratorConfig, spherical: bool = 
     return torch.cat([*legs, *([] if closed else [points[-1:]])])
 
 
-def combine(plus: Tensor, minus: Tensor, also: Tensor, config: GeneratorConfig) -> Tensor:
-    """Return mean(plus) - mean(minus) + mean(also) of inputs `(n, input_dim)` each, as `(1, input_dim)`.
+def combine(plus: Tensor, minus: Tensor, base: Tensor, config: GeneratorConfig) -> Tensor:
+    """Return mean(plus) - mean(minus) + mean(base) of inputs `(n, input_dim)` each, as `(1, input_dim)`.
 
     Radford et al. 2015 (arXiv 1511.06434, section 6.3.2) average three latents for each concept. The classes are those
-    of `also`. A normal latent then gets the length that most have, sqrt(latent_dim), and a uniform one stays within
+    of `base`. A normal latent then gets the length that most have, sqrt(latent_dim), and a uniform one stays within
     [-1, 1], because a generator has not seen others.
     """
-    latents = [inputs[:, : config.latent_dim].mean(dim=0) for inputs in (plus, minus, also)]
+    latents = [inputs[:, : config.latent_dim].mean(dim=0) for inputs in (plus, minus, base)]
     latent = latents[0] - latents[1] + latents[2]
     if config.latents == "normal":
         latent = latent * (config.latent_dim**0.5 / latent.norm().clamp_min(1e-12))
-    return torch.cat([latent.clamp(-1, 1) if config.latents == "uniform" else latent, also[0, config.latent_dim :]])[
-        None
-    ]
+    else:
+        latent = latent.clamp(-1, 1)
+    return torch.cat([latent, base[0, config.latent_dim :]])[None]
 
 
-def shifted(inputs: Tensor, vector: Tensor, units: Tensor, config: GeneratorConfig) -> Tensor:
-    """Return an input `(input_dim,)` whose latent is moved along a vector by each of the units: `(n, input_dim)`."""
-    moved = inputs.repeat(len(units), 1)
-    moved[:, : config.latent_dim] += units[:, None] * vector
-    return moved
+def shifted(inputs: Tensor, vector: Tensor, distance: float, config: GeneratorConfig) -> Tensor:
+    """Return inputs `(n, input_dim)` whose latents are moved along a vector; uniform ones stay within [-1, 1]."""
+    latents = inputs[:, : config.latent_dim] + distance * vector
+    latents = latents.clamp(-1, 1) if config.latents == "uniform" else latents
+    return torch.cat([latents, inputs[:, config.latent_dim :]], dim=1)
 
 
 def truncate(inputs: Tensor, strength: float, config: GeneratorConfig) -> Tensor:
@@ -94,7 +96,7 @@ def truncate(inputs: Tensor, strength: float, config: GeneratorConfig) -> Tensor
 class Inversion:
     """The input `(input_dim,)` that was found for a picture, and its image uint8 `(C, H, W)`.
 
-    The errors are roots of mean squared differences in grey levels, 0 to 255: of this image, and of the best of the
+    The errors are roots of mean squared differences in grey levels, 0 to 255: of this image, and of the closest of the
     random samples that the search started from.
     """
 
@@ -113,11 +115,12 @@ def invert(
     seed: int = 0,
     follow: Callable[[range], Iterable[int]] | None = None,
 ) -> Inversion:
-    """Search the input whose image is most like a picture, uint8 `(C, H, W)`.
+    """Find the input whose image is closest to a picture, uint8 `(C, H, W)`.
 
-    Adam descends the mean squared error from the best `starts` of 512 random samples (Lipton and Tripathi 2017, arXiv
-    1702.04782). Latents that no sample has are avoided: uniform ones stay within [-1, 1], and normal ones no longer
-    than most. `follow` wraps the numbers of the steps, for a progress bar.
+    Adam minimises the mean squared error from the best `starts` random samples (Lipton and Tripathi 2017, arXiv
+    1702.04782). Latents that hardly any sample has are avoided: uniform ones stay within [-1, 1], and normal ones no
+    longer than their start or sqrt(latent_dim) + 1. Without a `label`, the class is that of the best start. `follow`
+    wraps the numbers of the steps, for a progress bar.
 
     Raises:
         ParameterError: if the picture has another shape than the images of the generator.
@@ -126,37 +129,57 @@ def invert(
     shape = (config.channels, config.image_size, config.image_size)
     if tuple(picture.shape) != shape:
         raise ParameterError(f"the picture must have the shape {shape} (got {tuple(picture.shape)}). Resize it.")
-    generator.eval().requires_grad_(False)
-    target = to_model_range(picture).to(device)
-    inputs, errors = _best_samples(generator, target, label, starts, seed)
-    error_of_samples = float(errors.min())
-
-    # Descend from all of them at once. The classes stay.
-    latents, classes = inputs[:, : config.latent_dim].clone().requires_grad_(True), inputs[:, config.latent_dim :]
-    optimiser = torch.optim.Adam([latents], lr=0.05)
-    for _ in follow(range(steps)) if follow else range(steps):
-        optimiser.zero_grad()
-        _errors(generator, torch.cat([latents, classes], dim=1), target).sum().backward()
-        optimiser.step()
-        with torch.no_grad():
-            _keep_typical(latents, config)
-
+    was_training, target = generator.training, to_model_range(picture).to(device)
+    generator.eval()
+    samples, start_errors = _best_samples(generator, target, label, starts, seed)
+    inputs, errors = _descend(generator, target, samples, follow(range(steps)) if follow else range(steps))
+    best = int(errors.argmin())
     with torch.no_grad():
+        image = to_uint8(generator(inputs[best : best + 1]))[0].cpu()
+    generator.train(was_training)
+    grey_levels = [127.5 * float(one.min()) ** 0.5 for one in (errors, start_errors)]
+    return Inversion(inputs[best].cpu(), image, *grey_levels)
+
+
+def _descend(generator: Generator, target: Tensor, starts: Tensor, steps: Iterable[int]) -> tuple[Tensor, Tensor]:
+    """Descend from all inputs `(n, input_dim)` at once; return the best found from each, and their errors `(n,)`."""
+    config = generator.config
+    latents, classes = starts[:, : config.latent_dim].clone().requires_grad_(True), starts[:, config.latent_dim :]
+    longest = latents.detach().norm(dim=1, keepdim=True).clamp_min(config.latent_dim**0.5 + 1)
+    best_inputs, best_errors = starts.clone(), torch.full((len(starts),), torch.inf, device=target.device)
+
+    def errors_now() -> Tensor:
         inputs = torch.cat([latents, classes], dim=1)
         errors = _errors(generator, inputs, target)
-        best = int(errors.argmin())
-        image = to_uint8(generator(inputs[best : best + 1]))[0].cpu()
-    grey_levels = [127.5 * error**0.5 for error in (float(errors[best]), error_of_samples)]
-    return Inversion(inputs[best].cpu(), image, *grey_levels)
+        is_better = errors.detach() < best_errors
+        best_inputs[is_better], best_errors[is_better] = inputs.detach()[is_better], errors.detach()[is_better]
+        return errors
+
+    optimiser = torch.optim.Adam([latents], lr=0.05)
+    for _ in steps:
+        # Not into the weights of the generator.
+        (latents.grad,) = torch.autograd.grad(errors_now().sum(), latents)
+        optimiser.step()
+        with torch.no_grad():
+            if config.latents == "uniform":
+                latents.clamp_(-1, 1)
+            else:
+                latents.mul_((longest / latents.norm(dim=1, keepdim=True)).clamp_max(1))
+    errors_now()
+    return best_inputs, best_errors
 
 
 def _best_samples(
     generator: Generator, target: Tensor, label: int | None, count: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the inputs of the `count` random samples most like a picture, and their errors."""
+    """Return the inputs of the `count` random samples closest to a picture, and their errors."""
     config, source = generator.config, torch.Generator().manual_seed(seed)
-    latents = torch.cat([draw_latents(1, config, source) for _ in range(_STARTING_SAMPLES)])
-    inputs = with_classes(latents, _classes(len(latents), config, label), config).to(target.device)
+    # Without a label, all classes in turn.
+    samples, classes = max(STARTING_SAMPLES, 4 * len(config.classes)), None
+    if config.classes:
+        classes = torch.arange(samples) % len(config.classes) if label is None else torch.full((samples,), label)
+    latents = torch.cat([draw_latents(1, config, source) for _ in range(samples)])
+    inputs = with_classes(latents, classes, config).to(target.device)
     with torch.no_grad():
         errors = torch.cat([_errors(generator, rows, target) for rows in inputs.split(64)])
     best = errors.topk(count, largest=False)
@@ -166,18 +189,3 @@ def _best_samples(
 def _errors(generator: Generator, inputs: Tensor, target: Tensor) -> Tensor:
     # The mean squared error of each image, (N,).
     return (generator(inputs) - target).square().flatten(1).mean(dim=1)
-
-
-def _classes(count: int, config: GeneratorConfig, label: int | None) -> Tensor | None:
-    if not config.classes:
-        return None
-    # Without a label, all classes in turn.
-    return torch.full((count,), label) if label is not None else torch.arange(count) % len(config.classes)
-
-
-def _keep_typical(latents: Tensor, config: GeneratorConfig) -> None:
-    if config.latents == "uniform":
-        latents.clamp_(-1, 1)
-        return
-    longest = config.latent_dim**0.5 + 1
-    latents.mul_((longest / latents.norm(dim=1, keepdim=True)).clamp_max(1))

@@ -27,7 +27,7 @@ class RunFacts:
     `training` is the verdict on the training, of `epochs`. `ends_with_best`: no generator before the last one was
     better. `budget` is `training.budget`. `original_side` is the median shorter side of the images in pixels, before
     they became `image_size`.
-    `format_advice` is that of `data.manifest`.
+    `format_advice` is that of `data.manifest`. `r1` is `training.penalties.r1`, unless it adapts.
     """
 
     verdict: Verdict
@@ -35,7 +35,7 @@ class RunFacts:
     epochs: float
     ends_with_best: bool
     budget: str | None
-    r1: float
+    r1: float | None
     train_images: int
     image_size: int
     original_side: float
@@ -64,7 +64,7 @@ _RULES: tuple[tuple[Callable[[RunFacts], bool], str], ...] = (
         "train longer: raise `training.budget` ({run.budget} now)",
     ),
     (
-        lambda run: run.r1 > _USUAL_R1 and run.verdict.fidelity == LOW,
+        lambda run: (run.r1 or 0) > _USUAL_R1 and run.verdict.fidelity == LOW,
         "lower `training.penalties.r1` ({run.r1:g} now): it keeps the discriminator from learning",
     ),
     (

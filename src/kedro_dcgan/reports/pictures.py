@@ -35,10 +35,11 @@ class SampleFrames:
 
 @dataclass(frozen=True)
 class Animation:
-    """Pictures of one size, uint8 `(H, W)` or `(H, W, 3)`, and their rate."""
+    """Pictures of one size, uint8 `(H, W)` or `(H, W, 3)`, their rate, and for how much longer the last one stays."""
 
     pictures: Sequence[np.ndarray]
     frames_per_second: float
+    rest_seconds: float = 1.5
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def snapshot(start: TrainingStart, used: Calibration, tick: Tick, dataset: str) 
         "trained_images": tick.images_seen,
         "verdict": verdict(tick.records),
         "fault": fault(tick.records, tick.kept),
-        "r1": training.penalties.constant_r1,
+        "r1": None if training.penalties.r1 == "auto" else training.penalties.r1,
         "budget": training.budget,
     }
     digest = str(plan.fingerprint["images"])

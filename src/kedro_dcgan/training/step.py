@@ -239,6 +239,6 @@ class Step:
             return gradient_penalty(network, pairs.real, pairs.fake, penalties.gradient, draws, pairs.classes)
         if kind == "real" and variant.applies_r1:
             # Lazy regularisation: scaled by `r1_every` (Karras et al. 2020, arXiv 1912.04958).
-            gamma = penalties.constant_r1 if adaptive is None else adaptive.gamma
+            gamma = float(penalties.r1) if adaptive is None else adaptive.gamma
             return penalties.r1_every * r1_penalty(network, pairs.real, gamma, pairs.classes)
         return 0.0

@@ -106,7 +106,7 @@ def _judgement(
         epochs=float(f"{seen / max(1, count):.2g}"),
         ends_with_best=generator.images_seen >= seen,
         budget=generator.facts.get("budget"),
-        r1=float(generator.facts.get("r1", 0.0)),
+        r1=generator.facts.get("r1"),
         train_images=count,
         image_size=images.image_size,
         original_side=original_format(manifest)[0],
