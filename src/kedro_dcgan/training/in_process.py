@@ -1,10 +1,11 @@
 """A training in this process: from a plan and a checkpoint to an iterator of ticks, and its validation."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from kedro_dcgan.model.sampling import generate, sample_inputs
 from kedro_dcgan.training.checkpoints import CheckpointFolder, TrainingStart, restore
 from kedro_dcgan.training.costs import name_lack_of_memory
 from kedro_dcgan.training.data import Batch, batch_indices, batches_on, classes_to_balance
-from kedro_dcgan.training.devices import deterministic_algorithms, keep_freed_memory
+from kedro_dcgan.training.devices import Compute, deterministic_algorithms, keep_freed_memory
 from kedro_dcgan.training.distributed.layers import spread_over_ranks
 from kedro_dcgan.training.fast.calibration import calibration_of
 from kedro_dcgan.training.fast.cuda_graphs import CapturedSteps
@@ -27,7 +28,7 @@ from kedro_dcgan.training.fast.execution import Calibration, set_up
 from kedro_dcgan.training.health import DIVERSITY_SAMPLES
 from kedro_dcgan.training.loop import Tick, Training, TrainingCallbacks
 from kedro_dcgan.training.plan import Plan
-from kedro_dcgan.training.state import create_state
+from kedro_dcgan.training.state import TrainingState, create_state
 from kedro_dcgan.training.threads import fast_threads, most_threads, torch_threads
 
 # Wraps the iterator of batch indices. The second argument is the number of images seen before.
@@ -61,8 +62,7 @@ def train_in_process(
 
     A new training with the calibration of an earlier, similar one, `known`, measures nothing.
     """
-    plan, training, started = start.plan, start.training, time.perf_counter()
-    device = plan.compute.device
+    plan, training, device, started = start.plan, start.training, start.plan.compute.device, time.perf_counter()
     if device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(training.deterministic), name_lack_of_memory(device, training):
@@ -78,10 +78,7 @@ def train_in_process(
         compute = replace(plan.compute, precision=calibration.precision)
 
         # Build the networks, and restore their state.
-        state = create_state(plan.generator, plan.discriminator, training, compute)
-        spread_over_ranks(state, training, compute.ranks)
-        if stored_state:
-            state.load_state_dict(dict(stored_state))
+        state = _build(plan, training, compute, stored_state)
         set_up(state, calibration, to_store)
 
         # Train on the remaining batches.
@@ -93,8 +90,18 @@ def train_in_process(
         ticks = Training(state, training, compute, callbacks, run, started).ticks(batches, plan.total_images)
         with torch_threads(calibration.threads):
             used = replace(calibration, validation_threads=to_store.validation_threads)
-            is_finished = state.is_finished(training, plan.total_images)
-            yield RunningTraining(state.images_seen, state.seconds, is_finished, used, ticks)
+            ends = state.is_finished(training, plan.total_images)
+            yield RunningTraining(state.images_seen, state.seconds, ends, used, ticks)
+
+
+def _build(
+    plan: Plan, training: TrainingParameters, compute: Compute, stored_state: Mapping[str, Any] | None
+) -> TrainingState:
+    state = create_state(plan.generator, plan.discriminator, training, compute)
+    spread_over_ranks(state, training, compute.ranks)
+    if stored_state:
+        state.load_state_dict(dict(stored_state))
+    return state
 
 
 def _remaining_batches(

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate_all, grid_inputs, sample_inputs, to_model_range
 from kedro_dcgan.model.saved import snapshot_weights
-from kedro_dcgan.progress import short_images
 from kedro_dcgan.training.costs import flops_per_image
 from kedro_dcgan.training.data import Batch
 from kedro_dcgan.training.devices import Compute
@@ -28,11 +26,6 @@ from kedro_dcgan.training.step import Runner, Step
 
 # Reading the losses makes the host wait for a GPU. On a CPU it costs nothing: they are read after each step.
 _GPU_STEPS_BETWEEN_READS = 64
-
-_REMEDY = (
-    "Lower `training.generator.learning_rate` and `training.discriminator.learning_rate`. "
-    "The last checkpoint is intact."
-)
 
 
 @dataclass(frozen=True)
@@ -130,20 +123,14 @@ class Training:
             is_last = state.images_seen >= total_images
             is_tick = is_last or state.images_seen % training.images_per_tick < training.batch_size
 
-            # If one rank must stop, all do. Ranks ask each other only when they read the losses: they wait for it.
-            # The clock of the first rank decides whether time is over, and this tick is the last.
+            # Stop if asked to, or if time is over. That is then the last tick.
             reads = is_tick or len(state.means.unread) >= self._steps_between_reads
-            is_over = ranks.is_first and state.is_out_of_time(training)
-            is_stopped = self._callbacks.should_stop() or is_over
-            if ranks.count > 1:
-                is_stopped = reads and ranks.any(is_stopped, self._compute.device)
-                is_over = is_stopped and ranks.any(is_over, self._compute.device)
-            is_last |= is_over
-            is_tick |= is_over
+            is_stopped, is_over = self._must_stop(reads)
+            is_last, is_tick = is_last or is_over, is_tick or is_over
 
             # Read the losses (every 64 steps on a GPU), and fail if one is not finite.
             if reads or is_stopped:
-                self._require_finite_losses()
+                state.require_finite_losses(training.batch_size)
 
             # At a tick: sample, validate, record, and checkpoint if one is due. At a stop: checkpoint.
             if is_tick:
@@ -161,6 +148,17 @@ class Training:
             if is_stopped:
                 return
 
+    def _must_stop(self, reads: bool) -> tuple[bool, bool]:
+        # Whether training stops after this step, and whether because time is over. If one rank must stop, all do. Ranks
+        # ask each other only when they read the losses: they wait for it. The clock of the first one decides.
+        ranks, device = self._compute.ranks, self._compute.device
+        is_over = ranks.is_first and self._state.is_out_of_time(self._training)
+        is_stopped = self._callbacks.should_stop() or is_over
+        if ranks.count > 1:
+            is_stopped = reads and ranks.any(is_stopped, device)
+            is_over = is_stopped and ranks.any(is_over, device)
+        return is_stopped, is_over
+
     def _measure(self, images_per_second: float, is_last: bool, is_stopped: bool) -> Tick:
         state, training, callbacks = self._state, self._training, self._callbacks
         last_tick = state.records[-1].images_seen if state.records else 0
@@ -169,7 +167,7 @@ class Training:
             return is_last or state.images_seen // every > last_tick // every
 
         # Sample the generator, and compare the diversity of its samples with that of real images.
-        self._require_finite_weights()
+        self._state.require_finite_weights()
         self._recalibrate_average()
         samples = self._sample()
         spread = diversity(samples[self._first_drawn :], callbacks.real_images)
@@ -204,7 +202,7 @@ class Training:
 
     def _checkpoint_at_stop(self) -> Tick:
         # Between two ticks: no samples and no record.
-        self._require_finite_weights()
+        self._state.require_finite_weights()
         self._recalibrate_average()
         return self._make_tick(None, with_checkpoint=True)
 
@@ -229,21 +227,3 @@ class Training:
         inputs, parts = self._recalibration_inputs, self._training.gradient_accumulation
         if self._state.ema_generator and inputs is not None:
             recalibrate(self._state.ema_generator, inputs, self._training.batch_size // parts)
-
-    def _require_finite_weights(self) -> None:
-        # Waits for the device.
-        for network in ("discriminator", "generator"):
-            weights = getattr(self._state, network).parameters()
-            if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
-                seen = short_images(self._state.images_seen)
-                raise TrainingError(f"the {network}'s weights must stay finite (they do not at {seen}). {_REMEDY}")
-
-    def _require_finite_losses(self) -> None:
-        fault = self._state.means.first_fault()
-        if fault:
-            steps_ago, network, value = fault
-            number = self._state.images_seen // self._training.batch_size - steps_ago
-            raise TrainingError(
-                f"the {network}'s loss must stay finite (got {value} in step {number:,}, at "
-                f"{short_images(number * self._training.batch_size)}). {_REMEDY}"
-            )

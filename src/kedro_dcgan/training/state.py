@@ -15,8 +15,14 @@ from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.model.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, initialise
 from kedro_dcgan.model.recipes import build_discriminator, build_generator
+from kedro_dcgan.progress import short_images
 from kedro_dcgan.training.devices import Compute
 from kedro_dcgan.training.regularisation import AdaptiveR1
+
+_REMEDY = (
+    "Lower `training.generator.learning_rate` and `training.discriminator.learning_rate`. "
+    "The last checkpoint is intact."
+)
 
 Execution = Literal["eager", "graphed", "compiled", "compiled and graphed"]
 
@@ -145,6 +151,24 @@ class TrainingState:
             return False
         validated = [record.images_seen for record in self.records if record.validation is not None]
         return len([seen for seen in validated if seen > self.best.images_seen]) >= training.patience
+
+    def require_finite_weights(self) -> None:
+        """Raise TrainingError for weights that are not finite. Waits for the device."""
+        for name in ("discriminator", "generator"):
+            weights = getattr(self, name).parameters()
+            if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
+                seen = short_images(self.images_seen)
+                raise TrainingError(f"the {name}'s weights must stay finite (they do not at {seen}). {_REMEDY}")
+
+    def require_finite_losses(self, batch_size: int) -> None:
+        """Raise TrainingError for the first loss of the steps since the last call that is not finite."""
+        if fault := self.means.first_fault():
+            steps_ago, network, value = fault
+            number = self.images_seen // batch_size - steps_ago
+            raise TrainingError(
+                f"the {network}'s loss must stay finite (got {value} in step {number:,}, at "
+                f"{short_images(number * batch_size)}). {_REMEDY}"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as CPU tensors and plain values."""

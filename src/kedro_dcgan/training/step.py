@@ -151,7 +151,9 @@ class Step:
         else:
             g_loss = self._loss.generator(fake_logits).mean()
 
-        # Gather the metrics of all ranks.
+        return self._metrics_of_all_ranks(d_loss, g_loss, real_logits, fake_logits)
+
+    def _metrics_of_all_ranks(self, d_loss: Tensor, g_loss: Tensor, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         of_all = self._compute.ranks.gather(torch.cat([torch.stack([d_loss, g_loss]), real_logits, fake_logits]))
         real_logits, fake_logits = (logits.flatten() for logits in of_all[:, 2:].chunk(2, dim=1))
         right = accuracies(self._loss, real_logits, fake_logits)

@@ -67,19 +67,14 @@ def train_generator(
         Interrupted: after a signal, when everything is saved.
     """
     start, training = training_start, training_start.training
-    distance = distance_name(images, training)
+    distance, columns = distance_name(images, training), grid_columns(training.grid_images, start.plan.generator)
     newest, kept = start.resume_from, stop_message(True, start.resume_from, training)
     with stop_on_signal(at_once=kept) as request, _running(images, resume_checkpoint, start, request) as (run, bar):
         console = Console(start.plan, training, run, distance)
         grids: list[SampleGrid] = []
         for tick in run.ticks:
             if tick.samples is not None:
-                grids.append(
-                    SampleGrid(
-                        tick.images_seen,
-                        make_grid(tick.samples.numpy(), grid_columns(training.grid_images, start.plan.generator)),
-                    )
-                )
+                grids.append(SampleGrid(tick.images_seen, make_grid(tick.samples.numpy(), columns)))
             # The untrained generator is sampled, but must not replace a good one.
             if tick.images_seen:
                 console.show(tick)
