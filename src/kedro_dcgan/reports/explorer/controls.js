@@ -1,0 +1,99 @@
+// The sliders along the directions, truncation, the choice of class, and the grid of samples.
+
+/** Make a point the current one; the sliders start from zero there. */
+function choose(point) {
+  stopPlaying();
+  state.base = point;
+  state.units = state.units.map(() => 0);
+  update();
+}
+
+/** Show the state in the large image and in all controls. */
+function update() {
+  directions.forEach((_, number) => showValue($(`direction-${number}`), state.units[number], signed));
+  showValue($("truncation"), state.strength, (value) => value.toFixed(2));
+  showValue($("position"), state.position, (value) => `${Math.round(100 * value)} %`);
+  if (facts.classes.length) $("label").value = String(state.label);
+  for (const tile of $("samples").children) {
+    tile.setAttribute("aria-pressed", String(Number(tile.dataset.number) === currentPoint().sample));
+  }
+  nameSlots();
+  rememberState();
+  return drawCurrent();
+}
+
+const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(1);
+
+function showValue(slider, value, written) {
+  slider.value = String(value);
+  slider.setAttribute("aria-valuetext", written(value));
+  $(`${slider.id}-value`).textContent = written(value);
+}
+
+function makeDirections() {
+  directions.forEach(({ name }, number) => {
+    const row = $("slider-template").content.cloneNode(true);
+    const [label, slider, value] = ["label", "input", "output"].map((tag) => row.querySelector(tag));
+    Object.assign(slider, { id: `direction-${number}`, min: -MOST_UNITS, max: MOST_UNITS, step: 0.1 });
+    label.htmlFor = value.htmlFor = slider.id;
+    value.id = `${slider.id}-value`;
+    label.textContent = name;
+    slider.addEventListener("input", () => {
+      stopPlaying();
+      state.units[number] = Number(slider.value);
+      update();
+    });
+    $("directions").append(row);
+  });
+  $("reset").addEventListener("click", () => choose(state.base));
+}
+
+/** Truncation and class apply to all images: the thumbnails follow when the slider is released. */
+function wireSettings() {
+  $("truncation").addEventListener("input", () => {
+    state.strength = Number($("truncation").value);
+    update();
+  });
+  $("truncation").addEventListener("change", () => drawThumbnails());
+  if (!facts.classes.length) return;
+  facts.classes.forEach((name, number) => $("label").append(new Option(name, String(number))));
+  $("label-row").hidden = false;
+  $("label").addEventListener("change", () => {
+    state.label = Number($("label").value);
+    update();
+    drawThumbnails();
+  });
+}
+
+/** Make the grid: one stop of the Tab key, arrow keys within. */
+function makeSamples() {
+  samples.forEach((_, number) => {
+    const tile = document.createElement("button");
+    const canvas = document.createElement("canvas");
+    Object.assign(tile, { type: "button", className: "tile", id: `sample-${number}`, draggable: true });
+    Object.assign(tile, { tabIndex: number ? -1 : 0, title: `Sample ${number}` });
+    tile.setAttribute("aria-label", `Sample ${number}`);
+    tile.dataset.number = number;
+    tile.append(canvas);
+    tile.addEventListener("click", () => choose(sampleNumber(number)));
+    draggable(tile, () => sampleNumber(number));
+    $("samples").append(tile);
+    thumbnails.push({ canvas, point: () => sampleNumber(number) });
+  });
+  $("samples").addEventListener("keydown", moveFocus);
+  $("samples").addEventListener("focusin", ({ target }) => {
+    for (const tile of $("samples").children) tile.tabIndex = tile === target ? 0 : -1;
+  });
+}
+
+function moveFocus(event) {
+  const columns = getComputedStyle($("samples")).gridTemplateColumns.split(" ").length;
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -Infinity, End: Infinity };
+  const step = steps[event.key];
+  if (step === undefined) return;
+  event.preventDefault();
+  const wanted = Number(document.activeElement.dataset.number) + step;
+  const last = samples.length - 1;
+  if (Number.isFinite(step) && (wanted < 0 || wanted > last)) return;
+  $(`sample-${Math.min(last, Math.max(0, wanted))}`).focus();
+}
