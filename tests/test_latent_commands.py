@@ -1,4 +1,4 @@
-"""`kedro dcgan interpolate`, `directions` and `invert` in this process, with a small generator."""
+"""`kedro dcgan interpolate`, `directions`, `invert` and `explore` in this process, with a small generator."""
 
 import json
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from networks import generator_config
 from PIL import Image
 from projects import ROOT
 
-from kedro_dcgan.cli import cli, latents, models
+from kedro_dcgan.cli import cli, explorer, latents, models
 from kedro_dcgan.config import PreprocessingParameters
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_inputs
@@ -32,7 +32,8 @@ def run(generator, tmp_path, monkeypatch):
     """A function that runs a command in a folder that is the project, and returns its output."""
     trained = TrainedGenerator(generator.config, snapshot_weights(generator), "0123", 64, {})
     monkeypatch.setattr(models, "current_generator", lambda env: (trained, "the last one"))
-    monkeypatch.setattr(latents, "project_folder", lambda: tmp_path)
+    for module in (latents, explorer):
+        monkeypatch.setattr(module, "project_folder", lambda: tmp_path)
     values = yaml.safe_load((ROOT / "conf/base/parameters_preprocessing.yml").read_text())["preprocessing"]
     preprocessing = PreprocessingParameters.model_validate(values)
     monkeypatch.setattr(latents, "parameters_of", lambda env: SimpleNamespace(preprocessing=preprocessing))
@@ -105,6 +106,16 @@ def test_picture_of_another_size_and_mode_is_prepared_and_inverted(run, generato
     assert written["error"] < 25
     assert len(written["latent"]) == 3
     assert Image.open(tmp_path / "data/07_model_output/inverted.png").height > 2 * 48
+
+
+def test_explorer_is_written(run, tmp_path):
+    # tests/project/test_explorer_page.py opens such pages in a browser.
+    (tmp_path / "data/08_reporting").mkdir(parents=True)
+    assert "MB -> " in run("explore")
+    page = (tmp_path / "data/08_reporting/explorer.html").read_text("utf-8")
+    assert 'id="model"' in page
+    run("explore", "--output", "other/page.html")
+    assert (tmp_path / "other/page.html").read_text("utf-8") == page
 
 
 @pytest.mark.parametrize(

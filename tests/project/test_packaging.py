@@ -156,4 +156,6 @@ def test_wheel_runs_in_an_empty_environment_with_the_archive(tmp_path, empty_pro
     program = str(bin_folder / "kedro-dcgan")
     run(program, "sample", conf, "--env=smoke", "--model=dcgan-digits-smoke@candidate", "--output=drawn")
     assert len(list((folder / "drawn").iterdir())) == 16
+    run(program, "explore", conf, "--env=smoke", "--output=explorer.html")
+    assert (folder / "explorer.html").stat().st_size > 4_000_000
     assert "Generator" in run(program, "describe", conf)

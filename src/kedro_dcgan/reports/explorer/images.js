@@ -53,11 +53,11 @@ function showFailure(text) {
   $("failure").hidden = false;
 }
 
-/** Offer a file for download. */
-function save(blob, ending) {
+/** Offer a file for download, named after the dataset, the class and what it shows. */
+function save(blob, content, ending) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  const name = [facts.dataset, labelName(), currentPoint().name].filter(Boolean).join(" ");
+  const name = [facts.dataset, labelName(), content].filter(Boolean).join(" ");
   link.download = `${name.replaceAll(/[^\p{L}\p{N}]+/gu, "-")}${ending}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

@@ -118,7 +118,7 @@ function wireInterpolation() {
     stopPlaying();
     $("gif").disabled = true;
     try {
-      save(await walkGif(), ".gif");
+      save(await walkGif(), `${state.from.name} to ${state.to.name}`, ".gif");
     } finally {
       $("gif").disabled = false;
     }

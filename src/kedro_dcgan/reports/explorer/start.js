@@ -32,11 +32,11 @@ async function start() {
   makeSamples();
   wireSlots();
   wireInterpolation();
-  $("png").addEventListener("click", async () => save(await currentPng(), ".png"));
+  $("png").addEventListener("click", async () => save(await currentPng(), currentPoint().name, ".png"));
   $("link").addEventListener("click", copyLink);
   window.addEventListener("hashchange", restore);
   $("loading").hidden = true;
-  $("explorer").hidden = false;
+  $("content").hidden = false;
   await restore();
   // For the console and for tests.
   window.explorer = { facts, generate, rowsOf, walkFrames, walkGif, currentPng, state: () => state, currentPoint };
