@@ -12,9 +12,9 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 class Browser:
-    """A browser with one page."""
+    """A browser with one page. `arguments` are more options of its command line."""
 
-    def __init__(self, width=1500, height=1100):
+    def __init__(self, width=1500, height=1100, arguments=()):
         self._profile = tempfile.TemporaryDirectory()
         options = Options()
         options.binary_location = CHROMIUM
@@ -26,6 +26,7 @@ class Browser:
             "--disable-gpu",
             f"--window-size={width},{height}",
             f"--user-data-dir={self._profile.name}",
+            *arguments,
         ):
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
