@@ -200,12 +200,12 @@ def test_sliders_move_along_the_named_directions_and_shorten_the_latent(plain):
     assert names == [one.name for one in found]
     start = plain.samples(1)[0]
     plain.move("direction-2", 1.5)
-    moved = shifted(start, found[2].vector, torch.tensor([1.5]), PLAIN)
+    moved = shifted(start[None], found[2].vector, 1.5, PLAIN)
     plain.wait_for_image(moved)
     assert plain.element("#direction-2-value").text == "+1.5"
     assert plain.element("#caption").text == "sample 0, changed"
     plain.move("direction-0", -2)
-    moved = shifted(moved[0], found[0].vector, torch.tensor([-2.0]), PLAIN)
+    moved = shifted(moved, found[0].vector, -2, PLAIN)
     plain.wait_for_image(moved)
     plain.move("truncation", 0.5)
     plain.wait_for_image(truncate(moved, 0.5, PLAIN))
@@ -330,8 +330,8 @@ def test_address_restores_the_state(classes):
     classes.move("direction-3", 0.7)
     classes.move("truncation", 0.8)
     classes.element("#label option:nth-child(2)").click()
-    moved = shifted(classes.samples(10, 1)[9], found[1].vector, torch.tensor([-1.2]), CLASSES)
-    both = truncate(shifted(moved[0], found[3].vector, torch.tensor([0.7]), CLASSES), 0.8, CLASSES)
+    moved = shifted(classes.samples(10, 1)[9:], found[1].vector, -1.2, CLASSES)
+    both = truncate(shifted(moved, found[3].vector, 0.7, CLASSES), 0.8, CLASSES)
     classes.wait_for_image(both)
     classes.browser.wait(lambda driver: driver.execute_script("return location.hash.includes('class=cat')"))
     address = classes.driver.execute_script("return location.hash")

@@ -11,13 +11,18 @@ function weighted(a, one, b, other) {
   return Float32Array.from(one, (value, index) => a * value + b * other[index]);
 }
 
-/** Return the latent at a share, 0 to 1, of the way: normal ones along an arc, uniform ones along a line. */
+/** Return the latent at a share, 0 to 1, of the way: uniform ones along a line; normal ones turn along an arc, while
+ * their length changes evenly. */
 function interpolate(start, end, share) {
-  const cosine = dot(Float64Array.from(start), end) / (norm(start) * norm(end));
+  const [from, to] = [Math.max(norm(start), 1e-12), Math.max(norm(end), 1e-12)];
+  const cosine = dot(Float64Array.from(start), end) / (from * to);
   const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
   const sine = Math.sin(angle);
   if (facts.latents !== "normal" || !(sine > LEAST_SINE)) return weighted(1 - share, start, share, end);
-  return weighted(Math.sin((1 - share) * angle) / sine, start, Math.sin(share * angle) / sine, end);
+  const length = ((1 - share) * from + share * to) / sine;
+  return weighted(
+    (length * Math.sin((1 - share) * angle)) / from, start, (length * Math.sin(share * angle)) / to, end,
+  );
 }
 
 /** Return plus - minus + also: a normal latent gets the length that most have, a uniform one stays in [-1, 1]. */
@@ -28,12 +33,13 @@ function combine(plus, minus, also) {
   return Float32Array.from(sum, (value) => value * scale);
 }
 
-/** Return a latent moved along each direction by its number of units. */
+/** Return a latent moved along each direction by its number of units; a uniform one stays in [-1, 1]. */
 function shifted(latent, units) {
   const moved = Float64Array.from(latent);
   units.forEach((distance, number) => {
     if (distance) directions[number].vector.forEach((value, index) => (moved[index] += distance * value));
   });
+  if (facts.latents !== "normal") return Float32Array.from(moved, (value) => Math.min(1, Math.max(-1, value)));
   return Float32Array.from(moved);
 }
 
