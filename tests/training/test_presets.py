@@ -12,6 +12,7 @@ from kedro.config import OmegaConfigLoader
 from kedro_dcgan.config import read_parameters
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.settings import CONFIG_LOADER_ARGS
+from kedro_dcgan.sweeps.space import require_searchable
 from kedro_dcgan.training.data import Batch
 from kedro_dcgan.training.loop import Training, TrainingCallbacks
 from kedro_dcgan.training.plan import plan_training
@@ -83,6 +84,13 @@ def test_preset_has_the_values_of_its_source(preset):
     # No source uses a gradient penalty or an EMA.
     assert training.penalties.r1 == 0
     assert training.ema.half_life is None
+
+
+@pytest.mark.parametrize("preset", ["base", "images64"])
+def test_a_sweep_may_start_from_our_recipes(preset):
+    parameters = parameters_of(preset)
+    require_searchable(parameters.sweep.space, parameters.training)
+    assert parameters.sweep.space
 
 
 @pytest.mark.parametrize("preset", PRESETS[1:])
