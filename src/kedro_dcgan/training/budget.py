@@ -59,9 +59,9 @@ def recipe_for(image_size: int, width: int, kimg: float) -> dict[str, Any]:
 def least_kimg(image_size: int, width: int) -> float:
     """Return how many images networks of a width must see, in thousands, to be worth their time.
 
-    With a width of 32: 60 up to 32x32, 20 from 64x64 on. Four times as many for twice the width.
+    With a width of 32: 60 up to 32x32, 40 from 64x64 on. Four times as many for twice the width.
     """
-    return min(60.0, max(20.0, 60 * (32 / image_size) ** 1.6)) * (width / 32) ** 2
+    return min(60.0, max(40.0, 60 * (32 / image_size) ** 0.585)) * (width / 32) ** 2
 
 
 def widest(image_size: int, kimg_of: Callable[[int], float], widths: Sequence[int] = WIDTHS) -> tuple[int, float]:
