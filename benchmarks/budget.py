@@ -39,7 +39,7 @@ from kedro_dcgan.training.step import Step, cycle_of
 
 SAMPLES, INPUT_SIZE, RUNGS = 1000, 64, 3
 WIDTHS, BATCHES = (12, 16, 24, 32, 48, 64, 96), (8, 16, 32)
-# The values of `base` and of `images64`: the first trials of each study.
+# The first trials of each study: the values of `base`, those of `images64` before its R1 adapted, and a mixture.
 STARTS = (
     {"width": 24, "batch": 16, "rate": 2e-3, "r1": 0.2, "half_life": 2500, "start": "he", "beta2": 0.999},
     {"width": 64, "batch": 8, "rate": 1e-3, "r1": 16.0, "half_life": 2500, "start": "normal", "beta2": 0.99},

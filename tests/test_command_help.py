@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 from networks import generator_config
 
-from kedro_dcgan.cli import cli, models
+from kedro_dcgan.cli import cli, generators, models
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator, snapshot_weights, write_generator
 
@@ -32,7 +32,9 @@ def sample(tmp_path, monkeypatch):
     generator = build_generator(generator_config("dcgan", 16, 1, 3, 1))
     (tmp_path / "model").mkdir()
     write_generator(tmp_path / "model", TrainedGenerator(generator.config, snapshot_weights(generator), "0123", 64, {}))
-    monkeypatch.setattr(models, "current_generator", lambda env: (read_generator(tmp_path / "model"), "the last one"))
+    monkeypatch.setattr(
+        generators, "current_generator", lambda env: (read_generator(tmp_path / "model"), "the last one")
+    )
     monkeypatch.setattr(models, "project_folder", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
 

@@ -12,7 +12,7 @@ from networks import generator_config
 from PIL import Image
 from projects import ROOT
 
-from kedro_dcgan.cli import cli, explorer, latents, models
+from kedro_dcgan.cli import cli, generators, latents, models
 from kedro_dcgan.config import PreprocessingParameters
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_inputs
@@ -31,8 +31,8 @@ def generator():
 def run(generator, tmp_path, monkeypatch):
     """A function that runs a command in a folder that is the project, and returns its output."""
     trained = TrainedGenerator(generator.config, snapshot_weights(generator), "0123", 64, {})
-    monkeypatch.setattr(models, "current_generator", lambda env: (trained, "the last one"))
-    for module in (latents, explorer):
+    monkeypatch.setattr(generators, "current_generator", lambda env: (trained, "the last one"))
+    for module in (latents, models):
         monkeypatch.setattr(module, "project_folder", lambda: tmp_path)
     values = yaml.safe_load((ROOT / "conf/base/parameters_preprocessing.yml").read_text())["preprocessing"]
     preprocessing = PreprocessingParameters.model_validate(values)

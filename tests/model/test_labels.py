@@ -17,7 +17,7 @@ from image_server import ask, running_server, show_images
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from kedro_dcgan.cli import models
+from kedro_dcgan.cli import generators, models
 from kedro_dcgan.errors import ModelError, ParameterError, RequestError
 from kedro_dcgan.model.export import TOLERANCE, exported_program, require_same_images, to_onnx, to_pt2
 from kedro_dcgan.model.image_requests import ImageRequest, read_requests
@@ -188,7 +188,7 @@ def sample(tmp_path, monkeypatch):
 
     def run(config, *options):
         trained = TrainedGenerator(config, snapshot_weights(network(config)), "digest", 640)
-        monkeypatch.setattr(models, "current_generator", lambda env: (trained, "here"))
+        monkeypatch.setattr(generators, "current_generator", lambda env: (trained, "here"))
         folder = tmp_path / "images"
         result = CliRunner().invoke(models.sample, [*options, "--output", str(folder)])
         files = sorted(folder.glob("*.png"))

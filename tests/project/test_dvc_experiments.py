@@ -166,6 +166,10 @@ def is_committing(project):
     return cached(project) > project.cached_before
 
 
+def is_evaluating(project):
+    return (project.path / "data/08_reporting/.locks/evaluation.json.owner").exists()
+
+
 def is_exporting(project):
     return (project.path / "data/08_reporting/.locks/progress.gif.owner").exists()
 
@@ -181,6 +185,7 @@ def cached(project):
         (has_checkpoint, signal.SIGTERM, "terminal"),
         (has_checkpoint, signal.SIGKILL, "dvc"),
         (is_committing, signal.SIGKILL, "terminal"),
+        (is_evaluating, signal.SIGKILL, "terminal"),
         (is_exporting, signal.SIGKILL, "terminal"),
     ],
 )

@@ -1,16 +1,40 @@
-"""The generators in the project's folders, which commands use without `--model`: exported, or only trained."""
+"""The generator that a command uses: that of `--model` in the registry, or one in the project's folders."""
 
 import contextlib
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from kedro_dcgan.cli.command import conf_source, config_loader, project_folder
+from kedro_dcgan.cli.tracking import connected
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.hooks.summary import as_typed
 
 if TYPE_CHECKING:  # It imports torch, which takes seconds.
     from kedro_dcgan.model.saved import TrainedGenerator
+
+
+generator_option = click.option(
+    "--model", default=None, help="NAME@ALIAS in the registry. Default: the last exported generator."
+)
+
+
+def chosen_generator(model: str | None, env: str | None) -> "TrainedGenerator":
+    """Print which generator a command uses, and return it: a registered one, or the last one of the project."""
+    if model:
+        from kedro_dcgan.model.saved import read_generator
+        from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named
+
+        with connected(env):
+            version = find_named(model)
+            trained, description = read_generator(fetch_generator(version)), describe_version(version)
+    else:
+        # Without the registry: the server may be away, or the registration pending.
+        trained, description = current_generator(env)
+    click.echo(f"model: {description}")
+    return trained
 
 
 def exported_generator(env: str | None) -> "TrainedGenerator":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kedro_dcgan.cli.command import OutputPath, dcgan, parameters_of, preset_option, project_folder
-from kedro_dcgan.cli.models import chosen_generator, generator_option
+from kedro_dcgan.cli.generators import chosen_generator, generator_option
 from kedro_dcgan.errors import DataError, ParameterError
 from kedro_dcgan.progress import Heartbeat, track
 from kedro_dcgan.storage import atomic_file
@@ -89,7 +89,6 @@ def interpolate(
     trained = chosen_generator(model, env)
     config, network = trained.config, trained.build()
     points = latents.inputs_of_samples(numbers, config, seed, _number_of(label, config))
-    scale = max(1, 128 // config.image_size)
     if file.suffix == ".png":
         legs = [
             (f"{a} to {b}", latents.interpolate(start, end, steps + 1, config, not straight))
@@ -101,6 +100,7 @@ def interpolate(
     else:
         images = generate_all(network, latents.walk(points, steps, config, not straight, closed=True)).numpy()
         dataset = VideoDataset if file.suffix == ".mp4" else AnimationDataset
+        scale = max(1, 128 // config.image_size)
         pictures = [make_grid(image[None], scale=scale) for image in images]
         dataset(str(file)).save(Animation(pictures, fps, rest_seconds=0))
     click.echo(f"samples {', '.join(map(str, numbers))} of seed {seed} -> {file}")

@@ -1,4 +1,4 @@
-"""Commands for the generators in the registry: sample and serve them, and choose the champion.
+"""Commands for generators: sample, explore and serve them, and choose the champion of the registry.
 
 torch and MLflow take seconds to import, so each command imports them itself.
 """
@@ -7,23 +7,17 @@ import itertools
 import os
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from kedro_dcgan.cli.command import OutputPath, dcgan, preset_option, project_folder
-from kedro_dcgan.cli.generators import current_generator, exported_generator
+from kedro_dcgan.cli.generators import chosen_generator, exported_generator, generator_option
 from kedro_dcgan.cli.tracking import connected
 from kedro_dcgan.progress import Heartbeat, track
-
-if TYPE_CHECKING:  # It imports torch.
-    from kedro_dcgan.model.saved import TrainedGenerator
+from kedro_dcgan.storage import atomic_file
 
 _NAME_HELP = "Name in the registry. Default: that of the last exported generator."
 _model_option = click.option("--model", default=None, help=_NAME_HELP)
-generator_option = click.option(
-    "--model", default=None, help="NAME@ALIAS in the registry. Default: the last exported generator."
-)
 
 
 @dcgan.command()
@@ -64,22 +58,6 @@ def sample(count: int, seed: int, output: Path | None, model: str | None, label:
     click.echo(f"{count} images{of_class}, seed {seed} -> {place}{listed}")
 
 
-def chosen_generator(model: str | None, env: str | None) -> "TrainedGenerator":
-    """Print which generator a command uses, and return it: a registered one, or the last one of the project."""
-    if model:
-        from kedro_dcgan.model.saved import read_generator
-        from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named
-
-        with connected(env):
-            version = find_named(model)
-            trained, description = read_generator(fetch_generator(version)), describe_version(version)
-    else:
-        # Without the registry: the server may be away, or the registration pending.
-        trained, description = current_generator(env)
-    click.echo(f"model: {description}")
-    return trained
-
-
 def _claim_folder(wanted: Path) -> Path:
     """Return the folder if it is new or empty, else the first new one of `NAME-2`, `NAME-3` and so on.
 
@@ -96,6 +74,34 @@ def _claim_folder(wanted: Path) -> Path:
             place.mkdir(parents=True)
             return place
     raise AssertionError
+
+
+@dcgan.command()
+@click.option(
+    "--output",
+    type=OutputPath(dir_okay=False, path_type=Path),
+    default=None,
+    help="HTML file. Default: data/08_reporting/explorer.html.",
+)
+@generator_option
+@preset_option
+def explore(output: Path | None, model: str | None, env: str | None) -> None:
+    """Write a page that runs the generator in a browser.
+
+    One file for people without Python: it opens from disk and needs no connection.
+    """
+    from kedro_dcgan.model.export import exported_program, require_same_images, to_onnx
+    from kedro_dcgan.reports.explorer import write_explorer_page
+
+    file = output or project_folder() / "data/08_reporting/explorer.html"
+    trained = chosen_generator(model, env)
+    network = trained.build()
+    onnx_model = to_onnx(exported_program(network), trained)
+    require_same_images(network, onnx_model)
+    page = write_explorer_page(trained, onnx_model)
+    with atomic_file(file) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    click.echo(f"explorer, {len(page.encode()) / 1e6:.1f} MB -> {file}")
 
 
 @dcgan.command()

@@ -39,7 +39,7 @@ _IDENTICAL = 0.01
 
 # What to change.
 ADVICE = {
-    EXPLODED: "lower both learning rates, and `training.penalties.r1` if it is above 10",
+    EXPLODED: "lower both learning rates, and `training.penalties.r1` if it is a number above 10",
     WINS: "lower `training.discriminator.learning_rate`, or set `training.discriminator.spectral_norm` or "
     "`training.augmentation.differentiable`",
     COLLAPSE: "lower both learning rates, or raise `training.batch_size`; with few images, set "
