@@ -1,11 +1,13 @@
 """A training that is killed at any time and resumed ends with the same bits as an uninterrupted one."""
 
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,13 @@ FOUND = Calibration(
 )
 OTHER = replace(FOUND, precision="float32", algorithms={})
 
+# The trainings are forked from a process that nothing else has used, because other tests leave threads behind. It has
+# imported what takes seconds; an optimiser imports the last module at its first step.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    ["pytest", "kedro_dcgan.training.loop", "kedro_dcgan.training.checkpoints", "torch._dynamo"]
+)
+
 
 def train(folder, steps, training=TRAINING):
     """Train like the node, without Kedro: resume, save checkpoints and return the final state."""
@@ -68,7 +77,7 @@ def train(folder, steps, training=TRAINING):
         state.load_state_dict(before)
     set_up(state, calibrated, kept)
     done = state.images_seen // 8
-    run = new_run(state, training, compute, validate=lambda generator: float(generator.layers[1].weight.abs().sum()))
+    run = new_run(state, training, compute, validate=size_of_weights)
     for tick in run.ticks(batches(steps - done, done), 8 * steps):
         if tick.checkpoint:
             is_best = state.best is not None and state.best.images_seen == tick.images_seen
@@ -77,32 +86,46 @@ def train(folder, steps, training=TRAINING):
     return state
 
 
+def size_of_weights(generator):
+    return float(generator.layers[1].weight.detach().abs().sum())
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """The final states of uninterrupted trainings, and how long these took in seconds."""
-    started = time.perf_counter()
-    long = train(tmp_path_factory.mktemp("long"), LONG)
-    return {LONG: long, SHORT: train(tmp_path_factory.mktemp("short"), SHORT), "time": time.perf_counter() - started}
+    """The final states of uninterrupted trainings."""
+    return {steps: train(tmp_path_factory.mktemp(str(steps)), steps) for steps in (LONG, SHORT)}
 
 
-def train_in_fork(folder, steps, prepare=lambda: None, training=TRAINING):
-    """Train in a forked process; return its id."""
-    if pid := os.fork():
-        return pid
-    try:
+def start_training(folder, steps, prepare=None, training=TRAINING):
+    """Return a process that has just begun to train."""
+    begins = SERVER.Event()
+    process = SERVER.Process(target=prepare_and_train, args=(begins, prepare, folder, steps, training))
+    process.start()
+    assert begins.wait(120)
+    return process
+
+
+def prepare_and_train(begins, prepare, folder, steps, training):
+    if prepare:
         prepare()
-        train(folder, steps, training)
-        os._exit(0)
-    finally:
-        os._exit(1)
+    begins.set()
+    train(folder, steps, training)
+
+
+def seconds_of_process(folder, training=TRAINING):
+    """Return how long a process trains that is not killed."""
+    process, started = start_training(folder, LONG, training=training), time.perf_counter()
+    assert exit_code(process) == 0
+    return time.perf_counter() - started
+
+
+def exit_code(process):
+    process.join()
+    return process.exitcode
 
 
 def without_times(record):
     return {**asdict(record), "images_per_second": 0, "gigaflops_per_second": 0}
-
-
-def exit_code(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def assert_same_result(folder, steps, uninterrupted):
@@ -118,12 +141,13 @@ def assert_same_result(folder, steps, uninterrupted):
 
 
 def test_training_killed_20_times_ends_with_the_same_bits(uninterrupted, tmp_path):
-    moments, kills, trainings = random.Random(0), 0, 0
+    moments, seconds = random.Random(0), seconds_of_process(tmp_path / "timed")
+    kills = trainings = 0
     while kills < KILLS:
-        pid = train_in_fork(tmp_path / str(trainings), LONG)
-        time.sleep(moments.uniform(0, uninterrupted["time"] / 6))
-        os.kill(pid, signal.SIGKILL)
-        code = exit_code(pid)
+        process = start_training(tmp_path / str(trainings), LONG)
+        time.sleep(moments.uniform(0, seconds / 3))
+        process.kill()
+        code = exit_code(process)
         assert code in (0, -signal.SIGKILL)
         if code == 0:
             # The training finished before it was killed.
@@ -134,24 +158,28 @@ def test_training_killed_20_times_ends_with_the_same_bits(uninterrupted, tmp_pat
     assert_same_result(tmp_path / str(trainings), LONG, uninterrupted)
 
 
+def calibrate(folder, plan, training):
+    # Timing is noisy: once there is a checkpoint, it would give another result.
+    return OTHER if list(folder.glob("*/[0-9]*")) else FOUND
+
+
+def calibrate_by(folder):
+    calibration.calibrate = partial(calibrate, folder)
+
+
 def test_calibrated_training_killed_10_times_ends_with_the_same_bits(monkeypatch, tmp_path):
     auto = tiny_training(precision="auto", threads="auto", images_per_validation=48)
-    folder = tmp_path / "killed"
-
-    def calibrate(plan, training):
-        # Timing is noisy: once there is a checkpoint, it would give another result.
-        return OTHER if list(folder.glob("*/[0-9]*")) else FOUND
-
-    monkeypatch.setattr(calibration, "calibrate", calibrate)
-    started = time.perf_counter()
-    expected = train(tmp_path / "uninterrupted", LONG, auto)
-    seconds, moments = time.perf_counter() - started, random.Random(1)
+    folder, uninterrupted = tmp_path / "killed", tmp_path / "uninterrupted"
+    monkeypatch.setattr(calibration, "calibrate", partial(calibrate, uninterrupted))
+    expected = train(uninterrupted, LONG, auto)
+    moments, seconds = random.Random(1), seconds_of_process(tmp_path / "timed", auto)
     for _ in range(10):
-        pid = train_in_fork(folder, LONG, training=auto)
+        process = start_training(folder, LONG, partial(calibrate_by, folder), auto)
         time.sleep(moments.uniform(0, seconds / 3))
-        os.kill(pid, signal.SIGKILL)
-        assert exit_code(pid) in (0, -signal.SIGKILL)
+        process.kill()
+        assert exit_code(process) in (0, -signal.SIGKILL)
     assert list(folder.glob("*/[0-9]*"))
+    monkeypatch.setattr(calibration, "calibrate", partial(calibrate, folder))
     found = train(folder, LONG, auto)
     assert found.calibration["precision"] == "bfloat16"
     assert found.calibration["algorithms"] == FOUND.algorithms
@@ -163,24 +191,27 @@ def test_calibrated_training_killed_10_times_ends_with_the_same_bits(monkeypatch
     assert not torch.equal(other.generator.layers[1].weight, expected.generator.layers[1].weight)
 
 
+def die_at_call(call):
+    """Kill this process at a call of the functions that a save uses."""
+    calls = iter(range(1, 1000))
+
+    def dying(original):
+        def called(*arguments, **named):
+            if next(calls) == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **named)
+
+        return called
+
+    atomic._sync = dying(atomic._sync)
+    Path.rename = dying(Path.rename)
+    torch.save = dying(torch.save)
+    shutil.rmtree = dying(shutil.rmtree)
+
+
 # Each of the two saves writes tensors, syncs files and folders, renames, and removes old folders.
 @pytest.mark.parametrize("call", range(1, 19))
 def test_training_killed_during_a_save_ends_with_the_same_bits(uninterrupted, tmp_path, call):
-    def die_at_call():
-        calls = iter(range(1, 1000))
-
-        def dying(original):
-            def called(*arguments, **named):
-                if next(calls) == call:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(*arguments, **named)
-
-            return called
-
-        atomic._sync = dying(atomic._sync)
-        Path.rename = dying(Path.rename)
-        torch.save = dying(torch.save)
-        shutil.rmtree = dying(shutil.rmtree)
-
-    assert exit_code(train_in_fork(tmp_path, SHORT, die_at_call)) == -signal.SIGKILL
+    process = start_training(tmp_path, SHORT, partial(die_at_call, call))
+    assert exit_code(process) == -signal.SIGKILL
     assert_same_result(tmp_path, SHORT, uninterrupted)
