@@ -14,6 +14,7 @@ from projects import ROOT
 
 from kedro_dcgan.cli import cli, generators, latents, models
 from kedro_dcgan.config import PreprocessingParameters
+from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
@@ -63,6 +64,13 @@ def test_walk_passes_through_the_samples_and_returns(run, generator, tmp_path):
         pixels = np.asarray(walk.convert("L").resize((16, 16), Image.Resampling.NEAREST)).astype(int)
         # GIF has 256 colours.
         assert np.abs(pixels - samples[number, 0]).max() <= 2
+
+
+def test_generators_that_copy_come_with_a_warning(run, generator, monkeypatch):
+    assert COPIES_NOTICE not in run("interpolate")
+    copier = TrainedGenerator(generator.config, snapshot_weights(generator), "0123", 64, {"copies": True})
+    monkeypatch.setattr(generators, "current_generator", lambda env: (copier, "the last one"))
+    assert f"WARNING: {COPIES_NOTICE}" in run("interpolate")
 
 
 def test_walk_is_a_video_or_a_picture_by_its_name(run, tmp_path):

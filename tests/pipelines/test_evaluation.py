@@ -18,6 +18,7 @@ from kedro_dcgan.errors import DataError, ModelError
 from kedro_dcgan.evaluation import inception
 from kedro_dcgan.evaluation.features import EfficientNetLite0Features
 from kedro_dcgan.evaluation.reference import ReferenceCache
+from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.recipes import build_generator, network_configs
 from kedro_dcgan.model.sampling import to_model_range
@@ -105,29 +106,39 @@ def test_an_untrained_generator_has_low_fidelity(evaluated):
 
 
 class Copier(Generator):
-    """Returns training images, chosen by the latents, and moved by less than a grey level."""
+    """Returns images, chosen by the latents, and changed by a few grey levels."""
 
     def __init__(self, config, images):
         super().__init__(config)
         self.images = nn.Parameter(to_model_range(images))
 
     def forward(self, latents):
-        return (
-            self.images[(latents[:, 0].abs() * 1e4).long() % len(self.images)] + 0.002 * latents[:, 1, None, None, None]
-        )
+        noise = torch.randn(self.images.shape[1:], generator=torch.Generator().manual_seed(0))
+        return self.images[(latents[:, 0].abs() * 1e4).long() % len(self.images)] + 0.05 * noise
 
 
-@pytest.mark.parametrize(("split", "copies"), [("train", True), ("test", False)])
-def test_a_generator_that_copies_training_images_is_found_out(digits, evaluated, monkeypatch, split, copies):
+# All samples are copies, a third of them, or none: held-out images.
+@pytest.mark.parametrize(("train", "test", "copies"), [(60, 0, True), (30, 60, True), (0, 60, False)])
+def test_a_generator_that_copies_training_images_is_found_out(
+    digits, evaluated, monkeypatch, caplog, train, test, copies
+):
     folder, _ = evaluated
     images, _ = digits
-    pixels = torch.from_numpy(images.take(split, np.arange(COUNTS[split])))
+    pixels = torch.from_numpy(
+        np.concatenate([images.take("train", np.arange(train)), images.take("test", np.arange(test))])
+    )
     monkeypatch.setattr(TrainedGenerator, "build", lambda trained: Copier(trained.config, pixels))
     result, *_ = evaluate_generator(trained(), *digits, folder, parameters(samples=200))
     assert result["copies"] == copies
+    found = {one["name"]: one for one in result["numbers"] if one["metric"] == "near_copies"}
+    in_pixels, in_features = found["near_copies_pixels16_200_train"], found["near_copies_efflite0_32_200_train"]
+    assert in_features["floor"] < in_pixels["floor"] < 0.2
+    expected = (train + test * in_pixels["floor"]) / (train + test)
+    assert in_pixels["value"] == pytest.approx(expected, abs=0.1)
     assert ("near-copies of training images" in result["verdict"]) == copies
     exported = export_generator(trained(), {**result, "generator": trained().fingerprint()})
     assert exported.facts["copies"] == copies
+    assert (COPIES_NOTICE in caplog.text) == copies
 
 
 def test_conditional_generators_are_asked_for_their_classes(digits, evaluated):
@@ -158,7 +169,7 @@ def test_dvc_gets_the_metrics_of_the_test_split_and_the_shares_of_the_classes(ev
     metrics, shares = select_metrics(result)
     splits = {name: name.rpartition("_")[2] for name in metrics if name != "images_seen"}
     assert {name for name, split in splits.items() if split != "test"} == {
-        name for name in metrics if name.startswith("authenticity")
+        name for name in metrics if name.startswith(("authenticity", "near_copies"))
     }
     assert all(metrics[name] == result["metrics"][name] for name in splits)
     assert list(shares["class"]) == list("0123456789")
@@ -189,8 +200,7 @@ def test_page_and_table_show_metrics_and_pictures(evaluated):
 
 def test_features_of_real_images_are_extracted_once(evaluated, digits, monkeypatch):
     folder, (before, *_) = evaluated
-    monkeypatch.setattr(PreparedImages, "take", lambda *_: pytest.fail("features of real images are extracted again"))
-    monkeypatch.setattr("kedro_dcgan.pipelines.evaluation.nodes.draw_pictures", lambda *_: (None,) * 3)
+    monkeypatch.setattr(SplitReferences, "_collect", lambda *_: pytest.fail("features are extracted again"))
     again, *_ = evaluate_generator(trained(), *digits, folder, parameters())
     assert again == before
 

@@ -14,6 +14,7 @@ import torch
 from networks import generator_config
 
 from kedro_dcgan.errors import ModelError
+from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.directions import find_directions
 from kedro_dcgan.model.export import exported_program, to_onnx
 from kedro_dcgan.model.recipes import build_generator
@@ -58,6 +59,12 @@ def test_page_has_the_model_and_the_latents_of_the_first_samples_of_seed_0(page,
     assert [one["name"] for one in facts["directions"]] == [one.name for one in found]
     for one, direction in zip(facts["directions"], found, strict=True):
         np.testing.assert_array_equal(floats(one["vector"]), direction.vector.numpy())
+
+
+def test_page_of_a_generator_that_copies_says_so(page, trained, onnx_model):
+    copier = replace(trained, facts={**trained.facts, "copies": True})
+    assert COPIES_NOTICE in explorer.write_explorer_page(copier, onnx_model)
+    assert COPIES_NOTICE not in page
 
 
 def test_names_cannot_contain_markup(page):

@@ -12,6 +12,7 @@ from networks import generator_config
 from PIL import Image
 
 from kedro_dcgan.errors import ModelError
+from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights, write_generator
@@ -88,6 +89,7 @@ def test_generator_that_copies_never_becomes_champion(registered):
     assert line.startswith("registered    faces v1 (candidate); not champion: ")
     tags = mlflow.MlflowClient().get_model_version("faces", "1").tags
     assert (tags["copies"], "copies" in tags["not_champion"]) == ("true", True)
+    assert COPIES_NOTICE in mlflow.MlflowClient().get_model_version("faces", "1").description
     assert registered(evaluated(50.0)) == ("registered    faces v2 (candidate, champion)",)
 
 

@@ -34,7 +34,16 @@ def chosen_generator(model: str | None, env: str | None) -> "TrainedGenerator":
         # Without the registry: the server may be away, or the registration pending.
         trained, description = current_generator(env)
     click.echo(f"model: {description}")
+    warn_of_copies(trained)
     return trained
+
+
+def warn_of_copies(trained: "TrainedGenerator") -> None:
+    """Print a warning if the evaluation of a generator has found that it copies training images."""
+    from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
+
+    if trained.facts.get("copies"):
+        click.echo(f"WARNING: {COPIES_NOTICE}", err=True)
 
 
 def exported_generator(env: str | None) -> "TrainedGenerator":

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from kedro_dcgan.cli.command import OutputPath, dcgan, preset_option, project_folder
-from kedro_dcgan.cli.generators import chosen_generator, exported_generator, generator_option
+from kedro_dcgan.cli.generators import chosen_generator, exported_generator, generator_option, warn_of_copies
 from kedro_dcgan.cli.tracking import connected
 from kedro_dcgan.progress import Heartbeat, track
 from kedro_dcgan.storage import atomic_file
@@ -132,6 +132,7 @@ def serve(model: str | None, host: str, port: int, env: str | None) -> None:
         facts = {"model": version.name, "version": str(version.version), "images_seen": trained.images_seen}
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"model: {describe_version(version)} · {why}")
+        warn_of_copies(trained)
         click.echo(f"http://{shown}:{port}/invocations   (press Ctrl-C to stop)")
         if not serving.is_local(listener):
             click.echo("WARNING: anyone who reaches this address can use it: no login, no encryption.", err=True)

@@ -14,7 +14,8 @@ from kedro_dcgan.errors import ComparisonError
 from kedro_dcgan.evaluation.features import FeatureExtractor
 from kedro_dcgan.evaluation.intervals import Estimate
 
-INCEPTION = "inception"
+# Names of extractors: Inception, and pixels averaged to 16x16, for which nothing is extracted.
+INCEPTION, PIXELS = "inception", "pixels16"
 # Names that only metrics on the features of Inception may have.
 _INCEPTION_NAMES = {
     "fd": "fid",

@@ -8,11 +8,10 @@ The console, the page, `generator.json`, the registry and MLflow all show this v
   collapsed, or, with low fidelity, the generator is undertrained, whatever the training reported.
 - A class is too frequent or too rare if its share differs from that of real images by a factor of at least 2 and by at
   least 5 percentage points. The headline names the class with the largest factor in each direction.
-- It copies training images if authenticity, even at the upper end of its interval, is more than 0.15 below that of
-  held-out images. Such a generator never becomes champion by itself.
+- It copies training images if its share of near-copies, in pixels or in features, is more than 5 percentage points
+  above that of held-out images, and their intervals do not overlap. Such a generator never becomes champion by itself.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,13 +19,14 @@ from kedro_dcgan.evaluation.intervals import Estimate
 from kedro_dcgan.evaluation.protocol import MetricValue
 
 EXPLODED, COLLAPSE, UNDERTRAINED = "exploded", "mode collapse", "undertrained"
+COPIES_NOTICE = "This generator copies training images. Compare its samples with them before you publish any."
 # A generator with one of these faults never becomes champion by itself.
 UNUSABLE = (EXPLODED, COLLAPSE)
 
 LOW, MEDIUM, HIGH = range(3)
 # Minimum values for the grades high and medium, relative to the floor.
 _GRADES = {"precision": (0.8, 0.4), "density": (0.5, 0.25), "coverage": (0.8, 0.4)}
-_COLLAPSED_COVERAGE, _AUTHENTICITY_MARGIN = 0.05, 0.15
+_COLLAPSED_COVERAGE, _MORE_COPIES = 0.05, 0.05
 _LEAST_FACTOR, _LEAST_DIFFERENCE = 2.0, 0.05
 
 
@@ -59,8 +59,7 @@ def judge(
     values: Sequence[MetricValue], classes: Sequence[ClassShare] = (), training_fault: str | None = None
 ) -> Verdict:
     """Return the verdict on measured metrics, relative to their floors (those of real images, 1 if unknown)."""
-    # Authenticity compares with the train split, all other metrics with the test split.
-    chosen = {one.metric: one for one in values if (one.protocol.split == "test") != (one.metric == "authenticity")}
+    chosen = {one.metric: one for one in values if one.protocol.split == "test"}
     measured = {metric: one.estimate.value for metric, one in chosen.items()}
     floors = {metric: one.floor.value for metric, one in chosen.items() if one.floor}
     if "precision" not in measured:
@@ -74,11 +73,7 @@ def judge(
     fidelity, diversity, fault = grades[decisive], grades["coverage"], training_fault
     if fault is None and relative["coverage"] < _COLLAPSED_COVERAGE:
         fault = UNDERTRAINED if fidelity == LOW else COLLAPSE
-    floor = floors.get("authenticity", 0.0)
-    authenticity = chosen["authenticity"].estimate if "authenticity" in chosen else Estimate(floor)
-    # Without an interval, whose ends are then NaN, the value decides.
-    highest = authenticity.value if math.isnan(authenticity.high) else authenticity.high
-    copies = highest < floor - _AUTHENTICITY_MARGIN
+    copied = max((one.estimate.value for one in values if one.metric == "near_copies" and _is_excess(one)), default=0.0)
 
     # Write the headline, the fault first.
     parts = [fault, f"{('low', 'medium', 'high')[fidelity]} fidelity ({decisive} {measured[decisive]:.2f})"]
@@ -86,9 +81,15 @@ def judge(
         parts += [f"{sum(one.is_covered for one in classes)} of {len(classes)} classes", *_imbalances(classes)]
     compared = ("far less diverse than", "less diverse than", "as diverse as")[diversity]
     parts.append(f"{compared} the data (coverage {measured['coverage']:.2f})")
-    if copies:
-        parts.append(f"near-copies of training images (authenticity {measured['authenticity']:.2f})")
-    return Verdict(", ".join(filter(None, parts)), fault, fidelity, diversity, copies)
+    if copied:
+        parts.append(f"near-copies of training images ({100 * copied:.0f} % of the samples)")
+    return Verdict(", ".join(filter(None, parts)), fault, fidelity, diversity, bool(copied))
+
+
+def _is_excess(copies: MetricValue) -> bool:
+    """Return whether a share of near-copies is well and certainly above that of real images."""
+    real, share = copies.floor or Estimate(0.0, 0.0, 0.0), copies.estimate
+    return share.value > real.value + _MORE_COPIES and share.low > real.high
 
 
 def _imbalances(classes: Sequence[ClassShare]) -> list[str]:

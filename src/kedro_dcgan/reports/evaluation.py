@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from kedro_dcgan.evaluation.protocol import INCEPTION
+from kedro_dcgan.evaluation.protocol import INCEPTION, PIXELS
 from kedro_dcgan.reports.pages import picture_url, render_page
 
 
@@ -46,6 +46,12 @@ METRICS = {
         "Authenticity",
         "Share of generated images that are not near-copies of a training image. Far below real images: memorisation.",
         "higher",
+    ),
+    "near_copies": MetricText(
+        "Near-copies",
+        "Share of generated images that are at most 0.4 times as far from one training image as from the 50 nearest on "
+        "average. Far above that of real images: the generator copies.",
+        "lower",
     ),
     "inception_score": MetricText(
         "Inception Score",
@@ -144,6 +150,8 @@ def _rows(evaluation: Mapping[str, Any], split: str) -> list[dict[str, str]]:
     for number in evaluation["numbers"]:
         if number["split"] == split:
             text, low, high = METRICS[number["metric"]], short(number["low"]), short(number["high"])
+            if extractors[number["protocol"]] == PIXELS:
+                text = text._replace(title=f"{text.title} in pixels")
             if extractors[number["protocol"]] == INCEPTION:
                 text = text._replace(title=_INCEPTION_TITLES.get(number["metric"], text.title))
             interval = f"{low} to {high}" if low else ""

@@ -34,6 +34,18 @@ class SampleFrames:
 
 
 @dataclass(frozen=True)
+class ClosestPairs:
+    """The samples that are closest to a training image, in pixels or in features, and these training images.
+
+    Both are uint8 `(n, C, H, W)`.
+    """
+
+    space: str
+    samples: np.ndarray
+    training: np.ndarray
+
+
+@dataclass(frozen=True)
 class Animation:
     """Pictures of one size, uint8 `(H, W)` or `(H, W, 3)`, their rate, and for how much longer the last one stays."""
 
@@ -126,7 +138,12 @@ def draw_too_few_images() -> Image.Image:
 
 
 def draw_evaluation(
-    samples: np.ndarray, real: np.ndarray, nearest: np.ndarray, best: np.ndarray, worst: np.ndarray
+    samples: np.ndarray,
+    real: np.ndarray,
+    nearest: np.ndarray,
+    closest: Sequence[ClosestPairs],
+    best: np.ndarray,
+    worst: np.ndarray,
 ) -> tuple[Image.Image, Image.Image, Image.Image]:
     """Draw samples beside real images, samples beside their nearest training images, and best and worst samples.
 
@@ -140,6 +157,9 @@ def draw_evaluation(
             training = nearest[half].reshape(-1, *nearest.shape[2:])
             neighbours.append(_sheet(("generated", samples[half], 1)))
             neighbours.append(_sheet(("nearest training images", training, nearest.shape[1])))
+    for pairs in closest:
+        neighbours.append(_sheet((f"closest in {pairs.space}", pairs.samples, 1)))
+        neighbours.append(_sheet(("training images", pairs.training, 1)))
     extremes = ("most like real images, best first", best, 16), ("least like real images, worst last", worst, 16)
     return _side_by_side(compared), _side_by_side(neighbours), _sheet(*extremes)
 

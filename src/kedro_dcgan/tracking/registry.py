@@ -11,7 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.evaluation.verdict import UNUSABLE
+from kedro_dcgan.evaluation.verdict import COPIES_NOTICE, UNUSABLE
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator
 from kedro_dcgan.tracking.model import ORIGIN_TAG, log_model
 from kedro_dcgan.tracking.versions import (
@@ -186,7 +186,8 @@ def _create_version(
         client.create_registered_model(name, description="Generates images from latents, or from a seed and a count.")
     # The description is Markdown, shown in the UI.
     summary = f"{trained.facts['quality']}. {trained.images_seen:,} images seen, dataset {trained.dataset_digest}."
-    lines = [summary, "", "| | | 95 % interval |", "|---|---:|---|"]
+    notice = [f"**{COPIES_NOTICE}**", ""] if trained.facts.get("copies") else []
+    lines = [*notice, summary, "", "| | | 95 % interval |", "|---|---:|---|"]
     for number in trained.facts["numbers"]:
         interval = "" if number["low"] is None else f"{number['low']:.4g} to {number['high']:.4g}"
         lines.append(f"| `{number['name']}` | {number['value']:.4g} | {interval} |")

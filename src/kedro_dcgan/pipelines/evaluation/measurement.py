@@ -3,7 +3,7 @@
 The statistics of real images are cached. A floor is the same metric of as many real images.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from kedro_dcgan.evaluation.reference import Comparison, FeatureSet, Reference, 
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import generate_all
 from kedro_dcgan.progress import track
-from kedro_dcgan.reports.pictures import draw_evaluation, draw_too_few_images
+from kedro_dcgan.reports.pictures import ClosestPairs, draw_evaluation, draw_too_few_images
 
 # The split whose images give the floor.
 _OTHER = {"test": "train", "train": "test"}
@@ -42,11 +42,15 @@ class SplitReferences:
     extract: FeatureExtractor
     _loaded: dict[str, Reference] = field(default_factory=dict)
 
-    def protocol(self, split: str) -> MeasurementProtocol:
-        """Return the protocol of generated images compared with a split."""
-        generated, real, seed = self.evaluation.samples, len(self.indices(split)), self.evaluation.seed
+    def protocol(self, split: str, extract: FeatureExtractor | None = None) -> MeasurementProtocol:
+        """Return the protocol of generated images compared with a split, by this extractor or another one."""
         return MeasurementProtocol.of(
-            self.extract, generated=generated, real=real, split=split, seed=seed, digest=self.images.digest
+            extract or self.extract,
+            generated=self.evaluation.samples,
+            real=len(self.indices(split)),
+            split=split,
+            seed=self.evaluation.seed,
+            digest=self.images.digest,
         )
 
     def indices(self, split: str) -> np.ndarray:
@@ -58,7 +62,7 @@ class SplitReferences:
         """Return the reference of a split."""
         if split not in self._loaded:
             # It does not depend on the generated images.
-            key = self._key("reference", split)
+            key = self.key("reference", self.protocol(split))
             del key["generated"], key["seed"]
             indices = self.indices(split)
             self._loaded[split] = self.cache.reference(key, lambda: Reference.of(self._collect(split, indices)))
@@ -76,7 +80,7 @@ class SplitReferences:
             reference = self.of(split)
             return reference.measure(collected, reference.compare(feature_set(collected)))
 
-        return self.cache.estimates(self._key("floor", split), measure)
+        return self.cache.estimates(self.key("floor", self.protocol(split)), measure)
 
     def held_out_authenticity(self) -> dict[str, Estimate]:
         """Return the `authenticity` of all test images: a share does not depend on their number."""
@@ -85,16 +89,20 @@ class SplitReferences:
             comparison = self.of("train").compare(self.of("test").images)
             return {"authenticity": comparison.authenticity()} if comparison else {}
 
-        return self.cache.estimates(self._key("authenticity of test images", "train"), measure)
+        return self.cache.estimates(self.key("authenticity of test images", self.protocol("train")), measure)
 
-    def _key(self, what: str, split: str) -> dict[str, Any]:
-        keeps_features = self.extract.keeps_features
-        return {"what": what, **asdict(self.protocol(split)), "keeps": keeps_features, "torch": torch.__version__}
+    def key(self, what: str, protocol: MeasurementProtocol) -> dict[str, Any]:
+        """Return the key of cached numbers of real images: everything that they depend on."""
+        return {"what": what, **asdict(protocol), "keeps": self.extract.keeps_features, "torch": torch.__version__}
+
+    def batches(self, split: str, indices: np.ndarray) -> Iterator[Tensor]:
+        """Yield images of a split, uint8, in batches of the extractor's size."""
+        size = self.extract.batch_size
+        for start in range(0, len(indices), size):
+            yield torch.from_numpy(self.images.take(split, indices[start : start + size]))
 
     def _collect(self, split: str, indices: np.ndarray) -> Collector:
-        size = self.extract.batch_size
-        parts = (indices[start : start + size] for start in range(0, len(indices), size))
-        batches = (torch.from_numpy(self.images.take(split, part)) for part in parts)
+        batches = self.batches(split, indices)
         return Collector(self.extract, track(batches, f"  {split} images", len(indices)))
 
 
@@ -174,7 +182,11 @@ def measure_classes(measured: Measurement, images: PreparedImages) -> tuple[list
 
 
 def draw_pictures(
-    measured: Measurement, images: PreparedImages, generator: Generator, inputs: Tensor
+    measured: Measurement,
+    images: PreparedImages,
+    generator: Generator,
+    inputs: Tensor,
+    closest: Sequence[ClosestPairs],
 ) -> tuple[Image.Image, Image.Image, Image.Image]:
     """Draw samples, their nearest training images, and the best and worst samples, if there are enough images."""
     train = measured.references.of("train").images
@@ -190,4 +202,4 @@ def draw_pictures(
     order = torch.from_numpy(np.lexsort((balls.nearest_real.numpy(), -balls.real_balls.numpy())))
     extremes = (inputs[chosen] for chosen in (order[:_EXTREMES], order[-_EXTREMES:]))
     best, worst = (generate_all(generator, chosen).numpy() for chosen in extremes)
-    return draw_evaluation(samples, real, nearest, best, worst)
+    return draw_evaluation(samples, real, nearest, closest, best, worst)

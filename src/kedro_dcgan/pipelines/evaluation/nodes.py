@@ -13,7 +13,8 @@ from PIL import Image
 from kedro_dcgan.config import EvaluationParameters
 from kedro_dcgan.data.advice import advise_format, original_format
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.evaluation.features import EfficientNetLite0Features, FeatureExtractor
+from kedro_dcgan.evaluation.copies import PixelVectors
+from kedro_dcgan.evaluation.features import Collector, EfficientNetLite0Features, FeatureExtractor
 from kedro_dcgan.evaluation.inception import InceptionFeatures, find_weights
 from kedro_dcgan.evaluation.protocol import INCEPTION, MetricValue, evaluation_record
 from kedro_dcgan.evaluation.reference import ReferenceCache
@@ -21,6 +22,7 @@ from kedro_dcgan.evaluation.verdict import ClassShare, judge
 from kedro_dcgan.model.sampling import generate, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.evaluation.conditional import measure_conditional
+from kedro_dcgan.pipelines.evaluation.copies import collecting, measure_copies
 from kedro_dcgan.pipelines.evaluation.measurement import (
     SplitReferences,
     draw_pictures,
@@ -65,21 +67,23 @@ def evaluate_generator(
     inputs = sample_inputs(evaluation.samples, generator.config, evaluation.seed)
     with fast_extraction(extractors[0], device):
         samples = track(generate(network, inputs.split(_BATCH)), "evaluation", evaluation.samples)
+        pixels = Collector(PixelVectors(images.channels))
         references = [SplitReferences(reference_features, images, evaluation, extract) for extract in extractors]
-        measured = measure_samples(samples, references)
+        measured = measure_samples(collecting(samples, pixels), references)
+        copy_values, closest = measure_copies(measured[0], images, pixels, network, inputs)
         class_values, classes = measure_classes(measured[0], images)
         conditional_values, by_class = measure_conditional(measured[0], images, network, inputs)
-        pictures = draw_pictures(measured[0], images, network, inputs)
+        pictures = draw_pictures(measured[0], images, network, inputs, closest)
     values = [value for one in measured for value in one.values]
     record = {
-        **_judgement(measured[0].values, classes, generator, images, manifest),
-        **evaluation_record(values + class_values + conditional_values),
+        **_judgement([*measured[0].values, *copy_values], classes, generator, images, manifest),
+        **evaluation_record(values + copy_values + class_values + conditional_values),
         "classes": classes,
         "by_class": by_class,
         "generator": generator.fingerprint(),
         "images_seen": generator.images_seen,
     }
-    _log(values, record)
+    _log(values, copy_values, record)
     return record, *pictures
 
 
@@ -124,9 +128,10 @@ def _judgement(
 def select_metrics(evaluation: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return the numbers that `dvc exp show` puts side by side, and the shares of the classes for `dvc plots`.
 
-    The numbers are the metrics on the test split, and the authenticity, which only the train split has.
+    The numbers are the metrics on the test split, and those on copies, which only the train split has.
     """
-    chosen = [one for one in evaluation["numbers"] if one["split"] == "test" or one["metric"] == "authenticity"]
+    of_copies = ("authenticity", "near_copies")
+    chosen = [one for one in evaluation["numbers"] if one["split"] == "test" or one["metric"] in of_copies]
     values = {one["name"]: one["value"] for one in chosen}
     shares = pd.DataFrame(evaluation["classes"].get("shares", []), columns=["class", "generated", "real"])
     return {**values, "images_seen": evaluation["images_seen"]}, shares
@@ -185,7 +190,7 @@ def _speed(extract: FeatureExtractor) -> float:
     return _TIMED_IMAGES / (time.perf_counter() - started)
 
 
-def _log(values: Sequence[MetricValue], record: Mapping[str, Any]) -> None:
+def _log(values: Sequence[MetricValue], copies: Sequence[MetricValue], record: Mapping[str, Any]) -> None:
     of_test = [value for value in values if value.protocol.split == "test"]
     for value in of_test:
         if value.metric == "fd":
@@ -197,5 +202,8 @@ def _log(values: Sequence[MetricValue], record: Mapping[str, Any]) -> None:
     names = [name for name in ("precision", "recall", "coverage") if name in by_metric]
     shares = [f"{name} {by_metric[name].estimate.value:.2f}" for name in names]
     logger.info("              %s", " · ".join(shares))
+    if copies:
+        in_pixels, in_features = (f"{one.estimate.value:.1%}" for one in copies)
+        logger.info("              near-copies %s in pixels · %s in features", in_pixels, in_features)
     logger.info("verdict       %s", record["verdict"])
     logger.info("advice        %s", record["advice"])

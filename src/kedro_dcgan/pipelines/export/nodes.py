@@ -13,6 +13,7 @@ from PIL import Image
 
 from kedro_dcgan.config import ExportParameters
 from kedro_dcgan.errors import ModelError
+from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.export import exported_program, require_same_images, to_onnx, to_pt2
 from kedro_dcgan.model.sampling import class_names, generate, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
@@ -91,6 +92,8 @@ def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) ->
     # The evaluation may have found a fault that the training did not. (Evaluations of older versions lack these.)
     judged = {"fault": "fault", "copies": "copies", "training": "verdict", "advice": "advice"}
     measured |= {fact: evaluation[key] for key, fact in judged.items() if key in evaluation}
+    if measured.get("copies"):
+        logger.warning("WARNING       %s", COPIES_NOTICE)
     return replace(generator, facts={**generator.facts, **measured})
 
 

@@ -13,6 +13,7 @@ from importlib import resources
 import torch
 
 from kedro_dcgan.errors import ModelError
+from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.directions import find_directions
 from kedro_dcgan.model.sampling import sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
@@ -42,6 +43,7 @@ def write_explorer_page(trained: TrainedGenerator, onnx_model: bytes) -> str:
         title=str(trained.facts.get("dataset") or "Generator"),
         description=f"Images of {config.image_size} × {config.image_size} pixels in {channels}{classes}, "
         f"by a generator after {trained.images_seen / 1000:.1f} kimg.",
+        notice=COPIES_NOTICE if trained.facts.get("copies") else None,
         style=_read("page.css"),
         facts=_json(_facts(trained)),
         runtime=_base64((_FOLDER / "vendor/ort-wasm-simd-threaded.wasm.gz").read_bytes()),
