@@ -19,6 +19,7 @@ from PIL import Image
 
 from kedro_dcgan.cli import generators, models
 from kedro_dcgan.errors import ModelError, ParameterError, RequestError
+from kedro_dcgan.model import export
 from kedro_dcgan.model.export import TOLERANCE, exported_program, require_same_images, to_onnx, to_pt2
 from kedro_dcgan.model.image_requests import ImageRequest, read_requests
 from kedro_dcgan.model.networks import GeneratorConfig, initialise
@@ -123,6 +124,19 @@ def test_unknown_class_lists_the_first_known_ones():
     assert "class 29" in str(raised.value)
     assert "class 30" not in str(raised.value)
     assert "70 others" in str(raised.value)
+
+
+def test_an_onnx_model_with_other_images_is_refused(monkeypatch):
+    trained = TrainedGenerator(CONFIG, snapshot_weights(network()), "digest", 640)
+    model, program = export.checked_onnx(trained)
+    assert require_same_images(trained.build(), model) <= TOLERANCE
+    assert program.module()(torch.zeros(1, 8), torch.tensor([0])).shape == (1, 1, 16, 16)
+    monkeypatch.setattr(export, "to_onnx", lambda *_: to_onnx(exported_program(other), trained))
+    other = trained.build()
+    for weight in other.parameters():
+        weight.data *= 2
+    with pytest.raises(ModelError, match="equal those of PyTorch"):
+        export.checked_onnx(trained)
 
 
 def test_exported_conditional_generators_take_latents_and_labels():

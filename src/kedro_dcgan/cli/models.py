@@ -90,14 +90,12 @@ def explore(output: Path | None, model: str | None, env: str | None) -> None:
 
     One file for people without Python: it opens from disk and needs no connection.
     """
-    from kedro_dcgan.model.export import exported_program, require_same_images, to_onnx
+    from kedro_dcgan.model.export import checked_onnx
     from kedro_dcgan.reports.explorer import write_explorer_page
 
     file = output or project_folder() / "data/08_reporting/explorer.html"
     trained = chosen_generator(model, env)
-    network = trained.build()
-    onnx_model = to_onnx(exported_program(network), trained)
-    require_same_images(network, onnx_model)
+    onnx_model, _ = checked_onnx(trained)
     page = write_explorer_page(trained, onnx_model)
     with atomic_file(file) as temporary:
         temporary.write_text(page, encoding="utf-8")

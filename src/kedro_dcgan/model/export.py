@@ -36,6 +36,19 @@ class _Conditional(nn.Module):
         return self.generator(torch.cat([latents, self.one_hot[labels]], dim=1))
 
 
+def checked_onnx(trained: TrainedGenerator) -> tuple[bytes, ExportedProgram]:
+    """Return a generator as an ONNX model that gives the images of PyTorch, and the program that it was made from.
+
+    Raises:
+        ModelError: if the images of ONNX Runtime differ from those of PyTorch.
+    """
+    network = trained.build()
+    program = exported_program(network)
+    onnx_model = to_onnx(program, trained)
+    require_same_images(network, onnx_model)
+    return onnx_model, program
+
+
 def exported_program(generator: Generator) -> ExportedProgram:
     """Return the generator in eval mode as a graph of torch's own operations, for any number of latents."""
     inputs: tuple[Tensor, ...] = (torch.zeros(2, generator.config.latent_dim),)

@@ -14,7 +14,7 @@ from PIL import Image
 from kedro_dcgan.config import ExportParameters
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
-from kedro_dcgan.model.export import exported_program, require_same_images, to_onnx, to_pt2
+from kedro_dcgan.model.export import checked_onnx, to_pt2
 from kedro_dcgan.model.sampling import class_names, generate, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.progress import track
@@ -103,8 +103,5 @@ def export_runtimes(generator: TrainedGenerator) -> tuple[bytes, bytes]:
     Raises:
         ModelError: if the images of ONNX Runtime differ from those of PyTorch.
     """
-    network = generator.build()
-    program = exported_program(network)
-    onnx_model = to_onnx(program, generator)
-    require_same_images(network, onnx_model)
+    onnx_model, program = checked_onnx(generator)
     return onnx_model, to_pt2(program)
