@@ -6,9 +6,17 @@ import torch
 from networks import generator_config
 from torch import nn
 
-from kedro_dcgan.model.directions import attributes, feature_directions, find_directions, first_layer_directions
+from kedro_dcgan.model.directions import (
+    Direction,
+    attributes,
+    feature_directions,
+    find_directions,
+    first_layer_directions,
+    strips_along,
+)
 from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.recipes import build_generator
+from kedro_dcgan.model.sampling import generate_all, sample_inputs
 
 CONFIG = generator_config("dcgan", 16, 1, 4, 4)
 
@@ -136,3 +144,16 @@ def test_warmth_and_saturation_are_of_colours():
     images[0, 0], images[1, 2], images[2] = 255, 51, 128
     assert attributes(images)["warmth"] == pytest.approx([1, -0.2, 0])
     assert attributes(images)["saturation"] == pytest.approx([1, 0.2, 0])
+
+
+def test_strips_show_two_samples_from_one_end_of_a_direction_to_the_other():
+    generator, vector = build_generator(CONFIG), torch.tensor([0.0, 1.0, 0.0, 0.0])
+    for weight in generator.parameters():
+        nn.init.normal_(weight, 0, 0.5, generator=torch.Generator().manual_seed(0))
+    ((caption, images),) = strips_along(generator, [Direction(vector, "size")], seed=3)
+    assert caption == "size, -3 to 3"
+    latents = sample_inputs(2, CONFIG, 3)
+    expected = [generate_all(generator, (one + unit * vector)[None])[0] for one in latents for unit in range(-3, 4)]
+    # In a batch, a value may be rounded to the next grey level.
+    np.testing.assert_allclose(images.astype(int), torch.stack(expected).numpy().astype(int), atol=1)
+    assert np.abs(images[0].astype(int) - images[6]).max() > 10

@@ -126,26 +126,19 @@ def directions(
 
     They change images in one way, such as their slant, and are found without labels.
     """
-    import torch
-
-    from kedro_dcgan.model.directions import find_directions
-    from kedro_dcgan.model.latents import shifted
-    from kedro_dcgan.model.sampling import generate_all, sample_inputs
+    from kedro_dcgan.model.directions import UNITS, find_directions, strips_along
     from kedro_dcgan.reports.pictures import draw_strips
 
     file = _as_png(output or project_folder() / "data/07_model_output/directions.png")
     trained = chosen_generator(model, env)
-    network, units = trained.build(), range(-3, 4)
-    samples, strips = sample_inputs(2, trained.config, seed), []
+    network = trained.build()
     found = find_directions(network, count, method, seed)
     for direction in found:
-        moved = torch.stack([shifted(samples, direction.vector, unit, trained.config) for unit in units], dim=1)
-        images = generate_all(network, moved.flatten(0, 1)).numpy()
-        strips.append((f"{direction.name}, {units[0]} to {units[-1]}", images))
         effects = " · ".join(f"{name} {value:+.1f}" for name, value in direction.effects.items())
         click.echo(f"  {direction.name:<13} {effects}")
+    picture = draw_strips(strips_along(network, found, seed), len(UNITS))
     with atomic_file(file) as temporary:
-        draw_strips(strips, len(units)).save(temporary, format="PNG")
+        picture.save(temporary, format="PNG")
     content = [{"name": one.name, "vector": one.vector.tolist(), "effects": dict(one.effects)} for one in found]
     _write_json(file.with_suffix(".json"), {"method": method, "directions": content})
     click.echo(f"{len(found)} directions -> {file} and {file.with_suffix('.json').name}")

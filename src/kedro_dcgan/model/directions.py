@@ -16,6 +16,8 @@ Method = Literal["first-layer", "features"]
 
 # Samples of the components, samples on which the effects are measured, and how far they are moved for it.
 _SAMPLES, _PROBES, _DISTANCE = 2000, 128, 2.0
+# Steps along a direction that are drawn.
+UNITS = range(-3, 4)
 # A direction gets the name of an attribute that it changes by at least this many standard deviations of the samples.
 _LEAST_EFFECT = 0.5
 
@@ -54,6 +56,19 @@ def find_directions(generator: Generator, count: int, method: Method = "first-la
         signed = {attribute: sign * value for attribute, value in effect.items()}
         found.append(Direction(sign * vector, name or f"direction {number}", signed))
     return found
+
+
+def strips_along(generator: Generator, found: Sequence[Direction], seed: int = 0) -> list[tuple[str, np.ndarray]]:
+    """Return a strip of images along each direction: its caption, and two samples at each of `UNITS`, side by side.
+
+    A strip is uint8 `(2 * len(UNITS), C, H, W)`: all steps of the first sample, then all of the second.
+    """
+    config, samples, strips = generator.config, sample_inputs(2, generator.config, seed), []
+    for direction in found:
+        moved = torch.stack([shifted(samples, direction.vector, unit, config) for unit in UNITS], dim=1)
+        images = generate_all(generator, moved.flatten(0, 1)).numpy()
+        strips.append((f"{direction.name}, {UNITS[0]} to {UNITS[-1]}", images))
+    return strips
 
 
 def first_layer_directions(generator: Generator) -> Tensor:
