@@ -7,7 +7,7 @@ are not part of the fingerprint.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,22 @@ def plan_training(images: PreparedImages, training: TrainingParameters) -> Plan:
         fingerprint["labels"] = images.classes.digest()
     # JSON turns tuples into lists: equal fingerprints must also be equal after they were stored.
     return Plan(generator, discriminator, compute, batches, batches * size, json.loads(json.dumps(fingerprint)))
+
+
+def discriminator_beside(generator: GeneratorConfig, fingerprint: Mapping[str, Any]) -> DiscriminatorConfig | None:
+    """Return the config of the discriminator of a fingerprint; None if its training is of another generator network.
+
+    The fingerprint has only the hashes of both configs, which check the parameters that are read from it.
+    """
+    values: dict[str, Any] = {
+        field.name: fingerprint[key]
+        for field in fields(DiscriminatorConfig)
+        if (key := f"training.discriminator.{field.name}") in fingerprint
+    }
+    images = generator.architecture, generator.image_size, generator.channels
+    config = DiscriminatorConfig(*images, **values, classes=len(generator.classes)) if "width" in values else None
+    is_same = config is not None and fingerprint.get("discriminator") == _digest(_described(config))
+    return config if is_same and fingerprint.get("generator") == _digest(_described(generator)) else None
 
 
 def require_networks(
