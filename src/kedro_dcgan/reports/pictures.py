@@ -132,6 +132,11 @@ def draw_strips(strips: Sequence[tuple[str, np.ndarray]], columns: int) -> Image
     return _sheet(*((caption, images, columns) for caption, images in strips))
 
 
+def draw_side_by_side(columns: Sequence[tuple[str, np.ndarray, int]]) -> Image.Image:
+    """Draw grids beside each other: a caption, images as uint8 `(N, C, H, W)`, and the number of columns of each."""
+    return _side_by_side([_sheet(column) for column in columns])
+
+
 def draw_too_few_images() -> Image.Image:
     """Draw the note that stands for each picture of an evaluation with too few images."""
     return _sheet(("There are too few images for this picture.", None, 0))
