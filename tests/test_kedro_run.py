@@ -107,6 +107,8 @@ def test_options_that_work_reach_kedro(command):
         "training.start_training"
     ]
     assert command("--nodes=evaluate_generator,report_evaluation", "--pipelines=evaluate")[1].pipelines == ["evaluate"]
+    given = command("--nodes=inspect_discriminator", "--pipelines=explore")[1]
+    assert given.node_names == ["explore.inspect_discriminator"]
     assert command("--to-outputs=manifest", "--only-missing-outputs")[1].only_missing_outputs
     assert command("--from-inputs=manifest")[1].from_inputs == ["manifest"]
     # Kedro reports an unknown pipeline itself.

@@ -19,7 +19,7 @@ CATALOG = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text())
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 PIPELINES = register_pipelines()
 # Training and the selection of a sweep write the same results.
-ALL = [PIPELINES["__default__"], PIPELINES["trials"], PIPELINES["selection"]]
+ALL = [PIPELINES["__default__"], PIPELINES["trials"], PIPELINES["selection"], PIPELINES["explore"]]
 NODES = [node for pipeline in ALL for node in pipeline.nodes]
 PIPELINE_NAMES = ("ingestion", "preprocessing", "training", "evaluation", "export")
 # Not outputs of DVC, which would delete them before a stage starts: they accumulate over runs.
@@ -52,6 +52,26 @@ def test_default_pipeline_contains_the_five_stages():
     # The names without their stage, which `--nodes` accepts, must be unambiguous.
     short = [node.func.__name__ for node in NODES]
     assert len(set(short)) == len(short)
+
+
+def test_every_registered_pipeline_is_checked_here():
+    # All nodes of a pipeline, whatever the stages that it combines, are in `ALL`.
+    assert {node.name for name in PIPELINES for node in PIPELINES[name].nodes} == {node.name for node in NODES}
+    stages = {file.parent.name for file in (PROJECT / "src/kedro_dcgan/pipelines").glob("*/pipeline.py")}
+    assert stages == {node.namespace for node in NODES}
+
+
+def test_explore_reads_what_a_training_leaves_and_is_run_on_request_only():
+    explore = PIPELINES["explore"]
+    assert explore.inputs() == {"generator", "resume_checkpoint", "images"}
+    assert explore.inputs() - PIPELINES["train"].all_outputs() == {"resume_checkpoint"}
+    assert CATALOG["resume_checkpoint"] == CATALOG["checkpoint"]
+    for name in set(PIPELINES) - {"explore"}:
+        assert not {node.name for node in PIPELINES[name].nodes} & {node.name for node in explore.nodes}
+        # Otherwise both would write it.
+        assert not PIPELINES[name].all_outputs() & explore.all_outputs()
+    # Checkpoints are no output of DVC, so that no stage can depend on them.
+    assert "explore" not in STAGES
 
 
 def test_kedro_viz_shows_one_box_per_stage_and_the_layers_of_the_data():

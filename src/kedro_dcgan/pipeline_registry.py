@@ -7,9 +7,9 @@ from kedro.pipeline import Pipeline
 
 _STAGES = ("ingestion", "preprocessing", "training", "evaluation", "export")
 # `train` runs everything up to a trained generator, `__default__` the project end to end. `sweep` searches for better
-# training parameters; `trials` alone helps a sweep from another process.
+# training parameters; `trials` alone helps a sweep from another process. `explore` shows what the networks learned.
 _STAGES_OF = {
-    **{stage: (stage,) for stage in (*_STAGES, "trials", "selection")},
+    **{stage: (stage,) for stage in (*_STAGES, "trials", "selection", "explore")},
     "sweep": ("ingestion", "preprocessing", "trials", "selection", "evaluation", "export"),
     "train": ("ingestion", "preprocessing", "training"),
     "evaluate": ("evaluation",),

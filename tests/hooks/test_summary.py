@@ -45,6 +45,12 @@ def test_only_results_of_this_run_are_listed(summarise):
     assert "--pipelines=evaluation,export" in text
 
 
+def test_no_command_has_to_follow_the_pages_about_the_networks(summarise):
+    text = summarise("directions", "explorer_page", "discriminator_features", "discriminator_page")
+    assert all(f"data/{name}" in text for name in ("directions", "explorer_page", "discriminator_page"))
+    assert "next" not in text
+
+
 def test_a_stage_of_dvc_leaves_the_next_command_to_dvc_up_to_the_last_one(summarise, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "training")
     text = summarise("generator", "training_start")

@@ -69,7 +69,7 @@ def _with_stages(names: Sequence[str]) -> list[str]:
     # Kedro only knows a node by its stage and name: `training.train_generator`. The name is enough for ours.
     if all("." in name for name in names):
         return list(names)
-    ours = ("__default__", "trials", "selection")
+    ours = ("__default__", "trials", "selection", "explore")
     known = {node.name.rpartition(".")[2]: node.name for pipeline in ours for node in pipelines[pipeline].nodes}
     return [known.get(name, name) for name in names]
 

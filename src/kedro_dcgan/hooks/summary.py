@@ -33,7 +33,12 @@ _RESULTS = (
     "training_curves",
     "sweep_page",
     "exported_generator",
+    "explorer_page",
+    "directions",
+    "discriminator_page",
 )
+# No command has to follow them.
+_LAST = {"explorer_page", "directions", "discriminator_page"}
 
 
 class SummaryHooks:
@@ -85,7 +90,7 @@ class SummaryHooks:
         for name in results:
             logger.info("  %-20s %s", name.replace("_", " "), path_of(catalog, name))
         # DVC itself runs the stages that follow.
-        if results and (not is_stage() or results[-1] == "exported_generator"):
+        if results and results[-1] not in _LAST and (not is_stage() or results[-1] == "exported_generator"):
             conf_source = Path(self._context.config_loader.conf_source)
             command = as_typed(self._next_command(results[-1]), self._context.project_path, conf_source)
             logger.info("next          %s", command)

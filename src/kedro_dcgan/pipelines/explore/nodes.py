@@ -1,0 +1,72 @@
+"""Show what the generator and the discriminator have learned."""
+
+import logging
+from typing import Any
+
+from PIL import Image
+
+from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.model.directions import UNITS, find_directions, strips_along
+from kedro_dcgan.model.discriminator_features import convolution_blocks, random_blocks
+from kedro_dcgan.model.export import checked_onnx
+from kedro_dcgan.model.saved import TrainedGenerator
+from kedro_dcgan.pipelines.explore.measurement import classify, inspect_network, use_real_statistics
+from kedro_dcgan.reports.discriminator import Inspection, Origin, write_discriminator_page
+from kedro_dcgan.reports.explorer import write_explorer_page
+from kedro_dcgan.reports.pictures import draw_strips
+from kedro_dcgan.training.checkpoints import CheckpointFolder
+from kedro_dcgan.training.discriminators import read_discriminator
+
+logger = logging.getLogger(__name__)
+
+_DIRECTIONS = 8
+
+
+def write_explorer(generator: TrainedGenerator) -> str:
+    """Return a page that runs the generator in a browser, as `kedro dcgan explore` does.
+
+    Raises:
+        ModelError: if the images of ONNX Runtime differ from those of PyTorch, or the page is too large.
+    """
+    onnx_model, _ = checked_onnx(generator)
+    page = write_explorer_page(generator, onnx_model)
+    logger.info("explore       generator in the browser, %.1f MB", len(page.encode()) / 1e6)
+    return page
+
+
+def draw_directions(generator: TrainedGenerator) -> Image.Image:
+    """Draw the directions of the latent space that change images most, as `kedro dcgan directions` does."""
+    network = generator.build()
+    found = find_directions(network, _DIRECTIONS)
+    logger.info("explore       directions: %s", ", ".join(one.name for one in found))
+    return draw_strips(strips_along(network, found), len(UNITS))
+
+
+def inspect_discriminator(
+    generator: TrainedGenerator, resume_checkpoint: CheckpointFolder, images: PreparedImages
+) -> tuple[dict[str, Any], str]:
+    """Return what the discriminator's features are worth, beside those of random weights and raw pixels, and a page.
+
+    Raises:
+        TrainingError: if no checkpoint has the discriminator of this generator.
+        DataError: if the generator was trained on other images, or the test split has none.
+    """
+    images.require_digest(generator.dataset_digest)
+    images.require_classes(generator.config.classes)
+    images.require("test", 1, "the pictures", "Add images, or give it a larger share of `ingestion.splits`.")
+    discriminator, header = read_discriminator(resume_checkpoint, generator)
+    initialisation = header.fingerprint["training.discriminator.initialisation"]
+    networks = {
+        "trained": convolution_blocks(discriminator),
+        "random": random_blocks(discriminator.config, initialisation),
+    }
+    for name, blocks in networks.items():
+        use_real_statistics(blocks, images, name)
+    is_conditional = bool(discriminator.config.classes)
+    inspection = Inspection(
+        Origin(header.training_id, header.images_seen, generator.fingerprint(), images.digest, is_conditional),
+        classify(networks, images),
+        {name: inspect_network(blocks, images, name) for name, blocks in networks.items()},
+    )
+    logger.info("explore       %s", inspection.headline())
+    return inspection.record(), write_discriminator_page(inspection)
