@@ -108,7 +108,9 @@ def test_batch_norm_gets_the_statistics_of_real_images():
     blocks = convolution_blocks(network)
     batches = [images_like(network, 8, seed) for seed in range(3)]
     norm = blocks[-1][1]
+    # As after three steps of training.
     norm.running_mean.fill_(7)
+    norm.num_batches_tracked.fill_(3)
     set_norm_statistics(blocks, batches)
     with torch.no_grad():
         convolved = [blocks[1][0](blocks[0](to_model_range(batch))) for batch in batches]
