@@ -8,6 +8,7 @@ from torch import nn
 
 from kedro_dcgan.model.directions import (
     Direction,
+    _names,
     attributes,
     feature_directions,
     find_directions,
@@ -115,6 +116,21 @@ def test_the_strongest_of_two_directions_has_the_name_of_an_attribute():
     assert (weaker.name, stronger.name) == ("direction 1", "brightness")
     assert 0.5 < abs(weaker.effects["brightness"]) < stronger.effects["brightness"]
     assert [one.name for one in others] == ["direction 3", "direction 4"]
+
+
+@pytest.mark.parametrize(
+    ("effects", "names"),
+    [
+        # The second direction changes the same most. It has the name of what it changes almost as much.
+        ([{"a": 2.0, "b": 0.1}, {"a": -1.5, "b": 1.2}], {0: "a", 1: "b"}),
+        ([{"a": 2.0, "b": 0.1}, {"a": -1.5, "b": 1.1}], {0: "a"}),
+        ([{"a": 1.5, "b": 0.1}, {"a": -2.0, "b": 1.2}], {1: "a"}),
+        ([{"a": 0.49}, {"a": 0.3}], {}),
+        ([{"a": -0.5}], {0: "a"}),
+    ],
+)
+def test_names_are_given_once_and_to_the_strongest(effects, names):
+    assert _names(effects) == names
 
 
 def image(function, channels=1):

@@ -43,9 +43,13 @@ class Classifier:
         self._network.eval()
 
     @torch.inference_mode()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return the probability of each class for each image, float32 `(N, classes)`."""
+        return torch.cat([self._network(_pixels(part)).softmax(dim=1) for part in images.split(_SCORED)])
+
     def predict(self, images: Tensor) -> Tensor:
         """Return the class of each image, int64 `(N,)`."""
-        return torch.cat([self._network(_pixels(part)).argmax(dim=1) for part in images.split(_SCORED)])
+        return self.probabilities(images).argmax(dim=1)
 
     def accuracy(self, images: Tensor, labels: Tensor) -> Estimate:
         """Return the share of images whose predicted class is their label, 0 to 1."""

@@ -1,6 +1,6 @@
 """Directions in the latent space that change images in one way, found without labels, and what they change."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,13 +13,16 @@ from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import classes_of, generate_all, sample_inputs
 
 Method = Literal["first-layer", "features"]
+# Returns attributes `(N,)` of uint8 images `(N, C, H, W)` by name.
+Describe = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 # Samples of the components, samples on which the effects are measured, and how far they are moved for it.
 _SAMPLES, _PROBES, _DISTANCE = 2000, 128, 2.0
 # Steps along a direction that are drawn.
 UNITS = range(-3, 4)
-# A direction gets the name of an attribute that it changes by at least this many standard deviations of the samples.
-_LEAST_EFFECT = 0.5
+# A direction may have the name of an attribute that it changes by at least this many standard deviations of the
+# samples, and by at least this share of its largest effect.
+_LEAST_EFFECT, _LEAST_SHARE = 0.5, 0.75
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,13 @@ class Direction:
     effects: Mapping[str, float] = field(default_factory=dict)
 
 
-def find_directions(generator: Generator, count: int, method: Method = "first-layer", seed: int = 0) -> list[Direction]:
+def find_directions(
+    generator: Generator,
+    count: int,
+    method: Method = "first-layer",
+    seed: int = 0,
+    describe: Describe | None = None,
+) -> list[Direction]:
     """Return up to `count` directions, those that change most first, named by the attributes that they change.
 
     first-layer: the eigenvectors of A^T A for the first layer's weights A, which change its outputs most (Shen and
@@ -43,12 +52,12 @@ def find_directions(generator: Generator, count: int, method: Method = "first-la
     activation, and the latents that a linear regression finds for them (Haerkoenen et al. 2020, GANSpace, arXiv
     2004.02546, equations 1 to 3).
 
-    Each direction is named after the attribute that it changes most, and points to where that grows. If several change
-    the same one most, the strongest gets its name, and the others get numbers.
+    Each direction is named after what it changes, and points to where that grows. The attributes are those of
+    `describe`, by default `attributes`.
     """
     vectors = first_layer_directions(generator) if method == "first-layer" else feature_directions(generator, seed)
     vectors = vectors[:count]
-    effects = _effects(generator, vectors, seed)
+    effects = _effects(generator, vectors, seed, describe or attributes)
     names, found = _names(effects), []
     for number, (vector, effect) in enumerate(zip(vectors, effects, strict=True), start=1):
         name = names.get(number - 1)
@@ -106,30 +115,36 @@ def feature_directions(generator: Generator, seed: int) -> Tensor:
     return latents / latents.norm(dim=1, keepdim=True)
 
 
-def _effects(generator: Generator, vectors: Tensor, seed: int) -> list[dict[str, float]]:
+def _effects(generator: Generator, vectors: Tensor, seed: int, describe: Describe) -> list[dict[str, float]]:
     """Return the effects of each vector by attribute (`Direction`)."""
+
+    def described(inputs: Tensor) -> Mapping[str, np.ndarray]:
+        return describe(generate_all(generator, inputs).numpy())
+
     config, inputs = generator.config, sample_inputs(_PROBES, generator.config, seed)
-    spread = {name: max(float(values.std()), 1e-6) for name, values in _attributes(generator, inputs).items()}
+    spread = {name: max(float(values.std()), 1e-6) for name, values in described(inputs).items()}
     found = []
     for vector in vectors:
-        less, more = (_attributes(generator, shifted(inputs, vector, way, config)) for way in (-_DISTANCE, _DISTANCE))
+        less, more = (described(shifted(inputs, vector, way, config)) for way in (-_DISTANCE, _DISTANCE))
         found.append({name: float((more[name] - less[name]).mean()) / spread[name] for name in more})
     return found
 
 
-def _attributes(generator: Generator, inputs: Tensor) -> dict[str, np.ndarray]:
-    return attributes(generate_all(generator, inputs).numpy())
-
-
 def _names(effects: Sequence[Mapping[str, float]]) -> dict[int, str]:
-    """Return the names of directions by their index."""
-    chosen = dict[str, int]()
-    for index, one in enumerate(effects):
-        name = max(one, key=lambda attribute: abs(one[attribute]))
-        rival = chosen.get(name)
-        if abs(one[name]) >= _LEAST_EFFECT and (rival is None or abs(one[name]) > abs(effects[rival][name])):
-            chosen[name] = index
-    return {index: name for name, index in chosen.items()}
+    """Return the names of directions by their index: each attribute at most once, the strongest effects first.
+
+    A direction has the name of the attribute that it changes most, or almost: one that others do not change more.
+    """
+    strongest = [max(map(abs, one.values())) for one in effects]
+    ranked = sorted(
+        ((abs(value), index, name) for index, one in enumerate(effects) for name, value in one.items()), reverse=True
+    )
+    chosen = dict[int, str]()
+    for effect, index, name in ranked:
+        is_main = effect >= max(_LEAST_EFFECT, _LEAST_SHARE * strongest[index])
+        if is_main and index not in chosen and name not in chosen.values():
+            chosen[index] = name
+    return chosen
 
 
 def attributes(images: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Measure what a discriminator has learned on the images of a dataset, on the CPU."""
+"""Measure what the networks have learned on the images of a dataset, on the CPU."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.evaluation.classifier import Classifier
 from kedro_dcgan.evaluation.linear_svm import can_classify, svm_accuracy
+from kedro_dcgan.model.directions import Describe, attributes
 from kedro_dcgan.model.discriminator_features import (
     Blocks,
     first_kernels,
@@ -83,6 +85,29 @@ def inspect_network(blocks: Blocks, images: PreparedImages, name: str) -> Inspec
         gradients = guided_gradients(blocks, shown, torch.full((len(shown),), number))
         maps.append(FeatureMap(number, values.tolist(), shown.numpy(), signed_pictures(gradients).numpy()))
     return InspectedNetwork(first_kernels(blocks).numpy(), maps)
+
+
+def describe_with_classes(images: PreparedImages) -> Describe:
+    """Return a function that measures simple attributes of images, and `towards CLASS`: the probability of each class.
+
+    The probabilities are those of a classifier that is trained on labelled images. Without labels, or with more than
+    100 classes, there are only the attributes.
+    """
+    classes = images.classes
+    if classes is None or not 1 < len(classes.names) <= MOST_CLASSES:
+        return attributes
+    rows = drawn_rows(images, "train", MOST_IMAGES)
+    labels = torch.from_numpy(classes.labels["train"][rows])
+    classifier = Classifier(torch.from_numpy(images.take("train", rows)), labels, len(classes.names))
+
+    def describe(pictures: np.ndarray) -> dict[str, np.ndarray]:
+        shares = classifier.probabilities(torch.from_numpy(pictures)).numpy().T
+        return {
+            **attributes(pictures),
+            **{f"towards {name}": of for name, of in zip(classes.names, shares, strict=True)},
+        }
+
+    return describe
 
 
 def drawn_rows(images: PreparedImages, split: str, most: int) -> np.ndarray:

@@ -6,40 +6,52 @@ from typing import Any
 from PIL import Image
 
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.model.directions import UNITS, find_directions, strips_along
+from kedro_dcgan.model.directions import UNITS, Direction, find_directions, strips_along
 from kedro_dcgan.model.discriminator_features import convolution_blocks, random_blocks
 from kedro_dcgan.model.export import checked_onnx
 from kedro_dcgan.model.saved import TrainedGenerator
-from kedro_dcgan.pipelines.explore.measurement import classify, inspect_network, use_real_statistics
+from kedro_dcgan.pipelines.explore.measurement import (
+    classify,
+    describe_with_classes,
+    inspect_network,
+    use_real_statistics,
+)
 from kedro_dcgan.reports.discriminator import Inspection, Origin, write_discriminator_page
-from kedro_dcgan.reports.explorer import write_explorer_page
+from kedro_dcgan.reports.explorer import DIRECTIONS, write_explorer_page
 from kedro_dcgan.reports.pictures import draw_strips
 from kedro_dcgan.training.checkpoints import CheckpointFolder
 from kedro_dcgan.training.discriminators import read_discriminator
 
 logger = logging.getLogger(__name__)
 
-_DIRECTIONS = 8
+
+def name_directions(generator: TrainedGenerator, images: PreparedImages) -> list[Direction]:
+    """Return the directions of the latent space that change images most, named after what they change.
+
+    With labels, that can be the class. Conditional generators get their classes as inputs: their directions leave it.
+    """
+    images.require_digest(generator.dataset_digest)
+    describe = None if generator.config.classes else describe_with_classes(images)
+    found = find_directions(generator.build(), DIRECTIONS, describe=describe)
+    logger.info("explore       directions: %s", ", ".join(one.name for one in found))
+    return found
 
 
-def write_explorer(generator: TrainedGenerator) -> str:
+def write_explorer(generator: TrainedGenerator, latent_directions: list[Direction]) -> str:
     """Return a page that runs the generator in a browser, as `kedro dcgan explore` does.
 
     Raises:
         ModelError: if the images of ONNX Runtime differ from those of PyTorch, or the page is too large.
     """
     onnx_model, _ = checked_onnx(generator)
-    page = write_explorer_page(generator, onnx_model)
+    page = write_explorer_page(generator, onnx_model, latent_directions)
     logger.info("explore       generator in the browser, %.1f MB", len(page.encode()) / 1e6)
     return page
 
 
-def draw_directions(generator: TrainedGenerator) -> Image.Image:
-    """Draw the directions of the latent space that change images most, as `kedro dcgan directions` does."""
-    network = generator.build()
-    found = find_directions(network, _DIRECTIONS)
-    logger.info("explore       directions: %s", ", ".join(one.name for one in found))
-    return draw_strips(strips_along(network, found), len(UNITS))
+def draw_directions(generator: TrainedGenerator, latent_directions: list[Direction]) -> Image.Image:
+    """Draw images along directions of the latent space, as `kedro dcgan directions` does."""
+    return draw_strips(strips_along(generator.build(), latent_directions), len(UNITS))
 
 
 def inspect_discriminator(

@@ -9,10 +9,12 @@ def create_pipeline(**_: object) -> Pipeline:
     """Return the explore pipeline."""
     sources = ["generator", "resume_checkpoint", "images"]
     results = ["discriminator_features", "discriminator_page"]
+    found = ["generator", "latent_directions"]
     return Pipeline(
         [
-            Node(nodes.write_explorer, "generator", "explorer_page", name="write_explorer"),
-            Node(nodes.draw_directions, "generator", "directions", name="draw_directions"),
+            Node(nodes.name_directions, ["generator", "images"], "latent_directions", name="name_directions"),
+            Node(nodes.write_explorer, found, "explorer_page", name="write_explorer"),
+            Node(nodes.draw_directions, found, "directions", name="draw_directions"),
             Node(nodes.inspect_discriminator, sources, results, name="inspect_discriminator"),
         ]
     )

@@ -8,13 +8,14 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Sequence
 from importlib import resources
 
 import torch
 
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
-from kedro_dcgan.model.directions import find_directions
+from kedro_dcgan.model.directions import Direction, find_directions
 from kedro_dcgan.model.sampling import sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.reports.pages import render_page
@@ -27,10 +28,13 @@ _SCRIPTS = ("embedded", "latents", "network", "gif", "state", "images", "slots",
 _FOLDER = resources.files(__package__)
 
 
-def write_explorer_page(trained: TrainedGenerator, onnx_model: bytes) -> str:
+def write_explorer_page(
+    trained: TrainedGenerator, onnx_model: bytes, directions: Sequence[Direction] | None = None
+) -> str:
     """Return the page of a generator and its ONNX model (`model/export.py`).
 
-    Its samples are the first 64 of `kedro dcgan sample --seed 0`, and its directions those of `find_directions`.
+    Its samples are the first 64 of `kedro dcgan sample --seed 0`. Its directions are those of `find_directions` by
+    default.
 
     Raises:
         ModelError: if the page would be larger than 30 MB.
@@ -45,7 +49,7 @@ def write_explorer_page(trained: TrainedGenerator, onnx_model: bytes) -> str:
         f"by a generator after {trained.images_seen / 1000:.1f} kimg.",
         notice=COPIES_NOTICE if trained.facts.get("copies") else None,
         style=_read("page.css"),
-        facts=_json(_facts(trained)),
+        facts=_json(_facts(trained, directions or find_directions(trained.build(), DIRECTIONS))),
         runtime=_base64((_FOLDER / "vendor/ort-wasm-simd-threaded.wasm.gz").read_bytes()),
         model=_base64(gzip.compress(onnx_model, mtime=0)),
         library=_library(),
@@ -59,7 +63,7 @@ def write_explorer_page(trained: TrainedGenerator, onnx_model: bytes) -> str:
     return page
 
 
-def _facts(trained: TrainedGenerator) -> dict[str, object]:
+def _facts(trained: TrainedGenerator, directions: Sequence[Direction]) -> dict[str, object]:
     config = trained.config
     latents = sample_inputs(SAMPLES, config, SEED, 0 if config.classes else None)[:, : config.latent_dim]
     return {
@@ -70,9 +74,7 @@ def _facts(trained: TrainedGenerator) -> dict[str, object]:
         "latentDim": config.latent_dim,
         "classes": list(config.classes),
         "samples": _floats(latents),
-        "directions": [
-            {"name": one.name, "vector": _floats(one.vector)} for one in find_directions(trained.build(), DIRECTIONS)
-        ],
+        "directions": [{"name": one.name, "vector": _floats(one.vector)} for one in directions],
     }
 
 
