@@ -53,7 +53,7 @@ def inspection():
 
 
 def pictures_in(page):
-    found = re.findall(r'<img src="data:image/png;base64,([^"]+)"', page)
+    found = re.findall(r'<img [^>]*src="data:image/png;base64,([^"]+)"', page)
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")) for data in found]
 
 
