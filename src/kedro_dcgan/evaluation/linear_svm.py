@@ -1,10 +1,9 @@
 """A linear SVM on features: how well their classes can be told apart by a plane.
 
-Radford et al. 2015 (arXiv 1511.06434, section 5.1) judge a discriminator by it. scikit-learn takes a second to import,
-so the functions that need it import it.
+Radford et al. 2015 (arXiv 1511.06434, section 5.1) judge a discriminator by it. SciPy takes a second to import, so the
+function that needs it imports it.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +15,8 @@ from kedro_dcgan.evaluation.intervals import Estimate, proportion_estimate
 COSTS = (1e-4, 1e-3, 1e-2, 1e-1)
 # Every fifth training image of a class is held out to choose C.
 _FOLDS = 5
-# Passes over the images. The accuracy changes little after some tens of passes.
-_MOST_PASSES, _TOLERANCE = 100, 1e-2
+# Steps of L-BFGS, and the relative decrease of the loss below which it ends.
+_MOST_STEPS, _TOLERANCE = 1000, 1e-6
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,6 @@ def svm_accuracy(train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_l
     # Constant features, such as the corners of scanned digits, must not be divided by a rounding error.
     deviation[np.ptp(train, axis=0) == 0] = 1
     train, test = (train - mean) / deviation, (test - mean) / deviation
-    dimension = train.shape[1]
-    if dimension > len(train):
-        # The weights of an L2-regularised SVM lie in the span of its images. A rotation into this span changes no
-        # prediction, and the fit takes a fraction of the time.
-        basis, _ = np.linalg.qr(train.T)
-        train, test = train @ basis, test @ basis
     held_out = _held_out(labels)
     scores = {
         cost: np.mean(_predict(train[~held_out], labels[~held_out], train[held_out], cost) == labels[held_out])
@@ -58,7 +51,7 @@ def svm_accuracy(train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_l
     # `max` returns the first of equals.
     best = max(COSTS, key=lambda cost: scores[cost])
     hits = _predict(train, labels, test, best) == test_labels
-    return SvmResult(proportion_estimate(torch.from_numpy(hits)), best, dimension)
+    return SvmResult(proportion_estimate(torch.from_numpy(hits)), best, train.shape[1])
 
 
 def _held_out(labels: np.ndarray) -> np.ndarray:
@@ -72,12 +65,31 @@ def _held_out(labels: np.ndarray) -> np.ndarray:
 
 
 def _predict(train: np.ndarray, labels: np.ndarray, others: np.ndarray, cost: float) -> np.ndarray:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.svm import LinearSVC
+    """Return the classes of `others` by the SVM with the squared hinge loss, as scikit-learn's LinearSVC defines it.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        is_dual = train.shape[1] >= len(train)
-        svm = LinearSVC(C=cost, tol=_TOLERANCE, max_iter=_MOST_PASSES, dual=is_dual, random_state=0)
-        predicted: np.ndarray = svm.fit(train, labels).predict(others)
-    return predicted
+    It minimises |W|^2 / 2 + C sum(max(0, 1 - y (W x + b))^2) for each class against the rest, where b is a weight as
+    well. L-BFGS fits all classes together, in products of matrices: with thousands of features it takes a twentieth of
+    the time of LinearSVC.
+    """
+    from scipy.optimize import minimize
+
+    classes, numbers = np.unique(labels, return_inverse=True)
+    images = _with_ones(train)
+    signs = np.where(numbers[:, None] == np.arange(len(classes)), 1, -1).astype(np.float32)
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = flat.reshape(len(classes), -1)
+        slack = np.maximum(0, 1 - signs * (images @ weights.T.astype(np.float32)))
+        loss = (weights**2).sum() / 2 + cost * (slack.astype(np.float64) ** 2).sum()
+        return float(loss), (weights - 2 * cost * ((slack * signs).T @ images)).ravel()
+
+    start = np.zeros(len(classes) * images.shape[1])
+    found = minimize(
+        objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _MOST_STEPS, "ftol": _TOLERANCE}
+    )
+    chosen: np.ndarray = classes[(_with_ones(others) @ found.x.reshape(len(classes), -1).T).argmax(axis=1)]
+    return chosen
+
+
+def _with_ones(features: np.ndarray) -> np.ndarray:
+    return np.concatenate([features, np.ones((len(features), 1))], axis=1, dtype=np.float32)
