@@ -72,6 +72,7 @@ def _predict(train: np.ndarray, labels: np.ndarray, others: np.ndarray, cost: fl
     the time of LinearSVC.
     """
     from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
 
     classes, numbers = np.unique(labels, return_inverse=True)
     images = _with_ones(train)
@@ -84,9 +85,10 @@ def _predict(train: np.ndarray, labels: np.ndarray, others: np.ndarray, cost: fl
         return float(loss), (weights - 2 * cost * ((slack * signs).T @ images)).ravel()
 
     start = np.zeros(len(classes) * images.shape[1])
-    found = minimize(
-        objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _MOST_STEPS, "ftol": _TOLERANCE}
-    )
+    options = {"maxiter": _MOST_STEPS, "ftol": _TOLERANCE}
+    # The products are small: on busy cores, several threads would wait for each other most of the time.
+    with threadpool_limits(1, user_api="blas"):
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     chosen: np.ndarray = classes[(_with_ones(others) @ found.x.reshape(len(classes), -1).T).argmax(axis=1)]
     return chosen
 
