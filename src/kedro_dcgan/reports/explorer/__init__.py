@@ -24,7 +24,10 @@ from kedro_dcgan.reports.pages import render_page
 MOST_BYTES = 30_000_000
 SAMPLES, SEED, DIRECTIONS = 64, 0, 8
 # In the order in which they use each other.
-_SCRIPTS = ("embedded", "latents", "network", "gif", "state", "images", "slots", "controls", "start")
+_SCRIPTS = (
+    *("embedded", "latents", "network", "gif", "points", "state", "images", "files"),
+    *("sliders", "slots", "walk", "controls", "start"),
+)
 _FOLDER = resources.files(__package__)
 
 
@@ -46,7 +49,7 @@ def write_explorer_page(
         "explorer/page.html",
         title=str(trained.facts.get("dataset") or "Generator"),
         description=f"Images of {config.image_size} × {config.image_size} pixels in {channels}{classes}, "
-        f"by a generator after {trained.images_seen / 1000:.1f} kimg.",
+        f"by a generator that was trained on {trained.images_seen / 1000:.1f} kimg.",
         notice=COPIES_NOTICE if trained.facts.get("copies") else None,
         style=_read("page.css"),
         facts=_json(_facts(trained, directions or find_directions(trained.build(), DIRECTIONS))),

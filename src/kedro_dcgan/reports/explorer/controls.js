@@ -1,60 +1,43 @@
-// The sliders along the directions, truncation, the choice of class, and the grid of samples.
+// The current image, reset, truncation, the choice of class, and the grid of samples.
 
 /** Make a point the current one; the sliders start from zero there. */
-function choose(point) {
+function choose(base) {
   stopPlaying();
-  state.base = point;
+  state.base = base;
   state.units = state.units.map(() => 0);
-  update();
+  return update();
 }
 
 /** Show the state in the large image and in all controls. */
 function update() {
+  const { sample } = currentPoint();
   directions.forEach((_, number) => showValue($(`direction-${number}`), state.units[number], signed));
   showValue($("truncation"), state.strength, (value) => value.toFixed(2));
   showValue($("position"), state.position, (value) => `${Math.round(100 * value)} %`);
   if (facts.classes.length) $("label").value = String(state.label);
   for (const tile of $("samples").children) {
-    tile.setAttribute("aria-pressed", String(Number(tile.dataset.number) === currentPoint().sample));
+    tile.setAttribute("aria-pressed", String(Number(tile.dataset.number) === sample));
   }
   nameSlots();
   rememberState();
+  drawEndsSoon();
   return drawCurrent();
-}
-
-const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(1);
-
-function showValue(slider, value, written) {
-  slider.value = String(value);
-  slider.setAttribute("aria-valuetext", written(value));
-  $(`${slider.id}-value`).textContent = written(value);
-}
-
-function makeDirections() {
-  directions.forEach(({ name }, number) => {
-    const row = $("slider-template").content.cloneNode(true);
-    const [label, slider, value] = ["label", "input", "output"].map((tag) => row.querySelector(tag));
-    Object.assign(slider, { id: `direction-${number}`, min: -MOST_UNITS, max: MOST_UNITS, step: 0.1 });
-    label.htmlFor = value.htmlFor = slider.id;
-    value.id = `${slider.id}-value`;
-    label.textContent = name;
-    slider.addEventListener("input", () => {
-      stopPlaying();
-      state.units[number] = Number(slider.value);
-      update();
-    });
-    $("directions").append(row);
-  });
-  $("reset").addEventListener("click", () => choose(state.base));
 }
 
 /** Truncation and class apply to all images: the thumbnails follow when the slider is released. */
 function wireSettings() {
+  $("truncation").min = LEAST_STRENGTH;
+  holdDuringScroll($("truncation"));
   $("truncation").addEventListener("input", () => {
     state.strength = Number($("truncation").value);
     update();
   });
   $("truncation").addEventListener("change", () => drawThumbnails());
+  $("reset").addEventListener("click", () => {
+    state.strength = 1;
+    choose(state.base);
+    drawThumbnails();
+  });
   if (!facts.classes.length) return;
   facts.classes.forEach((name, number) => $("label").append(new Option(name, String(number))));
   $("label-row").hidden = false;
@@ -75,10 +58,10 @@ function makeSamples() {
     tile.setAttribute("aria-label", `Sample ${number}`);
     tile.dataset.number = number;
     tile.append(canvas);
-    tile.addEventListener("click", () => choose(sampleNumber(number)));
-    draggable(tile, () => sampleNumber(number));
+    tile.addEventListener("click", () => choose(samplePoint(number)));
+    draggable(tile, () => samplePoint(number));
     $("samples").append(tile);
-    thumbnails.push({ canvas, point: () => sampleNumber(number) });
+    thumbnails.push({ canvas, point: () => samplePoint(number) });
   });
   $("samples").addEventListener("keydown", moveFocus);
   $("samples").addEventListener("focusin", ({ target }) => {

@@ -8,7 +8,8 @@ let [isDrawing, isStale] = [false, false];
 
 /** Draw the current image. Calls during a drawing lead to one more, of the latest state. */
 async function drawCurrent() {
-  $("caption").textContent = [currentPoint().name, labelName() && `class ${labelName()}`].filter(Boolean).join(", ");
+  const parts = [currentPoint().name, truncationName(), labelName() && `class ${labelName()}`];
+  $("caption").textContent = $("caption").title = parts.filter(Boolean).join(", ");
   $("current").setAttribute("aria-label", `Current image: ${$("caption").textContent}`);
   isStale = true;
   if (isDrawing) return;
@@ -25,48 +26,25 @@ async function drawCurrent() {
   }
 }
 
-// Canvases by the function that returns their point.
-const thumbnails = [];
-let thumbnailsRound = 0;
-
-/** Draw thumbnails in small batches, so that the current image never waits long; a later call replaces this one. */
-async function drawThumbnails(chosen = thumbnails) {
-  const round = chosen === thumbnails ? (thumbnailsRound += 1) : thumbnailsRound;
+/** Draw thumbnails, `{canvas, point}`, in small batches, so that the current image never waits long. */
+async function drawAll(chosen, isWanted) {
   const size = facts.imageSize > 64 ? 1 : 4;
-  for (let start = 0; start < chosen.length && round === thumbnailsRound; start += size) {
+  for (let start = 0; start < chosen.length && isWanted(); start += size) {
     const batch = chosen.slice(start, start + size);
     const latents = batch.map(({ point }) => truncate(point().latent, state.strength));
     const images = await generate(latents, state.label);
-    if (round !== thumbnailsRound) return;
+    if (!isWanted()) return;
     batch.forEach(({ canvas }, index) => paint(canvas, images[index]));
     await new Promise((resolve) => setTimeout(resolve));
   }
 }
 
-/** Say something to the user, also to screen readers. */
-function announce(text) {
-  $("status").textContent = text;
-}
+// The thumbnails of slots and samples.
+const thumbnails = [];
+let thumbnailsRound = 0;
 
-function showFailure(text) {
-  $("failure").textContent = text;
-  $("failure").hidden = false;
-}
-
-/** Offer a file for download, named after the dataset, the class and what it shows. */
-function save(blob, content, ending) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  const name = [facts.dataset, labelName(), content].filter(Boolean).join(" ");
-  link.download = `${name.replaceAll(/[^\p{L}\p{N}]+/gu, "-")}${ending}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  announce(`Saved as ${link.download}.`);
-}
-
-/** Return the current image as PNG, with its own pixels. */
-async function currentPng() {
-  const canvas = document.createElement("canvas");
-  paint(canvas, await imageOf(currentPoint()));
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+/** Draw thumbnails of slots and samples; a later call for all replaces this one. */
+function drawThumbnails(chosen = thumbnails) {
+  const round = chosen === thumbnails ? (thumbnailsRound += 1) : thumbnailsRound;
+  return drawAll(chosen, () => round === thumbnailsRound);
 }

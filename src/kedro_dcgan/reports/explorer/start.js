@@ -4,20 +4,17 @@ const NO_WASM = "This page needs WebAssembly, which is disabled in this browser.
 
 function restore() {
   stopPlaying();
-  state = decodeState(location.hash.slice(1));
-  drawThumbnails();
-  return update();
-}
-
-async function copyLink() {
-  clearTimeout(writing);
-  history.replaceState(null, "", `#${encodeState()}`);
+  let message = "";
   try {
-    await navigator.clipboard.writeText(location.href);
-    announce("Link copied.");
+    state = decodeState(location.hash.slice(1));
   } catch {
-    announce("The address bar has the link.");
+    state = initialState();
+    message = "This link is damaged or belongs to another page. You see sample 0.";
   }
+  drawThumbnails();
+  const drawn = update();
+  announce(message);
+  return drawn;
 }
 
 async function start() {
@@ -27,12 +24,13 @@ async function start() {
   } catch (error) {
     throw new Error(`The model cannot be loaded in this browser (${String(error.message ?? error).split("\n")[0]}).`);
   }
+  clearMessagesOnActions();
   makeDirections();
   wireSettings();
   makeSamples();
   wireSlots();
   wireInterpolation();
-  $("png").addEventListener("click", async () => save(await currentPng(), currentPoint().name, ".png"));
+  $("png").addEventListener("click", savePng);
   $("link").addEventListener("click", copyLink);
   window.addEventListener("hashchange", restore);
   $("loading").hidden = true;

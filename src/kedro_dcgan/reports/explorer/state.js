@@ -1,62 +1,74 @@
 // What the page shows, as one object, and the same in the fragment of its address, so that a link restores it.
 
 const SLOTS = ["from", "to", "plus", "minus", "also"];
-const MOST_UNITS = 3;
+// Much shorter latents than those of the training often give grey images.
+const LEAST_STRENGTH = 0.5;
+// The base can be a point, or one of these: then it follows its slots.
+const LIVE = {
+  walk: { slots: ["from", "to"], point: () => walkPoint(state.from, state.to, state.position) },
+  sum: { slots: ["plus", "minus", "also"], point: () => sumPoint(state.plus, state.minus, state.also) },
+};
 
-/** A latent and where it comes from: `sample` is the number of an embedded sample, otherwise null. */
-const sampleNumber = (number) => ({ latent: samples[number], sample: number, name: `sample ${number}` });
-const freeLatent = (latent, name) => ({ latent, sample: null, name });
+/** Return three samples A, B, C, as numbers: A − B + C points least to A and to C, so that its image is another one. */
+function differentSum() {
+  const dots = samples.map((one) => samples.map((other) => dot(one, other)));
+  let [best, least] = [[0, 0, 0], Infinity];
+  samples.forEach((_, a) => samples.forEach((_, c) => samples.forEach((_, b) => {
+    if (a >= c || b === a || b === c) return;
+    const [toA, toC] = [dots[a][a] - dots[b][a] + dots[c][a], dots[a][c] - dots[b][c] + dots[c][c]];
+    const length = Math.sqrt(Math.max(toA - (dots[a][b] - dots[b][b] + dots[c][b]) + toC, 1e-12));
+    const likeness = Math.max(toA / Math.sqrt(dots[a][a]), toC / Math.sqrt(dots[c][c])) / length;
+    if (likeness < least) [best, least] = [[a, b, c], likeness];
+  })));
+  return best;
+}
+
+const usualSum = differentSum();
 
 function initialState() {
-  const slots = Object.fromEntries(SLOTS.map((slot, index) => [slot, sampleNumber(index % samples.length)]));
-  return { base: sampleNumber(0), units: directions.map(() => 0), strength: 1, label: 0, position: 0, ...slots };
+  const numbers = [0, 1 % samples.length, ...usualSum];
+  const slots = Object.fromEntries(SLOTS.map((slot, index) => [slot, samplePoint(numbers[index])]));
+  return { base: samplePoint(0), units: directions.map(() => 0), strength: 1, label: 0, position: 0, ...slots };
 }
 
 let state = initialState();
 
-/** Return the current latent: the base moved along the directions. Truncation is applied when images are made. */
-function currentPoint() {
-  if (state.units.every((distance) => !distance)) return state.base;
-  return freeLatent(shifted(state.base.latent, state.units), `${state.base.name}, changed`);
-}
+/** Return the point from which the sliders start. */
+const basePoint = () => LIVE[state.base]?.point() ?? state.base;
+
+/** Return the current point: the base moved along the directions. Truncation is applied when images are made. */
+const currentPoint = () => movedPoint(basePoint(), state.units);
+
+/** Return what an image is named besides its point: the truncation that applies to all. */
+const truncationName = () => (state.strength === 1 ? "" : `truncation ${state.strength.toFixed(2)}`);
 
 /** Return the state as text for the fragment; parts that are as at the start are left out. */
 function encodeState() {
-  const [initial, parts] = [initialState(), new URLSearchParams()];
-  const set = (key, value, usual) => value !== usual && parts.set(key, value);
-  const pointText = ({ latent, sample }) => (sample === null ? `~${toBase64(latent)}` : String(sample));
-  parts.set("z", pointText(state.base));
-  const moved = state.units.map((distance, number) => [number, distance]).filter(([, distance]) => distance);
-  set("d", moved.map((pair) => pair.join(":")).join(","), "");
+  const [initial, parts] = [initialState(), []];
+  const escaped = (value) => encodeURIComponent(value).replaceAll("%3A", ":").replaceAll("%2C", ",");
+  const set = (key, value, usual) => value !== usual && parts.push(`${key}=${escaped(value)}`);
+  set("z", state.base.origin ?? state.base, null);
+  set("d", unitsText(state.units), "");
   set("t", String(state.strength), "1");
   set("class", facts.classes[state.label] ?? "", facts.classes[0] ?? "");
   set("p", String(state.position), "0");
-  for (const slot of SLOTS) set(slot, pointText(state[slot]), pointText(initial[slot]));
-  return parts.toString();
+  for (const slot of SLOTS) set(slot, state[slot].origin, initial[slot].origin);
+  return parts.join("&");
 }
 
-/** Return a state from the text of a fragment; parts that are missing or wrong are as at the start. */
+/** Return the state of a fragment; parts that are missing are as at the start. Throw if a part is wrong. */
 function decodeState(text) {
   const [parts, decoded] = [new URLSearchParams(text), initialState()];
-  const number = (value, least, most, usual) => {
-    const read = value === null || value === "" ? NaN : Number(value);
-    return Number.isFinite(read) ? Math.min(most, Math.max(least, read)) : usual;
+  const read = (key, name, decode) => {
+    if (parts.has(key)) decoded[name] = decode(parts.get(key));
   };
-  for (const slot of ["base", ...SLOTS]) {
-    const value = parts.get(slot === "base" ? "z" : slot) ?? "";
-    const latent = value.startsWith("~") ? floatsFrom(value.slice(1), facts.latentDim) : null;
-    if (latent) decoded[slot] = freeLatent(latent, "your own");
-    else if (/^\d+$/.test(value) && Number(value) < samples.length) decoded[slot] = sampleNumber(Number(value));
-  }
-  for (const pair of (parts.get("d") ?? "").split(",")) {
-    const [index, distance] = pair.split(":");
-    if (/^\d+$/.test(index) && Number(index) < directions.length) {
-      decoded.units[Number(index)] = number(distance ?? null, -MOST_UNITS, MOST_UNITS, 0);
-    }
-  }
-  decoded.strength = number(parts.get("t"), 0, 1, 1);
-  decoded.position = number(parts.get("p"), 0, 1, 0);
-  decoded.label = Math.max(0, facts.classes.indexOf(parts.get("class") ?? ""));
+  read("z", "base", (value) => (Object.hasOwn(LIVE, value) ? value : pointFrom(value)));
+  for (const slot of SLOTS) read(slot, slot, pointFrom);
+  read("d", "units", unitsFrom);
+  read("t", "strength", (value) => numberFrom(value, LEAST_STRENGTH, 1, 100));
+  read("p", "position", (value) => numberFrom(value, 0, 1, 100));
+  read("class", "label", (value) => facts.classes.indexOf(value));
+  if (decoded.label < 0) throw new Error("no such class");
   return decoded;
 }
 
