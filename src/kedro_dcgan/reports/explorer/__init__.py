@@ -24,10 +24,7 @@ from kedro_dcgan.reports.pages import render_page
 MOST_BYTES = 30_000_000
 SAMPLES, SEED, DIRECTIONS = 64, 0, 8
 # In the order in which they use each other.
-_SCRIPTS = (
-    *("embedded", "latents", "network", "gif", "points", "state", "images", "files"),
-    *("sliders", "slots", "walk", "controls", "start"),
-)
+_SCRIPTS = ("network", "latents", "gif", "state", "files", "sliders", "slots", "walk", "controls")
 _FOLDER = resources.files(__package__)
 
 
