@@ -53,7 +53,9 @@ class CopyTest:
         return {space: Collector(extract, images.split(50)).features for space, extract in self._extractors.items()}
 
     def print_sensitivity(self) -> None:
-        """Print the share of near-copies among damaged copies of training images."""
+        """Print the share of near-copies among held-out images and damaged copies of training images."""
+        for space, share in self._of_held_out.items():
+            print(f"{'held-out images':<26} {space:<8} {share.value:.2f}", flush=True)
         for name, images in damaged(self._train[:DAMAGED]).items():
             for space, vectors in self._vectors(images).items():
                 ratios, _ = closeness(vectors, self._training[space])
@@ -84,7 +86,7 @@ def damaged(images: Tensor) -> dict[str, Tensor]:
     source, pixels = torch.Generator().manual_seed(0), images.float()
     others = pixels[torch.randperm(len(images), generator=source)]
     changed = {
-        "exact copies": pixels,
+        "training images": pixels,
         "noise of 20 grey levels": pixels + 20 * torch.randn(pixels.shape, generator=source),
         "blurred, 3x3 pixels": avg_pool2d(pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, 1),
         "shifted by 1 pixel": pixels.roll((1, 1), (2, 3)),

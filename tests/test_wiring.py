@@ -63,8 +63,8 @@ def test_every_registered_pipeline_is_checked_here():
 
 def test_explore_reads_what_a_training_leaves_and_is_run_on_request_only():
     explore = PIPELINES["explore"]
-    assert explore.inputs() == {"generator", "resume_checkpoint", "images"}
-    assert explore.inputs() - PIPELINES["train"].all_outputs() == {"resume_checkpoint"}
+    assert explore.inputs() == {"exported_generator", "resume_checkpoint", "images"}
+    assert explore.inputs() - PIPELINES["__default__"].all_outputs() == {"resume_checkpoint"}
     assert CATALOG["resume_checkpoint"] == CATALOG["checkpoint"]
     for name in set(PIPELINES) - {"explore"}:
         assert not {node.name for node in PIPELINES[name].nodes} & {node.name for node in explore.nodes}

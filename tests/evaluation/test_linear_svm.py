@@ -37,7 +37,6 @@ def test_random_labels_are_classified_by_chance():
 
 @pytest.mark.parametrize("dimension", [20, 149, 400])
 def test_accuracy_is_that_of_scikit_learn_with_the_chosen_cost(dimension):
-    # With more features than images, the SVM is fitted in the span of the images.
     train, labels, test, test_labels = split(*clusters(300, 2.5, dimension=dimension))
     result = svm_accuracy(train, labels, test, test_labels)
     mean, deviation = train.mean(axis=0), train.std(axis=0)
@@ -91,7 +90,14 @@ def test_scale_of_features_does_not_matter():
 
 @pytest.mark.parametrize(
     ("labels", "is_enough"),
-    [([0] * 20, False), ([0, 1], True), ([], False), ([0] * 4 + [1], False), ([0] * 20 + [1] * 20, True)],
+    [
+        ([0] * 20, False),
+        ([0, 1], False),
+        ([0, 1] * 3, True),
+        ([], False),
+        ([0] * 4 + [1], False),
+        ([0] * 20 + [1] * 20, True),
+    ],
 )
 def test_two_classes_must_remain(labels, is_enough):
     assert can_classify(np.array(labels, dtype=np.int64)) == is_enough

@@ -12,7 +12,6 @@ from recipes import tiny_training
 from kedro_dcgan.data.shards import Classes, PreparedImages, StoredShard
 from kedro_dcgan.data.sources.builtin import embedded_digits
 from kedro_dcgan.errors import DataError, TrainingError
-from kedro_dcgan.model.directions import UNITS, find_directions, strips_along
 from kedro_dcgan.model.discriminator_features import (
     convolution_blocks,
     first_kernels,
@@ -20,12 +19,9 @@ from kedro_dcgan.model.discriminator_features import (
     pooled_features,
     random_blocks,
 )
-from kedro_dcgan.model.networks import Generator
 from kedro_dcgan.model.sampling import to_model_range
-from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.explore import measurement, nodes
 from kedro_dcgan.pipelines.training.nodes import start_training, train_generator
-from kedro_dcgan.reports.pictures import draw_strips
 from kedro_dcgan.training.checkpoints import CheckpointFolder
 from kedro_dcgan.training.discriminators import read_discriminator
 
@@ -210,53 +206,5 @@ def test_images_that_do_not_fit_are_refused_in_one_line(trained, digits, case):
 
 
 def test_generator_without_checkpoints_is_refused(trained, digits, tmp_path):
-    with pytest.raises(TrainingError, match="kedro run --pipelines=train"):
+    with pytest.raises(TrainingError, match="kedro run"):
         nodes.inspect_discriminator(trained[0], CheckpointFolder(tmp_path), digits)
-
-
-class Slider(Generator):
-    """One latent moves from an image to another; the other latents add noise."""
-
-    def __init__(self, config, first, second):
-        weights = 0.1 * torch.randn(256, config.latent_dim, generator=torch.Generator().manual_seed(0))
-        weights[:, 0] = (second - first).flatten() / 4
-        dense = torch.nn.Linear(config.latent_dim, 256)
-        dense.weight.data, dense.bias.data = weights, ((first + second) / 2).flatten()
-        super().__init__(config, dense, torch.nn.Unflatten(1, (1, 16, 16)), torch.nn.Hardtanh())
-
-
-@pytest.fixture
-def slider(trained, digits, monkeypatch):
-    """A generator that slides from a six to a three."""
-    generator = replace(trained[0], config=replace(trained[0].config, classes=(), class_shares=()))
-    labels = digits.classes.labels["train"]
-    rows = [np.flatnonzero(labels == digit)[:1] for digit in (6, 3)]
-    six, three = (to_model_range(torch.from_numpy(digits.take("train", row))) for row in rows)
-    monkeypatch.setattr(TrainedGenerator, "build", lambda _: Slider(generator.config, six, three))
-    return generator
-
-
-def test_directions_are_named_after_the_classes_that_they_lead_to(slider, digits):
-    strongest = nodes.name_directions(slider, digits)[0]
-    assert strongest.name in ("towards 3", "towards 6")
-    # It is turned to the class that it has the name of.
-    assert strongest.vector[0] * (1 if strongest.name == "towards 3" else -1) > 0.9
-    assert strongest.effects[strongest.name] > 1
-
-
-def test_without_labels_directions_are_those_of_the_command(slider, digits):
-    found = nodes.name_directions(slider, replace(digits, classes=None))
-    assert [one.name for one in found] == [one.name for one in find_directions(slider.build(), 8)]
-    assert not any(one.name.startswith("towards") for one in found)
-
-
-def test_pictures_and_page_show_the_directions(trained, digits):
-    generator, _ = trained
-    found = nodes.name_directions(generator, digits)
-    if generator.config.classes:
-        assert not any(one.name.startswith("towards") for one in found)
-    # A direction has a strip of two rows.
-    expected = draw_strips(strips_along(generator.build(), found), len(UNITS))
-    assert np.array_equal(np.asarray(nodes.draw_directions(generator, found)), np.asarray(expected))
-    page = nodes.write_explorer(generator, found)
-    assert all(json.dumps(one.name) in page for one in found)

@@ -29,4 +29,4 @@ def test_without_checkpoints_one_line_says_to_train(trained_project, empty_proje
     assert result.returncode == 1
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert "data/06_models/checkpoints" in line
-    assert "kedro run --pipelines=train" in line
+    assert line.endswith("Train here first: kedro run.")

@@ -22,8 +22,8 @@ OPTIONS = {
 }
 
 
-def generator_of(plan):
-    return TrainedGenerator(plan.generator, {}, "digest", 8)
+def generator_of(plan, images_seen=16):
+    return TrainedGenerator(plan.generator, {}, "digest", images_seen, {"training_id": plan.training_id})
 
 
 def save(folder, training, images_seen, images=IMAGES, fill=None):
@@ -57,19 +57,21 @@ def test_fingerprint_of_another_generator_or_an_unknown_network_has_no_config():
 
 
 @pytest.mark.parametrize("case", OPTIONS)
-def test_discriminator_is_the_one_of_the_newest_checkpoint(folder, case):
+def test_discriminator_is_the_one_beside_the_generator(folder, case):
     training = tiny_training(**OPTIONS[case])
     save(folder, training, 8, fill=1.0)
     plan = save(folder, training, 16, fill=2.0)
-    network, header = read_discriminator(folder, generator_of(plan))
+    # The best generator may be an earlier one.
+    for images_seen, value in ((16, 2), (14, 2), (10, 1), (8, 1), (2, 1)):
+        network, header = read_discriminator(folder, generator_of(plan, images_seen))
+        assert header.images_seen == 8 * value
+        assert all((parameter == value).all() for parameter in network.parameters())
     assert network.config == plan.discriminator
-    assert header.images_seen == 16
     assert not network.training
-    assert all((parameter == 2).all() for parameter in network.parameters())
     assert torch.isfinite(network(torch.zeros(2, 1, 16, 16))).all()
 
 
-def test_an_earlier_checkpoint_replaces_a_damaged_one(folder):
+def test_the_next_checkpoint_replaces_a_damaged_one(folder):
     save(folder, tiny_training(), 8, fill=1.0)
     plan = save(folder, tiny_training(), 16, fill=2.0)
     (folder.root / plan.training_id / "000000000016/state.pt").write_bytes(b"damaged")
@@ -78,27 +80,20 @@ def test_an_earlier_checkpoint_replaces_a_damaged_one(folder):
     assert all((parameter == 1).all() for parameter in network.parameters())
 
 
-def test_checkpoints_of_other_trainings_are_passed_over(folder):
+def test_checkpoints_of_other_trainings_do_not_count(folder):
     plan = save(folder, tiny_training(), 8, fill=1.0)
-    save(folder, tiny_training(generator__width=6), 16, fill=2.0)
-    save(folder, tiny_training(), 24, images=replace(IMAGES, digest="other"), fill=3.0)
+    # The same images and networks, but later, and as many images seen as the generator.
+    save(folder, tiny_training(seed=1), 16, fill=2.0)
     network, header = read_discriminator(folder, generator_of(plan))
     assert (header.training_id, header.images_seen) == (plan.training_id, 8)
     assert all((parameter == 1).all() for parameter in network.parameters())
 
 
 def test_without_a_checkpoint_one_line_says_what_to_do(folder):
-    plan = plan_training(IMAGES, tiny_training())
-    with pytest.raises(TrainingError) as error:
-        read_discriminator(folder, generator_of(plan))
-    facts = str(folder.root), "no checkpoint", "kedro run --pipelines=train"
-    assert all(fact in str(error.value) for fact in facts)
-    assert "\n" not in str(error.value)
-
-
-def test_checkpoints_of_others_are_counted(folder):
-    plan = save(folder, tiny_training(), 8)
     save(folder, tiny_training(seed=1), 8)
-    with pytest.raises(TrainingError, match="2 trainings of other images") as error:
-        read_discriminator(folder, replace(generator_of(plan), dataset_digest="other"))
-    assert "\n" not in str(error.value)
+    generator = generator_of(plan_training(IMAGES, tiny_training()))
+    for one, part in ((generator, generator.facts["training_id"]), (replace(generator, facts={}), "earlier version")):
+        with pytest.raises(TrainingError) as error:
+            read_discriminator(folder, one)
+        assert all(fact in str(error.value) for fact in (str(folder.root), part, "kedro run"))
+        assert "\n" not in str(error.value)

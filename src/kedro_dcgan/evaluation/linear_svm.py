@@ -30,7 +30,8 @@ class SvmResult:
 
 def can_classify(labels: np.ndarray) -> bool:
     """Return whether training images with these labels `(N,)` leave two classes while a fifth of them is held out."""
-    return len(np.unique(labels[~_held_out(labels)])) > 1
+    held_out = _held_out(labels)
+    return bool(held_out.any()) and len(np.unique(labels[~held_out])) > 1
 
 
 def svm_accuracy(train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> SvmResult:

@@ -104,10 +104,10 @@ class Comparison:
         return {"kd_subsets_mean": Estimate(mean), "kd_subsets_deviation": Estimate(deviation)}
 
     def authenticity(self) -> Estimate:
-        """Return the share of generated images that are not near-copies; the real set must be the training set.
+        """Return the share of authentic generated images; the real set must be the training set.
 
-        A near-copy is closer to its nearest training image than that image is to its own nearest neighbour within the
-        training set (Alaa et al. 2022, arXiv 2102.08921).
+        The others are closer to their nearest training image than that image is to its own nearest neighbour within
+        the training set (Alaa et al. 2022, arXiv 2102.08921).
         """
         balls = self.neighbourhoods
         return proportion_estimate(balls.nearest_real > self.real.neighbours[balls.nearest_index, 0])

@@ -15,7 +15,6 @@ The console, the page, `generator.json`, the registry and MLflow all show this v
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kedro_dcgan.evaluation.intervals import Estimate
 from kedro_dcgan.evaluation.protocol import MetricValue
 
 EXPLODED, COLLAPSE, UNDERTRAINED = "exploded", "mode collapse", "undertrained"
@@ -88,8 +87,8 @@ def judge(
 
 def _is_excess(copies: MetricValue) -> bool:
     """Return whether a share of near-copies is well and certainly above that of real images."""
-    real, share = copies.floor or Estimate(0.0, 0.0, 0.0), copies.estimate
-    return share.value > real.value + _MORE_COPIES and share.low > real.high
+    real, share = copies.floor, copies.estimate
+    return real is not None and share.value > real.value + _MORE_COPIES and share.low > real.high
 
 
 def _imbalances(classes: Sequence[ClassShare]) -> list[str]:

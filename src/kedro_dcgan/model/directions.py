@@ -23,6 +23,9 @@ UNITS = range(-3, 4)
 # A direction may have the name of an attribute that it changes by at least this many standard deviations of the
 # samples, and by at least this share of its largest effect.
 _LEAST_EFFECT, _LEAST_SHARE = 0.5, 0.75
+# Attributes are shares of a range. One that hardly differs between samples, such as the probability of a class that the
+# generator never shows, gives no name.
+_LEAST_SPREAD = 0.02
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def _effects(generator: Generator, vectors: Tensor, seed: int, describe: Describ
         return describe(generate_all(generator, inputs).numpy())
 
     config, inputs = generator.config, sample_inputs(_PROBES, generator.config, seed)
-    spread = {name: max(float(values.std()), 1e-6) for name, values in described(inputs).items()}
+    spread = {name: max(float(values.std()), _LEAST_SPREAD) for name, values in described(inputs).items()}
     found = []
     for vector in vectors:
         less, more = (described(shifted(inputs, vector, way, config)) for way in (-_DISTANCE, _DISTANCE))

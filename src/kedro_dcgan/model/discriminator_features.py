@@ -43,7 +43,7 @@ def convolution_blocks(discriminator: Discriminator) -> list[nn.Sequential]:
 def random_blocks(config: DiscriminatorConfig, initialisation: InitialisationName, seed: int = 0) -> Blocks:
     """Return the blocks of a new discriminator, whose weights are drawn as training draws them.
 
-    Spectral norm estimates the largest singular value step by step in training: here it is computed at once.
+    Spectral norm estimates the largest singular value step by step in training: here it takes all steps at once.
     """
     blocks = convolution_blocks(build_discriminator(config))
     initialise(nn.ModuleList(blocks), torch.Generator().manual_seed(seed), initialisation)

@@ -11,12 +11,13 @@ from kedro_dcgan.evaluation.linear_svm import SvmResult
 from kedro_dcgan.reports.pages import picture_url, render_page
 from kedro_dcgan.reports.pictures import draw_side_by_side, draw_strips
 
+NO_LABELS = "not every image has a label"
 # Names of the compared features: in a log line, and on the page.
 SHORT = {"trained": "D's features", "random": "random weights", "pixels": "pixels"}
 TITLES = {
     "trained": "Features of the trained discriminator",
     "random": "Features of the same network with random weights",
-    "pixels": "Raw pixels",
+    "pixels": "Pixels, averaged to at most 32×32",
 }
 # Kernels shown of each network, and in a row. Least sides of a kernel and of an image, and a gap, in pixels.
 _MOST_KERNELS, _COLUMNS = 64, 8
@@ -74,7 +75,10 @@ class InspectedNetwork:
 
 @dataclass(frozen=True)
 class Inspection:
-    """All of it. `classification` is a reason if there are no labels to classify; networks: `trained` and `random`."""
+    """The results on a discriminator.
+
+    `classification` is a reason if there is none. networks: `trained` and `random`.
+    """
 
     origin: Origin
     classification: Classification | str
@@ -114,6 +118,7 @@ def write_discriminator_page(inspection: Inspection) -> str:
         "discriminator.html",
         origin=inspection.origin,
         reason=found if isinstance(found, str) else None,
+        needs_labels=found == NO_LABELS,
         svm=None if isinstance(found, str) else found,
         rows=[] if isinstance(found, str) else _rows(found),
         kernels={"all": len(kernels[0]), "shown": min(_MOST_KERNELS, len(kernels[0])), "side": kernels[0].shape[-1]},

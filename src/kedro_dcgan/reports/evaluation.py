@@ -44,13 +44,13 @@ METRICS = {
     "coverage": MetricText("Coverage", "Share of real images with a generated image in their neighbourhood.", "higher"),
     "authenticity": MetricText(
         "Authenticity",
-        "Share of generated images that are not near-copies of a training image. Far below real images: memorisation.",
+        "Share of generated images that are not closer to a training image than its nearest other training image.",
         "higher",
     ),
     "near_copies": MetricText(
         "Near-copies",
-        "Share of generated images that are at most 0.4 times as far from one training image as from the 50 nearest on "
-        "average. Far above that of real images: the generator copies.",
+        "Share of generated images that are less than 0.4 times as far from one training image as from the 50 nearest "
+        "on average. Far above that of real images: the generator copies.",
         "lower",
     ),
     "inception_score": MetricText(

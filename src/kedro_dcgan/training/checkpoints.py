@@ -144,6 +144,10 @@ class CheckpointFolder:
         headers = [header for header in self._headers(training_id) if header.images_seen <= most_images]
         return headers[-1] if headers else None
 
+    def closest(self, training_id: str, images_seen: int) -> CheckpointHeader | None:
+        """Return the checkpoint of a training whose number of images seen is closest to another one."""
+        return min(self._headers(training_id), key=lambda one: abs(one.images_seen - images_seen), default=None)
+
     def last_saved(self) -> CheckpointHeader | None:
         """Return the newest checkpoint of the training that saved last."""
         return next(self.newest_of_each(), None)

@@ -14,30 +14,26 @@ from kedro_dcgan.training.plan import discriminator_beside
 
 
 def read_discriminator(stored: CheckpointFolder, generator: TrainedGenerator) -> tuple[Discriminator, CheckpointHeader]:
-    """Return the discriminator of the newest checkpoint that fits a generator, in eval mode, with its header.
+    """Return the discriminator beside a generator, in eval mode, with the header of its checkpoint.
 
-    A checkpoint fits if it is of the same images, by their digest, and of the same generator network. If it is damaged,
-    an earlier one is used.
+    Of the checkpoints of the generator's training, it is the one that has seen about as many images as the generator,
+    which is not the newest one if an earlier generator was better. If it is damaged, the next closest one is used.
 
     Raises:
-        TrainingError: if no checkpoint fits.
+        TrainingError: if there is no checkpoint of this training.
     """
-    others = 0
-    for newest in stored.newest_of_each():
-        config = discriminator_beside(generator.config, newest.fingerprint)
-        if config is None or newest.fingerprint.get("images") != generator.dataset_digest:
-            others += 1
-            continue
-        header: CheckpointHeader | None = newest
-        while header is not None:
-            if (state := stored.read_state(header)) is not None:
-                return _restored(build_discriminator(config), state["discriminator"]), header
-            # It was damaged, and is set aside.
-            header = stored.newest(header.training_id)
-    found = f"{others:,} trainings of other images or networks" if others else "no checkpoint"
+    training_id = str(generator.facts.get("training_id"))
+    while header := stored.closest(training_id, generator.images_seen):
+        config = discriminator_beside(generator.config, header.fingerprint)
+        # A damaged one is set aside.
+        if config and (state := stored.read_state(header)) is not None:
+            return _restored(build_discriminator(config), state["discriminator"]), header
+        if config is None:
+            break
     raise TrainingError(
         f"`{stored.root}` must hold a checkpoint of the training of this generator, for its discriminator (it holds "
-        f"{found}). Train here first: kedro run --pipelines=train."
+        f"none of {training_id if 'training_id' in generator.facts else 'an earlier version'}). "
+        "Train here first: kedro run."
     )
 
 

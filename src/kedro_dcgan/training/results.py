@@ -17,6 +17,7 @@ def snapshot(start: TrainingStart, used: Calibration, tick: Tick, dataset: str) 
     plan, training = start.plan, start.training
     facts = {
         "dataset": dataset,
+        "training_id": plan.training_id,
         "seed": training.seed,
         "precision": used.precision,
         "device": used.device,

@@ -1,12 +1,14 @@
 """Test generated images for copies of training images, in pixels and in features."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from kedro_dcgan.data.shards import PreparedImages
-from kedro_dcgan.evaluation.copies import closeness, near_copies
-from kedro_dcgan.evaluation.features import Collector
+from kedro_dcgan.evaluation.copies import PixelVectors, closeness, near_copies
+from kedro_dcgan.evaluation.features import FeatureExtractor
 from kedro_dcgan.evaluation.intervals import Estimate
 from kedro_dcgan.evaluation.protocol import MeasurementProtocol, MetricValue
 from kedro_dcgan.model.networks import Generator
@@ -17,30 +19,37 @@ from kedro_dcgan.reports.pictures import ClosestPairs
 _SHOWN = 10
 
 
-def collecting(batches: Iterable[Tensor], collector: Collector) -> Iterator[Tensor]:
-    """Yield batches of images, and add them to a collector."""
-    for batch in batches:
-        collector.add(batch)
-        yield batch
+@dataclass(frozen=True)
+class SamplePixels:
+    """The pixel vectors of samples, collected while these pass through `watch`."""
+
+    extract: PixelVectors
+    vectors: list[Tensor] = field(default_factory=list)
+
+    def watch(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield the batches, uint8 `(N, C, H, W)`."""
+        for batch in batches:
+            self.vectors.append(self.extract(batch))
+            yield batch
 
 
 def measure_copies(
-    measured: Measurement, images: PreparedImages, pixels: Collector, generator: Generator, inputs: Tensor
+    measured: Measurement, images: PreparedImages, pixels: SamplePixels, generator: Generator, inputs: Tensor
 ) -> tuple[list[MetricValue], list[ClosestPairs]]:
     """Return the share of near-copies among the measured samples in each space, and the closest pairs.
 
-    `pixels` are the pixel vectors of the samples, `inputs` their inputs. With too few images, there is nothing.
+    `inputs` are those of the samples. With too few images, there is nothing.
     """
     references, generated = measured.references, measured.images
     train, test = (references.of(split).images for split in ("train", "test"))
     if not (generated and train and test):
         return [], []
     real = {
-        split: Collector(pixels.extract, references.batches(split, references.indices(split))).features
+        split: torch.cat(list(map(pixels.extract, references.batches(split, references.indices(split)))))
         for split in ("train", "test")
     }
-    spaces = {
-        "pixels": (pixels.extract, pixels.features, real["train"], real["test"]),
+    spaces: dict[str, tuple[FeatureExtractor, Tensor, Tensor, Tensor]] = {
+        "pixels": (pixels.extract, torch.cat(pixels.vectors), real["train"], real["test"]),
         "features": (references.extract, generated.features, train.features, test.features),
     }
     values, pairs = list[MetricValue](), list[ClosestPairs]()

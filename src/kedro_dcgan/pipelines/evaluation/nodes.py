@@ -14,7 +14,7 @@ from kedro_dcgan.config import EvaluationParameters
 from kedro_dcgan.data.advice import advise_format, original_format
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.evaluation.copies import PixelVectors
-from kedro_dcgan.evaluation.features import Collector, EfficientNetLite0Features, FeatureExtractor
+from kedro_dcgan.evaluation.features import EfficientNetLite0Features, FeatureExtractor
 from kedro_dcgan.evaluation.inception import InceptionFeatures, find_weights
 from kedro_dcgan.evaluation.protocol import INCEPTION, MetricValue, evaluation_record
 from kedro_dcgan.evaluation.reference import ReferenceCache
@@ -22,7 +22,7 @@ from kedro_dcgan.evaluation.verdict import ClassShare, judge
 from kedro_dcgan.model.sampling import generate, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.pipelines.evaluation.conditional import measure_conditional
-from kedro_dcgan.pipelines.evaluation.copies import collecting, measure_copies
+from kedro_dcgan.pipelines.evaluation.copies import SamplePixels, measure_copies
 from kedro_dcgan.pipelines.evaluation.measurement import (
     SplitReferences,
     draw_pictures,
@@ -57,9 +57,7 @@ def evaluate_generator(
         DataError: if the generator was trained on other images, or the test split has fewer than 2.
         ModelError: if weights of an extractor are missing or wrong.
     """
-    images.require_digest(generator.dataset_digest)
-    images.require_classes(generator.config.classes)
-    images.require("test", 2, "a distance", "Add images, or give it a larger share of `ingestion.splits`.")
+    _require_images(generator, images)
     device = choose_compute(evaluation.device, "float32", "evaluation.device").device
     weights, companions = evaluation.inception_weights, evaluation.inception_companions
     extractors = choose_extractors(evaluation.input_size, weights, device, evaluation.precision, companions)
@@ -67,9 +65,9 @@ def evaluate_generator(
     inputs = sample_inputs(evaluation.samples, generator.config, evaluation.seed)
     with fast_extraction(extractors[0], device):
         samples = track(generate(network, inputs.split(_BATCH)), "evaluation", evaluation.samples)
-        pixels = Collector(PixelVectors(images.channels))
+        pixels = SamplePixels(PixelVectors(images.channels))
         references = [SplitReferences(reference_features, images, evaluation, extract) for extract in extractors]
-        measured = measure_samples(collecting(samples, pixels), references)
+        measured = measure_samples(pixels.watch(samples), references)
         copy_values, closest = measure_copies(measured[0], images, pixels, network, inputs)
         class_values, classes = measure_classes(measured[0], images)
         conditional_values, by_class = measure_conditional(measured[0], images, network, inputs)
@@ -85,6 +83,12 @@ def evaluate_generator(
     }
     _log(values, copy_values, record)
     return record, *pictures
+
+
+def _require_images(generator: TrainedGenerator, images: PreparedImages) -> None:
+    images.require_digest(generator.dataset_digest)
+    images.require_classes(generator.config.classes)
+    images.require("test", 2, "a distance", "Add images, or give it a larger share of `ingestion.splits`.")
 
 
 def _judgement(

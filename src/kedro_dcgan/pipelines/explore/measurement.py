@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.evaluation.classifier import Classifier
@@ -21,15 +22,18 @@ from kedro_dcgan.model.discriminator_features import (
 )
 from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.progress import track
-from kedro_dcgan.reports.discriminator import Classification, FeatureMap, InspectedNetwork
+from kedro_dcgan.reports.discriminator import NO_LABELS, Classification, FeatureMap, InspectedNetwork
 
 # The most labelled images of each split, and the most feature values of one split in memory. (The SVM needs about 50
 # bytes for each.)
 MOST_IMAGES, MOST_VALUES = 10_000, 60_000_000
 # The SVM fits one plane for each class.
 MOST_CLASSES = 100
-# Training images of batch norm's statistics, and test images that are searched for those that excite a feature map.
-_STATISTICS, _SEARCHED = 10_000, 2_000
+# Pixels of the training images from which batch norm gets its statistics, and of those of the classifier; the number of
+# test images among which the most exciting ones are searched.
+_MOST_PIXELS, _SEARCHED = 2**26, 2_000
+# Sides to which images are averaged for the SVM on pixels, and for the classifier that names directions.
+_PIXELS, _CLASSIFIED = 32, 64
 # Feature maps in a picture, and images of each.
 MAPS, PER_MAP = 8, 6
 # Pixels in a batch: activations of the first block have several times as many values.
@@ -38,7 +42,7 @@ _BATCH_PIXELS, _MOST_BATCH = 2**21, 128
 
 def use_real_statistics(blocks: Blocks, images: PreparedImages, name: str) -> None:
     """Give the batch norm of a network the statistics of training images."""
-    size, rows = _batch_size(images), drawn_rows(images, "train", _STATISTICS)
+    size, rows = _batch_size(images), drawn_rows(images, "train", _most_rows(images))
     # The mean over batches weighs them equally, so they must have one size.
     full = rows[: max(1, len(rows) // size) * size]
     set_norm_statistics(blocks, track(_batches(images, "train", full), f"  statistics, {name}", len(full)))
@@ -50,11 +54,11 @@ def classify(networks: Mapping[str, Blocks], images: PreparedImages) -> Classifi
     All of them get the same images. Their number is bounded by the memory for the features.
     """
     if images.classes is None:
-        return "not every image has a label"
+        return NO_LABELS
     if len(images.classes.names) > MOST_CLASSES:
         return f"more than {MOST_CLASSES} classes ({len(images.classes.names):,})"
     first = torch.from_numpy(images.take("train", np.arange(1)))
-    values = max(pooled_features(next(iter(networks.values())), first).shape[1], first.numel())
+    values = max(pooled_features(next(iter(networks.values())), first).shape[1], _shrunk(first, _PIXELS).numel())
     rows = {split: drawn_rows(images, split, min(MOST_IMAGES, MOST_VALUES // values)) for split in ("train", "test")}
     labels = {split: images.classes.labels[split][chosen] for split, chosen in rows.items()}
     if not can_classify(labels["train"]):
@@ -66,7 +70,7 @@ def classify(networks: Mapping[str, Blocks], images: PreparedImages) -> Classifi
         train, test = (_features(networks.get(name), images, split, chosen) for split, chosen in rows.items())
         results[name] = svm_accuracy(train, labels["train"], test, labels["test"])
     chance = float(np.bincount(labels["test"]).max() / len(labels["test"]))
-    return Classification(results, count, len(rows["test"]), len(images.classes.names), chance)
+    return Classification(results, count, len(rows["test"]), len(np.unique(labels["train"])), chance)
 
 
 def inspect_network(blocks: Blocks, images: PreparedImages, name: str) -> InspectedNetwork:
@@ -96,12 +100,12 @@ def describe_with_classes(images: PreparedImages) -> Describe:
     classes = images.classes
     if classes is None or not 1 < len(classes.names) <= MOST_CLASSES:
         return attributes
-    rows = drawn_rows(images, "train", MOST_IMAGES)
-    labels = torch.from_numpy(classes.labels["train"][rows])
-    classifier = Classifier(torch.from_numpy(images.take("train", rows)), labels, len(classes.names))
+    rows = drawn_rows(images, "train", _most_rows(images))
+    labels, pixels = torch.from_numpy(classes.labels["train"][rows]), torch.from_numpy(images.take("train", rows))
+    classifier = Classifier(_shrunk(pixels, _CLASSIFIED), labels, len(classes.names))
 
     def describe(pictures: np.ndarray) -> dict[str, np.ndarray]:
-        shares = classifier.probabilities(torch.from_numpy(pictures)).numpy().T
+        shares = classifier.probabilities(_shrunk(torch.from_numpy(pictures), _CLASSIFIED)).numpy().T
         return {
             **attributes(pictures),
             **{f"towards {name}": of for name, of in zip(classes.names, shares, strict=True)},
@@ -119,8 +123,22 @@ def _features(blocks: Blocks | None, images: PreparedImages, split: str, rows: n
     """Return the features of a network, or the pixels, as float32 `(len(rows), D)`."""
     batches = _batches(images, split, rows)
     return torch.cat(
-        [to_model_range(batch).flatten(1) if blocks is None else pooled_features(blocks, batch) for batch in batches]
+        [
+            to_model_range(_shrunk(batch, _PIXELS)).flatten(1) if blocks is None else pooled_features(blocks, batch)
+            for batch in batches
+        ]
     ).numpy()
+
+
+def _most_rows(images: PreparedImages) -> int:
+    return min(MOST_IMAGES, _MOST_PIXELS // images.image_size**2)
+
+
+def _shrunk(images: Tensor, most: int) -> Tensor:
+    """Return images, uint8 `(N, C, H, W)`, averaged to `most` pixels if they are larger."""
+    if images.shape[-1] <= most:
+        return images
+    return torch.cat([adaptive_avg_pool2d(part.float(), most).round().to(torch.uint8) for part in images.split(100)])
 
 
 def _batches(images: PreparedImages, split: str, rows: np.ndarray) -> Iterator[Tensor]:

@@ -25,49 +25,49 @@ from kedro_dcgan.training.discriminators import read_discriminator
 logger = logging.getLogger(__name__)
 
 
-def name_directions(generator: TrainedGenerator, images: PreparedImages) -> list[Direction]:
+def name_directions(exported_generator: TrainedGenerator, images: PreparedImages) -> list[Direction]:
     """Return the directions of the latent space that change images most, named after what they change.
 
     With labels, that can be the class. Conditional generators get their classes as inputs: their directions leave it.
     """
-    images.require_digest(generator.dataset_digest)
-    describe = None if generator.config.classes else describe_with_classes(images)
-    found = find_directions(generator.build(), DIRECTIONS, describe=describe)
+    images.require_digest(exported_generator.dataset_digest)
+    describe = None if exported_generator.config.classes else describe_with_classes(images)
+    found = find_directions(exported_generator.build(), DIRECTIONS, describe=describe)
     logger.info("explore       directions: %s", ", ".join(one.name for one in found))
     return found
 
 
-def write_explorer(generator: TrainedGenerator, latent_directions: list[Direction]) -> str:
+def write_explorer(exported_generator: TrainedGenerator, latent_directions: list[Direction]) -> str:
     """Return a page that runs the generator in a browser, as `kedro dcgan explore` does.
 
     Raises:
         ModelError: if the images of ONNX Runtime differ from those of PyTorch, or the page is too large.
     """
-    onnx_model, _ = checked_onnx(generator)
-    page = write_explorer_page(generator, onnx_model, latent_directions)
+    onnx_model, _ = checked_onnx(exported_generator)
+    page = write_explorer_page(exported_generator, onnx_model, latent_directions)
     logger.info("explore       generator in the browser, %.1f MB", len(page.encode()) / 1e6)
     return page
 
 
-def draw_directions(generator: TrainedGenerator, latent_directions: list[Direction]) -> Image.Image:
+def draw_directions(exported_generator: TrainedGenerator, latent_directions: list[Direction]) -> Image.Image:
     """Draw images along directions of the latent space, as `kedro dcgan directions` does."""
-    return draw_strips(strips_along(generator.build(), latent_directions), len(UNITS))
+    return draw_strips(strips_along(exported_generator.build(), latent_directions), len(UNITS))
 
 
 def inspect_discriminator(
-    generator: TrainedGenerator, resume_checkpoint: CheckpointFolder, images: PreparedImages
+    exported_generator: TrainedGenerator, resume_checkpoint: CheckpointFolder, images: PreparedImages
 ) -> tuple[dict[str, Any], str]:
     """Return what the discriminator's features are worth, beside those of random weights and raw pixels, and a page.
 
     Raises:
-        TrainingError: if no checkpoint has the discriminator of this generator.
+        TrainingError: if there is no checkpoint of the training of this generator.
         DataError: if the generator was trained on other images, or the test split has none.
     """
-    images.require_digest(generator.dataset_digest)
-    images.require_classes(generator.config.classes)
+    images.require_digest(exported_generator.dataset_digest)
+    images.require_classes(exported_generator.config.classes)
     images.require("test", 1, "the pictures", "Add images, or give it a larger share of `ingestion.splits`.")
-    discriminator, header = read_discriminator(resume_checkpoint, generator)
-    initialisation = header.fingerprint["training.discriminator.initialisation"]
+    discriminator, header = read_discriminator(resume_checkpoint, exported_generator)
+    initialisation = header.fingerprint.get("training.discriminator.initialisation", "normal")
     networks = {
         "trained": convolution_blocks(discriminator),
         "random": random_blocks(discriminator.config, initialisation),
@@ -76,7 +76,7 @@ def inspect_discriminator(
         use_real_statistics(blocks, images, name)
     is_conditional = bool(discriminator.config.classes)
     inspection = Inspection(
-        Origin(header.training_id, header.images_seen, generator.fingerprint(), images.digest, is_conditional),
+        Origin(header.training_id, header.images_seen, exported_generator.fingerprint(), images.digest, is_conditional),
         classify(networks, images),
         {name: inspect_network(blocks, images, name) for name, blocks in networks.items()},
     )
