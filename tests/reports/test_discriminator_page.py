@@ -102,6 +102,12 @@ def test_without_labels_the_page_says_which_ones_it_needs(inspection):
     assert without.record()["without_linear_svm"] == "not every image has a label"
 
 
+def test_other_reasons_do_not_ask_for_labels(inspection):
+    page = write_discriminator_page(replace(inspection, classification="more than 100 classes (101)"))
+    assert "more than 100 classes (101)" in page
+    assert "ingestion.labels" not in page
+
+
 def test_kernels_of_both_networks_are_beside_each_other(inspection):
     picture = np.asarray(draw_kernels(inspection.networks))
     (row,) = {tuple(line) for line in picture[30:60, :, 0]}
