@@ -191,6 +191,7 @@ def open_and_claim(folder, ready, results):
         ready.wait()
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_share_the_trials(tmp_path):
     context = multiprocessing.get_context("spawn")
     ready, results = context.Barrier(6), context.Queue()

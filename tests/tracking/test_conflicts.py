@@ -59,6 +59,7 @@ def test_a_parameter_that_another_client_set_meanwhile_is_skipped_without_a_retr
     assert (run.data.params["a"], run.data.tags["b"]) == ("1", "c")
 
 
+@pytest.mark.slow
 def test_a_conflict_is_retried_soon(journal, server, settings, caplog):
     body = raised_by_store(DATASET_EXISTS).serialize_as_json()
     proxy = Proxy(server.start().address, first_answers={LOG_INPUTS: [body], LOG_BATCH: [body, body]})
@@ -92,6 +93,7 @@ def test_creating_a_run_is_retried_after_a_conflict(journal, settings, monkeypat
     assert len(calls) == 2
 
 
+@pytest.mark.slow
 def test_conflicts_at_the_end_of_a_run_lose_no_record_and_do_not_block(server, settings, identity, monkeypatch, caplog):
     body = raised_by_store(DATASET_EXISTS).serialize_as_json()
     proxy = Proxy(server.start().address, first_answers={LOG_INPUTS: [body] * 3})

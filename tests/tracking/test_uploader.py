@@ -56,6 +56,7 @@ def log_steps(run, steps):
     return longest
 
 
+@pytest.mark.slow
 def test_a_killed_and_restarted_server_gets_every_record_once(server, tmp_path, identity, caplog):
     server.start()
     settings = settings_at(server.address, tmp_path)
@@ -139,6 +140,7 @@ def test_the_next_run_uploads_the_records_of_a_run_without_a_server(server, tmp_
     assert all(one.is_uploaded(settings.shown_server) for one in Journal.find_all(settings.journals))
 
 
+@pytest.mark.slow
 def test_a_run_is_not_created_twice_if_the_response_is_lost(server, tmp_path, identity):
     server.start()
     proxy = Proxy(server.address, loses_once="/api/2.0/mlflow/runs/create")

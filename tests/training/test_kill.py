@@ -167,6 +167,7 @@ def calibrate_by(folder):
     calibration.calibrate = partial(calibrate, folder)
 
 
+@pytest.mark.slow
 def test_calibrated_training_killed_10_times_ends_with_the_same_bits(monkeypatch, tmp_path):
     auto = tiny_training(precision="auto", threads="auto", images_per_validation=48)
     folder, uninterrupted = tmp_path / "killed", tmp_path / "uninterrupted"
