@@ -47,7 +47,7 @@ def stored_header(place):
 
 
 def images_seen_in(folder, training_id="aaa"):
-    return [header.images_seen for header in folder._headers(training_id)]
+    return [header.images_seen for header in folder.headers(training_id)]
 
 
 def test_saved_checkpoint_is_read_back(folder):

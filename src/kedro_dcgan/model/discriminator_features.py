@@ -132,7 +132,7 @@ class _GuidedLeakyReLU(torch.autograd.Function):
 @torch.no_grad()
 def first_kernels(blocks: Blocks) -> Tensor:
     """Return the kernels of the first convolution as pictures, uint8 `(channels, C, k, k)`; a weight of 0 is grey."""
-    return signed_pictures(blocks[0][0].weight)  # type: ignore[arg-type]  # torch types it as Tensor or Module
+    return signed_pictures(torch.as_tensor(blocks[0][0].weight))
 
 
 @torch.no_grad()

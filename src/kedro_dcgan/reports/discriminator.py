@@ -19,14 +19,14 @@ TITLES = {
     "random": "Features of the same network with random weights",
     "pixels": "Pixels, averaged to at most 32×32",
 }
-# Kernels shown of each network, and in a row. Least sides of a kernel and of an image, and a gap, in pixels.
+# Kernels shown of each network, and in a row. The least side of an image, and a gap, in pixels.
 _MOST_KERNELS, _COLUMNS = 64, 8
-_KERNEL_SIDE, _IMAGE_SIDE, _PAIR_GAP = 48, 64, 6
+_IMAGE_SIDE, _PAIR_GAP = 64, 6
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The training and the clock of the checkpoint, the fingerprint of the generator, and the digest of the images.
+    """The training and the images seen of the checkpoint, the generator's fingerprint, and the digest of the images.
 
     A conditional discriminator was trained with the labels.
     """
@@ -77,7 +77,8 @@ class InspectedNetwork:
 class Inspection:
     """The results on a discriminator.
 
-    `classification` is a reason if there is none. networks: `trained` and `random`.
+    `classification` has the accuracies, or says why there are none. `networks` has an entry for the `trained` and one
+    for the `random` weights.
     """
 
     origin: Origin
@@ -134,7 +135,7 @@ def draw_kernels(networks: Mapping[str, InspectedNetwork]) -> Image.Image:
     """Draw the first 64 kernels of each network, those of the networks beside each other."""
     columns = []
     for name, network in networks.items():
-        shown = _enlarged(network.kernels[:_MOST_KERNELS], _KERNEL_SIDE)
+        shown = network.kernels[:_MOST_KERNELS]
         columns.append((f"{name} weights", shown, min(_COLUMNS, len(shown))))
     return draw_side_by_side(columns)
 
@@ -144,7 +145,9 @@ def draw_maps(networks: Mapping[str, InspectedNetwork]) -> Image.Image:
     strips = []
     for name, network in networks.items():
         pairs = [np.concatenate([one.images, one.gradients], axis=3) for one in network.maps]
-        shown = _enlarged(np.concatenate(pairs), _IMAGE_SIDE)
+        shown = np.concatenate(pairs)
+        scale = -(-_IMAGE_SIDE // shown.shape[2])
+        shown = shown.repeat(scale, axis=2).repeat(scale, axis=3)
         # A gap, so that nobody takes a gradient for that of the next image.
         strips.append((f"{name} weights", np.pad(shown, ((0, 0), (0, 0), (0, 0), (0, _PAIR_GAP)))))
     return draw_strips(strips, len(pairs[0]))
@@ -161,9 +164,3 @@ def _rows(found: Classification) -> list[dict[str, str]]:
         }
         for name, result in found.results.items()
     ]
-
-
-def _enlarged(images: np.ndarray, side: int) -> np.ndarray:
-    """Repeat the pixels of images `(N, C, H, W)` until H is at least `side`."""
-    scale = -(-side // images.shape[2])
-    return images.repeat(scale, axis=2).repeat(scale, axis=3)

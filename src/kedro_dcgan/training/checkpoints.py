@@ -131,7 +131,7 @@ class CheckpointFolder:
             write_json(folder / HEADER, {"format": 3, "sha256": sha256_of(folder / STATE), **asdict(header)})
 
         # Keep later checkpoints, too: they belong to a longer run of the same training.
-        headers = [one for one in self._headers(header.training_id) if one.images_seen <= header.images_seen]
+        headers = [one for one in self.headers(header.training_id) if one.images_seen <= header.images_seen]
         best = next((one for one in headers[::-1] if one.is_best), None)
         for old in headers[: -checkpoint.keep]:
             if old is not best:
@@ -141,12 +141,8 @@ class CheckpointFolder:
 
     def newest(self, training_id: str, most_images: float = math.inf) -> CheckpointHeader | None:
         """Return the newest checkpoint of a training with at most `most_images` images seen."""
-        headers = [header for header in self._headers(training_id) if header.images_seen <= most_images]
+        headers = [header for header in self.headers(training_id) if header.images_seen <= most_images]
         return headers[-1] if headers else None
-
-    def closest(self, training_id: str, images_seen: int) -> CheckpointHeader | None:
-        """Return the checkpoint of a training whose number of images seen is closest to another one."""
-        return min(self._headers(training_id), key=lambda one: abs(one.images_seen - images_seen), default=None)
 
     def last_saved(self) -> CheckpointHeader | None:
         """Return the newest checkpoint of the training that saved last."""
@@ -177,8 +173,8 @@ class CheckpointFolder:
             return None
         return state
 
-    def _headers(self, training_id: str) -> list[CheckpointHeader]:
-        # Sorted by images seen. Damaged checkpoints are set aside; those of another format are skipped.
+    def headers(self, training_id: str) -> list[CheckpointHeader]:
+        """Return the checkpoints of a training by images seen; set damaged ones aside, and skip other formats."""
         headers = []
         for place in sorted(self.root.glob(f"{training_id}/[0-9]*")):
             try:

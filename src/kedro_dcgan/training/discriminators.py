@@ -23,7 +23,8 @@ def read_discriminator(stored: CheckpointFolder, generator: TrainedGenerator) ->
         TrainingError: if there is no checkpoint of this training.
     """
     training_id = str(generator.facts.get("training_id"))
-    while header := stored.closest(training_id, generator.images_seen):
+    while headers := stored.headers(training_id):
+        header = min(headers, key=lambda one: abs(one.images_seen - generator.images_seen))
         config = discriminator_beside(generator.config, header.fingerprint)
         # A damaged one is set aside.
         if config and (state := stored.read_state(header)) is not None:

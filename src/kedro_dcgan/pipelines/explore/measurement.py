@@ -24,13 +24,12 @@ from kedro_dcgan.model.sampling import to_model_range
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.discriminator import NO_LABELS, Classification, FeatureMap, InspectedNetwork
 
-# The most labelled images of each split, and the most feature values of one split in memory. (The SVM needs about 50
-# bytes for each.)
+# The most images of a split that are used, and the most feature values of a split in memory.
 MOST_IMAGES, MOST_VALUES = 10_000, 60_000_000
 # The SVM fits one plane for each class.
 MOST_CLASSES = 100
-# Pixels of the training images from which batch norm gets its statistics, and of those of the classifier; the number of
-# test images among which the most exciting ones are searched.
+# The most pixels of all training images that give batch norm its statistics, or train the classifier. The number of
+# test images among which those with the largest activations are found.
 _MOST_PIXELS, _SEARCHED = 2**26, 2_000
 # Sides to which images are averaged for the SVM on pixels, and for the classifier that names directions.
 _PIXELS, _CLASSIFIED = 32, 64

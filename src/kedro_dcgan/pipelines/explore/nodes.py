@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 def name_directions(exported_generator: TrainedGenerator, images: PreparedImages) -> list[Direction]:
     """Return the directions of the latent space that change images most, named after what they change.
 
-    With labels, that can be the class. Conditional generators get their classes as inputs: their directions leave it.
+    With labels, that can be the class, unless the generator is conditional: then the class is an input.
     """
     images.require_digest(exported_generator.dataset_digest)
     describe = None if exported_generator.config.classes else describe_with_classes(images)
