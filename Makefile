@@ -1,6 +1,6 @@
 # Commands for users, developers and CI. All except `make help` create the environment if it does not exist.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check bench ui lock
+.PHONY: help run test test-all check docs bench ui lock
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,6 +16,7 @@ help:
 	@echo "make test        run the tests, except the slow ones"
 	@echo "make test-all    run all tests, including those that start the real commands many times"
 	@echo "make check       check style, types and import contracts"
+	@echo "make docs        build the documentation site into site/ and check its links"
 	@echo "make bench       run the benchmarks"
 	@echo "make ui          compare runs in the browser, until Ctrl-C"
 	@echo "make lock        update requirements.lock from pyproject.toml"
@@ -37,6 +38,11 @@ check: $(READY)
 	ruff format --check .
 	mypy
 	lint-imports
+
+# Material for MkDocs advertises its successor in each build.
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@echo "docs          site/index.html"
 
 bench: $(READY)
 	@python benchmarks/training_step.py
