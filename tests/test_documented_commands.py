@@ -21,7 +21,7 @@ from kedro_dcgan.pipeline_registry import register_pipelines
 from kedro_dcgan.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OURS = ("kedro run ", "kedro dcgan ", "kedro-dcgan ", "python benchmarks/")
 
 

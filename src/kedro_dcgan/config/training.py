@@ -60,8 +60,8 @@ class TrainingParameters(ParameterGroup):
 
     budget: Budget | None = Field(
         description="Length of the training, for which width, batch size, learning rates, R1 and others are chosen "
-        "(docs/budget.md): a time on this machine, such as 5m, 1h or 90s, or a number of images, such as 100kimg. "
-        "null: nothing is chosen."
+        "(docs/how-to/budget.md): a time on this machine, such as 5m, 1h or 90s, or a number of images, such as "
+        "100kimg. null: nothing is chosen."
     )
     budget_keeps: tuple[Chosen, ...] = Field(
         description="Parameters that the budget does not choose. Those in --params are always kept."

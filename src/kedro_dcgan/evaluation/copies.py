@@ -15,7 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from kedro_dcgan.evaluation.intervals import Estimate, proportion_estimate
 from kedro_dcgan.evaluation.protocol import PIXELS
 
-# By this ratio, noisy and blurred copies differ from mixtures of images (docs/evaluation.md).
+# By this ratio, noisy and blurred copies differ from mixtures of images (docs/explanation/copies.md).
 _NEIGHBOURS, _NEAR_COPY = 50, 0.4
 # Pixels are averaged to this size, because fine noise would hide a copy.
 _SIZE = 16

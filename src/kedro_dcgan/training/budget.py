@@ -1,8 +1,8 @@
 """The recipe for a budget of time or of images (`training.budget`).
 
-`recipe_for` is a rule fitted to sweeps of equal time on four datasets (docs/budget.md has their data). A wider network
-learns more from each image, but sees fewer of them in the same time. So the rule takes the widest networks that still
-see enough images: it measures the speed of a few steps with each width on this machine.
+`recipe_for` is a rule fitted to sweeps of equal time on four datasets (docs/explanation/budget.md has their data). A
+wider network learns more from each image, but sees fewer of them in the same time. So the rule takes the widest
+networks that still see enough images: it measures the speed of a few steps with each width on this machine.
 
 What was chosen is stored in the checkpoints: a resumed training does not choose again.
 """
