@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from kedro_dcgan.config import Parameters, dotted_keys, flatten, read_parameters
 from kedro_dcgan.config.__main__ import SCHEMA_FILE, editor_schema, generated_files
+from kedro_dcgan.config.pages import FOLDER, PRESETS
 from kedro_dcgan.errors import ParameterError
 
 PROJECT = Path(__file__).parents[1]
@@ -208,7 +209,7 @@ def test_flatten_returns_dotted_keys_without_runtime_options(raw):
     assert flatten(parameters.training, "training.").items() <= flat.items()
 
 
-def test_comments_page_and_schema_are_up_to_date():
+def test_comments_pages_and_schema_are_up_to_date():
     """To update them: `python -m kedro_dcgan.config`."""
     generated = generated_files(PROJECT)
     assert {file for file in FILES if file.parent.name != "local"} < generated.keys()
@@ -230,13 +231,45 @@ def test_generated_comments_change_no_value_and_are_written_once(tmp_path):
     assert generated_files(tmp_path)[file] == text
 
 
-def test_every_parameter_has_a_description():
-    page = generated_files(PROJECT)[PROJECT / "docs/parameters.md"]
+@pytest.fixture(scope="module")
+def pages():
+    """The reference pages of the parameters, by name."""
+    return {file.name: text for file, text in generated_files(PROJECT).items() if file.parent == PROJECT / FOLDER}
+
+
+def rows_of(pages, group):
+    """Return the cells of the table under the heading of a group, by parameter, and the paragraph above it."""
+    text = "".join(pages.values()).split(f"# {group}\n")[1].partition("\n#")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return {name.strip("`"): cells for name, *cells in rows}, text.strip().splitlines()[0]
+
+
+def test_every_parameter_has_a_description(pages):
     for key in dotted_keys(Parameters):
-        top, _, name = key.partition(".")
-        lines = page.split(f"## {top}\n")[1].split("\n## ")[0].splitlines()
-        description = lines[1] if not name else next(line for line in lines if f"`{name}`" in line).split(" | ")[-1]
-        assert len(description.rstrip(" |")) > 10, key
+        group, _, name = key.rpartition(".")
+        known = rows_of(pages, group)[0] if group else {}
+        description = known[name][-1] if name in known else rows_of(pages, key)[1]
+        assert len(description) > 10, key
+
+
+def test_pages_have_type_range_unit_and_default_of_a_parameter(pages):
+    assert rows_of(pages, "training.ema")[0]["half_life"][:3] == [
+        "integer or null",
+        "1 to 1000000000000 images",
+        "`2500`",
+    ]
+    assert rows_of(pages, "preprocessing")[0]["image_size"][:3] == ["integer", "16 to 512 pixels", "`32`"]
+    assert rows_of(pages, "ingestion")[0]["engine"][:3] == ["text", "processes, ray", "`processes`"]
+
+
+def test_page_of_the_presets_has_the_values_that_differ_from_base(pages):
+    lines = [line.strip("| ").split(" | ") for line in pages["presets.md"].splitlines() if line.startswith("| ")]
+    assert lines[0] == ["parameter", "base", *PRESETS]
+    shown = {name.strip("`"): dict(zip(lines[0][1:], cells, strict=False)) for name, *cells in lines[2:]}
+    assert shown["training.batch_size"]["base"] == "`16`"
+    assert shown["training.batch_size"]["digits28"] == "`256`"
+    assert shown["training.discriminator.batch_norm"]["digits28"] == ""
+    assert {folder.name for folder in (PROJECT / "conf").iterdir() if folder.is_dir()} >= {*PRESETS}
 
 
 @pytest.fixture(scope="module")

@@ -1,50 +1,41 @@
 """Write the documentation of the parameters, in the project folder: `python -m kedro_dcgan.config`.
 
-The descriptions and constraints of the models become the comments of `conf/base/parameters_*.yml`, the page
-`docs/parameters.md` and the JSON schema, with which editors complete and validate all parameter files.
+The descriptions and constraints of the models become the comments of `conf/base/parameters_*.yml`, the pages
+`docs/reference/parameters/` and the JSON schema, with which editors complete and validate all parameter files.
 `tests/test_config.py` fails if one of them is stale.
 """
 
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kedro_dcgan.config import Parameters
+from kedro_dcgan.config.pages import FOLDER, described_fields, parameter_pages, type_and_range
 
-SCHEMA_FILE, PAGE_FILE = "conf/parameters.schema.json", "docs/parameters.md"
+SCHEMA_FILE = "conf/parameters.schema.json"
 
 _MODELINE = "# yaml-language-server: $schema=../parameters.schema.json\n"
 # Comments start at this column, or stand above the key if the line would be longer than the width.
 _COLUMN, _WIDTH = 30, 120
-_BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
-_INTRODUCTION = """\
-# Parameters
-
-Generated from `src/kedro_dcgan/config` by `python -m kedro_dcgan.config`: change a description there. The defaults are
-the values of `conf/base`; a preset overrides some of them, and `kedro run --params training.epochs=10` overrides both.
-Editors with a YAML language server complete and validate the parameter files with `conf/parameters.schema.json`.
-"""
 
 
 def generated_files(project: Path) -> dict[Path, str]:
     """Return all generated files of a project with the text that each should have."""
     schema = editor_schema()
-    fields = dict(_fields(schema, schema))
+    fields = described_fields(schema)
     files = {project / SCHEMA_FILE: json.dumps(schema, indent=2) + "\n"}
-    defaults: dict[str, Any] = {}
     for file in sorted((project / "conf").glob("*/parameters_*.yml")):
         text = _MODELINE + file.read_text(encoding="utf-8").removeprefix(_MODELINE)
         if file.parent.name == "base":
-            defaults |= yaml.safe_load(text)
             text = _with_comments(text, fields)
         if file.parent.name != "local":
             files[file] = text
-    files[project / PAGE_FILE] = _page(fields, defaults)
+    if (project / "docs").is_dir():
+        pages = parameter_pages(project / "conf", fields)
+        files |= {project / FOLDER / name: text for name, text in pages.items()}
     return files
 
 
@@ -57,37 +48,6 @@ def editor_schema() -> dict[str, Any]:
         for field in group["properties"].values():
             field.pop("title", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _fields(schema: dict[str, Any], group: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield dotted key and schema of each group and parameter."""
-    for name, field in group["properties"].items():
-        if "$ref" in field:
-            subgroup = schema["$defs"][field["$ref"].rpartition("/")[2]]
-            yield f"{prefix}{name}", {**subgroup, **field}
-            yield from _fields(schema, subgroup, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", field
-
-
-def _type_and_range(field: dict[str, Any]) -> tuple[str, str]:
-    """Return the type of a parameter in words, and its bounds or choices."""
-    if "anyOf" in field:
-        types, ranges = zip(*map(_type_and_range, field["anyOf"]), strict=True)
-        return " or ".join(types), ", ".join(filter(None, ranges))
-    if field["type"] == "array":
-        items = field.get("prefixItems") or [field["items"]]
-        type_, range_ = _type_and_range(items[0])
-        count = f"{len(items)} " if "prefixItems" in field else ""
-        return f"list of {count}{'names' if type_ == 'text' else f'{type_}s'}", range_
-    type_, choices = field["type"], field.get("enum", [field["const"]] if "const" in field else [])
-    bounds = {name: field[name] for name in _BOUNDS if name in field}
-    numbers = {name: "2^63" if bound == 2**63 else f"{bound:.15g}" for name, bound in bounds.items()}
-    if "minimum" in numbers and "maximum" in numbers:
-        range_ = f"{numbers['minimum']} to {numbers['maximum']}"
-    else:
-        range_ = " and ".join(f"{_BOUNDS[name]} {number}" for name, number in numbers.items())
-    return "text" if type_ == "string" else type_, range_ or ", ".join(map(str, choices))
 
 
 def _with_comments(text: str, fields: dict[str, dict[str, Any]]) -> str:
@@ -106,7 +66,7 @@ def _with_comments(text: str, fields: dict[str, dict[str, Any]]) -> str:
             # A key of the user's choice, in `sweep.space`.
             lines.append(code)
             continue
-        comment, range_ = field["description"], "" if "properties" in field else _type_and_range(field)[1]
+        comment, range_ = field["description"], "" if "properties" in field else type_and_range(field)[1]
         # Some descriptions explain each choice themselves.
         if range_ and not all(f"{choice}:" in comment for choice in range_.split(", ")):
             comment += f" [{range_}]"
@@ -119,27 +79,14 @@ def _with_comments(text: str, fields: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _page(fields: dict[str, dict[str, Any]], defaults: dict[str, Any]) -> str:
-    lines = [_INTRODUCTION]
-    for key, field in fields.items():
-        top, _, name = key.partition(".")
-        if not name:
-            lines += [f"\n## {top}\n\n{field['description']}\n"]
-            lines += ["| parameter | type | range | default | description |", "|---|---|---|---|---|"]
-        elif "properties" in field:
-            lines.append(f"| **`{name}`** | group | | | {field['description']} |")
-        else:
-            default: Any = defaults
-            for part in key.split("."):
-                default = default[part]
-            shown = default if isinstance(default, str) else json.dumps(default)
-            type_, range_ = _type_and_range(field)
-            lines.append(f"| `{name}` | {type_} | {range_} | `{shown}` | {field['description']} |")
-    return "\n".join(lines) + "\n"
+def write_stale(files: Mapping[Path, str]) -> None:
+    """Write the files whose text has changed, and print their names."""
+    for file, text in files.items():
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            print(f"wrote {file.relative_to(Path.cwd())}")
 
 
 if __name__ == "__main__":
-    for path, content in generated_files(Path.cwd()).items():
-        if not path.exists() or path.read_text(encoding="utf-8") != content:
-            path.write_text(content, encoding="utf-8")
-            print(f"wrote {path.relative_to(Path.cwd())}")
+    write_stale(generated_files(Path.cwd()))

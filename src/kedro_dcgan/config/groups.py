@@ -58,6 +58,7 @@ class PenaltyParameters(ParameterGroup):
     r1_every: int = Field(
         ge=1,
         le=1_000_000,
+        json_schema_extra={"unit": "steps"},
         description="Steps between two R1 penalties (lazy regularisation); the penalty is scaled by this number.",
     )
     gradient: Weight = Field(description="Weight of the gradient penalty of wgan_gp; other losses ignore it.")
@@ -86,7 +87,10 @@ class AugmentationParameters(ParameterGroup):
 class EmaParameters(ParameterGroup):
     """The exponential moving average (EMA) of the generator's weights, used for samples, metrics and export."""
 
-    half_life: ImageCount | None = Field(description="Half-life of the EMA, in real images. null: use the raw weights.")
+    half_life: ImageCount | None = Field(
+        json_schema_extra={"unit": "images"},
+        description="Half-life of the EMA, in real images. null: use the raw weights.",
+    )
     recalibration: int = Field(
         ge=0,
         le=1_000_000,

@@ -66,6 +66,7 @@ class NearDuplicateParameters(ParameterGroup):
     most_bits: int = Field(
         ge=0,
         le=8,
+        json_schema_extra={"unit": "bits"},
         description="Maximum number of differing bits (of 64) between the perceptual hashes of near-duplicates. 0 "
         "finds most rescaled and recompressed copies; 4 finds more among photos, but groups unrelated drawings "
         "and digits.",
@@ -82,17 +83,26 @@ class IngestionParameters(ParameterGroup):
     min_size: int | None = Field(
         ge=1,
         le=100_000,
-        description="Minimum length of the shorter side of the cropped image, in pixels; smaller images are "
+        json_schema_extra={"unit": "pixels"},
+        description="Minimum length of the shorter side of the cropped image; smaller images are "
         "skipped. null: preprocessing.image_size, so that no image is enlarged.",
     )
     # Pillow itself refuses larger images.
     max_pixels: int = Field(
-        ge=1, le=178_956_970, description="Maximum width x height, in pixels; larger images are skipped."
+        ge=1,
+        le=178_956_970,
+        json_schema_extra={"unit": "pixels"},
+        description="Maximum width x height; larger images are skipped.",
     )
     max_file_megabytes: int = Field(
-        ge=1, le=4000, description="Maximum size of a file, in MB; larger files are skipped."
+        ge=1, le=4000, json_schema_extra={"unit": "MB"}, description="Maximum size of a file; larger files are skipped."
     )
-    max_files: int = Field(ge=1, le=1_000_000_000, description="Maximum number of files; a larger source is refused.")
+    max_files: int = Field(
+        ge=1,
+        le=1_000_000_000,
+        json_schema_extra={"unit": "files"},
+        description="Maximum number of files; a larger source is refused.",
+    )
     max_skipped_fraction: Fraction = Field(
         description="Maximum fraction of skipped files. Above it, the run stops after it has written the report. "
         "Hidden files, side files (such as labels and a README), links and special files do not count."
@@ -125,7 +135,8 @@ class CropParameters(ParameterGroup):
     side: int | None = Field(
         ge=1,
         le=100_000,
-        description="Side of the centred square, in pixels, for mode centre. null: the largest that fits.",
+        json_schema_extra={"unit": "pixels"},
+        description="Side of the centred square, for mode centre. null: the largest that fits.",
     )
     boxes: PathText | None = Field(
         description="CSV file with a bounding box per image: path, left, top, width, height. null: no boxes.",
@@ -141,14 +152,18 @@ class CropParameters(ParameterGroup):
 class PreprocessingParameters(ParameterGroup):
     """How images are cropped and resized for the networks."""
 
-    image_size: int = Field(ge=16, le=512, description="Width and height of a prepared image, in pixels.")
+    image_size: int = Field(
+        ge=16, le=512, json_schema_extra={"unit": "pixels"}, description="Width and height of a prepared image."
+    )
     channels: Literal[1, 3] = Field(description="1: greyscale; 3: RGB.")
     crop: CropParameters
     resample: Literal["lanczos", "bicubic", "box"] = Field(description="Resampling filter, antialiased.")
     background: tuple[Level, Level, Level] = Field(
         description="Red, green and blue behind transparent pixels and padding."
     )
-    shard_megabytes: int = Field(ge=1, le=100_000, description="Maximum size of a shard of prepared images, in MB.")
+    shard_megabytes: int = Field(
+        ge=1, le=100_000, json_schema_extra={"unit": "MB"}, description="Maximum size of a shard of prepared images."
+    )
 
 
 class EvaluationParameters(ParameterGroup):
@@ -157,6 +172,7 @@ class EvaluationParameters(ParameterGroup):
     samples: int = Field(
         ge=2,
         le=1_000_000,
+        json_schema_extra={"unit": "images"},
         description="Number of generated images. Metrics depend on it, so their names contain it. Floors (the "
         "metrics of real images) need as many training images. Use 10000 if the train split is that large.",
     )
@@ -164,10 +180,11 @@ class EvaluationParameters(ParameterGroup):
     input_size: int = Field(
         ge=32,
         le=512,
-        description="Input size of EfficientNet-Lite0, in pixels; part of the metrics' names.",
+        json_schema_extra={"unit": "pixels"},
+        description="Input size of EfficientNet-Lite0; part of the metrics' names.",
     )
     real_images: Annotated[int, Field(ge=2, le=10_000_000)] | None = Field(
-        description="Maximum number of real images used per split. null: all."
+        json_schema_extra={"unit": "images"}, description="Maximum number of real images used per split. null: all."
     )
     device: DeviceName = Field(description="Device of the evaluation. auto: the fastest one available.")
     precision: Literal["float32", "bfloat16", "auto"] = Field(
@@ -189,10 +206,13 @@ class ExportParameters(ParameterGroup):
     samples: int = Field(
         ge=1,
         le=10_000,
+        json_schema_extra={"unit": "images"},
         description="Number of sample images (PNG) to write; `kedro dcgan sample` writes up to a million.",
     )
     seed: Seed = Field(description="Seed of the samples' latents.")
-    frames_per_second: float = Field(gt=0, le=50, description="Frame rate of the progress GIF and MP4.")
+    frames_per_second: float = Field(
+        gt=0, le=50, json_schema_extra={"unit": "Hz"}, description="Frame rate of the progress GIF and MP4."
+    )
     registered_model: str = Field(
         pattern=r"^(?:[\w.-]|\{source\})+$",
         description="Name in MLflow's model registry. {source}: the name of the images' folder or file, so that each "

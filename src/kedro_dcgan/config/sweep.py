@@ -83,10 +83,18 @@ class SweepParameters(ParameterGroup):
         description="Training parameters to search, nested as in training: a range with low, high and log (true: all "
         "orders of magnitude are equally likely), or a list of choices. null removes a parameter."
     )
-    kimg: float = Field(gt=0, le=1e9, description="Length of each trial, in thousands of real images.")
+    kimg: float = Field(
+        gt=0,
+        le=1e9,
+        json_schema_extra={"unit": "kimg"},
+        description="Length of each trial, in thousands of real images.",
+    )
     trials: int = Field(ge=1, le=100_000, description="Number of trials, those of all processes together.")
     minutes: float | None = Field(
-        gt=0, le=1e6, description="Minutes after which a process starts no further trial. null: no limit."
+        gt=0,
+        le=1e6,
+        json_schema_extra={"unit": "minutes"},
+        description="Minutes after which a process starts no further trial. null: no limit.",
     )
     validations: int = Field(
         ge=1, le=1000, description="Validations in a trial. After each, the pruner may end the trial."

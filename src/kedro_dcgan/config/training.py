@@ -66,17 +66,25 @@ class TrainingParameters(ParameterGroup):
     budget_keeps: tuple[Chosen, ...] = Field(
         description="Parameters that the budget does not choose. Those in --params are always kept."
     )
-    epochs: float = Field(gt=0, le=1_000_000, description="Passes over the train split.")
+    epochs: float = Field(
+        gt=0, le=1_000_000, json_schema_extra={"unit": "epochs"}, description="Passes over the train split."
+    )
     kimg: float | None = Field(
-        gt=0, le=1e9, description="Length of the training, in thousands of real images. null: use epochs."
+        gt=0,
+        le=1e9,
+        json_schema_extra={"unit": "kimg"},
+        description="Length of the training, in thousands of real images. null: use epochs.",
     )
     minutes: float | None = Field(
         gt=0,
         le=1e6,
+        json_schema_extra={"unit": "minutes"},
         description="Minutes after which training ends, whatever its length. Pauses between a stop and its resumption "
         "do not count. null: no limit.",
     )
-    batch_size: int = Field(ge=2, le=1_000_000, description="Real images per step, over all devices.")
+    batch_size: int = Field(
+        ge=2, le=1_000_000, json_schema_extra={"unit": "images"}, description="Real images per step, over all devices."
+    )
     gradient_accumulation: int = Field(
         ge=1, le=500_000, description="Micro-batches per batch; more of them need less memory."
     )
@@ -107,18 +115,26 @@ class TrainingParameters(ParameterGroup):
     penalties: PenaltyParameters
     augmentation: AugmentationParameters
     ema: EmaParameters
-    images_per_tick: ImageCount = Field(description="Real images between two ticks (log lines and samples).")
-    images_per_validation: ImageCount | None = Field(
-        description="Real images between two validations. The generator with the smallest distance to the "
-        "validation split is kept. null: no validation; the last generator is kept."
+    images_per_tick: ImageCount = Field(
+        json_schema_extra={"unit": "images"}, description="Real images between two ticks (log lines and samples)."
     )
-    validation_samples: int = Field(ge=2, le=1_000_000, description="Generated images per validation.")
+    images_per_validation: ImageCount | None = Field(
+        json_schema_extra={"unit": "images"},
+        description="Real images between two validations. The generator with the smallest distance to the "
+        "validation split is kept. null: no validation; the last generator is kept.",
+    )
+    validation_samples: int = Field(
+        ge=2, le=1_000_000, json_schema_extra={"unit": "images"}, description="Generated images per validation."
+    )
     patience: int | None = Field(
         ge=1,
         le=1_000_000,
+        json_schema_extra={"unit": "validations"},
         description="Validations in a row without a better generator, after which training ends. null: never.",
     )
-    images_per_checkpoint: ImageCount = Field(description="Real images between two checkpoints.")
+    images_per_checkpoint: ImageCount = Field(
+        json_schema_extra={"unit": "images"}, description="Real images between two checkpoints."
+    )
     checkpoints_kept: int = Field(
         ge=1, le=1_000_000, description="Number of latest checkpoints to keep, besides the best one."
     )
@@ -126,7 +142,12 @@ class TrainingParameters(ParameterGroup):
         description="auto: resume if there is a checkpoint with these parameters; never: train from scratch; "
         "force: resume even if parameters changed."
     )
-    grid_images: int = Field(ge=1, le=1024, description="Samples in the grid of a tick, always from the same latents.")
+    grid_images: int = Field(
+        ge=1,
+        le=1024,
+        json_schema_extra={"unit": "images"},
+        description="Samples in the grid of a tick, always from the same latents.",
+    )
     seed: Seed = Field(description="Seed of weights, latents, batches and augmentation.")
     device: DeviceName = Field(description="Device of the training. auto: the fastest one available.")
     devices: Annotated[int, Field(ge=1, le=4096)] | Literal["external"] = Field(
