@@ -22,7 +22,7 @@ def test_no_line_of_the_list_of_commands_is_cut():
 def test_every_command_describes_itself_and_its_options(name):
     command = cli.commands["dcgan"].commands[name]
     assert command.help
-    assert [option.name for option in command.params if isinstance(option, click.Option) and option.help == ""] == []
+    assert [option.name for option in command.params if isinstance(option, click.Option) and not option.help] == []
     assert CliRunner().invoke(command, ["--help"]).exit_code == 0
 
 

@@ -189,7 +189,7 @@ def test_small_request_overtakes_a_large_one(generator, gate):
 
 
 def test_large_request_beyond_the_queue_is_refused(generator, gate, monkeypatch):
-    monkeypatch.setattr(serving, "_QUEUED_REQUESTS", 1)
+    monkeypatch.setattr(serving, "QUEUED_REQUESTS", 1)
     body = {"dataframe_records": [{"seed": 1, "count": 600}]}
     with running_server(generator) as (_, port), ThreadPoolExecutor(3) as pool:
         answers = [gate.occupy(pool, port), pool.submit(ask, port, body)]
@@ -206,7 +206,7 @@ def test_large_request_beyond_the_queue_is_refused(generator, gate, monkeypatch)
 
 def test_connections_are_limited(generator):
     with running_server(generator) as (server, port):
-        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(serving._MAX_CONNECTIONS)]
+        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(serving.MAX_CONNECTIONS)]
         wait_until(lambda: len(server.server_state.connections) == len(held), 20)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         connection.request("GET", "/health")

@@ -136,7 +136,7 @@ def test_large_body_without_a_length_is_refused(port):
 
 
 def test_slow_body_is_refused_and_does_not_block_others(port, monkeypatch):
-    monkeypatch.setattr(serving, "_SECONDS_TO_SEND", 0.5)
+    monkeypatch.setattr(serving, "SECONDS_TO_SEND", 0.5)
     slow = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     slow.putrequest("POST", "/invocations")
     slow.putheader("Content-Length", "100")

@@ -1,7 +1,9 @@
 """The evaluation end to end, on the embedded digits and an untrained generator."""
 
 import json
+import re
 import sys
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -290,6 +292,22 @@ def test_subsets_are_reported_for_enough_images(evaluated, digits, monkeypatch, 
     mean, deviation = (found["metrics"][f"kd_subsets_{name}_efflite0_32_100_test"] for name in ("mean", "deviation"))
     assert mean == pytest.approx(before["metrics"]["kd_efflite0_32_100_test"], abs=deviation)
     assert "Kernel distance of subsets" in report_evaluation(found, *pictures)[0]
+
+
+def test_reference_page_defines_every_metric_and_every_name(digits, monkeypatch, tmp_path):
+    monkeypatch.setattr("kedro_dcgan.evaluation.distances.SUBSET_SIZE", 30)
+    shares = {str(number): 0.1 for number in range(10)}
+    found, *_ = evaluate_generator(trained(shares=shares), *digits, ReferenceCache(tmp_path), parameters(samples=400))
+    page = (Path(__file__).parents[2] / "docs/reference/metrics.md").read_text()
+    definitions = page.partition("## Definitions")[2].partition("## ")[0]
+    defined = set(re.findall(r"^\| `(\w+)` \|", definitions, flags=re.MULTILINE))
+    written = {number["metric"] for number in found["numbers"]}
+    # The first needs the weights of Inception, the second 100 test images of a class.
+    assert written == defined - {"inception_score", "class_fd"}
+    extractors = {name: r"(efflite0_32|pixels16)" if name == "near_copies" else "efflite0_32" for name in written}
+    for number in found["numbers"]:
+        name = number["metric"]
+        assert re.fullmatch(rf"{name}_{extractors[name]}_400_(test|train)", number["name"])
 
 
 def test_few_images_have_only_a_distance(digits, tmp_path):

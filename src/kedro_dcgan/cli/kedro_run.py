@@ -23,11 +23,24 @@ from kedro_dcgan.errors import Interrupted, ParameterError, stop_on_signal
 from kedro_dcgan.hooks import SweepHooks, TrackingHooks
 
 _NODE_OPTIONS = ("node_names", "from_nodes", "to_nodes")
-_REFUSED_HELP = {
+# For the options whose help in Kedro is not true here, or says less than it could.
+_HELP = {
+    "from_inputs": "Run the nodes that depend on these datasets.",
+    "to_outputs": "Run the nodes that these datasets depend on.",
+    "from_nodes": "Run these nodes and those that depend on them.",
+    "to_nodes": "Run these nodes and those that they depend on.",
+    "node_names": "Run only these nodes.",
     "runner": "SequentialRunner, the default; others are refused.",
     "is_async": "Refused: nodes save their results while they run.",
     "runner_params": "Refused: the runner has no parameters.",
+    "env": "Preset: a folder of conf/.",
+    "tags": "Run the nodes with one of these tags, for nodes of your own. May be repeated.",
     "load_versions": "DATASET:VERSION, for datasets of your own that are versioned.",
+    "pipeline": "Run this pipeline.",
+    "pipelines": "Run these pipelines, such as ingestion,preprocessing. Default: the project end to end.",
+    "namespaces": "Run the nodes of these stages.",
+    "conf_source": "Folder or archive with the configuration, instead of conf/.",
+    "only_missing_outputs": "Skip the nodes whose outputs all exist already.",
 }
 
 
@@ -192,12 +205,13 @@ _OWN_OPTIONS = [
         ["--config", "-c"],
         type=click.Path(exists=True, dir_okay=False, resolve_path=True),
         callback=_read_config_file,
-        help=getattr(_KEDRO_OPTIONS["config"], "help", None),
+        help="YAML file with options under the key `run`. Those of the command line override it.",
     ),
     verbose_option,
 ]
 _KEPT = [copy.copy(option) for name, option in _KEDRO_OPTIONS.items() if name not in ("params", "config")]
 for _option in _KEPT:
-    if isinstance(_option, click.Option) and _option.name in _REFUSED_HELP:
-        _option.help = _REFUSED_HELP[_option.name]
-run = _Run("run", params=[*_KEPT, *_OWN_OPTIONS], callback=_run, help=kedro_run.help)
+    if isinstance(_option, click.Option) and _option.name in _HELP:
+        _option.help = _HELP[_option.name]
+_RUN_HELP = "Run pipelines. Names of several pipelines, nodes, datasets or stages have commas between them."
+run = _Run("run", params=[*_KEPT, *_OWN_OPTIONS], callback=_run, help=_RUN_HELP)

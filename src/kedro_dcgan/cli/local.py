@@ -34,7 +34,9 @@ def digits() -> None:
 
 @dcgan.command()
 @preset_option
-@click.option("--output", type=OutputPath(dir_okay=False, path_type=Path), help="Write to this file instead.")
+@click.option(
+    "--output", type=OutputPath(dir_okay=False, path_type=Path), help="YAML file to write. Default: the console."
+)
 def parameters(env: str | None, output: Path | None) -> None:
     """Print all parameters of a preset as YAML."""
     values = yaml.safe_dump(parameters_of(env).model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -52,7 +54,7 @@ def parameters(env: str | None, output: Path | None) -> None:
 def describe(env: str | None, as_json: bool) -> None:
     """Print both networks, layer by layer.
 
-    With output shapes, parameters, FLOPs and memory.
+    It lists the output shape and the parameters of each layer, and the FLOPs and the memory of the network.
     """
     from kedro_dcgan.model.describe import describe as describe_network
     from kedro_dcgan.model.recipes import network_configs
@@ -83,7 +85,9 @@ def describe(env: str | None, as_json: bool) -> None:
 
 @dcgan.command()
 @preset_option
-@click.option("--batch-size", type=click.IntRange(min=2), default=None, help="Default: training.batch_size.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=2), default=None, help="Images per step. Default: training.batch_size."
+)
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Steps to profile.")
 @click.option("--trace", type=OutputPath(dir_okay=False, path_type=Path), default=None, help="JSON trace to write.")
 def profile(env: str | None, batch_size: int | None, steps: int, trace: Path | None) -> None:
@@ -142,13 +146,29 @@ def _print_profile(step: "StepProfile") -> None:
 @click.option("--real", required=True, help="Real images: folder, zip, tar or torchvision:NAME.")
 @click.option("--generated", required=True, help="Generated images, in the same forms.")
 @click.option(
-    "--input-size", type=click.IntRange(32, 512), default=128, show_default=True, help="EfficientNet's input size, px."
+    "--input-size",
+    type=click.IntRange(32, 512),
+    default=128,
+    show_default=True,
+    help="Input size of EfficientNet-Lite0, pixels.",
 )
 @click.option(
     "--inception-weights", default="auto", show_default=True, help="File, auto (torch hub's cache) or none (no FID)."
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
-@click.option("--precision", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Device of the extractors. auto: the fastest one available.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "auto"]),
+    default="float32",
+    show_default=True,
+    help="Precision of the extractors. bfloat16 changes the metrics and their names; auto: the faster one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate_images(
     real: str, generated: str, input_size: int, inception_weights: str, device: str, precision: str, as_json: bool
@@ -172,7 +192,7 @@ def evaluate_images(
 
 
 @dcgan.command("fetch-weights")
-@click.option("--url", default=None, help="Default: the release of torch-fidelity.")
+@click.option("--url", default=None, help="Address of the file. Default: the release of torch-fidelity.")
 def fetch_weights(url: str | None) -> None:
     """Download the Inception-v3 weights for FID (91 MB).
 

@@ -105,12 +105,12 @@ def explore(output: Path | None, model: str | None, env: str | None) -> None:
 @dcgan.command()
 @click.option("--model", default=None, help="NAME@ALIAS in the registry. Default: the champion for the last export.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True, help="Port to listen on.")
 @preset_option
 def serve(model: str | None, host: str, port: int, env: str | None) -> None:
     """Serve a registered generator over HTTP.
 
-    By default, only this machine can reach it. docs/operations.md has a sample request.
+    By default, only this machine can reach it. docs/reference/http-api.md has sample requests.
     """
     import torch
 

@@ -38,7 +38,9 @@ def connected(env: str | None = None) -> Iterator[TrackingSettings]:
 
 
 @dcgan.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=None, help="Default: ui_port of tracking.yml.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=None, help="Port to listen on. Default: ui_port of tracking.yml."
+)
 @preset_option
 def ui(port: int | None, env: str | None) -> None:
     """Start the MLflow UI with the runs of this project.
@@ -131,7 +133,12 @@ def _upload(journal: Journal, tracking: TrackingSettings) -> bool:
 
 @dcgan.command()
 @click.argument("runs", nargs=-1)
-@click.option("--report", type=OutputPath(dir_okay=False, path_type=Path), default=None, help="HTML page to write.")
+@click.option(
+    "--report",
+    type=OutputPath(dir_okay=False, path_type=Path),
+    default=None,
+    help="HTML page to write. Default: data/08_reporting/comparison.html.",
+)
 @preset_option
 def compare(runs: tuple[str, ...], report: Path | None, env: str | None) -> None:
     """Compare trained generators in a table and an HTML page.

@@ -15,10 +15,23 @@ from kedro_dcgan.data.duplicates import group_near_duplicates
 from kedro_dcgan.errors import DataError, in_short
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = (
-    "path", "sha256", "bytes", "format", "width", "height", "mode", "label", "box", "verdict", "reason", "detail",
-    "split", "row",
-)  # fmt: skip
+# The columns and what they hold.
+COLUMNS = {
+    "path": r"Path relative to the source, with `/`; invalid UTF-8 bytes as `\xe9`, a backslash as `\\`.",
+    "sha256": "SHA-256 of the content of the file.",
+    "bytes": "Size of the file.",
+    "format": "Format, from the content, such as `JPEG`; null if the file could not be read.",
+    "width": "Width of the upright image, in pixels.",
+    "height": "Height of the upright image, in pixels.",
+    "mode": "Mode of the pixels as they are stored, such as `RGB` or `L`.",
+    "label": "Label of the image, or null.",
+    "box": "Bounding box of the crop, `left,top,right,bottom` in pixels of the upright image; null without boxes.",
+    "verdict": "`accepted` or `skipped`.",
+    "reason": "Why the input was skipped; null for an accepted one.",
+    "detail": "Details of the reason; for an accepted image with near-duplicates, the first of these by path.",
+    "split": "`train`, `validation` or `test`; null for a skipped input.",
+    "row": "Index of its pixels, counted over all shards; duplicates also have one.",
+}
 _SPLIT_FOLDERS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))
 NearDuplicates = Literal["keep", "group", "skip"]
 SplitFolders = Literal["auto", "first", "none"]

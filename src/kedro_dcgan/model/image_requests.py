@@ -37,7 +37,7 @@ MAX_SEED = 2**53 - 1
 # Normal latents beyond 10 never occur; the activations of huge ones overflow.
 MAX_LATENT = 100.0
 # Bytes of the pixels of an answer: 85 images of 512x512 in colour.
-_MAX_PIXEL_BYTES = 64 * 2**20
+MAX_PIXEL_BYTES = 64 * 2**20
 # The size of a chunk: 4 images of up to 32x32, one of 64x64 and more. Larger chunks are faster per image, but a client
 # that asks for one image waits for a whole chunk. At 32x32 (width 24), 1 takes 0.76 ms, 4 take 1.15 ms, 8 1.66 ms.
 _CHUNK_PIXELS, _MAX_CHUNK = 4 * 32**2, 4
@@ -79,7 +79,7 @@ def read_requests(rows: Sequence[Any], config: GeneratorConfig) -> list[ImageReq
 
 def most_images(config: GeneratorConfig) -> int:
     """Return how many images all rows together may ask for."""
-    return min(MAX_IMAGES, _MAX_PIXEL_BYTES // (config.image_size**2 * config.channels))
+    return min(MAX_IMAGES, MAX_PIXEL_BYTES // (config.image_size**2 * config.channels))
 
 
 def answer_requests(

@@ -40,14 +40,16 @@ from kedro_dcgan.model.networks import Generator
 
 # 1,024 rows of 256 latents fit.
 MAX_BODY_BYTES = 8 * 2**20
-_SECONDS_TO_SEND = 30
+SECONDS_TO_SEND = 30
+# An idle connection is closed after this time.
+SECONDS_IDLE = 5
 # Room for 50 clients that keep their connections open, twice over. Their bodies take 1 GiB at most.
-_MAX_CONNECTIONS = 128
+MAX_CONNECTIONS = 128
 # The size of a batch: 32 images of 32x32, 8 of 64x64, one of the largest. A request that arrives waits until the
 # present batch is done; smaller ones would be handed over more often.
-_BATCH_PIXELS = 32 * 32**2
+BATCH_PIXELS = 32 * 32**2
 # The queue holds this many of the largest requests: 16,384 images of 32x32, some seconds of work.
-_QUEUED_REQUESTS = 16
+QUEUED_REQUESTS = 16
 # Bytes or numbers that the event loop itself may work through, in about a millisecond; others go to a thread.
 _MOST_ON_LOOP = 2**14
 
@@ -63,8 +65,8 @@ def create_server(generator: Generator, facts: Mapping[str, Any], workers: int =
         uvicorn.Config(
             _create_app(generator, facts, workers),
             log_level="warning",
-            limit_concurrency=_MAX_CONNECTIONS,
-            timeout_keep_alive=5,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=SECONDS_IDLE,
             timeout_graceful_shutdown=10,
             server_header=False,
         )
@@ -73,8 +75,8 @@ def create_server(generator: Generator, facts: Mapping[str, Any], workers: int =
 
 def _create_app(generator: Generator, facts: Mapping[str, Any], workers: int) -> Starlette:
     config, chunk = generator.config, chunk_size(generator.config)
-    batch = chunk * max(1, _BATCH_PIXELS // (chunk * config.image_size**2))
-    limits = BatchLimits(chunk, batch, _QUEUED_REQUESTS * most_images(config))
+    batch = chunk * max(1, BATCH_PIXELS // (chunk * config.image_size**2))
+    limits = BatchLimits(chunk, batch, QUEUED_REQUESTS * most_images(config))
 
     def compute(rows: Sequence[Tensor]) -> list[str]:
         return make_pngs(generator, torch.stack(list(rows)))
@@ -174,13 +176,13 @@ async def _read_body(request: Request) -> bytes:
         if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
             raise too_large
         body = bytearray()
-        async with asyncio.timeout(_SECONDS_TO_SEND):
+        async with asyncio.timeout(SECONDS_TO_SEND):
             async for part in request.stream():
                 body += part
                 if len(body) > MAX_BODY_BYTES:
                     raise too_large
     except TimeoutError:
-        raise RequestError(f"The body must arrive within {_SECONDS_TO_SEND} seconds.", 408) from None
+        raise RequestError(f"The body must arrive within {SECONDS_TO_SEND} seconds.", 408) from None
     return bytes(body)
 
 

@@ -10,11 +10,16 @@ from kedro_dcgan.reports.pages import picture_url, render_page
 
 
 class MetricText(NamedTuple):
-    """The title of a metric, its meaning in a sentence, and which values are better: `higher`, `lower` or neither."""
+    """The title of a metric, its meaning in a sentence, its range and its source.
+
+    better: `higher`, `lower` or neither.
+    """
 
     title: str
     meaning: str
     better: str
+    range: str
+    paper: str
 
 
 METRICS = {
@@ -22,65 +27,121 @@ METRICS = {
         "Fréchet distance, not FID",
         "Distance between the feature distributions of generated and real images; most sensitive to noise.",
         "lower",
+        "0 and above",
+        "Dowson and Landau 1982; FID: Heusel et al. 2017",
     ),
     "kd": MetricText(
         "Kernel distance, not KID",
         "Maximum mean discrepancy between the features of generated and real images; unbiased for few images.",
         "lower",
+        "about 0 and above",
+        "Bińkowski et al. 2018",
     ),
     "kd_subsets_mean": MetricText(
         "Kernel distance of subsets, not KID",
         "Mean over 100 random subsets of 1,000 images, as other tools report it; less certain than the one above.",
         "lower",
+        "about 0 and above",
+        "Bińkowski et al. 2018",
     ),
     "kd_subsets_deviation": MetricText(
-        "Standard deviation of the subsets", "Spread between the subsets; not the uncertainty of the mean.", ""
+        "Standard deviation of the subsets",
+        "Spread between the subsets; not the uncertainty of the mean.",
+        "",
+        "0 and above",
+        "Bińkowski et al. 2018",
     ),
-    "precision": MetricText("Precision", "Share of generated images within the manifold of real images.", "higher"),
-    "recall": MetricText("Recall", "Share of real images within the manifold of generated images.", "higher"),
+    "precision": MetricText(
+        "Precision",
+        "Share of generated images within the manifold of real images.",
+        "higher",
+        "0 to 1",
+        "Kynkäänniemi et al. 2019",
+    ),
+    "recall": MetricText(
+        "Recall",
+        "Share of real images within the manifold of generated images.",
+        "higher",
+        "0 to 1",
+        "Kynkäänniemi et al. 2019",
+    ),
     "density": MetricText(
-        "Density", "Precision that is robust to outliers: real neighbourhoods per generated image; 1 if real.", "higher"
+        "Density",
+        "Precision that is robust to outliers: real neighbourhoods per generated image; 1 if real.",
+        "higher",
+        "0 and above",
+        "Naeem et al. 2020",
     ),
-    "coverage": MetricText("Coverage", "Share of real images with a generated image in their neighbourhood.", "higher"),
+    "coverage": MetricText(
+        "Coverage",
+        "Share of real images with a generated image in their neighbourhood.",
+        "higher",
+        "0 to 1",
+        "Naeem et al. 2020",
+    ),
     "authenticity": MetricText(
         "Authenticity",
         "Share of generated images that are not closer to a training image than its nearest other training image.",
         "higher",
+        "0 to 1",
+        "Alaa et al. 2022",
     ),
     "near_copies": MetricText(
         "Near-copies",
         "Share of generated images that are less than 0.4 times as far from one training image as from the 50 nearest "
         "on average. Far above that of real images: the generator copies.",
         "lower",
+        "0 to 1",
+        "after Carlini et al. 2023",
     ),
     "inception_score": MetricText(
         "Inception Score",
         "Confidence and diversity of the predictions of an ImageNet classifier; independent of the real images.",
         "higher",
+        "1 and above",
+        "Salimans et al. 2016",
     ),
     "classes_covered": MetricText(
-        "Classes covered", "Classes generated at least a tenth as often as they occur in real images.", "higher"
+        "Classes covered",
+        "Classes generated at least a tenth as often as they occur in real images.",
+        "higher",
+        "0 to the number of classes",
+        "",
     ),
     "class_agreement": MetricText(
         "Class agreement",
         "Share of images that a classifier of real images assigns to the class they were requested for.",
         "higher",
+        "0 to 1",
+        "",
     ),
     "class_accuracy_score": MetricText(
         "Classification accuracy score",
         "Accuracy on real test images of a classifier that is trained on generated images; or on as many real ones.",
         "higher",
+        "0 to 1",
+        "Ravuri and Vinyals 2019",
     ),
     "class_fd": MetricText(
-        "Fréchet distance within classes", "Mean over the classes that have enough test images.", "lower"
+        "Fréchet distance within classes",
+        "Mean over the classes that have enough test images.",
+        "lower",
+        "0 and above",
+        "Dowson and Landau 1982",
     ),
     "class_diversity": MetricText(
         "Diversity within classes",
         "Spread of generated images of a class relative to that of training images, a mean over classes; 1 if equal.",
         "higher",
+        "0 and above",
+        "",
     ),
     "class_divergence": MetricText(
-        "Class divergence", "Jensen-Shannon divergence of generated and real class histograms, 0 to 1 bit.", "lower"
+        "Class divergence",
+        "Jensen-Shannon divergence of generated and real class histograms.",
+        "lower",
+        "0 to 1 bit",
+        "Lin 1991",
     ),
 }
 _INCEPTION_TITLES = {"fd": "FID", "kd": "KID", "kd_subsets_mean": "KID of subsets"}
