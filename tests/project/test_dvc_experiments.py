@@ -1,4 +1,4 @@
-"""The commands of docs/experiments-with-dvc.md, and experiments that are interrupted and run again."""
+"""The commands of docs/how-to/dvc-experiments.md, and experiments that are interrupted and run again."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from projects import ROOT, copy_project, forked_kedro
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_tracking_uri")]
 
-PAGE = (ROOT / "docs/experiments-with-dvc.md").read_text()
+PAGE = (ROOT / "docs/how-to/dvc-experiments.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", PAGE, flags=re.DOTALL)
 COMMANDS = [line.removeprefix("$ ") for block in BLOCKS for line in block.splitlines()]
 SEED, DISTANCE = "conf/base/parameters_training.yml:training.seed=1", "fd_efflite0_64_100_test"

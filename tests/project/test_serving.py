@@ -21,7 +21,7 @@ from kedro_dcgan.model.sampling import generate_all, sample_inputs
 pytestmark = pytest.mark.slow
 
 MODEL = "dcgan-digits-smoke@champion"
-OPERATIONS = (ROOT / "docs/operations.md").read_text()
+PAGE = (ROOT / "docs/how-to/serve.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_bad_request_gets_status_400_and_a_message(server, body, fact):
 
 
 def test_documented_curl_command_writes_an_image(server, tmp_path):
-    (line,) = [line for line in OPERATIONS.splitlines() if line.startswith("curl -s http://127.0.0.1:5001/invocations")]
-    command = line.replace("http://127.0.0.1:5001/invocations", server[0])
+    (line,) = [line for line in PAGE.splitlines() if line.startswith("$ curl -s http://127.0.0.1:5001/invocations")]
+    command = line.removeprefix("$ ").replace("http://127.0.0.1:5001/invocations", server[0])
     subprocess.run(["bash", "-c", command], cwd=tmp_path, env=command_environment(), check=True)
     assert Image.open(tmp_path / "image.png").size == (32, 32)
 

@@ -110,7 +110,7 @@ def explore(output: Path | None, model: str | None, env: str | None) -> None:
 def serve(model: str | None, host: str, port: int, env: str | None) -> None:
     """Serve a registered generator over HTTP.
 
-    By default, only this machine can reach it. docs/reference/http-api.md has sample requests.
+    By default, only this machine can reach it. docs/how-to/serve.md has a sample request.
     """
     import torch
 

@@ -75,7 +75,10 @@ def _with_comments(text: str, fields: dict[str, dict[str, Any]]) -> str:
             lines.append(beside)
         else:
             indent = f"{key[1]}# "
-            lines += [*textwrap.wrap(comment, _WIDTH, initial_indent=indent, subsequent_indent=indent), code]
+            wrapper = textwrap.TextWrapper(
+                _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+            )
+            lines += [*wrapper.wrap(comment), code]
     return "\n".join(lines) + "\n"
 
 
