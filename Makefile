@@ -39,9 +39,9 @@ check: $(READY)
 	mypy
 	lint-imports
 
-# Material for MkDocs advertises its successor in each build.
+# Not --quiet, which also hides faults from strict mode. Material advertises its successor in each build.
 docs: $(READY)
-	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 mkdocs build
 	@echo "docs          site/index.html"
 
 bench: $(READY)

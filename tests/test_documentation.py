@@ -23,14 +23,14 @@ def test_readme_is_not_too_long():
 
 def test_site_has_every_page_and_no_dead_link(tmp_path):
     # Strict: a page that is not in the navigation is an error, too.
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")]
+    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path / "site")]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert built.returncode == 0, built.stderr
     assert (tmp_path / "site/search/search_index.json").exists()
 
 
 def test_site_loads_nothing_from_other_servers(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")]
+    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path / "site")]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
     loaded = [
         line
