@@ -17,6 +17,9 @@ from kedro_dcgan.model import serving
 from kedro_dcgan.model.networks import initialise
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import sample_inputs
+from kedro_dcgan.model.synthetic_marks import SyntheticMark
+
+MARK = SyntheticMark(generator="0123456789abcdef", model="dcgan-digits v3", training="0123456789ab")
 
 
 def make_generator(*config):
@@ -34,7 +37,7 @@ def make_generator(*config):
 def running_server(generator, workers=1):
     """Yield a server that runs in a thread, and its port."""
     with serving.bind("127.0.0.1", 0) as listener:
-        server = serving.create_server(generator, {"model": "dcgan-digits", "version": "3"}, workers)
+        server = serving.create_server(generator, MARK, {"model": "dcgan-digits", "version": "3"}, workers)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         wait_until(lambda: server.started, 20)

@@ -8,6 +8,7 @@ from networks import generator_config
 from kedro_dcgan.cli import cli, generators, models
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator, snapshot_weights, write_generator
+from kedro_dcgan.model.synthetic_marks import SyntheticMark, read_mark
 
 
 def test_no_line_of_the_list_of_commands_is_cut():
@@ -80,3 +81,10 @@ def test_an_empty_folder_is_used(sample, tmp_path):
     (tmp_path / "samples").mkdir()
     sample("--output", "samples")
     assert names(tmp_path / "samples") == ["00000.png", "00001.png"]
+
+
+def test_samples_name_the_seed_and_number_from_which_they_are_made(sample, tmp_path):
+    sample("--seed", "5", "--output", "samples")
+    mark = SyntheticMark.of(read_generator(tmp_path / "model"))
+    marks = [read_mark(tmp_path / "samples" / name) for name in names(tmp_path / "samples")]
+    assert marks == [mark.of_image(5, 0), mark.of_image(5, 1)]

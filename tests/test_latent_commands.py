@@ -18,6 +18,7 @@ from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import generate_all, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
+from kedro_dcgan.model.synthetic_marks import SyntheticMark, read_mark
 
 
 @pytest.fixture
@@ -29,9 +30,13 @@ def generator():
 
 
 @pytest.fixture
-def run(generator, tmp_path, monkeypatch):
+def trained(generator):
+    return TrainedGenerator(generator.config, snapshot_weights(generator), "0123", 64, {"training_id": "fedcba987654"})
+
+
+@pytest.fixture
+def run(trained, tmp_path, monkeypatch):
     """A function that runs a command in a folder that is the project, and returns its output."""
-    trained = TrainedGenerator(generator.config, snapshot_weights(generator), "0123", 64, {})
     monkeypatch.setattr(generators, "current_generator", lambda env: (trained, "the last one"))
     for module in (latents, models):
         monkeypatch.setattr(module, "project_folder", lambda: tmp_path)
@@ -146,3 +151,14 @@ def test_bad_input_is_named_in_one_line(tmp_path, arguments, parts):
     assert result.exit_code in (1, 2)
     assert [part for part in parts if part not in result.output] == []
     assert len([line for line in result.output.splitlines() if line.startswith("Error: ")]) == 1
+
+
+def test_pictures_of_generated_images_are_marked(run, trained, tmp_path):
+    run("interpolate", "--samples", "0,1", "--steps", "2", "--seed", "3", "--output", "walk.png")
+    run("directions", "--count", "2", "--seed", "4", "--output", "found.png")
+    mark = SyntheticMark.of(trained)
+    assert read_mark(tmp_path / "walk.png") == mark.of_image(seed=3)
+    assert read_mark(tmp_path / "found.png") == mark.of_image(seed=4)
+    # This picture also shows the given one.
+    run("invert", "found.png", "--steps", "1", "--output", "inverted.png")
+    assert read_mark(tmp_path / "inverted.png") is None

@@ -26,6 +26,7 @@ from kedro_dcgan.datasets import (
 from kedro_dcgan.errors import DataError, ModelError
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
+from kedro_dcgan.model.synthetic_marks import SyntheticMark
 from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid
 
 
@@ -74,14 +75,16 @@ def test_weights_of_another_network_are_rejected(trained):
 def test_image_folder_keeps_colour_and_order(tmp_path, channels):
     images = np.random.default_rng(0).integers(0, 256, (12, channels, 8, 8), dtype=np.uint8)
     dataset = ImageFolderDataset(tmp_path / "samples")
-    dataset.save((image, "") for image in images)
+    dataset.save((image, SyntheticMark()) for image in images)
     assert (dataset.load() == images).all()
     assert not (tmp_path / "samples/labels.csv").exists()
 
 
 def test_image_folder_names_the_class_of_each_image_as_ingestion_reads_it(tmp_path):
     names = ["cat", 'a "b", c', "Übung"]
-    ImageFolderDataset(tmp_path).save((np.zeros((1, 8, 8), dtype=np.uint8), name) for name in names)
+    ImageFolderDataset(tmp_path).save(
+        (np.zeros((1, 8, 8), dtype=np.uint8), SyntheticMark(label=name)) for name in names
+    )
     labels = read_labels(tmp_path / "labels.csv")
     assert labels.of([f"samples/{number:05d}.png" for number in range(3)]) == names
 
@@ -97,7 +100,7 @@ def test_a_stream_of_images_is_stored_in_its_order(tmp_path, monkeypatch):
     monkeypatch.setattr("kedro_dcgan.datasets.pictures.ImageFolderDataset.DIGITS", 1)
     images = np.arange(12, dtype=np.uint8)[:, None, None, None]
     dataset = ImageFolderDataset(tmp_path / "samples")
-    dataset.save((image, "") for image in images)
+    dataset.save((image, SyntheticMark()) for image in images)
     assert (dataset.load() == images).all()
 
 

@@ -6,13 +6,14 @@ import random
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import patch
 
 import pandas
 import pytest
 import torch
-from image_server import ask, make_generator, running_server
+from image_server import MARK, ask, make_generator, running_server
 from servers import wait_until
 
 from kedro_dcgan.model import serving
@@ -83,18 +84,22 @@ def test_answers_do_not_depend_on_concurrency(generator, monkeypatch):
         sizes.clear()
         for rows, (status, answer) in zip(requests, answers, strict=True):
             # The path of the MLflow model, with one request.
-            expected = answer_requests(generator, read_requests(rows, generator.config), workers)
+            expected = answer_requests(generator, read_requests(rows, generator.config), MARK, workers)
             assert status == 200
             assert [tuple(row.values()) for row in answer["predictions"]] == list(expected)
 
 
 def test_mlflow_model_gives_the_same_answers_on_any_number_of_threads(generator):
     requests = [{"seed": 3, "count": 90}, {"seed": 4, "count": 3}]
-    expected = list(answer_requests(generator, read_requests(requests, generator.config)))
+    # The model does not know its name and version.
+    mark = replace(MARK, model="")
+    expected = list(answer_requests(generator, read_requests(requests, generator.config), mark))
     used = set()
     hook = generator.register_forward_hook(lambda *given: used.add(torch.get_num_threads()))
     with patch("kedro_dcgan.tracking.model.read_generator") as read, torch_threads(2):
-        read.return_value.build.return_value = generator
+        trained = read.return_value
+        trained.build.return_value, trained.fingerprint.return_value = generator, MARK.generator
+        trained.facts, trained.dataset_digest = {"training_id": MARK.training}, MARK.dataset
         model = GeneratorModel()
         model.load_context(SimpleNamespace(artifacts={"generator": "."}))
         answers = model.predict(None, pandas.DataFrame(requests))
@@ -156,7 +161,7 @@ def test_only_the_request_that_caused_an_error_gets_it(generator, gate, monkeypa
         return output.masked_fill((inputs[0] == 99).all(1).view(-1, 1, 1, 1), torch.nan)
 
     requests = [[{"latents": row}] for row in [*latents.tolist(), *bad]]
-    expected = [list(answer_requests(generator, read_requests(rows, config))) for rows in requests[:9]]
+    expected = [list(answer_requests(generator, read_requests(rows, config), MARK)) for rows in requests[:9]]
     hook = generator.register_forward_hook(fault)
     try:
         with running_server(generator) as (_, port), ThreadPoolExecutor(20) as pool:

@@ -1,5 +1,6 @@
 """Classes can be requested by name: over HTTP, on the command line, and from exported generators."""
 
+import base64
 import csv
 import io
 import json
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from image_server import ask, running_server, show_images
+from image_server import MARK, ask, running_server, show_images
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
@@ -26,6 +27,7 @@ from kedro_dcgan.model.networks import GeneratorConfig, initialise
 from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import class_names, class_number, generate_all, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator, snapshot_weights, write_generator
+from kedro_dcgan.model.synthetic_marks import read_mark
 from kedro_dcgan.tracking.model import GeneratorModel
 
 CONFIG = GeneratorConfig("dcgan", 16, 1, 8, 4, classes=("3", "cat", "sea lion"), class_shares=(0.2, 0.5, 0.3))
@@ -47,7 +49,7 @@ def port():
         yield port
 
 
-def test_images_of_a_label_are_served(port):
+def test_images_of_a_label_are_served(port, tmp_path):
     rows = [
         {"seed": 5, "count": 3, "label": "sea lion"},
         {"seed": 5, "count": 2},
@@ -58,7 +60,18 @@ def test_images_of_a_label_are_served(port):
     assert status == 200
     given = torch.cat([torch.full((1, 8), 0.5), torch.tensor([[0.0, 1.0, 0.0]])], dim=1)
     inputs = [sample_inputs(3, CONFIG, 5, 2), sample_inputs(2, CONFIG, 5), sample_inputs(1, CONFIG, 1, 0), given]
-    assert show_images([row["png"] for row in answer["predictions"]], generate_all(network(), torch.cat(inputs)))
+    pngs = [row["png"] for row in answer["predictions"]]
+    assert show_images(pngs, generate_all(network(), torch.cat(inputs)))
+    # The mark of each image has what it was made from, also a class that was drawn.
+    drawn = class_names(inputs[1], CONFIG)
+    made_from = [*((5, number, "sea lion") for number in range(3)), (5, 0, drawn[0]), (5, 1, drawn[1]), (1, 0, "3")]
+    expected = [MARK.of_image(*facts) for facts in [*made_from, (None, None, "cat")]]
+    assert [served_mark(png, tmp_path) for png in pngs] == expected
+
+
+def served_mark(png, folder):
+    (folder / "served.png").write_bytes(base64.b64decode(png))
+    return read_mark(folder / "served.png")
 
 
 def test_pandas_turns_labels_into_floats(port):
@@ -103,7 +116,7 @@ def test_an_absent_label_may_be_null_and_numbers_find_names_of_both_forms():
 
 def test_the_registered_model_takes_labels():
     model = GeneratorModel()
-    model._generator, model._workers, model._lock = network(), 1, threading.Lock()
+    model._generator, model._mark, model._workers, model._lock = network(), MARK, 1, threading.Lock()
     # pandas fills a missing label with NaN.
     rows = pd.DataFrame([{"seed": 5, "count": 2, "label": "cat"}, {"seed": 6, "label": 3}, {"seed": 7}])
     inputs = [sample_inputs(2, CONFIG, 5, 1), sample_inputs(1, CONFIG, 6, 0), sample_inputs(1, CONFIG, 7)]

@@ -86,7 +86,7 @@ def test_picture_and_page_show_the_directions(slider, digits):
     found = nodes.name_directions(slider, digits)
     # A direction has a strip of two rows.
     expected = draw_strips(strips_along(slider.build(), found), len(UNITS))
-    assert np.array_equal(np.asarray(nodes.draw_directions(slider, found)), np.asarray(expected))
+    assert np.array_equal(np.asarray(nodes.draw_directions(slider, found).picture), np.asarray(expected))
 
 
 def test_page_has_the_directions_and_says_if_the_generator_copies(digits):

@@ -12,6 +12,8 @@ from projects import require_program
 
 from kedro_dcgan.model.directions import find_directions
 from kedro_dcgan.model.latents import interpolate, shifted, truncate
+from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
+from kedro_dcgan.model.synthetic_marks import SyntheticMark, read_mark
 
 pytestmark = [pytest.mark.slow, require_program("chromium", bool(CHROMIUM and DRIVER))]
 
@@ -56,6 +58,8 @@ def test_png_has_the_pixels_of_the_current_image_as_squares(classes, tmp_path):
     file = classes.download("#png", tmp_path, ".png")
     assert file.name == f"shapes-3-sample-5-{direction.name.replace(' ', '-')}-minus-0.8.png"
     classes.wait_for_message(f"Saved 256 × 256 pixels as {file.name}.")
+    trained = TrainedGenerator(CLASSES, snapshot_weights(classes.network), "0123", 64)
+    assert read_mark(file) == SyntheticMark.of(trained)
     pixels = np.asarray(Image.open(file).convert("RGB")).transpose(2, 0, 1)
     assert differ(pixels[:, ::8, ::8], classes.expected(moved)[0]) <= 1
     assert differ(pixels, pixels[:, ::8, ::8].repeat(8, 1).repeat(8, 2)) == 0

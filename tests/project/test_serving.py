@@ -15,8 +15,9 @@ from projects import ROOT, command_environment
 from servers import free_port, wait_until
 
 from kedro_dcgan.datasets import TrainedGeneratorDataset
-from kedro_dcgan.model.image_requests import make_pngs
+from kedro_dcgan.model.image_requests import answer_requests, read_requests
 from kedro_dcgan.model.sampling import generate_all, sample_inputs
+from kedro_dcgan.model.synthetic_marks import SyntheticMark
 
 pytestmark = pytest.mark.slow
 
@@ -56,13 +57,14 @@ def test_served_model_generates_the_same_images(server, trained_project):
     trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
     latents = sample_inputs(3, trained.config, 5)
     generator = trained.build()
-    # Bit for bit, in another process.
-    expected = make_pngs(generator, latents)
-    assert show_images(expected, generate_all(generator, latents))
+    mark = SyntheticMark.of(trained, f"{MODEL.partition('@')[0]} v1")
     for rows in ([{"seed": 5, "count": 3}], [{"latents": one} for one in latents.tolist()]):
         status, answer = ask(server, {"dataframe_records": rows})
         assert status == 200
-        assert [row["png"] for row in answer["predictions"]] == expected
+        # Bit for bit, in another process.
+        expected = list(answer_requests(generator, read_requests(rows, trained.config), mark))
+        assert [tuple(row.values()) for row in answer["predictions"]] == expected
+        assert show_images([png for _, _, png in expected], generate_all(generator, latents))
 
 
 @pytest.mark.parametrize(

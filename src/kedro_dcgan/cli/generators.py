@@ -14,6 +14,7 @@ from kedro_dcgan.hooks.summary import as_typed
 
 if TYPE_CHECKING:  # It imports torch, which takes seconds.
     from kedro_dcgan.model.saved import TrainedGenerator
+    from kedro_dcgan.model.synthetic_marks import SyntheticMark
 
 
 generator_option = click.option(
@@ -21,21 +22,28 @@ generator_option = click.option(
 )
 
 
-def chosen_generator(model: str | None, env: str | None) -> "TrainedGenerator":
-    """Print which generator a command uses, and return it: a registered one, or the last one of the project."""
+def chosen_generator(model: str | None, env: str | None) -> "tuple[TrainedGenerator, SyntheticMark]":
+    """Print which generator a command uses, and return it with the mark of its images.
+
+    It is a registered one, or the last one of the project.
+    """
+    from kedro_dcgan.model.synthetic_marks import SyntheticMark
+
+    registered = ""
     if model:
         from kedro_dcgan.model.saved import read_generator
-        from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named
+        from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named, name_of
 
         with connected(env):
             version = find_named(model)
             trained, description = read_generator(fetch_generator(version)), describe_version(version)
+            registered = name_of(version)
     else:
         # Without the registry: the server may be away, or the registration pending.
         trained, description = current_generator(env)
     click.echo(f"model: {description}")
     warn_of_copies(trained)
-    return trained
+    return trained, SyntheticMark.of(trained, registered)
 
 
 def warn_of_copies(trained: "TrainedGenerator") -> None:

@@ -84,9 +84,10 @@ def interpolate(
     from kedro_dcgan.datasets import AnimationDataset, VideoDataset
     from kedro_dcgan.model import latents
     from kedro_dcgan.model.sampling import generate_all
+    from kedro_dcgan.model.synthetic_marks import MarkedPicture
     from kedro_dcgan.reports.pictures import Animation, draw_strips, make_grid
 
-    trained = chosen_generator(model, env)
+    trained, mark = chosen_generator(model, env)
     config, network = trained.config, trained.build()
     points = latents.inputs_of_samples(numbers, config, seed, _number_of(label, config))
     if file.suffix == ".png":
@@ -95,8 +96,9 @@ def interpolate(
             for a, b, start, end in zip(numbers, numbers[1:], points, points[1:], strict=False)
         ]
         strips = [(caption, generate_all(network, inputs).numpy()) for caption, inputs in legs]
+        picture = MarkedPicture(draw_strips(strips, steps + 1), mark.of_image(seed, label=label or ""))
         with atomic_file(file) as temporary:
-            draw_strips(strips, steps + 1).save(temporary, format="PNG")
+            temporary.write_bytes(picture.png())
     else:
         images = generate_all(network, latents.walk(points, steps, config, not straight, closed=True)).numpy()
         dataset = VideoDataset if file.suffix == ".mp4" else AnimationDataset
@@ -127,18 +129,19 @@ def directions(
     They change images in one way, such as their slant, and are found without labels.
     """
     from kedro_dcgan.model.directions import UNITS, find_directions, strips_along
+    from kedro_dcgan.model.synthetic_marks import MarkedPicture
     from kedro_dcgan.reports.pictures import draw_strips
 
     file = _as_png(output or project_folder() / "data/07_model_output/directions.png")
-    trained = chosen_generator(model, env)
+    trained, mark = chosen_generator(model, env)
     network = trained.build()
     found = find_directions(network, count, method, seed)
     for direction in found:
         effects = " · ".join(f"{name} {value:+.1f}" for name, value in direction.effects.items())
         click.echo(f"  {direction.name:<13} {effects}")
-    picture = draw_strips(strips_along(network, found, seed), len(UNITS))
+    picture = MarkedPicture(draw_strips(strips_along(network, found, seed), len(UNITS)), mark.of_image(seed))
     with atomic_file(file) as temporary:
-        picture.save(temporary, format="PNG")
+        temporary.write_bytes(picture.png())
     content = [{"name": one.name, "vector": one.vector.tolist(), "effects": dict(one.effects)} for one in found]
     _write_json(file.with_suffix(".json"), {"method": method, "directions": content})
     click.echo(f"{len(found)} directions -> {file} and {file.with_suffix('.json').name}")
@@ -162,7 +165,7 @@ def invert(
     from kedro_dcgan.reports.pictures import draw_strips
 
     file = _as_png(output or project_folder() / "data/07_model_output/inverted.png")
-    trained = chosen_generator(model, env)
+    trained, _ = chosen_generator(model, env)
     config = trained.config
     pixels = _read_picture(picture, config, parameters_of(env).preprocessing)
     with closing(Heartbeat()):

@@ -37,7 +37,7 @@ def sample(count: int, seed: int, output: Path | None, model: str | None, label:
     from kedro_dcgan.datasets import ImageFolderDataset
     from kedro_dcgan.model.sampling import class_names, class_number, generate, input_batches
 
-    trained = chosen_generator(model, env)
+    trained, mark = chosen_generator(model, env)
     config, names = trained.config, [label]
     if label == "all" and "all" not in config.classes:
         names = list(config.classes) or [label]
@@ -48,9 +48,11 @@ def sample(count: int, seed: int, output: Path | None, model: str | None, label:
     batches = track(generate(trained.build(), drawn), "samples", count * len(labels))
     images = (image.numpy() for batch in batches for image in batch)
     classes = (name for batch in named for name in class_names(batch, config))
+    numbers = itertools.chain.from_iterable(range(count) for _ in labels)
+    marks = (mark.of_image(seed, number, name) for number, name in zip(numbers, classes, strict=True))
     # Without a terminal, there is no bar.
     with closing(Heartbeat()):
-        ImageFolderDataset(place).save(zip(images, classes, strict=True))
+        ImageFolderDataset(place).save(zip(images, marks, strict=True))
     of_class = f" of class {label}" if label else ""
     if len(names) > 1:
         of_class = f" of each of {len(names)} classes"
@@ -94,9 +96,9 @@ def explore(output: Path | None, model: str | None, env: str | None) -> None:
     from kedro_dcgan.reports.explorer import write_explorer_page
 
     file = output or project_folder() / "data/08_reporting/explorer.html"
-    trained = chosen_generator(model, env)
+    trained, mark = chosen_generator(model, env)
     onnx_model, _ = checked_onnx(trained)
-    page = write_explorer_page(trained, onnx_model)
+    page = write_explorer_page(trained, onnx_model, mark=mark)
     with atomic_file(file) as temporary:
         temporary.write_text(page, encoding="utf-8")
     click.echo(f"explorer, {len(page.encode()) / 1e6:.1f} MB -> {file}")
@@ -116,7 +118,8 @@ def serve(model: str | None, host: str, port: int, env: str | None) -> None:
 
     from kedro_dcgan.model import serving
     from kedro_dcgan.model.saved import read_generator
-    from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named, find_served
+    from kedro_dcgan.model.synthetic_marks import SyntheticMark
+    from kedro_dcgan.tracking.versions import describe_version, fetch_generator, find_named, find_served, name_of
     from kedro_dcgan.training.threads import most_threads
 
     # Bind first: an address that is in use must not cost a download.
@@ -136,7 +139,8 @@ def serve(model: str | None, host: str, port: int, env: str | None) -> None:
             click.echo("WARNING: anyone who reaches this address can use it: no login, no encryption.", err=True)
         # uvicorn raises Ctrl-C again after its last request.
         with suppress(KeyboardInterrupt):
-            serving.create_server(trained.build(), facts, workers).run(sockets=[listener])
+            mark = SyntheticMark.of(trained, name_of(version))
+            serving.create_server(trained.build(), mark, facts, workers).run(sockets=[listener])
 
 
 @dcgan.command()

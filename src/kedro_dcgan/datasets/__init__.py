@@ -13,7 +13,13 @@ from kedro_dcgan.datasets.files import (
     TableDataset,
     TextDataset,
 )
-from kedro_dcgan.datasets.pictures import AnimationDataset, ImageFolderDataset, SampleFramesDataset, VideoDataset
+from kedro_dcgan.datasets.pictures import (
+    AnimationDataset,
+    ImageFolderDataset,
+    MarkedPictureDataset,
+    SampleFramesDataset,
+    VideoDataset,
+)
 from kedro_dcgan.datasets.results import (
     CheckpointsDataset,
     EvaluationDataset,
@@ -26,7 +32,7 @@ from kedro_dcgan.datasets.sweeps import PresetDataset, SweepFilesDataset
 __all__ = [
     "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "EvaluationDataset",
     "HistoryDataset", "ImageFolderDataset", "ImageShardsDataset", "ImageSourceDataset", "ManifestDataset",
-    "PageDataset", "PictureDataset", "PreparedImagesDataset", "PresetDataset", "ReferenceFeaturesDataset",
-    "SampleFramesDataset", "SweepFilesDataset", "TableDataset", "TextDataset", "TrainedGeneratorDataset",
-    "TrainingRunDataset", "VideoDataset",
+    "MarkedPictureDataset", "PageDataset", "PictureDataset", "PreparedImagesDataset", "PresetDataset",
+    "ReferenceFeaturesDataset", "SampleFramesDataset", "SweepFilesDataset", "TableDataset", "TextDataset",
+    "TrainedGeneratorDataset", "TrainingRunDataset", "VideoDataset",
 ]  # fmt: skip

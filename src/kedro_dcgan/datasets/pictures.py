@@ -1,5 +1,6 @@
 """Datasets of pictures: samples, the frames of a training, and animations of them."""
 
+import base64
 import csv
 import math
 import platform
@@ -11,32 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from kedro_dcgan.datasets.files import FileDataset, FolderDataset
 from kedro_dcgan.errors import DataError, in_short
 from kedro_dcgan.experiments import checkpoint_folder
+from kedro_dcgan.model.synthetic_marks import MarkedPicture, SyntheticMark
 from kedro_dcgan.reports.pictures import Animation, SampleFrames, SampleGrid, from_pixels
 from kedro_dcgan.storage import atomic_file, atomic_folder
 from kedro_dcgan.stored_files import Count, FolderName, StoredModel, read_json, require_file, write_json
 
 
 class ImageFolderDataset(FolderDataset):
-    """Stores a stream of uint8 images `(C, H, W)` and the names of their classes as `00000.png`, `00001.png` and so on.
+    """Stores a stream of generated images, uint8 `(C, H, W)`, with their marks, as `00000.png`, `00001.png` and so on.
 
     `labels.csv` has the classes, if there are any, as `ingestion.labels` reads it.
     """
 
     DIGITS = 5
 
-    def save(self, data: Iterable[tuple[np.ndarray, str]]) -> None:
+    def save(self, data: Iterable[tuple[np.ndarray, SyntheticMark]]) -> None:
         labels = []
         with atomic_folder(self.path) as folder:
-            for number, (image, label) in enumerate(data):
+            for number, (image, mark) in enumerate(data):
                 name = f"{number:0{self.DIGITS}d}.png"
-                from_pixels(image).save(folder / name)
-                if label:
-                    labels.append((name, label))
+                (folder / name).write_bytes(MarkedPicture(from_pixels(image), mark).png())
+                if mark.label:
+                    labels.append((name, mark.label))
             if labels:
                 with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
                     csv.writer(file).writerows([("path", "label"), *labels])
@@ -48,6 +51,20 @@ class ImageFolderDataset(FolderDataset):
         if len({image.shape for image in pixels}) != 1:
             raise DataError(f"`{self.path}` must hold PNG files of one size (it does not). Export them again.")
         return np.stack([image[None] if image.ndim == 2 else image.transpose(2, 0, 1) for image in pixels])
+
+
+class MarkedPictureDataset(FileDataset):
+    """A PNG file of generated images only, with their mark, which Kedro-Viz shows."""
+
+    def save(self, data: MarkedPicture) -> None:
+        with atomic_file(self.path) as temporary:
+            temporary.write_bytes(data.png())
+
+    def load(self) -> np.ndarray:
+        return _open_picture(self.path)
+
+    def preview(self) -> ImagePreview:
+        return ImagePreview(base64.b64encode(self.path.read_bytes()).decode())
 
 
 _REMEDY = "Train again, or resume the training: kedro run --pipelines=train."
@@ -82,8 +99,10 @@ class SampleFramesDataset(FolderDataset):
             for file in _frames(folder, first=data.grids[0].images_seen):
                 file.unlink()
         for grid in data.grids:
+            # The generator of a frame is not kept: its training identifies it.
+            marked = MarkedPicture(Image.fromarray(grid.picture), SyntheticMark(training=data.training_id))
             with atomic_file(own / f"{grid.images_seen:012d}.png") as temporary:
-                Image.fromarray(grid.picture).save(temporary)
+                temporary.write_bytes(marked.png())
         if not data.may_resume:
             shutil.rmtree(kept, ignore_errors=True)
         else:

@@ -3,7 +3,7 @@
 Each row is a request: either `seed` and optionally `count` (default 1), or `latents`, a list of `latent_dim` numbers
 for one image. With a conditional generator, a row may have `label`, the name of a class; beside `latents`, it must.
 Each answer row is an image: `row` is the index of its request, `index` its index within the request, and `png` the
-file in base64.
+file in base64. Each file has a mark (`synthetic_marks`), with the seed and the class, if there are any.
 
 Equal requests give equal images bit for bit, whatever is computed beside them. torch chooses its algorithms by the size
 of a batch (and its number of threads), and another order of a sum changes the last bit, which can change a pixel by one
@@ -28,7 +28,8 @@ from torch.nn.functional import pad
 
 from kedro_dcgan.errors import ParameterError, RequestError
 from kedro_dcgan.model.networks import Generator, GeneratorConfig
-from kedro_dcgan.model.sampling import class_number, generate, sample_inputs, with_classes
+from kedro_dcgan.model.sampling import class_names, class_number, generate, sample_inputs, with_classes
+from kedro_dcgan.model.synthetic_marks import SyntheticMark, mark_png
 
 # The limit for all rows together: one client must not take all memory and time.
 MAX_IMAGES = 1024
@@ -48,13 +49,13 @@ class ImageRequest:
     """A valid request: `count` images of a seed, or one image of given latents; `label` is the number of a class."""
 
     count: int
-    seed: int = 0
+    seed: int | None = None
     latents: tuple[float, ...] | None = None
     label: int | None = None
 
     def draw(self, config: GeneratorConfig) -> Tensor:
         """Return its inputs, float32 `(count, input_dim)`."""
-        if self.latents is None:
+        if self.seed is not None:
             return sample_inputs(self.count, config, self.seed, self.label)
         classes = None if self.label is None else torch.tensor([self.label])
         return with_classes(torch.tensor([self.latents], dtype=torch.float32), classes, config)
@@ -83,13 +84,17 @@ def most_images(config: GeneratorConfig) -> int:
 
 
 def answer_requests(
-    generator: Generator, requests: Sequence[ImageRequest], workers: int = 1
+    generator: Generator, requests: Sequence[ImageRequest], mark: SyntheticMark, workers: int = 1
 ) -> Iterator[tuple[int, int, str]]:
-    """Yield `row`, `index` and `png` of each image, in the order of the requests; raise DataError for NaN."""
+    """Yield `row`, `index` and `png` of each image, in the order of the requests; raise DataError for NaN.
+
+    `mark` is that of all images of the generator.
+    """
     inputs = draw_inputs(requests, generator.config)
     with ThreadPoolExecutor(workers) as pool:
         chunks = pool.map(partial(make_pngs, generator), inputs.split(chunk_size(generator.config)))
-        yield from number_images(requests, itertools.chain.from_iterable(chunks))
+        pngs = itertools.chain.from_iterable(chunks)
+        yield from mark_images(requests, inputs, pngs, generator.config, mark)
 
 
 def draw_inputs(requests: Sequence[ImageRequest], config: GeneratorConfig) -> Tensor:
@@ -97,11 +102,19 @@ def draw_inputs(requests: Sequence[ImageRequest], config: GeneratorConfig) -> Te
     return torch.cat([request.draw(config) for request in requests])
 
 
-def number_images(requests: Sequence[ImageRequest], pngs: Iterable[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield `row`, `index` and `png` of each image."""
+def mark_images(
+    requests: Sequence[ImageRequest],
+    inputs: Tensor,
+    pngs: Iterable[bytes],
+    config: GeneratorConfig,
+    mark: SyntheticMark,
+) -> Iterator[tuple[int, int, str]]:
+    """Yield `row`, `index` and the marked `png` in base64 of each image, given its input and its PNG file."""
     places = ((row, index) for row, request in enumerate(requests) for index in range(request.count))
-    for (row, index), png in zip(places, pngs, strict=True):
-        yield row, index, png
+    for (row, index), label, png in zip(places, class_names(inputs, config), pngs, strict=True):
+        seed = requests[row].seed
+        marked = mark_png(png, mark.of_image(seed, None if seed is None else index, label))
+        yield row, index, base64.b64encode(marked).decode()
 
 
 def chunk_size(config: GeneratorConfig) -> int:
@@ -109,8 +122,8 @@ def chunk_size(config: GeneratorConfig) -> int:
     return max(1, min(_MAX_CHUNK, _CHUNK_PIXELS // config.image_size**2))
 
 
-def make_pngs(generator: Generator, inputs: Tensor) -> list[str]:
-    """Return the PNG file in base64 of each of the inputs `(N, input_dim)`; raise DataError for NaN.
+def make_pngs(generator: Generator, inputs: Tensor) -> list[bytes]:
+    """Return the PNG file, without a mark, of each of the inputs `(N, input_dim)`; raise DataError for NaN.
 
     Each file depends only on its own input and on the number of torch's threads.
     """
@@ -120,11 +133,11 @@ def make_pngs(generator: Generator, inputs: Tensor) -> list[str]:
     return [_encode(image) for image in itertools.islice(images, len(inputs))]
 
 
-def _encode(image: Tensor) -> str:
+def _encode(image: Tensor) -> bytes:
     pixels = image.permute(1, 2, 0).numpy()
     file = io.BytesIO()
     Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    return file.getvalue()
 
 
 def _read_request(row: Any, name: str, config: GeneratorConfig) -> ImageRequest:

@@ -88,7 +88,9 @@ def classes_of(inputs: Tensor, config: GeneratorConfig) -> Tensor:
 
 def class_names(inputs: Tensor, config: GeneratorConfig) -> list[str]:
     """Return the name of the class of each input `(N, input_dim)`; empty ones for generators without classes."""
-    return [config.classes[number] for number in classes_of(inputs, config)] if config.classes else [""] * len(inputs)
+    if not config.classes:
+        return [""] * len(inputs)
+    return [config.classes[number] for number in classes_of(inputs, config).tolist()]
 
 
 def draw_latents(count: int, config: GeneratorConfig, source: torch.Generator) -> Tensor:

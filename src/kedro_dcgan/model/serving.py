@@ -9,7 +9,7 @@ open connections. Requests of several clients are computed together (`batcher`),
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -28,15 +28,15 @@ from torch import Tensor
 from kedro_dcgan.errors import DcganError, ParameterError, RequestError
 from kedro_dcgan.model.batcher import Batcher, BatchLimits
 from kedro_dcgan.model.image_requests import (
-    ImageRequest,
     chunk_size,
     draw_inputs,
     make_pngs,
+    mark_images,
     most_images,
-    number_images,
     read_requests,
 )
 from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.model.synthetic_marks import SyntheticMark
 
 # 1,024 rows of 256 latents fit.
 MAX_BODY_BYTES = 8 * 2**20
@@ -56,14 +56,17 @@ _MOST_ON_LOOP = 2**14
 _Result = TypeVar("_Result")
 
 
-def create_server(generator: Generator, facts: Mapping[str, Any], workers: int = 1) -> uvicorn.Server:
+def create_server(
+    generator: Generator, mark: SyntheticMark, facts: Mapping[str, Any], workers: int = 1
+) -> uvicorn.Server:
     """Return a server whose `run(sockets=[...])` answers requests until SIGINT or SIGTERM; `/health` shows `facts`.
 
-    It computes `workers` batches at a time. torch must use one thread (`image_requests`).
+    `mark` is that of all images. The server computes `workers` batches at a time. torch must use one thread
+    (`image_requests`).
     """
     return uvicorn.Server(
         uvicorn.Config(
-            _create_app(generator, facts, workers),
+            _create_app(generator, mark, facts, workers),
             log_level="warning",
             limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=SECONDS_IDLE,
@@ -73,12 +76,12 @@ def create_server(generator: Generator, facts: Mapping[str, Any], workers: int =
     )
 
 
-def _create_app(generator: Generator, facts: Mapping[str, Any], workers: int) -> Starlette:
+def _create_app(generator: Generator, mark: SyntheticMark, facts: Mapping[str, Any], workers: int) -> Starlette:
     config, chunk = generator.config, chunk_size(generator.config)
     batch = chunk * max(1, BATCH_PIXELS // (chunk * config.image_size**2))
     limits = BatchLimits(chunk, batch, QUEUED_REQUESTS * most_images(config))
 
-    def compute(rows: Sequence[Tensor]) -> list[str]:
+    def compute(rows: Sequence[Tensor]) -> list[bytes]:
         return make_pngs(generator, torch.stack(list(rows)))
 
     batcher = Batcher(compute, limits, workers)
@@ -94,11 +97,11 @@ def _create_app(generator: Generator, facts: Mapping[str, Any], workers: int) ->
         body = await _read_body(request)
         requests = await run(len(body), lambda: read_requests(_read_rows(body), config))
         count = sum(one.count for one in requests)
-        inputs = await run(count * config.input_dim, lambda: draw_inputs(requests, config).unbind())
-        work = batcher.compute(inputs)
+        inputs = await run(count * config.input_dim, lambda: draw_inputs(requests, config))
+        work = batcher.compute(inputs.unbind())
         # A small request is done before its client can leave.
         pngs = await (work if count <= batch else _unless_disconnected(request, work))
-        return await run(sum(map(len, pngs)), lambda: _predictions(requests, pngs))
+        return await run(sum(map(len, pngs)), lambda: _predictions(mark_images(requests, inputs, pngs, config, mark)))
 
     async def health(request: Request) -> Response:
         return _as_json({"status": "ok", **facts})
@@ -132,8 +135,7 @@ async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, _Resu
             task.cancel()
 
 
-def _predictions(requests: Sequence[ImageRequest], pngs: Sequence[str]) -> Response:
-    images = number_images(requests, pngs)
+def _predictions(images: Iterable[tuple[int, int, str]]) -> Response:
     return _as_json({"predictions": [{"row": row, "index": index, "png": png} for row, index, png in images]})
 
 

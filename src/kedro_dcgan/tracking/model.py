@@ -22,6 +22,7 @@ from mlflow.types.schema import AnyType, Array
 from kedro_dcgan.errors import RequestError
 from kedro_dcgan.model.image_requests import answer_requests, read_requests
 from kedro_dcgan.model.saved import read_generator
+from kedro_dcgan.model.synthetic_marks import SyntheticMark
 from kedro_dcgan.training.threads import most_threads, torch_threads
 
 # Tag with the exported generator that a model, or its version, was created from: a retry finds an earlier attempt.
@@ -35,7 +36,8 @@ class GeneratorModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Build the generator from the artifacts of the model."""
-        self._generator = read_generator(Path(context.artifacts["generator"])).build()
+        trained = read_generator(Path(context.artifacts["generator"]))
+        self._generator, self._mark = trained.build(), SyntheticMark.of(trained)
         self._workers, self._lock = most_threads(), threading.Lock()
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201  (mlflow turns an annotated return type into a signature)
@@ -53,7 +55,7 @@ class GeneratorModel(PythonModel):
             requests = read_requests(rows, self._generator.config)
             # One request at a time uses all cores. torch has one number of threads for the whole process.
             with self._lock, torch_threads(1):
-                answers = list(answer_requests(self._generator, requests, self._workers))
+                answers = list(answer_requests(self._generator, requests, self._mark, self._workers))
         except RequestError as error:
             # MLflow's own server answers with status 400 and the message.
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error

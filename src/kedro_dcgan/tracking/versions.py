@@ -91,12 +91,17 @@ def find_served(trained: TrainedGenerator) -> tuple[ModelVersion, str]:
     return find_version(exported.name, str(champion.version)), "the champion for the images of the last export"
 
 
+def name_of(version: ModelVersion) -> str:
+    """Return the name and number of a version."""
+    return f"{version.name} v{version.version}"
+
+
 def describe_version(version: ModelVersion) -> str:
     """Return the name, number, aliases, images and time of registration of a version in one line."""
     aliases = ", ".join(version.aliases) or "no alias"
     images = " ".join(version.tags[tag] for tag in (DATASET_TAG, "dataset_digest") if tag in version.tags) or "unknown"
     registered = f"{datetime.fromtimestamp(version.creation_timestamp / 1000).astimezone():%Y-%m-%d %H:%M}"
-    return f"{version.name} v{version.version} ({aliases}) · images {images} · registered {registered}"
+    return f"{name_of(version)} ({aliases}) · images {images} · registered {registered}"
 
 
 def locate_files(version: ModelVersion) -> tuple[str, bool]:
@@ -111,7 +116,7 @@ def fetch_generator(version: ModelVersion) -> Path:
     place, exists = locate_files(version)
     if not exists:
         raise ModelError(
-            f"the files of {version.name} v{version.version} must be at {place} (they are missing). "
+            f"the files of {name_of(version)} must be at {place} (they are missing). "
             "Copy them there, or register the generator again: kedro run --pipelines=export."
         )
     return Path(mlflow.artifacts.download_artifacts(place))

@@ -3,13 +3,12 @@
 import logging
 from typing import Any
 
-from PIL import Image
-
 from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.model.directions import UNITS, Direction, find_directions, strips_along
 from kedro_dcgan.model.discriminator_features import convolution_blocks, random_blocks
 from kedro_dcgan.model.export import checked_onnx
 from kedro_dcgan.model.saved import TrainedGenerator
+from kedro_dcgan.model.synthetic_marks import MarkedPicture, SyntheticMark
 from kedro_dcgan.pipelines.explore.measurement import (
     classify,
     describe_with_classes,
@@ -49,9 +48,10 @@ def write_explorer(exported_generator: TrainedGenerator, latent_directions: list
     return page
 
 
-def draw_directions(exported_generator: TrainedGenerator, latent_directions: list[Direction]) -> Image.Image:
+def draw_directions(exported_generator: TrainedGenerator, latent_directions: list[Direction]) -> MarkedPicture:
     """Draw images along directions of the latent space, as `kedro dcgan directions` does."""
-    return draw_strips(strips_along(exported_generator.build(), latent_directions), len(UNITS))
+    picture = draw_strips(strips_along(exported_generator.build(), latent_directions), len(UNITS))
+    return MarkedPicture(picture, SyntheticMark.of(exported_generator).of_image(seed=0))
 
 
 def inspect_discriminator(

@@ -17,6 +17,7 @@ from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.export import checked_onnx, to_pt2
 from kedro_dcgan.model.sampling import class_names, generate, sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
+from kedro_dcgan.model.synthetic_marks import MarkedPicture, SyntheticMark
 from kedro_dcgan.progress import track
 from kedro_dcgan.reports.pictures import Animation, SampleGrid, make_grid
 from kedro_dcgan.training.threads import fast_threads
@@ -28,8 +29,8 @@ _BATCH, _GRID = 64, 400
 
 def export_samples(
     generator: TrainedGenerator, export: ExportParameters
-) -> tuple[list[tuple[np.ndarray, str]], Image.Image]:
-    """Return samples, uint8 `(C, H, W)`, with the names of their classes, and a grid of the first 400."""
+) -> tuple[list[tuple[np.ndarray, SyntheticMark]], MarkedPicture]:
+    """Return samples, uint8 `(C, H, W)`, with their marks, and a grid of the first 400."""
     inputs = sample_inputs(export.samples, generator.config, export.seed)
     network = generator.build()
     # Choosing the number of threads takes about 12 batches.
@@ -40,7 +41,9 @@ def export_samples(
     # Enlarge small images.
     scale = max(1, 64 // generator.config.image_size)
     grid = Image.fromarray(make_grid(samples[:_GRID], scale=scale))
-    return list(zip(samples, class_names(inputs, generator.config), strict=True)), grid
+    mark, labels = SyntheticMark.of(generator), class_names(inputs, generator.config)
+    marks = [mark.of_image(export.seed, number, label) for number, label in enumerate(labels)]
+    return list(zip(samples, marks, strict=True)), MarkedPicture(grid, mark.of_image(export.seed))
 
 
 def export_progress(sample_frames: list[SampleGrid], export: ExportParameters) -> tuple[Animation, Animation]:

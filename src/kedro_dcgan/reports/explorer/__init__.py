@@ -18,6 +18,7 @@ from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.directions import Direction, find_directions
 from kedro_dcgan.model.sampling import sample_inputs
 from kedro_dcgan.model.saved import TrainedGenerator
+from kedro_dcgan.model.synthetic_marks import SyntheticMark
 from kedro_dcgan.reports.pages import render_page
 
 # Larger files are slow to send, and to open on a phone.
@@ -29,9 +30,12 @@ _FOLDER = resources.files(__package__)
 
 
 def write_explorer_page(
-    trained: TrainedGenerator, onnx_model: bytes, directions: Sequence[Direction] | None = None
+    trained: TrainedGenerator,
+    onnx_model: bytes,
+    directions: Sequence[Direction] | None = None,
+    mark: SyntheticMark | None = None,
 ) -> str:
-    """Return the page of a generator and its ONNX model (`model/export.py`).
+    """Return the page of a generator and its ONNX model (`model/export.py`); `mark` is that of the images it saves.
 
     Its samples are the first 64 of `kedro dcgan sample --seed 0`. Its directions are those of `find_directions` by
     default.
@@ -49,7 +53,7 @@ def write_explorer_page(
         f"by a generator that was trained on {trained.images_seen / 1000:.1f} kimg.",
         notice=COPIES_NOTICE if trained.facts.get("copies") else None,
         style=_read("page.css"),
-        facts=_json(_facts(trained, directions or find_directions(trained.build(), DIRECTIONS))),
+        facts=_json(_facts(trained, directions or find_directions(trained.build(), DIRECTIONS), mark)),
         runtime=_base64((_FOLDER / "vendor/ort-wasm-simd-threaded.wasm.gz").read_bytes()),
         model=_base64(gzip.compress(onnx_model, mtime=0)),
         library=_library(),
@@ -63,7 +67,7 @@ def write_explorer_page(
     return page
 
 
-def _facts(trained: TrainedGenerator, directions: Sequence[Direction]) -> dict[str, object]:
+def _facts(trained: TrainedGenerator, directions: Sequence[Direction], mark: SyntheticMark | None) -> dict[str, object]:
     config = trained.config
     latents = sample_inputs(SAMPLES, config, SEED, 0 if config.classes else None)[:, : config.latent_dim]
     return {
@@ -75,6 +79,7 @@ def _facts(trained: TrainedGenerator, directions: Sequence[Direction]) -> dict[s
         "classes": list(config.classes),
         "samples": _floats(latents),
         "directions": [{"name": one.name, "vector": _floats(one.vector)} for one in directions],
+        "markChunk": _base64((mark or SyntheticMark.of(trained)).chunk()),
     }
 
 

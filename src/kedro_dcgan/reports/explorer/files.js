@@ -48,7 +48,14 @@ async function currentPng() {
   const context = large.getContext("2d");
   context.imageSmoothingEnabled = false;
   context.drawImage(small, 0, 0, large.width, large.height);
-  return new Promise((resolve) => large.toBlob(resolve, "image/png"));
+  return marked(await new Promise((resolve) => large.toBlob(resolve, "image/png")));
+}
+
+/** Return a PNG file that says that a trained model made the image (`model/synthetic_marks.py`). */
+function marked(png) {
+  // The chunk goes behind the signature and the header.
+  const [start, chunk] = [33, fromBase64(facts.markChunk)];
+  return new Blob([png.slice(0, start), chunk, png.slice(start)], { type: png.type });
 }
 
 async function savePng() {
