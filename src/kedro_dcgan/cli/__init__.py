@@ -6,7 +6,8 @@ from types import TracebackType
 
 import click
 
-from kedro_dcgan.cli import latents, local, models, tracking  # noqa: F401  They add their commands to the group `dcgan`.
+# They add their commands to the group `dcgan`.
+from kedro_dcgan.cli import latents, local, marks, models, tracking  # noqa: F401
 from kedro_dcgan.cli.command import dcgan
 from kedro_dcgan.cli.kedro_run import run
 from kedro_dcgan.console import restart_in_utf8_mode

@@ -115,7 +115,7 @@ class TrackingHooks:
             return
         match dataset_name:
             case "generator":
-                names = ("verdict", "precision", "threads", "execution")
+                names = ("verdict", "precision", "threads", "execution", "training_id")
                 run.log_tags({name: str(data.facts[name]) for name in names})
             case "training_history":
                 run.log_history(data)
