@@ -50,15 +50,18 @@ class CheckpointsDataset(FolderDataset):
 
 
 class TrainedGeneratorDataset(FolderDataset):
-    """A trained generator in a folder of two files."""
+    """A trained generator in a folder of two files; one that is evaluated also has a model card, `README.md`."""
 
     INDEX = "generator.json"
 
     def save(self, data: "TrainedGenerator") -> None:
         from kedro_dcgan.model.saved import write_generator
+        from kedro_dcgan.reports.model_card import CARD, has_card, write_model_card
 
         with atomic_folder(self.path) as folder:
             write_generator(folder, data)
+            if has_card(data):
+                (folder / CARD).write_text(write_model_card(data), encoding="utf-8")
 
     def load(self) -> "TrainedGenerator":
         from kedro_dcgan.model.saved import read_generator

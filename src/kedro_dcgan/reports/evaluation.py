@@ -160,7 +160,7 @@ def write_page(evaluation: Mapping[str, Any], pictures: Mapping[str, Image.Image
     return render_page(
         "evaluation.html",
         **{name: evaluation.get(name) for name in copied},
-        splits={split: _rows(evaluation, split) for split in ("test", "train")},
+        splits={split: metric_rows(evaluation, split) for split in ("test", "train")},
         notes=_notes(evaluation),
         pictures={name: picture_url(picture) for name, picture in pictures.items()},
     )
@@ -177,7 +177,7 @@ def write_table(evaluation: Mapping[str, Any]) -> str:
     for split in dict.fromkeys(number["split"] for number in evaluation["numbers"]):
         lines += [
             f"| `{row['name']}` | {row['value']} | {row['interval']} | {row['floor']} | {row['better']} |"
-            for row in _rows(evaluation, split)
+            for row in metric_rows(evaluation, split)
         ]
     return "\n".join([*lines, "", *(f"- {note}" for note in _notes(evaluation))]) + "\n"
 
@@ -205,7 +205,8 @@ def _notes(evaluation: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _rows(evaluation: Mapping[str, Any], split: str) -> list[dict[str, str]]:
+def metric_rows(evaluation: Mapping[str, Any], split: str) -> list[dict[str, str]]:
+    """Return the metrics of a split as text: name, title, meaning, better, value, interval and floor."""
     extractors = {protocol["name"]: protocol["extractor"] for protocol in evaluation["protocols"]}
     rows = []
     for number in evaluation["numbers"]:

@@ -11,8 +11,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from kedro_dcgan.errors import ModelError
-from kedro_dcgan.evaluation.verdict import COPIES_NOTICE, UNUSABLE
+from kedro_dcgan.evaluation.verdict import UNUSABLE
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator
+from kedro_dcgan.reports.model_card import describe_generator
 from kedro_dcgan.tracking.model import ORIGIN_TAG, log_model
 from kedro_dcgan.tracking.versions import (
     CANDIDATE,
@@ -184,20 +185,14 @@ def _create_version(
     with contextlib.suppress(MlflowException):
         # It exists already, except for the first version.
         client.create_registered_model(name, description="Generates images from latents, or from a seed and a count.")
-    # The description is Markdown, shown in the UI.
-    summary = f"{trained.facts['quality']}. {trained.images_seen:,} images seen, dataset {trained.dataset_digest}."
-    notice = [f"**{COPIES_NOTICE}**", ""] if trained.facts.get("copies") else []
-    lines = [*notice, summary, "", "| | | 95 % interval |", "|---|---:|---|"]
-    for number in trained.facts["numbers"]:
-        interval = "" if number["low"] is None else f"{number['low']:.4g} to {number['high']:.4g}"
-        lines.append(f"| `{number['name']}` | {number['value']:.4g} | {interval} |")
     tags = {ORIGIN_TAG: folder.name, **PrimaryMetric.of(trained).tags(), "quality": trained.facts["quality"]}
     tags |= {WEIGHTS_TAG: trained.fingerprint(), DATASET_TAG: str(trained.facts.get("dataset", "unknown"))}
     if fault := trained.facts.get("fault"):
         tags["fault"] = fault
     if trained.facts.get("copies"):
         tags["copies"] = "true"
-    source, description = f"models:/{model_id}", "\n".join(lines)
+    # The description is Markdown, shown in the UI.
+    source, description = f"models:/{model_id}", describe_generator(trained)
     return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 
 
