@@ -22,7 +22,7 @@ CARD = "README.md"
 # What MLflow's databases store of the description of a version.
 MOST_DESCRIPTION = 5000
 _TASK, _UNKNOWN, _LONGEST, _MOST_CLASSES = "unconditional-image-generation", "unknown", 200, 30
-_NO_COPIES = "None found: no more near-copies of training images than among real images."
+_NO_COPIES = "None found: its share of near-copies of training images is not clearly above that of real images."
 _COLUMNS = "value", "interval", "floor", "better", "title"
 _LOADING = f"""\
 With this project (`{CONFIG}` and `{WEIGHTS}`):
@@ -128,13 +128,14 @@ def _introduction(trained: TrainedGenerator) -> str:
         ("network", f"{config.architecture}, width {config.width}, {config.latent_dim} latents ({config.latents})"),
         ("weights", f"`{trained.fingerprint()}` (fingerprint)"),
         ("made with", f"kedro-dcgan {__version__}"),
-        ("licence", "not chosen: whoever publishes the weights adds `license` above"),
+        ("licence", "not chosen: whoever publishes the weights adds `license` to this card"),
     ]
     return "\n\n".join([*lines, _table(rows)])
 
 
 def _evaluation(facts: Mapping[str, Any]) -> str:
-    copies = COPIES_NOTICE if facts.get("copies") else _NO_COPIES if "copies" in facts else "Not tested."
+    is_tested = "copies" in facts and any(number["metric"] == "near_copies" for number in facts["numbers"])
+    copies = COPIES_NOTICE if facts.get("copies") else _NO_COPIES if is_tested else "Not tested."
     verdicts = [
         ("verdict", f"**{_escape(facts.get('quality') or _UNKNOWN)}**"),
         ("copies", copies),
@@ -147,7 +148,7 @@ def _evaluation(facts: Mapping[str, Any]) -> str:
             f"| {_code(row['name'])} | {' | '.join(row[column] for column in _COLUMNS)} |"
             for row in metric_rows(facts, split)
         ]
-    note = "`real images` is the same metric of as many real images: the best that a generator can reach."
+    note = "`real images` is the same metric of as many real images, which are of another split."
     protocols = "\n".join(f"- {_protocol(protocol)}" for protocol in facts["protocols"])
     return "\n\n".join([_table(verdicts), "\n".join(lines), f"{note} Protocols:", protocols])
 
