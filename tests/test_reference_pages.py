@@ -15,6 +15,7 @@ from kedro_dcgan.data import Reason
 from kedro_dcgan.data.manifest import COLUMNS
 from kedro_dcgan.documentation import FOLDER, blocks, generated_pages, names_of_blocks
 from kedro_dcgan.model import serving
+from kedro_dcgan.model.synthetic_marks import SyntheticMark
 from kedro_dcgan.pipeline_registry import register_pipelines
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +84,7 @@ def test_documented_requests_and_routes_are_those_of_the_server(pages):
     assert [len(answer["predictions"]) for _, answer in answers] == [5, 5]
     assert answers[0] == answers[1]
     assert set(answers[0][1]["predictions"][0]) == {"row", "index", "png"}
-    app = serving._create_app(generator, {}, 1)
+    app = serving._create_app(generator, SyntheticMark(), {}, 1)
     paths = {path: method for names, method in routes for path in re.findall("`(.*?)`", names)}
     assert {route.path for route in app.routes} == set(paths)
     assert all(paths[route.path] in route.methods for route in app.routes)
