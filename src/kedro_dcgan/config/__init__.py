@@ -20,8 +20,10 @@ from kedro_dcgan.config.stages import (
     EvaluationParameters,
     ExportParameters,
     IngestionParameters,
+    LicenceText,
     ParameterGroup,
     PreprocessingParameters,
+    WebAddress,
 )
 from kedro_dcgan.config.sweep import Dimension, SweepParameters
 from kedro_dcgan.config.training import (
@@ -37,13 +39,15 @@ from kedro_dcgan.errors import ParameterError
 
 __all__ = [
     "LEAST_OF_CLASS", "MOST_CLASSES", "ArchitectureName", "AugmentationName", "Chosen", "Dimension",
-    "EvaluationParameters", "ExportParameters", "IngestionParameters", "InitialisationName", "LossName",
-    "ParameterGroup", "Parameters", "PreprocessingParameters", "SweepParameters", "TrainingParameters", "dotted_keys",
-    "dotted_values", "flatten", "read_budget", "read_parameters", "rule_of",
+    "EvaluationParameters", "ExportParameters", "IngestionParameters", "InitialisationName", "LicenceText", "LossName",
+    "ParameterGroup", "Parameters", "PreprocessingParameters", "SweepParameters", "TrainingParameters", "WebAddress",
+    "dotted_keys", "dotted_values", "flatten", "read_budget", "read_parameters", "rule_of",
 ]  # fmt: skip
 
 # These change where and how fast the work runs, but not its result.
 _RUNTIME_ONLY = ("ingestion.workers", "ingestion.engine")
+# These describe the images. They may change between the parts of a run of MLflow, whose parameters cannot.
+_DESCRIPTIONS = ("ingestion.licence", "ingestion.source_url")
 
 _PLAIN_RULES = {
     "be a valid integer": "be a whole number",
@@ -75,7 +79,7 @@ def flatten(parameters: BaseModel, prefix: str = "") -> dict[str, Any]:
             flat.update(flatten(value, f"{key}."))
         elif isinstance(value, dict):
             flat.update({f"{key}.{item}": str(dimension) for item, dimension in value.items()})
-        elif key not in _RUNTIME_ONLY:
+        elif key not in _RUNTIME_ONLY + _DESCRIPTIONS:
             flat[key] = value
     return flat
 
@@ -153,6 +157,8 @@ def _message_of(error: dict[str, Any]) -> str:
     # A rule about several keys names their values itself.
     spans_keys = isinstance(error["input"], dict)
     got = "" if error["type"] == "value_error" and spans_keys else f" (got {error['input']!r})"
+    # An address may hold a password.
+    got = re.sub("//[^/]*@", "//…@", got)
     # `--params` cannot set a whole group.
     remedy = f" or with --params {name}=VALUE." if not (is_group or spans_keys or is_item) else "."
     return f"`{name}` must {rule}{got}. Change it in conf/*/parameters_{location[0]}.yml{remedy}"

@@ -18,6 +18,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from kedro_dcgan.data.origin import UNKNOWN, Origin
 from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.data.shards import (
     Classes,
@@ -46,10 +47,11 @@ SplitName = Literal["train", "validation", "test"]
 
 
 class ShardsIndex(StoredModel):
-    """The index of all shards of a scan."""
+    """The index of all shards of a scan. `origin` is missing if it is unknown, and in those of earlier versions."""
 
     format: Literal[3] = 3
     source: str
+    origin: Origin = UNKNOWN
     preparation: Preparation
     inputs_per_shard: Annotated[int, Field(ge=1)]
     shards: tuple[ShardEntry, ...]
@@ -74,7 +76,10 @@ class SelectedShard(StoredModel):
 
 
 class ImagesIndex(StoredModel):
-    """The index of the dataset. `splits_sha256` is missing in those of earlier versions, `classes` without labels."""
+    """The index of the dataset. `splits_sha256` is missing in those of earlier versions, `classes` without labels.
+
+    `origin` is missing if it is unknown, and in those of earlier versions.
+    """
 
     format: Literal[2] = 2
     image_size: Side
@@ -85,6 +90,7 @@ class ImagesIndex(StoredModel):
     splits_sha256: dict[SplitName, Sha256] | None = None
     classes: tuple[str, ...] | None = None
     labels_sha256: dict[SplitName, Sha256] | None = None
+    origin: Origin = UNKNOWN
 
 
 def read_image_shards(folder: Path) -> ImageShards:
@@ -100,7 +106,7 @@ def read_image_shards(folder: Path) -> ImageShards:
         shape = entry.count, index.preparation.channels, size, size
         images = _map_array(folder / entry.file, np.dtype(np.uint8), shape, ingest_again(index.source))
         shards.append(StoredShard(entry.file, entry.sha256, images))
-    return ImageShards(index.source, index.preparation, shards, folder, index.shards)
+    return ImageShards(index.source, index.preparation, shards, folder, index.shards, index.origin)
 
 
 def read_prepared_images(folder: Path, shards_folder: Path) -> PreparedImages:
@@ -123,7 +129,8 @@ def read_prepared_images(folder: Path, shards_folder: Path) -> PreparedImages:
         _require_digest(folder, index, stored, rows)
     facts = (index.image_size, index.channels, index.digest)
     place = str(folder), str(shards_folder)
-    return PreparedImages(*facts, stored.shards, rows, stored.source, place, _read_classes(folder, index, rows))
+    classes = _read_classes(folder, index, rows)
+    return PreparedImages(*facts, stored.shards, rows, stored.source, place, classes, index.origin)
 
 
 def write_prepared_images(images: PreparedImages, path: Path) -> None:
@@ -140,6 +147,7 @@ def write_prepared_images(images: PreparedImages, path: Path) -> None:
             "shards": [{"file": shard.file, "sha256": shard.sha256} for shard in images.shards],
             "splits": splits,
             "splits_sha256": {split: sha256_of(folder / file) for split, file in splits.items()},
+            **images.origin.index_entry(),
         }
         if images.classes:
             for split, labels in images.classes.labels.items():

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue
 
+from kedro_dcgan.data.origin import UNKNOWN, Origin
 from kedro_dcgan.data.scan import ImageRecord, Preparation, ScannedBlock, drop_surplus
 from kedro_dcgan.data.shard_files import INDEX
 from kedro_dcgan.data.shards import ShardEntry
@@ -59,8 +60,8 @@ class FinishedShard(ShardEntry):
 class Scan:
     """A lazy scan: images are read and prepared while the result of `run` is consumed.
 
-    `source` is `ingestion.source`. Each shard holds `inputs_per_shard` inputs. `count` is the number of inputs, if
-    known. `run` gets the blocks to scan and the number of inputs before them.
+    `source` is `ingestion.source`, `origin` is stored with it. Each shard holds `inputs_per_shard` inputs. `count` is
+    the number of inputs, if known. `run` gets the blocks to scan and the number of inputs before them.
     """
 
     source: str
@@ -69,6 +70,7 @@ class Scan:
     count: int | None
     blocks: Callable[[], Iterator[Block]]
     run: Callable[[Iterable[Block], int], Iterator[ScannedBlock]]
+    origin: Origin = UNKNOWN
 
 
 def write_scan(scan: Scan, path: Path) -> None:
@@ -143,7 +145,7 @@ class ShardWriter:
         size = scan.preparation.image_size
         self._folder, self._shape = folder, (scan.preparation.channels, size, size)
         settings = {"preparation": asdict(scan.preparation), "inputs_per_shard": scan.inputs_per_shard}
-        self._index = {"source": scan.source, **settings}
+        self._index = {"source": scan.source, **scan.origin.index_entry(), **settings}
         # As JSON returns it, with lists instead of tuples.
         self._made_for = json.loads(json.dumps({**settings, "decoders": _DECODERS}))
         for half_written in folder.glob(".*.incomplete*"):

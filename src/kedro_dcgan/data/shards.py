@@ -21,6 +21,7 @@ from pydantic import Field
 from kedro_dcgan.config import as_param
 from kedro_dcgan.data import ACCEPTED
 from kedro_dcgan.data.manifest import SPLITS
+from kedro_dcgan.data.origin import UNKNOWN, Origin
 from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.errors import DataError, in_short
 from kedro_dcgan.stored_files import Sha256, StoredModel, require_sha256
@@ -54,6 +55,7 @@ class ImageShards:
     shards: Sequence[StoredShard]
     folder: Path
     entries: Sequence[ShardEntry] = field(repr=False)
+    origin: Origin = UNKNOWN
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """Return images by row number, uint8 `(len(numbers), C, H, W)`."""
@@ -105,7 +107,7 @@ class PreparedImages:
 
     `digest` identifies the images: equal digests mean equal images in equal splits and order, whatever files they
     come from. `source` is `ingestion.source`. `place` holds the folders from which another process can read the
-    dataset with `read_prepared_images`. `classes` are None unless each image has a label.
+    dataset with `read_prepared_images`. `classes` are None unless each image has a label. `origin` is only for people.
     """
 
     image_size: int
@@ -116,6 +118,12 @@ class PreparedImages:
     source: str = ""
     place: tuple[str, str] | None = None
     classes: Classes | None = None
+    origin: Origin = UNKNOWN
+
+    @property
+    def name(self) -> str:
+        """The name of the images' folder, file or dataset."""
+        return Path(self.source).name
 
     def count(self, split: str) -> int:
         """Return the number of images in a split."""

@@ -3,6 +3,7 @@
 from kedro_dcgan.datasets.files import (
     AtomicDataset,
     BytesDataset,
+    DatasetCardDataset,
     HistoryDataset,
     ImageShardsDataset,
     ImageSourceDataset,
@@ -30,9 +31,10 @@ from kedro_dcgan.datasets.results import (
 from kedro_dcgan.datasets.sweeps import PresetDataset, SweepFilesDataset
 
 __all__ = [
-    "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "EvaluationDataset",
-    "HistoryDataset", "ImageFolderDataset", "ImageShardsDataset", "ImageSourceDataset", "ManifestDataset",
-    "MarkedPictureDataset", "PageDataset", "PictureDataset", "PreparedImagesDataset", "PresetDataset",
+    "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "DatasetCardDataset",
+    "EvaluationDataset", "HistoryDataset", "ImageFolderDataset", "ImageShardsDataset", "ImageSourceDataset",
+    "ManifestDataset", "MarkedPictureDataset", "PageDataset", "PictureDataset", "PreparedImagesDataset",
+    "PresetDataset",
     "ReferenceFeaturesDataset", "SampleFramesDataset", "SweepFilesDataset", "TableDataset", "TextDataset",
     "TrainedGeneratorDataset", "TrainingRunDataset", "VideoDataset",
 ]  # fmt: skip

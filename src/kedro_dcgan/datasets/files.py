@@ -15,7 +15,8 @@ from kedro_dcgan.data import shard_files, shard_writer, shards
 from kedro_dcgan.data.manifest import require_valid
 from kedro_dcgan.data.sources import ImageSources
 from kedro_dcgan.errors import DataError, in_short
-from kedro_dcgan.storage import atomic_file
+from kedro_dcgan.reports.dataset_card import CardFiles, DatasetCard, write_card
+from kedro_dcgan.storage import atomic_file, sha256_of
 from kedro_dcgan.stored_files import require_file
 
 
@@ -123,6 +124,21 @@ class PageDataset(TextDataset):
 
     def preview(self) -> HTMLPreview:
         return HTMLPreview(self.load())
+
+
+class DatasetCardDataset(TextDataset):
+    """A dataset card; `manifest` and `shards` are the paths of what it describes, relative to the card."""
+
+    def __init__(
+        self, filepath: str | Path, manifest: str, shards: str, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(filepath, metadata)
+        self._manifest, self._shards = manifest, shards
+
+    def save(self, data: DatasetCard) -> None:  # type: ignore[override]
+        manifest = self.path.parent / self._manifest
+        require_file(manifest, "Name it in the entry `dataset_card` of conf/base/catalog.yml.")
+        super().save(write_card(data, CardFiles(self._manifest, sha256_of(manifest), self._shards)))
 
 
 class BytesDataset(FileDataset):

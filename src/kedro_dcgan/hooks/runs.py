@@ -157,10 +157,10 @@ class TrackingHooks:
         source, project = images.source, self._context.project_path
         paths: dict[str, str | Path] = {"dvc.source_md5": source, "dvc.images_md5": path_of(self._catalog, "images")}
         tags = {tag: hashed for tag, path in paths.items() if (hashed := dvc_hash(project, path))}
-        run.log_dataset(Path(source).name, images.digest, source, tags)
+        run.log_dataset(images.name, images.digest, source, tags)
         run.log_tags({"dataset_digest": images.digest, **tags})
         # An earlier command, which opened no run, may have written them.
-        for name in ("dataset_report", "accepted_images"):
+        for name in ("dataset_report", "dataset_card", "accepted_images"):
             if self._catalog.exists(name):
                 run.log_file(path_of(self._catalog, name))
 

@@ -131,7 +131,7 @@ class SweepHooks:
 
     def _log_images(self, run: TrackedRun) -> None:
         images = self._images
-        run.log_dataset(Path(images.source).name, images.digest, images.source, {})
+        run.log_dataset(images.name, images.digest, images.source, {})
         run.log_tags({"dataset_digest": images.digest})
 
     def _close(self, status: str) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from kedro_dcgan.data import ACCEPTED, Reason
 from kedro_dcgan.data.advice import advise
 from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, count_near_duplicates, count_reasons
+from kedro_dcgan.data.origin import Origin
 from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.reports.pages import picture_url, render_page
 
@@ -54,6 +55,7 @@ def draw_sizes(manifest: pd.DataFrame, least: int) -> Figure:
 def write_page(
     manifest: pd.DataFrame,
     source: str,
+    origin: Origin,
     preparation: Preparation,
     near_duplicates: NearDuplicates,
     pictures: Mapping[str, Image.Image | Figure],
@@ -78,6 +80,7 @@ def write_page(
     return render_page(
         "dataset.html",
         source=source,
+        origin=origin,
         size=preparation.image_size,
         scanned=len(manifest),
         accepted=int(accepted.sum()),

@@ -128,7 +128,6 @@ class Trainer:
     folder: SweepFolder
     should_stop: Callable[[], bool]
     follow: Follow
-    dataset: str
     _calibrations: dict[str, Calibration] = field(default_factory=dict)
 
     def ticks(self, job: Job) -> Iterator[JobTick]:
@@ -155,7 +154,7 @@ class Trainer:
                 for checkpoint in checkpoints_of(start, tick, self.should_stop()):
                     files.checkpoints.save(checkpoint)
                 if tick.images_seen >= plan.total_images:
-                    generator = snapshot(start, running.calibration, tick, self.dataset)
+                    generator = snapshot(start, running.calibration, tick, images)
                     result = {"validation": tick.kept.validation, "is_collapsed": tick.kept.is_collapsed}
                     files.save(replace(generator, facts={**generator.facts, **result}), history)
                 if tick.images_seen:

@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from optuna.trial import Trial
@@ -67,7 +66,7 @@ class Runner:
         self._study, self._sweep, self._training, self._request, self._bar = study, sweep, training, request, bar
         self._folder, self._last_beat = folder, 0.0
         self._claimed: Trial | None = None
-        self._trainer = Trainer(images, folder, request.is_set, self._follow, Path(images.source).name)
+        self._trainer = Trainer(images, folder, request.is_set, self._follow)
 
     def run_trials(self) -> Iterator[SweepEvent]:
         """Yield the ticks and ends of trials until there are enough of them, or time is over."""

@@ -4,6 +4,7 @@ from dataclasses import asdict, fields
 
 import pandas as pd
 
+from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.model.saved import TrainedGenerator
 from kedro_dcgan.training.checkpoints import Checkpoint, CheckpointHeader, TrainingStart
 from kedro_dcgan.training.fast.execution import Calibration
@@ -12,11 +13,11 @@ from kedro_dcgan.training.loop import Tick
 from kedro_dcgan.training.state import TickRecord
 
 
-def snapshot(start: TrainingStart, used: Calibration, tick: Tick, dataset: str) -> TrainedGenerator:
-    """Return the best generator so far, with the facts of its training on the images of a name."""
+def snapshot(start: TrainingStart, used: Calibration, tick: Tick, images: PreparedImages) -> TrainedGenerator:
+    """Return the best generator so far, with the facts of its training on these images."""
     plan, training = start.plan, start.training
     facts = {
-        "dataset": dataset,
+        "dataset": images.name,
         "training_id": plan.training_id,
         "seed": training.seed,
         "precision": used.precision,
@@ -29,6 +30,8 @@ def snapshot(start: TrainingStart, used: Calibration, tick: Tick, dataset: str) 
         "r1": None if training.penalties.r1 == "auto" else training.penalties.r1,
         "budget": training.budget,
     }
+    origin = {"data_licence": images.origin.licence, "data_url": images.origin.url}
+    facts |= {name: value for name, value in origin.items() if value}
     digest = str(plan.fingerprint["images"])
     return TrainedGenerator(plan.generator, tick.kept.weights, digest, tick.kept.images_seen, facts)
 

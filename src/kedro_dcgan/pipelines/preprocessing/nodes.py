@@ -1,13 +1,16 @@
 """Select the images of the dataset, their splits and their order from the shards and the manifest."""
 
 import logging
+from dataclasses import replace
 
 import pandas as pd
 
-from kedro_dcgan.config import PreprocessingParameters
+from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.data.manifest import SPLITS
+from kedro_dcgan.data.origin import origin_of
 from kedro_dcgan.data.shards import ImageShards, PreparedImages, select, transform_of
 from kedro_dcgan.errors import DataError
+from kedro_dcgan.reports.dataset_card import DatasetCard, describe_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -15,9 +18,12 @@ _REMEDY = "Ingest again with the options that you want: kedro run --pipelines=in
 
 
 def prepare_images(
-    image_shards: ImageShards, manifest: pd.DataFrame, preprocessing: PreprocessingParameters
-) -> PreparedImages:
-    """Return the accepted images of the manifest as the dataset; the pixels stay as they are.
+    image_shards: ImageShards,
+    manifest: pd.DataFrame,
+    ingestion: IngestionParameters,
+    preprocessing: PreprocessingParameters,
+) -> tuple[PreparedImages, DatasetCard]:
+    """Return the accepted images of the manifest as the dataset, and its card; the pixels stay as they are.
 
     Raises:
         DataError: if the shards were made with other parameters, or the manifest from other shards.
@@ -42,10 +48,11 @@ def prepare_images(
     if not records.astype(object).equals(manifest[columns].astype(object)):
         raise DataError(f"the manifest must be that of the image shards (it is from other files). {_REMEDY}")
 
-    # Select the accepted images.
-    images = select(image_shards, manifest, transform_of(preparation))
+    # Select the accepted images. Their licence may have become known after they were read.
+    origin = origin_of(image_shards.source, ingestion, image_shards.origin)
+    images = replace(select(image_shards, manifest, transform_of(preparation)), origin=origin)
     colours = "grey" if channels == 1 else "RGB"
     shards = f"{len(images.shards)} shard{'' if len(images.shards) == 1 else 's'}"
     counts = " · ".join(f"{split} {images.count(split):,}" for split in SPLITS)
     logger.info(f"preprocessing {size}x{size} {colours}, uint8, {shards}, digest {images.digest} · {counts}")
-    return images
+    return images, describe_dataset(images, preparation, manifest)

@@ -1,4 +1,4 @@
-"""Shards and manifest -> the dataset for training."""
+"""Shards and manifest -> the dataset for training, and its card."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -7,5 +7,5 @@ from kedro_dcgan.pipelines.preprocessing.nodes import prepare_images
 
 def create_pipeline(**_: object) -> Pipeline:
     """Return the preprocessing pipeline."""
-    sources = ["image_shards", "manifest", "params:preprocessing"]
-    return Pipeline([Node(prepare_images, sources, "images", name="prepare_images")])
+    sources = ["image_shards", "manifest", "params:ingestion", "params:preprocessing"]
+    return Pipeline([Node(prepare_images, sources, ["images", "dataset_card"], name="prepare_images")])

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -80,7 +79,7 @@ def train_generator(
                 console.show(tick)
                 bar.total = expected_images(tick, start.plan.total_images, training.minutes)
                 yield (
-                    snapshot(start, run.calibration, tick, Path(images.source).name),
+                    snapshot(start, run.calibration, tick, images),
                     {"run": str(start.run_key)},
                     history_of(tick, distance),
                     SampleFrames(start.plan.training_id, tick.images_seen, grids),
