@@ -22,7 +22,7 @@ from kedro.io import DatasetError
 from networks import generator_config
 from projects import ROOT
 
-from kedro_dcgan.config import PreprocessingParameters
+from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.data.manifest import COLUMNS, complete_manifest
 from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
 from kedro_dcgan.data.shard_files import read_prepared_images
@@ -507,10 +507,12 @@ def test_manifest_is_checked(copy, change):
 def test_manifest_of_other_images_is_not_prepared(copy, built):
     root = copy("shards", "other_shards")
     shards = ImageShardsDataset(root / "other_shards").load()
+    ingestion = yaml.safe_load((ROOT / "conf/base/parameters_ingestion.yml").read_text())["ingestion"]
     parameters = yaml.safe_load((ROOT / "conf/base/parameters_preprocessing.yml").read_text())["preprocessing"]
     parameters |= {"image_size": 16, "channels": 3, "resample": "bicubic", "background": [255, 255, 255]}
+    groups = IngestionParameters.model_validate(ingestion), PreprocessingParameters.model_validate(parameters)
     with pytest.raises(DataError, match="the manifest must be that of the image shards"):
-        prepare_images(shards, manifest_dataset(built).load(), PreprocessingParameters.model_validate(parameters))
+        prepare_images(shards, manifest_dataset(built).load(), *groups)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from PIL import Image
 
 from kedro_dcgan.data import Reason
 from kedro_dcgan.data.manifest import complete_manifest
+from kedro_dcgan.data.origin import UNKNOWN, Origin
 from kedro_dcgan.data.scan import ImageRecord, Preparation
 from kedro_dcgan.data.transforms import Crop
 from kedro_dcgan.reports.dataset import draw_sizes, write_page
@@ -28,10 +29,10 @@ def skipped(path, reason, side=None):
     return ImageRecord(path, width=side, height=side, verdict="skipped", reason=reason, detail="because")
 
 
-def page_of(manifest, source="photos", near_duplicates="keep", image_size=64, channels=3):
+def page_of(manifest, source="photos", near_duplicates="keep", image_size=64, channels=3, origin=UNKNOWN):
     pictures = {name: Image.new("L", (4, 4)) for name in ("accepted", "skipped", "sizes")}
     preparation = Preparation(image_size, channels, "lanczos", Crop("centre", None), (0, 0, 0), 1, 10**9, 10**9)
-    return write_page(manifest, source, preparation, near_duplicates, pictures)
+    return write_page(manifest, source, origin, preparation, near_duplicates, pictures)
 
 
 def test_the_page_advises_a_preset_for_colour_photos_in_small_and_grey():
@@ -64,6 +65,19 @@ def test_file_names_are_escaped():
     assert "<img onerror" not in page
     assert "<b>" not in page
     assert "&lt;img onerror=x&gt;" in page
+
+
+def test_the_page_shows_the_licence_and_the_web_page_or_how_to_set_them():
+    manifest = manifest_of(accepted("x"))
+    page = page_of(manifest, origin=Origin("<b>CC0", 'https://x.org/?a="&b'))
+    assert "&lt;b&gt;CC0" in page
+    assert '<a href="https://x.org/?a=&#34;&amp;b" rel="noopener">' in page
+    assert "<b>" not in page
+    assert "ingestion.licence" not in page
+    unknown = page_of(manifest)
+    assert "<code>ingestion.licence</code>" in unknown
+    assert "<code>ingestion.source_url</code>" in unknown
+    assert "<a " not in unknown
 
 
 def test_the_page_without_skipped_files_and_labels():
