@@ -169,6 +169,17 @@ def test_error_of_a_parameter_with_several_types_names_its_key_and_all_values(ra
         ("ingestion.source", "", "have at least 1 character (got '')"),
         ("training.generator.betas", [0.5], "be a longer list (got [0.5])"),
         ("training.generator.betas", [0.5] * 3, "have at most 2 items (got"),
+        ("ingestion.licence", "", "have at least 1 character (got '')"),
+        ("ingestion.licence", "x" * 201, "have at most 200 characters"),
+        ("ingestion.licence", "CC0\n", "be one line of text, without spaces around it (got 'CC0\\n')"),
+        ("ingestion.licence", 4.0, "be text (got 4.0)"),
+        ("ingestion.source_url", "https://x.org/" + "x" * 2000, "have at most 2000 characters"),
+        ("ingestion.source_url", "https://x.org/\nx", "be one line of text"),
+        (
+            "ingestion.source_url",
+            "https://u:secret@x.org/",
+            "have no user name and no password (got 'https://…@x.org/')",
+        ),
         ("export.registered_model", "a b", "digits, dots, hyphens, underscores and {source} (got 'a b')"),
     ],
     ids=str,
@@ -176,6 +187,37 @@ def test_error_of_a_parameter_with_several_types_names_its_key_and_all_values(ra
 def test_rules_are_in_plain_words(raw, key, value, rule):
     change(raw, key, value)
     assert rule in error_of(raw)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "x.org",
+        "javascript:alert(1)",
+        "ftp://x.org/",
+        "https://",
+        "http:///x",
+        "https://[x",
+        "https://x:y/",
+        "http://a b/",
+    ],
+)
+def test_address_of_the_images_must_be_that_of_a_web_page(raw, url):
+    change(raw, "ingestion.source_url", url)
+    error = error_of(raw)
+    assert error.startswith("`ingestion.source_url` must be the address of a web page: http:// or https://, and a host")
+
+
+@pytest.mark.parametrize("url", ["https://x.org", "http://x.org:80/a?b=c#d", "https://münchen.de/@a", "HTTPS://[::1]/"])
+def test_addresses_of_web_pages_are_accepted(raw, url):
+    change(raw, "ingestion.source_url", url)
+    assert read_parameters(raw, {}).ingestion.source_url == url
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
+def test_preset_with_its_own_source_does_not_inherit_the_licence_of_another(file):
+    values = (yaml.safe_load(file.read_text()) or {}).get("ingestion", {})
+    assert "source" not in values or {"licence", "source_url"} <= values.keys()
 
 
 def numbers():
@@ -206,6 +248,8 @@ def test_flatten_returns_dotted_keys_without_runtime_options(raw):
     assert flat["training.generator.width"] == raw["training"]["generator"]["width"]
     assert not any(isinstance(value, dict) for value in flat.values())
     assert not {"ingestion.workers", "ingestion.engine"} & flat.keys()
+    # MLflow allows no other value for a parameter of a resumed run, and these may change.
+    assert not {"ingestion.licence", "ingestion.source_url"} & flat.keys()
     assert flatten(parameters.training, "training.").items() <= flat.items()
 
 

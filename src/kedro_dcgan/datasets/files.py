@@ -136,7 +136,8 @@ class DatasetCardDataset(TextDataset):
         self._manifest, self._shards = manifest, shards
 
     def save(self, data: DatasetCard) -> None:  # type: ignore[override]
-        manifest = self.path.parent / self._manifest
+        # The folder of the card may not exist yet.
+        manifest = Path(os.path.normpath(self.path.parent / self._manifest))
         require_file(manifest, "Name it in the entry `dataset_card` of conf/base/catalog.yml.")
         super().save(write_card(data, CardFiles(self._manifest, sha256_of(manifest), self._shards)))
 
