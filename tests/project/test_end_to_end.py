@@ -77,6 +77,16 @@ def test_prepared_images_have_the_splits_of_the_manifest(trained_project):
     assert images.take("train", np.arange(3)).shape == (3, 1, 32, 32)
 
 
+def test_dataset_card_is_valid_and_the_licence_of_the_digits_is_in_the_generators(trained_project):
+    card = "data/08_reporting/croissant.json"
+    trained_project.run("mlcroissant", "validate", "--jsonld", card)
+    content = json.loads((trained_project.path / card).read_text())
+    assert (content["license"], content["url"]) == ("CC-BY-4.0", "https://doi.org/10.24432/C50P49")
+    for folder in ("data/06_models/generator", "data/07_model_output/generator"):
+        facts = TrainedGeneratorDataset(trained_project.path / folder).load().facts
+        assert (facts["data_licence"], facts["data_url"]) == (content["license"], content["url"])
+
+
 def test_export_rejects_an_evaluation_of_another_generator(trained_project):
     trained = TrainedGeneratorDataset(trained_project.path / "data/06_models/generator").load()
     evaluation = json.loads((trained_project.path / "data/08_reporting/evaluation.json").read_text())
