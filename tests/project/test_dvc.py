@@ -103,6 +103,12 @@ def test_repro_resumes_after_ctrl_c_and_reruns_only_changed_stages(project):
         "ingestion",
         "preprocessing",
     ]
+    # Another licence must not read all images again.
+    file = project.path / "conf/base/parameters_ingestion.yml"
+    file.write_text(file.read_text().replace("licence: null", "licence: CC0-1.0"))
+    assert stages_run(repro(project, "preprocessing").stdout) == ["parameters", "preprocessing"]
+    assert json.loads((project.path / "data/08_reporting/croissant.json").read_text())["license"] == "CC0-1.0"
+
     assert stages_run(stop_in_training(project)) == ["training"]
     resumed = repro(project).stdout
     assert "resumes from" in resumed

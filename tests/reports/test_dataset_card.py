@@ -124,6 +124,8 @@ def test_labels_and_splits_are_enumerations(made):
     card = made.croissant()
     assert [record["labels/name"] for record in card.records("labels")] == list(made.images.load().classes.names)
     assert [record["splits/name"] for record in card.records("splits")] == ["train", "validation", "test"]
+    types = {one.id: [str(of).rpartition("/")[2] for of in one.data_types] for one in card.metadata.record_sets}
+    assert types == {"splits": ["Split"], "labels": ["Enumeration"], "images": []}
 
 
 def test_files_have_their_hashes(made):
