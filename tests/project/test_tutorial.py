@@ -96,7 +96,9 @@ def test_readme_shows_the_output_lines_of_make_run(results):
     block = next(block for block in console_blocks("README.md") if "$ make run" in block)
     shown = block.split("$ make run\n")[1].split("\n$ ")[0]
     labels = [line.split()[0] for line in shown.splitlines() if line and line[0] not in " .…"]
-    real = [line.split()[0] for line in results[COMMANDS.index("make run")].stdout.splitlines() if line and line[0] != " "]
+    real = [
+        line.split()[0] for line in results[COMMANDS.index("make run")].stdout.splitlines() if line and line[0] != " "
+    ]
     assert [label for label in labels if label != "environment"] == real
 
 
