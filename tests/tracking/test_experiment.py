@@ -66,11 +66,14 @@ def test_runs_with_equal_names_are_shown_with_ids_and_no_run_is_used_twice(evalu
 
 
 def test_errors_name_what_cannot_be_compared(evaluated, client):
-    with pytest.raises(ComparisonError, match=r"at least two runs .* .got 0."):
+    with pytest.raises(ComparisonError, match=r"at least 2 .got 0."):
         read_runs("tests", ())
+    with pytest.raises(ComparisonError, match=r"at least 1 .got 0."):
+        read_runs("tests", least=1)
     evaluated("alone")
-    with pytest.raises(ComparisonError, match=r"at least two runs .* .got 1."):
+    with pytest.raises(ComparisonError, match=r"at least 2 .got 1."):
         read_runs("tests", ())
+    assert [run.name for run in read_runs("tests", least=1)] == ["alone"]
     client.create_run(client.get_experiment_by_name("tests").experiment_id, run_name="trained only")
     with pytest.raises(ComparisonError, match="trained only must have an evaluation"):
         read_runs("tests", ("alone", "trained only"))

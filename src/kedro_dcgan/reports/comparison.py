@@ -163,7 +163,7 @@ def write_runs_page(runs: Sequence[ComparedRun]) -> str:
         metrics=[row._asdict() | METRICS[row.metric]._asdict() for row in rows],
         differences=_differences(runs),
         samples=_samples(runs),
-        curves=svg_url(_plot_curves(runs)),
+        curves=svg_url(plot_curves(runs)),
     )
 
 
@@ -202,8 +202,8 @@ def _samples(runs: Sequence[ComparedRun]) -> list[dict[str, Any]]:
     ]
 
 
-def _plot_curves(runs: Sequence[ComparedRun]) -> Figure:
-    """Plot a panel for each curve."""
+def plot_curves(runs: Sequence[ComparedRun]) -> Figure:
+    """Plot a panel for each curve, with a line for each run."""
     distances = sorted({name for run in runs for name in run.curves if name.endswith("_validation")})
     panels = {**_CURVES, **{name: f"{name}, lower is better" for name in distances}}
     rows = -(-len(panels) // 2)

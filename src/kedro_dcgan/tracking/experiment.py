@@ -155,13 +155,13 @@ def _chart(section: int, kind: str, metric: str | None = None, **values: Any) ->
     }
 
 
-def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
+def read_runs(experiment: str, names: Sequence[str] = (), least: int = 2) -> list[ComparedRun]:
     """Return runs by their names, the names of their experiments in DVC, or the first characters of their ids.
 
     Without names: the newest run and earlier ones with the same metrics and dataset, the oldest first.
 
     Raises:
-        ComparisonError: if a name matches no run or several, or a run has no evaluation.
+        ComparisonError: if a name matches no run or several, a run has no evaluation, or there are fewer than `least`.
     """
     client = mlflow.MlflowClient()
     found = client.get_experiment_by_name(experiment)
@@ -176,10 +176,10 @@ def read_runs(experiment: str, names: Sequence[str]) -> list[ComparedRun]:
                 f"{run.info.run_name} must have an evaluation to be compared (it has none). "
                 "Evaluate it: kedro run --pipelines=evaluate."
             )
-    if len(chosen) < 2:
+    if len(chosen) < least:
         raise ComparisonError(
-            f"a comparison must have at least two runs with the same metrics and dataset (got {len(chosen)}). "
-            "Train another with kedro run, or name two."
+            f"the number of evaluated runs with the same metrics and dataset must be at least {least} "
+            f"(got {len(chosen)}). Train another with kedro run, or name {least}."
         )
     # Runs with equal names are shown with their ids.
     return [
