@@ -1,3 +1,3 @@
 """Train, evaluate, compare and ship a DCGAN on your own images."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

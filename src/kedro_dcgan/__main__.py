@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
 
     dcgan.add_command(run)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or (words[0].startswith("-") and words[0] not in ("--help", "-h")):
+    if not words or (words[0].startswith("-") and words[0] not in ("--help", "-h", "--version")):
         words.insert(0, "run")
     # In a notebook, return to the caller.
     return dcgan.main(words, prog_name="kedro-dcgan", standalone_mode=not hasattr(sys, "ps1"))

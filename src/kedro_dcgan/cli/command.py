@@ -18,6 +18,7 @@ from kedro.io import DatasetError
 from kedro.utils import find_kedro_project
 from kedro.validation.exceptions import ParameterValidationError
 
+from kedro_dcgan import __version__
 from kedro_dcgan.config import Parameters, read_parameters
 from kedro_dcgan.errors import DcganError, ParameterError
 from kedro_dcgan.hooks.summary import as_typed
@@ -102,6 +103,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group)
+@click.version_option(__version__, prog_name="kedro-dcgan", message="%(prog)s %(version)s")
 def dcgan() -> None:
     """Inspect networks, evaluate and compare generators, sample and serve them, and use the tracking server."""
 
