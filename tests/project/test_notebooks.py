@@ -57,4 +57,4 @@ def test_notebooks_run_in_a_fresh_project_in_their_order(project):
     project.kedro(*command.replace("kimg=20", "kimg=1").split())
     text, shown = execute(project, others[1], "notebooks")
     assert (shown, "kimg=20" in text) == (3, False)
-    assert len(re.findall(r"smoke-\d\.0kimg-\w{4}", text.partition("Compared: ")[2])) == 2
+    assert text.partition("Compared: ")[2].count("smoke-") == 2
