@@ -297,13 +297,13 @@ def test_every_parameter_has_a_description(pages):
 
 
 def test_pages_have_type_range_unit_and_default_of_a_parameter(pages):
-    assert rows_of(pages, "training.ema")[0]["half_life"][:3] == [
-        "integer or null",
-        "1 to 1000000000000 images",
-        "`2500`",
+    facts = [
+        ("training.ema", "half_life", "integer or null: 1 to 1000000000000 images · default `2500`"),
+        ("preprocessing", "image_size", "integer: 16 to 512 pixels · default `32`"),
+        ("ingestion", "engine", "text: processes, ray · default `processes`"),
     ]
-    assert rows_of(pages, "preprocessing")[0]["image_size"][:3] == ["integer", "16 to 512 pixels", "`32`"]
-    assert rows_of(pages, "ingestion")[0]["engine"][:3] == ["text", "processes, ray", "`processes`"]
+    for group, name, expected in facts:
+        assert rows_of(pages, group)[0][name][-1].endswith(f"<br>*{expected}*")
 
 
 def test_page_of_the_presets_has_the_values_that_differ_from_base(pages):

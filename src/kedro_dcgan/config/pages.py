@@ -4,6 +4,7 @@ There is a page for each top-level key, one for the groups of training, and one 
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import getitem
@@ -122,10 +123,18 @@ def _section(group: str, fields: Mapping[str, dict[str, Any]], defaults: Mapping
     for key, field in fields.items():
         parent, _, name = key.rpartition(".")
         if parent == group and "properties" not in field:
-            type_, range_ = type_and_range(field)
-            rows.append((f"`{name}`", type_, range_, _shown(_value(defaults, key)), field["description"]))
-    parameters = table(("parameter", "type", "range", "default", "description"), rows)
-    return f"## {group}\n\n{fields[group]['description']}\n\n{parameters}"
+            rows.append((f"`{name}`", f"{_linked(field['description'])}<br>{_facts(field, _value(defaults, key))}"))
+    return f"## {group}\n\n{fields[group]['description']}\n\n{table(('parameter', 'description'), rows)}"
+
+
+def _facts(field: dict[str, Any], default: Any) -> str:
+    """Return type, range and default on one line: a column for each would be too narrow on a phone."""
+    type_, range_ = type_and_range(field)
+    return f"*{': '.join(filter(None, (type_, range_)))} · default {_shown(default)}*"
+
+
+def _linked(description: str) -> str:
+    return re.sub(r"\(docs/([\w/-]+)\.md\)", r"([more](../../\1.md))", description)
 
 
 def _table_of_presets(conf: Path, fields: Mapping[str, dict[str, Any]], defaults: Mapping[str, Any]) -> str:

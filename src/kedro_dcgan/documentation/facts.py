@@ -44,8 +44,8 @@ def describe_limits() -> str:
 
 def describe_metrics() -> str:
     """Return the table of all metrics that an evaluation can write."""
-    rows = [
-        (f"`{name}`", f"{text.title}. {text.meaning}", text.range, text.better, text.paper)
-        for name, text in METRICS.items()
-    ]
-    return table(("metric", "definition", "range", "better", "source"), rows)
+    rows = []
+    for name, text in METRICS.items():
+        facts = [text.range, f"{text.better} is better" if text.better else "", text.paper]
+        rows.append((f"`{name}`", f"{text.title}. {text.meaning}<br>*{' · '.join(filter(None, facts))}*"))
+    return table(("metric", "definition"), rows)
