@@ -153,6 +153,8 @@ def test_wheel_runs_in_an_empty_environment_with_the_archive(tmp_path, empty_pro
     for made in ("data/08_reporting/evaluation.html", "data/07_model_output/generator.onnx", "mlflow.db"):
         assert (folder / made).is_file()
     program = str(bin_folder / "kedro-dcgan")
+    # The package and its metadata have one version.
+    assert run(program, "--version").split() == ["kedro-dcgan", wheel.name.split("-")[1]]
     run(program, "sample", conf, "--env=smoke", "--model=dcgan-digits-smoke@candidate", "--output=drawn")
     assert len(list((folder / "drawn").iterdir())) == 16
     run(program, "explore", conf, "--env=smoke", "--output=explorer.html")
