@@ -17,9 +17,9 @@ if TYPE_CHECKING:  # It imports torch, which takes seconds.
     from kedro_dcgan.model.synthetic_marks import SyntheticMark
 
 
-generator_option = click.option(
-    "--model", default=None, help="NAME@ALIAS in the registry. Default: the last exported generator."
-)
+# The forms of `--model`, for `tracking.versions.find_named`.
+REGISTERED = "NAME@ALIAS, NAME@VERSION or NAME (champion)."
+generator_option = click.option("--model", default=None, help=f"{REGISTERED} Default: the last exported generator.")
 
 
 def chosen_generator(model: str | None, env: str | None) -> "tuple[TrainedGenerator, SyntheticMark]":

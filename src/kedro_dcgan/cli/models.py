@@ -11,12 +11,18 @@ from pathlib import Path
 import click
 
 from kedro_dcgan.cli.command import OutputPath, dcgan, preset_option, project_folder
-from kedro_dcgan.cli.generators import chosen_generator, exported_generator, generator_option, warn_of_copies
+from kedro_dcgan.cli.generators import (
+    REGISTERED,
+    chosen_generator,
+    exported_generator,
+    generator_option,
+    warn_of_copies,
+)
 from kedro_dcgan.cli.tracking import connected
 from kedro_dcgan.progress import Heartbeat, track
 from kedro_dcgan.storage import atomic_file
 
-_NAME_HELP = "Name in the registry. Default: that of the last exported generator."
+_NAME_HELP = "NAME in the registry. Default: that of the last exported generator."
 _model_option = click.option("--model", default=None, help=_NAME_HELP)
 
 
@@ -105,7 +111,7 @@ def explore(output: Path | None, model: str | None, env: str | None) -> None:
 
 
 @dcgan.command()
-@click.option("--model", default=None, help="NAME@ALIAS in the registry. Default: the champion for the last export.")
+@click.option("--model", default=None, help=f"{REGISTERED} Default: the champion for the last export.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5001, show_default=True, help="Port to listen on.")
 @preset_option

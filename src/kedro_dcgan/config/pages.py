@@ -30,8 +30,12 @@ _INDEX = f"""\
 
 # Parameters
 
-The defaults are the values of `conf/base`. A [preset](../presets.md) overrides some of them ([values](presets.md)), and
-`--params` overrides both:
+A value comes from the first of these that sets it:
+
+1. `--params` of the command;
+2. the folder of `--env`, such as a [preset](../presets.md) ([values](presets.md)); without `--env`, `conf/local`, if it
+   exists. Kedro reads one of the two: with `--env`, it ignores `conf/local`;
+3. `conf/base`, which has all defaults.
 
 ```console
 $ kedro run --env=images64 --params training.epochs=10,training.ema.half_life=10000
@@ -48,7 +52,7 @@ _PRESETS_PAGE = f"""\
 
 # Values of the presets
 
-Parameters that at least one [preset](../presets.md) changes. An empty cell means the default of `conf/base`.
+The parameters that each [preset](../presets.md) changes, with the default of `conf/base` in brackets.
 
 """
 
@@ -107,7 +111,7 @@ def parameter_pages(conf: Path, fields: Mapping[str, dict[str, Any]]) -> dict[st
         pages[f"{top}.md"] = "\n".join([f"{_GENERATED}\n", own.removeprefix("#"), *others])
     keys = [(f"[`{top}`]({top}.md)", fields[top]["description"]) for top in Parameters.model_fields]
     pages["index.md"] = _INDEX + table(("key", "parameters"), keys)
-    pages["presets.md"] = _PRESETS_PAGE + _table_of_presets(conf, fields, defaults)
+    pages["presets.md"] = _PRESETS_PAGE + _tables_of_presets(conf, fields, defaults)
     return pages
 
 
@@ -137,18 +141,23 @@ def _linked(description: str) -> str:
     return re.sub(r"\(docs/([\w/-]+)\.md\)", r"([more](../../\1.md))", description)
 
 
-def _table_of_presets(conf: Path, fields: Mapping[str, dict[str, Any]], defaults: Mapping[str, Any]) -> str:
-    presets, order = [dict(_flat(_values_of(conf / preset))) for preset in PRESETS], list(fields)
+def _tables_of_presets(conf: Path, fields: Mapping[str, dict[str, Any]], defaults: Mapping[str, Any]) -> str:
+    order = list(fields)
 
     def place(key: str) -> int:
         # A key within `sweep.space` is part of that parameter.
         return order.index(key) if key in fields else place(key.rpartition(".")[0])
 
-    rows = []
-    for key in sorted({key for values in presets for key in values}, key=lambda key: (place(key), key)):
-        cells = [_shown(values[key]) if key in values else "" for values in presets]
-        rows.append([f"`{key}`", _shown(_value(defaults, key)), *cells])
-    return table(("parameter", "base", *PRESETS), rows)
+    sections = []
+    for preset in PRESETS:
+        values = dict(_flat(_values_of(conf / preset)))
+        changed = [key for key, value in values.items() if value != _value(defaults, key)]
+        rows = [
+            (f"`{key}`", f"{_shown(values[key])} ({_shown(_value(defaults, key))})")
+            for key in sorted(changed, key=lambda key: (place(key), key))
+        ]
+        sections.append(f"## {preset}\n\n{table(('parameter', 'value'), rows)}")
+    return "\n".join(sections)
 
 
 def _values_of(folder: Path) -> dict[str, Any]:

@@ -26,16 +26,15 @@ def describe_nodes() -> str:
     for name, pipeline in register_pipelines().items():
         if _stages_of(name) == [name]:
             purpose = _first_sentence(import_module(f"kedro_dcgan.pipelines.{name}.pipeline"))
+            # Names are long: columns of their own would be too narrow on a phone.
             rows = [
                 (
                     f"`{node.name.rpartition('.')[2]}`",
-                    _listed(node.inputs),
-                    _listed(node.outputs),
-                    _first_sentence(node.func),
+                    f"{_first_sentence(node.func)}<br>*{_listed(node.inputs)} → {_listed(node.outputs)}*",
                 )
                 for node in pipeline.nodes
             ]
-            sections.append(f"## {name}\n\n{purpose}\n\n{table(('node', 'inputs', 'outputs', 'description'), rows)}")
+            sections.append(f"## {name}\n\n{purpose}\n\n{table(('node', 'description'), rows)}")
     return "\n".join(sections)
 
 
