@@ -22,16 +22,18 @@ from kedro_dcgan.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OURS = ("kedro run ", "kedro dcgan ", "kedro-dcgan ", "python benchmarks/")
+OURS = ("kedro run ", "kedro dcgan ", "kedro-dcgan ", "python benchmarks/", "make ", "pytest ")
+TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
 def commands_of(text):
     """Yield our commands in blocks of code and in code within sentences."""
-    blocks = re.findall(r"^```(?:console|bash)?\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    # Blocks in lists are indented.
+    blocks = re.findall(r"^ *```(?:console|bash)?\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines()]
-    lines += re.findall(r"`((?:\$ )?(?:kedro|kedro-dcgan|python) [^`\n]+)`", text)
+    lines += re.findall(r"`((?:\$ )?(?:kedro|kedro-dcgan|python|make|pytest) [^`\n]+)`", text)
     for line in lines:
-        for part in re.split(r" (?:\||·|&&?|;)(?: |$)", line.removeprefix("$ ").strip()):
+        for part in re.split(r" (?:\||·|&&?|;)(?: |$)", line.strip().removeprefix("$ ")):
             if f"{part} ".startswith(OURS):
                 yield part
 
@@ -77,6 +79,19 @@ def check_dcgan(words):
         assert (ROOT / "conf" / env).is_dir()
 
 
+def check_make(words):
+    for word in words:
+        name, _, value = word.partition("=")
+        if name == "PRESET":
+            assert (ROOT / "conf" / value).is_dir()
+        elif not value:
+            assert word in TARGETS
+
+
+def check_pytest(words):
+    assert [word for word in words if not word.startswith("-") and not (ROOT / word).exists()] == []
+
+
 def check_benchmark(words, monkeypatch):
     script, *rest = words
     assert (ROOT / script).is_file()
@@ -97,7 +112,11 @@ def test_documented_command_exists(command, monkeypatch):
     program, *words = shlex.split(command, comments=True)
     # Archives of `conf` exist only where the package is installed.
     words = [word for word in words if not word.startswith("--conf-source")]
-    if program == "python":
+    if program == "make":
+        check_make(words)
+    elif program == "pytest":
+        check_pytest(words)
+    elif program == "python":
         check_benchmark(words, monkeypatch)
     elif words[:1] == ["dcgan"]:
         check_dcgan(words[1:])
@@ -105,6 +124,12 @@ def test_documented_command_exists(command, monkeypatch):
         check_dcgan(words)
     else:
         check_kedro_run(words[1:] if words[:1] == ["run"] else words)
+
+
+@pytest.mark.parametrize("words", [["tests"], ["run", "PRESET=smokes"]])
+def test_mistakes_in_documented_make_commands_are_found(words):
+    with pytest.raises(AssertionError):
+        check_make(words)
 
 
 @pytest.mark.parametrize("given", PARAMETERS)

@@ -22,6 +22,8 @@ from projects import ROOT, Project, command_environment, copy_project, forked_ke
 from servers import wait_until
 from sklearn.datasets import load_sample_images
 
+from kedro_dcgan.data.sources.builtin import write_digits
+
 pytestmark = pytest.mark.slow
 
 STEPS = steps_to_run()
@@ -139,6 +141,14 @@ def write_fashion_mnist(folder):
             (folder / f"{name}-ubyte").write_bytes(bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes())
 
 
+def write_some_digits(folder):
+    """Write the first 250 of the embedded digits, which the project then takes for all of them."""
+    write_digits(folder)
+    for file in folder.rglob("*.png"):
+        if int(file.stem) >= 250:
+            file.unlink()
+
+
 def clone_project(home):
     """Return a clone of a repository that has one more commit: with presets that train as shortly as smoke."""
     upstream = copy_project(home / "upstream")
@@ -165,6 +175,7 @@ def clone_project(home):
     project = home / "kedro-dcgan"
     (project / "data/01_raw").mkdir(parents=True)
     write_fashion_mnist(project / "data/01_raw/torchvision/FashionMNIST/raw")
+    write_some_digits(project / "data/01_raw/digits")
     (project / ".venv").mkdir()
     (project / ".venv/bin").symlink_to(Path(sys.prefix) / "bin")
     return project
