@@ -39,7 +39,7 @@ NOT_RUN = {
     ("tracking-server.md", "createdb mlflow"): "needs PostgreSQL, which test_shared_server.py starts",
 }
 
-PORTS = {number: free_port() for number in (5000, 5001, 5003, 9000, 29400)}
+PORTS = {number: free_port() for number in (5000, 5001, 5003, 6379, 9000, 29400)}
 # What is shortened: budgets, samples and sweeps; and what stands for something of the reader.
 SHORTENED = {
     r"budget=\d+[mh]": "budget=1s",
@@ -53,6 +53,7 @@ SHORTENED = {
     r"devices=4": "devices=2",
     r"--nnodes=2 --nproc-per-node=8": "--nnodes=1 --nproc-per-node=2",
     r"HOST:": "127.0.0.1:",
+    r"start --head": "start --head --block --num-cpus=2 --port=6379 --include-dashboard=false --temp-dir=$(mktemp -d)",
     r"PICTURE": "~/photos/trip/0.png",
     r"/shared/photos.zip": "~/photos.zip",
     r" /srv/": " ~/srv/",
@@ -60,19 +61,22 @@ SHORTENED = {
     r"postgresql\+psycopg://\S*": "sqlite:///$HOME/server.db",
     r"base-62.4kimg-1a2b images64": "$(kedro dcgan compare | grep -o 'smoke-[^ ]*' | sort -u | head -2)",
     # Most of the time goes into exports: training is the point of these.
-    r"^kedro run (?!.*--pipelines)(?=.*(source=|budget=5m|threads=1|--params training.resume))": "kedro run --pipelines=train ",
+    r"^kedro run (?!.*--pipelines)(?=.*(source=|budget=5m|threads=1|--params training.resume))": (
+        "kedro run --pipelines=train "
+    ),
     r"^make (ui|test)": r"make --dry-run \1",
     r"serve$|serve (?=--host|--model-uri)": rf"serve --port {PORTS[5001]} ",
     **{rf"\b{number}\b": str(port) for number, port in PORTS.items()},
 }
 
-# Servers run in the background until the next one starts, or the page ends. They must answer at this path of localhost.
+# Servers run in the background until the next one starts, or the page ends. They must answer at this address.
 SERVERS = {
-    "kedro dcgan serve": f"{PORTS[5001]}/ping",
-    "kedro dcgan serve --model dcgan-digits@champion --port 5003": f"{PORTS[5003]}/ping",
-    "kedro dcgan serve --host 0.0.0.0": f"{PORTS[5001]}/ping",
-    "mlflow models serve --model-uri models:/dcgan-digits@champion --env-manager local": f"{PORTS[5001]}/ping",
-    "mlflow server --host 127.0.0.1 --port 5000 --artifacts-destination /srv/mlflow": f"{PORTS[5000]}/health",
+    "ray start --head": f"tcp://127.0.0.1:{PORTS[6379]}",
+    "kedro dcgan serve": f"http://127.0.0.1:{PORTS[5001]}/ping",
+    "kedro dcgan serve --model dcgan-digits@champion --port 5003": f"http://127.0.0.1:{PORTS[5003]}/ping",
+    "kedro dcgan serve --host 0.0.0.0": f"http://127.0.0.1:{PORTS[5001]}/ping",
+    "mlflow models serve --model-uri models:/dcgan-digits@champion --env-manager local": f"http://127.0.0.1:{PORTS[5001]}/ping",
+    "mlflow server --host 127.0.0.1 --port 5000 --artifacts-destination /srv/mlflow": f"http://127.0.0.1:{PORTS[5000]}/health",
 }
 
 # What the reader does between the commands, as the text of the page says.

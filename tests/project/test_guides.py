@@ -6,10 +6,12 @@ All pages share one project, a clone with the smoke preset. `guides.py` lists wh
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 import numpy as np
@@ -67,6 +69,7 @@ class Reader:
             (self._home / "exports").write_text("")
         script = SHELL.format(before=BEFORE.get((step.page, step.number), ""), command=step.script.removesuffix(" &"))
         variables = {"HOME": str(self._home), "KEDRO_ENV": "smoke", "no_proxy": "127.0.0.1", **forked_kedro()}
+        variables |= {"RAY_ADDRESS": f"127.0.0.1:{PORTS[6379]}", "RAY_USAGE_STATS_ENABLED": "0"}
         if step.command in SERVERS or step.command.endswith(" &"):
             return self._start(step, script, variables)
         done = self.project.run("bash", "-c", script, cwd=self._home, check=False, **variables)
@@ -90,9 +93,8 @@ class Reader:
             )
         code = 0
         if step.command in SERVERS:
-            address = f"http://127.0.0.1:{SERVERS[step.command]}"
             try:
-                wait_until(lambda: urllib.request.urlopen(address, timeout=1).status == 200, 90)
+                wait_until(lambda: answers(SERVERS[step.command]), 90)
             except TimeoutError:
                 code = 1
         return subprocess.CompletedProcess(step.command, code, log.read_text(), "")
@@ -101,6 +103,15 @@ class Reader:
         if self._background and self._background.poll() is None:
             os.killpg(self._background.pid, signal.SIGTERM)
             self._background.wait(30)
+
+
+def answers(address):
+    """Whether a server answers; OSError if it is not reachable."""
+    server = urlsplit(address)
+    if server.scheme == "tcp":
+        socket.create_connection((server.hostname, server.port), timeout=1).close()
+        return True
+    return urllib.request.urlopen(address, timeout=1).status == 200
 
 
 def write_photos(folder, count, names=("trip", "home")):
