@@ -1,6 +1,7 @@
 """The commands of docs/how-to, and what a test changes in them to run them all within minutes."""
 
 import re
+import tempfile
 from dataclasses import dataclass
 
 from projects import ROOT
@@ -40,6 +41,8 @@ NOT_RUN = {
 }
 
 PORTS = {number: free_port() for number in (5000, 5001, 5003, 6379, 9000, 29400)}
+# The names of Ray's sockets must be short.
+RAY_FOLDER = tempfile.TemporaryDirectory(prefix="ray-")
 # What is shortened: budgets, samples and sweeps; and what stands for something of the reader.
 SHORTENED = {
     r"budget=\d+[mh]": "budget=1s",
@@ -53,7 +56,8 @@ SHORTENED = {
     r"devices=4": "devices=2",
     r"--nnodes=2 --nproc-per-node=8": "--nnodes=1 --nproc-per-node=2",
     r"HOST:": "127.0.0.1:",
-    r"start --head": "start --head --block --num-cpus=2 --port=6379 --include-dashboard=false --temp-dir=$(mktemp -d)",
+    r"start --head": "start --head --block --num-cpus=2 --port=6379 --include-dashboard=false --temp-dir="
+    + RAY_FOLDER.name,
     r"PICTURE": "~/photos/trip/0.png",
     r"/shared/photos.zip": "~/photos.zip",
     r" /srv/": " ~/srv/",
