@@ -40,8 +40,8 @@ _IDENTICAL = 0.01
 # What to change.
 ADVICE = {
     EXPLODED: "lower both learning rates, and `training.penalties.r1` if it is a number above 10",
-    WINS: "lower `training.discriminator.learning_rate`, or set `training.discriminator.spectral_norm` or "
-    "`training.augmentation.differentiable`",
+    WINS: "lower `training.discriminator.learning_rate`; without batch norm in D, raise `training.penalties.r1` or set "
+    "it to `auto`; with few images, set `training.augmentation.differentiable`",
     COLLAPSE: "lower both learning rates, or raise `training.batch_size`; with few images, set "
     "`training.augmentation.differentiable`",
     OSCILLATION: "lower both learning rates, or set `training.ema.half_life`",
