@@ -19,7 +19,9 @@ from projects import copy_project
 from kedro_dcgan.datasets import PreparedImagesDataset, TrainedGeneratorDataset
 from kedro_dcgan.errors import ModelError
 from kedro_dcgan.model.sampling import generate_all, sample_inputs
+from kedro_dcgan.model.synthetic_marks import SyntheticMark, read_mark
 from kedro_dcgan.pipelines.export.nodes import export_generator
+from kedro_dcgan.reports.model_card import write_model_card
 
 MODEL = "dcgan-digits-smoke"
 
@@ -108,6 +110,26 @@ def test_reported_images_and_videos_are_readable(trained_project):
     last = Image.open(max((trained_project.path / "data/06_models/sample_frames").glob("*/*.png"))).convert("RGB")
     shown = frames[-1].to_ndarray(format="rgb24")[: last.height, : last.width]
     assert np.abs(shown.astype(int) - np.asarray(last)).mean() < 4
+
+
+def test_generated_pictures_are_marked_and_others_are_not(trained_project):
+    trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
+    mark, data = SyntheticMark.of(trained), trained_project.path / "data"
+    assert mark.training == trained.facts["training_id"]
+    for number, file in enumerate(sorted((data / "07_model_output/samples").glob("*.png"))):
+        assert read_mark(file) == mark.of_image(0, number)
+    assert read_mark(data / "08_reporting/sample_grid.png") == mark.of_image(0)
+    for file in (data / "06_models/sample_frames").glob("*/*.png"):
+        assert read_mark(file) == SyntheticMark(training=mark.training)
+    for name in ("accepted_images", "compared_samples", "nearest_images"):
+        assert read_mark(data / f"08_reporting/{name}.png") is None
+
+
+def test_exported_generator_has_a_model_card(trained_project):
+    folder = trained_project.path / "data/07_model_output/generator"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card == write_model_card(TrainedGeneratorDataset(folder).load())
+    assert "fd_efflite0_64_100_test" in card
 
 
 def test_training_history_is_complete_and_ordered(trained_project):

@@ -136,6 +136,12 @@ def test_the_verdict_on_copies_is_always_given(copies):
     assert verdict.startswith({True: "This", False: "None", None: "Not tested"}[copies])
 
 
+def test_copies_are_not_ruled_out_without_a_test():
+    trained = generator()
+    untested = [number for number in trained.facts["numbers"] if number["metric"] != "near_copies"]
+    assert ["copies", "Not tested."] in rows(replace(trained, facts={**trained.facts, "numbers": untested}))
+
+
 @pytest.mark.parametrize("name", NASTY)
 def test_names_are_shown_as_they_are_and_change_no_structure(name):
     nasty = generator(
