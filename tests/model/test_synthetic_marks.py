@@ -157,6 +157,7 @@ BAD = {
     "huge seed": (with_packet(FULL.packet().replace("9007199254740991", "9" * 5000).encode()), "seed"),
     "large": (with_packet(b" " * 1_000_001), "1,000,000"),
     "bomb": (with_packet(zlib.compress(b" " * 50_000_000), b"XML:com.adobe.xmp\0\1\0\0\0"), "1,000,000"),
+    "compression": (with_packet(b"not compressed", b"XML:com.adobe.xmp\0\1\0\0\0"), "PNG"),
     "incomplete": (with_packet(b"", b"XML:com.adobe.xmp\0\0"), "incomplete"),
     "many chunks": (plain_png()[:33] + chunk(b"iTXt", b"") * 100_001 + plain_png()[33:], "100,000"),
     "length": (plain_png()[:33] + b"\xff\xff\xff\xffiTXt" + plain_png()[33:], "early"),

@@ -112,6 +112,19 @@ def test_a_card_has_the_facts_of_the_generator():
         assert "(seed 4)" in line
 
 
+def test_a_card_says_when_an_earlier_generator_was_kept():
+    (length,) = [row[1] for row in rows(generator(trained_images=128_000)) if row[0] == "length"]
+    assert length.index("128.0 kimg") < length.index("64.0 kimg")
+    (length,) = [row[1] for row in rows(generator(trained_images=64_000)) if row[0] == "length"]
+    assert length.count("kimg") == 1
+
+
+def test_identifiers_stay_in_their_cells():
+    trained = replace(generator(training_id="`a`|b\n"), dataset_digest="c|`d`")
+    assert ["training", "ab"] in rows(trained)
+    assert ["digest", "cd"] in rows(trained)
+
+
 def test_unknown_facts_of_the_data_are_said_to_be_unknown():
     shown = {name: value for name, value, *_ in rows(generator()) if name == "address" or "ingestion.licence" in value}
     assert set(shown) == {"licence", "address"}
