@@ -40,7 +40,7 @@ NOT_RUN = {
     ("tracking-server.md", "createdb mlflow"): "needs PostgreSQL, which test_shared_server.py starts",
 }
 
-PORTS = {number: free_port() for number in (5000, 5001, 5003, 6379, 9000, 29400)}
+PORTS = {number: free_port() for number in (5000, 5001, 5003, 5004, 5005, 6379, 9000, 29400)}
 # The names of Ray's sockets must be short.
 RAY_FOLDER = tempfile.TemporaryDirectory(prefix="ray-")
 # What is shortened: budgets, samples and sweeps; and what stands for something of the reader.
@@ -69,7 +69,10 @@ SHORTENED = {
         "kedro run --pipelines=train "
     ),
     r"^make (ui|test)": r"make --dry-run \1",
-    r"serve$|serve (?=--host|--model-uri)": rf"serve --port {PORTS[5001]} ",
+    r"dcgan serve$": "dcgan serve --port 5001",
+    r"serve --host": "serve --port 5004 --host",
+    r"mlflow server": "mlflow server --workers 1",
+    r"models serve": "models serve --port 5005",
     **{rf"\b{number}\b": str(port) for number, port in PORTS.items()},
 }
 
@@ -78,8 +81,8 @@ SERVERS = {
     "ray start --head": f"tcp://127.0.0.1:{PORTS[6379]}",
     "kedro dcgan serve": f"http://127.0.0.1:{PORTS[5001]}/ping",
     "kedro dcgan serve --model dcgan-digits@champion --port 5003": f"http://127.0.0.1:{PORTS[5003]}/ping",
-    "kedro dcgan serve --host 0.0.0.0": f"http://127.0.0.1:{PORTS[5001]}/ping",
-    "mlflow models serve --model-uri models:/dcgan-digits@champion --env-manager local": f"http://127.0.0.1:{PORTS[5001]}/ping",
+    "kedro dcgan serve --host 0.0.0.0": f"http://127.0.0.1:{PORTS[5004]}/ping",
+    "mlflow models serve --model-uri models:/dcgan-digits@champion --env-manager local": f"http://127.0.0.1:{PORTS[5005]}/ping",
     "mlflow server --host 127.0.0.1 --port 5000 --artifacts-destination /srv/mlflow": f"http://127.0.0.1:{PORTS[5000]}/health",
 }
 

@@ -70,6 +70,7 @@ class Reader:
         script = SHELL.format(before=BEFORE.get((step.page, step.number), ""), command=step.script.removesuffix(" &"))
         variables = {"HOME": str(self._home), "KEDRO_ENV": "smoke", "no_proxy": "127.0.0.1", **forked_kedro()}
         variables |= {"RAY_ADDRESS": f"127.0.0.1:{PORTS[6379]}", "RAY_USAGE_STATS_ENABLED": "0"}
+        variables |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         if step.command in SERVERS or step.command.endswith(" &"):
             return self._start(step, script, variables)
         done = self.project.run("bash", "-c", script, cwd=self._home, check=False, **variables)
@@ -91,13 +92,14 @@ class Reader:
                 stderr=output,
                 start_new_session=True,
             )
-        code = 0
         if step.command in SERVERS:
             try:
-                wait_until(lambda: answers(SERVERS[step.command]), 90)
+                wait_until(lambda: self._background.poll() is not None or answers(SERVERS[step.command]), 120)
             except TimeoutError:
-                code = 1
-        return subprocess.CompletedProcess(step.command, code, log.read_text(), "")
+                self._stop_background()
+        # A server that has ended, even with 0, does not serve.
+        has_ended = self._background.poll() is not None
+        return subprocess.CompletedProcess(step.command, int(has_ended), log.read_text(), "")
 
     def _stop_background(self):
         if self._background and self._background.poll() is None:
