@@ -89,7 +89,7 @@ SERVERS = {
 # What the reader does between the commands, as the text of the page says.
 BEFORE = {
     ("compare.md", 2): "for one in A B; do mkdir -p $one/data; cp -r data/08_reporting $one/data; done",
-    ("dvc-datasets.md", 1): "cp -r ~/faces data/01_raw/ && rm data/01_raw/faces/0/5*"
+    ("dvc-datasets.md", 1): "cp -r ~/faces data/01_raw/ && rm data/01_raw/faces/home/1*"
     " && sed -i 's#source: .*#source: data/01_raw/faces#' conf/base/parameters_ingestion.yml",
     ("dvc-datasets.md", 4): "cp -r ~/faces data/01_raw/",
     ("dvc-datasets.md", 11): "git checkout -q main && dvc checkout -q"

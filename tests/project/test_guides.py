@@ -32,7 +32,7 @@ STEPS = steps_to_run()
 PROGRAMS = {"zip -": "zip", "exiftool ": "exiftool"}
 # A shell for each command. It starts in the folder and with the variables of MLflow that the one before left.
 SHELL = """. ~/exports; cd "$(cat ~/folder)"
-{before}
+{{ {before}; }} || exit
 {command}
 code=$?; pwd > ~/folder; export -p | grep " MLFLOW_" > ~/exports; exit $code
 """
@@ -67,7 +67,9 @@ class Reader:
             self._stop_background()
             (self._home / "folder").write_text(str(self.project.path))
             (self._home / "exports").write_text("")
-        script = SHELL.format(before=BEFORE.get((step.page, step.number), ""), command=step.script.removesuffix(" &"))
+        script = SHELL.format(
+            before=BEFORE.get((step.page, step.number), "true"), command=step.script.removesuffix(" &")
+        )
         variables = {"HOME": str(self._home), "KEDRO_ENV": "smoke", "no_proxy": "127.0.0.1", **forked_kedro()}
         variables |= {"RAY_ADDRESS": f"127.0.0.1:{PORTS[6379]}", "RAY_USAGE_STATS_ENABLED": "0"}
         variables |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
