@@ -96,7 +96,7 @@ BEFORE = {
     " && (cd data/01_raw/faces && python -m zipfile -c ../faces.zip .)",
     ("dvc-datasets.md", 15): "cd ~",
     ("dvc-datasets.md", 19): "sed -i 's#source: .*#source: torchvision:MNIST#' conf/base/parameters_ingestion.yml",
-    ("s3.md", 5): "git add .dvc && git commit -qm 'Add a bucket' && git clone -q . ~/other"
+    ("s3.md", 5): "git add . && git commit -qm 'Add a bucket' && git clone -q . ~/other"
     " && cp .dvc/config.local ~/other/.dvc && cd ~/other",
     ("move-project.md", 0): "cd ~ && mkdir projects",
 }
