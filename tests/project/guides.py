@@ -16,11 +16,16 @@ RUN_BY_OTHERS = {"dvc-experiments.md": "test_dvc_experiments.py"}
 LATER = (
     *("fid.md", "labels.md", "compare.md", "compare-folders.md", "use-generator.md", "latent-space.md"),
     *("synthetic-marks.md", "promote.md", "serve.md"),
-    *("tracking-server.md", "dvc-datasets.md", "s3.md", "single-pipelines.md", "move-project.md"),
+    *("tracking-server.md", "dvc-datasets.md", "s3.md", "single-pipelines.md", "free-disk-space.md", "move-project.md"),
 )
 BENCHMARK = "takes many minutes without a GPU; tests/benchmarks has the tests of the benchmarks"
 WHEEL = "needs the installed wheel: test_packaging.py installs it, and runs these commands"
 NOT_RUN = {
+    (
+        "containers.md",
+        "docker run --user $(id -u):$(id -g) -v $PWD:/app -w /app -v ~/photos:/photos:ro IMAGE "
+        "kedro run --env=images64 --params ingestion.source=/photos",
+    ): "needs an image of Docker",
     ("containers.md", "docker run -v disk:/app/data/03_primary/shards IMAGE kedro run"): "needs an image of Docker",
     ("fid.md", "kedro dcgan fetch-weights"): "downloads the weights of Inception",
     ("gpu.md", "nvidia-smi"): "needs a GPU",
@@ -30,15 +35,23 @@ NOT_RUN = {
     ("gpu.md", "python benchmarks/epoch.py --batch-size 512"): BENCHMARK,
     ("gpu.md", "python benchmarks/quality.py data/03_primary --env=images64 --kimg 2000"): BENCHMARK,
     ("move-project.md", "rsync -a --exclude .venv kedro-dcgan/ server:kedro-dcgan/"): "needs another machine",
-    ("single-pipelines.md", "pip install kedro_dcgan-0.1.0-py3-none-any.whl"): WHEEL,
     ("single-pipelines.md", "kedro-dcgan --conf-source=conf-kedro_dcgan.tar.gz --env=smoke"): WHEEL,
     (
         "single-pipelines.md",
         "kedro-dcgan sample --conf-source=conf-kedro_dcgan.tar.gz --count 16 --output samples",
     ): WHEEL,
-    ("tracking-server.md", 'pip install "psycopg[binary]"'): "installs a package",
+    ("notebooks.md", "jupyter lab notebooks"): "needs JupyterLab; test_notebooks.py runs the notebooks",
+    ("ray.md", "ray start --address=HEAD:6379"): "needs another machine",
+    ("ray.md", "ray stop"): "stops the Ray of other tests, too",
+    ("s3.md", "aws s3 sync s3://my-images/photos ~/photos"): "needs the AWS command line",
+    (
+        "tracking-server.md",
+        "mlflow server --host 127.0.0.1 --port 5000 --artifacts-destination s3://my-bucket/mlflow",
+    ): "is the server before it with a bucket, on the same port",
     ("tracking-server.md", "createdb mlflow"): "needs PostgreSQL, which test_shared_server.py starts",
 }
+# Commands that change the environment of the tests are not run either.
+INSTALLS = re.compile(r"\bpip install\b")
 
 PORTS = {number: free_port() for number in (5000, 5001, 5003, 5004, 5005, 6379, 9000, 29400)}
 # The names of Ray's sockets must be short.
@@ -59,7 +72,8 @@ SHORTENED = {
     r"start --head": "start --head --block --num-cpus=2 --port=6379 --include-dashboard=false --temp-dir="
     + RAY_FOLDER.name,
     r"PICTURE": "~/photos/trip/0.png",
-    r"/shared/photos.zip": "~/photos.zip",
+    r"/shared/photos": "~/photos",
+    r"^dvc gc": "yes | dvc gc",
     r" /srv/": " ~/srv/",
     r"<your repository>": "~/kedro-dcgan",
     r"postgresql\+psycopg://\S*": "sqlite:///$HOME/server.db",
@@ -143,6 +157,10 @@ def steps_to_run():
         if page not in RUN_BY_OTHERS:
             known = {step.command for step in steps}
             steps += [
-                step for step in steps_of(page) if step.command not in known and (page, step.command) not in NOT_RUN
+                step
+                for step in steps_of(page)
+                if step.command not in known
+                and (page, step.command) not in NOT_RUN
+                and not INSTALLS.search(step.command)
             ]
     return steps

@@ -106,7 +106,7 @@ def test_the_tutorial_ends_with_two_compared_models_and_a_served_one(results, pr
     last = max(step for step, command in enumerate(COMMANDS) if command == "kedro dcgan compare")
     assert {"images64-2s", "images64-15s"} <= set(re.findall(r"images64-\w+", results[last].stdout))
     assert json.loads((project.path / "served.json").read_text())["model"] == "dcgan-photos"
-    with Image.open(project.path / "image.png") as image:
+    with Image.open(project.path / "data/07_model_output/image.png") as image:
         assert (image.size, image.mode) == ((64, 64), "RGB")
 
 

@@ -88,6 +88,18 @@ def test_timing_waits_for_other_threads_of_this_process(clock, speeds, expected)
     assert clock["calls"] > 16
 
 
+def test_slow_measurements_are_not_repeated(clock):
+    def speed():
+        # Next to a busy program, eight threads take 9 seconds for the work of one.
+        count = torch.get_num_threads()
+        run_for(clock, 9.0 if count == 8 else 0.5, count, is_importing=False)
+        return {8: 15.0, 4: 214.0, 2: 100.0}[count]
+
+    assert fewest_fast_threads(speed, 8)[0] == 4
+    # A warm-up and a measurement, instead of four.
+    assert clock["wall"] < 25
+
+
 def test_waiting_for_other_threads_times_out(clock):
     def speed():
         run_for(clock, 0.5, torch.get_num_threads(), is_importing=True)

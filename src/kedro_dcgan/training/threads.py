@@ -15,7 +15,8 @@ from kedro_dcgan.limits import usable_cores
 
 # Minimum rounds, and minimum gain, before fewer threads win. One round is enough where more threads win clearly.
 _LEAST_ROUNDS, _LEAST_GAIN, _CLEAR_GAIN = 4, 1.03, 1.2
-# Keep measuring while other threads of this process use this share of a core, for at most this many seconds.
+# Keep measuring while other threads of this process use this share of a core. After this many seconds, decide: next to
+# busy programs, a single measurement can take longer.
 _OWN_LOAD, _PATIENCE = 0.2, 10.0
 
 
@@ -94,9 +95,10 @@ def _are_fewer_faster(speed: Callable[[], float], more: int, speeds: dict[int, f
             others = time.process_time() - busy - count * (time.thread_time() - own)
             load = others / (time.perf_counter() - started)
         rounds += 1
-        if load > _OWN_LOAD and time.perf_counter() - begin < _PATIENCE:
+        is_late = time.perf_counter() - begin >= _PATIENCE
+        if load > _OWN_LOAD and not is_late:
             continue
         if speeds[more] >= speeds[fewer] * (_CLEAR_GAIN if rounds == 1 else 1):
             return False
-        if rounds >= _LEAST_ROUNDS:
+        if rounds >= _LEAST_ROUNDS or is_late:
             return speeds[fewer] > _LEAST_GAIN * speeds[more]
