@@ -49,7 +49,9 @@ def test_a_file_without_a_mark_ends_with_code_1(name):
     # The others are shown all the same.
     assert result.stdout.count(MARK.generator) == 2
     if name == "plain.png":
+        # Other metadata can say so, too.
         assert "no mark" in result.stdout
+        assert "XMP" in result.stdout
     else:
         (line,) = result.stderr.splitlines()
         assert line.startswith(f"Error: `{name}` must ")
@@ -72,6 +74,9 @@ def test_the_generator_of_this_project_is_recognised(folder):
     for content, is_known in (('{"generator": "0123456789abcdef"}', True), ("[]", False), ("{", False)):
         evaluation.write_text(content)
         assert ("this project" in inspect("marked.png").stdout) == is_known
+    for content in ("{}", '{"generator": 3}', '{"generator": null}'):
+        evaluation.write_text(content)
+        assert marks._evaluated_generator() is None
 
 
 def test_a_file_cannot_write_to_the_terminal(folder):

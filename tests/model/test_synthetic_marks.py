@@ -81,6 +81,11 @@ def test_the_mark_of_a_generator_names_its_weights_training_and_images():
     assert SyntheticMark.of(TrainedGenerator(network.config, trained.weights, "0011", 64)).training == ""
 
 
+def test_long_texts_of_others_are_cut(file):
+    file.write_bytes(with_packet(FULL.packet().replace(FULL.model, "m" * 50_000).encode()))
+    assert 200 <= len(read_mark(file).model) < 210
+
+
 @pytest.mark.parametrize("label", ["\0\x1b[31m", "\udc80\ud800", "\ufffe\uffff", "x" * 100_000])
 def test_a_class_with_any_name_gives_valid_xml_of_bounded_size(file, label):
     mark = SyntheticMark(label=label)
@@ -122,6 +127,24 @@ def test_a_packet_may_be_compressed_and_behind_the_pixels(file):
     assert read_mark(file) == FULL
 
 
+ATTRIBUTE = f'Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}"'
+RESOURCE = f'<Iptc4xmpExt:DigitalSourceType rdf:resource="{SOURCE_TYPE}"/></rdf:Description>'
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        FULL.packet().replace("http://cv.iptc.org", "https://cv.iptc.org"),
+        FULL.packet().replace(ATTRIBUTE, "").replace("/></rdf:RDF", f">{RESOURCE}</rdf:RDF"),
+    ],
+    ids=["https", "resource"],
+)
+def test_the_source_may_be_a_resource_or_have_https(file, packet):
+    assert packet != FULL.packet()
+    file.write_bytes(with_packet(packet.encode()))
+    assert read_mark(file) == FULL
+
+
 # It describes a part of the image.
 PART, ENDS = "<rdf:Description><x:part><rdf:D", "</x:part></rdf:Description>"
 NESTED = FULL.packet().replace("<rdf:D", PART).replace("/></rdf:RDF", f"/>{ENDS}</rdf:RDF")
@@ -143,6 +166,10 @@ def test_other_pictures_have_no_mark(file, packet):
 
 
 BOMB = FULL.packet().replace("<x:xmpmeta", '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">]><x:xmpmeta', 1)
+COMPRESSED = b"XML:com.adobe.xmp\0\1\0\0\0"
+# expat would copy the namespace into the name of each element.
+LONG_NAMESPACE = b'<x xmlns:n="%s">%s</x>' % (b"u" * 40_000, b"<n:a/>" * 9000)
+DEFAULT_NAMESPACE = LONG_NAMESPACE.replace(b":n=", b"=").replace(b"n:a", b"a")
 BAD = {
     "empty": (b"", "PNG"),
     "other kind": (b"GIF89a" + bytes(50), "PNG"),
@@ -155,9 +182,12 @@ BAD = {
     "not UTF-8": (with_packet(b"<x>\xff</x>"), "PNG"),
     "seed": (with_packet(FULL.packet().replace("9007199254740991", "many").encode()), "seed"),
     "huge seed": (with_packet(FULL.packet().replace("9007199254740991", "9" * 5000).encode()), "seed"),
-    "large": (with_packet(b" " * 1_000_001), "1,000,000"),
-    "bomb": (with_packet(zlib.compress(b" " * 50_000_000), b"XML:com.adobe.xmp\0\1\0\0\0"), "1,000,000"),
-    "compression": (with_packet(b"not compressed", b"XML:com.adobe.xmp\0\1\0\0\0"), "PNG"),
+    "fingerprint": (with_packet(FULL.packet().replace(FULL.generator, "None").encode()), "generator"),
+    "large": (with_packet(b" " * 100_001), "100,000"),
+    "bomb": (with_packet(zlib.compress(b" " * 50_000_000), COMPRESSED), "100,000"),
+    "namespace": (with_packet(zlib.compress(LONG_NAMESPACE), COMPRESSED), "namespace"),
+    "default namespace": (with_packet(zlib.compress(DEFAULT_NAMESPACE), COMPRESSED), "namespace"),
+    "compression": (with_packet(b"not compressed", COMPRESSED), "PNG"),
     "incomplete": (with_packet(b"", b"XML:com.adobe.xmp\0\0"), "incomplete"),
     "many chunks": (plain_png()[:33] + chunk(b"iTXt", b"") * 100_001 + plain_png()[33:], "100,000"),
     "length": (plain_png()[:33] + b"\xff\xff\xff\xffiTXt" + plain_png()[33:], "early"),

@@ -51,7 +51,7 @@ def inspect(context: click.Context, files: tuple[Path, ...], as_json: bool) -> N
 
 def _describe(mark: SyntheticMark | None) -> list[str]:
     if mark is None:
-        return ["  no mark: nothing in this file says that a model made it"]
+        return ["  no mark: its XMP metadata do not name a trained model"]
     lines = [f"  {'synthetic':<10} yes: trainedAlgorithmicMedia (IPTC DigitalSourceType)"]
     for field, name in _NAMES.items():
         value = getattr(mark, field)
@@ -66,7 +66,8 @@ def _evaluated_generator() -> str | None:
     with suppress(OSError, ValueError, RecursionError, AttributeError):
         file = project_folder() / _EVALUATION
         if file.stat().st_size <= _MOST_BYTES:
-            return str(json.loads(file.read_bytes()).get("generator"))
+            fingerprint = json.loads(file.read_bytes()).get("generator")
+            return fingerprint if isinstance(fingerprint, str) else None
     return None
 
 
