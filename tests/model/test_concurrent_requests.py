@@ -246,6 +246,20 @@ def test_stopping_server_finishes_its_requests(generator, gate):
         wait_until(lambda: not any(thread.name.startswith("batcher") for thread in threading.enumerate()), 20)
 
 
+def test_the_event_loop_does_not_draw_large_requests(generator, monkeypatch):
+    unbind, threads = torch.Tensor.unbind, set()
+
+    def record(tensor, *dimension):
+        if len(tensor) == 1024:
+            threads.add(threading.current_thread().name.partition("_")[0])
+        return unbind(tensor, *dimension)
+
+    monkeypatch.setattr(torch.Tensor, "unbind", record)
+    with running_server(generator) as (_, port):
+        assert ask(port, {"dataframe_records": [{"seed": 1, "count": 1024}]})[0] == 200
+    assert threads == {"large-bodies"}
+
+
 def test_chunks_are_small_where_images_are_large(generator):
     assert chunk_size(generator.config) == 4
     assert chunk_size(make_generator("dcgan", 64, 3, 8, 4).config) == 1

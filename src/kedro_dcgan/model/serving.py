@@ -28,6 +28,7 @@ from torch import Tensor
 from kedro_dcgan.errors import DcganError, ParameterError, RequestError
 from kedro_dcgan.model.batcher import Batcher, BatchLimits
 from kedro_dcgan.model.image_requests import (
+    ImageRequest,
     chunk_size,
     draw_inputs,
     make_pngs,
@@ -35,7 +36,7 @@ from kedro_dcgan.model.image_requests import (
     most_images,
     read_requests,
 )
-from kedro_dcgan.model.networks import Generator
+from kedro_dcgan.model.networks import Generator, GeneratorConfig
 from kedro_dcgan.model.synthetic_marks import SyntheticMark
 
 # 1,024 rows of 256 latents fit.
@@ -97,8 +98,8 @@ def _create_app(generator: Generator, mark: SyntheticMark, facts: Mapping[str, A
         body = await _read_body(request)
         requests = await run(len(body), lambda: read_requests(_read_rows(body), config))
         count = sum(one.count for one in requests)
-        inputs = await run(count * config.input_dim, lambda: draw_inputs(requests, config))
-        work = batcher.compute(inputs.unbind())
+        inputs, rows = await run(count * config.input_dim, lambda: _draw_rows(requests, config))
+        work = batcher.compute(rows)
         # A small request is done before its client can leave.
         pngs = await (work if count <= batch else _unless_disconnected(request, work))
         return await run(sum(map(len, pngs)), lambda: _predictions(mark_images(requests, inputs, pngs, config, mark)))
@@ -115,6 +116,12 @@ def _create_app(generator: Generator, mark: SyntheticMark, facts: Mapping[str, A
     routes = [Route("/invocations", invocations, methods=["POST"]), Route("/health", health), Route("/ping", health)]
     handlers = dict.fromkeys((DcganError, HTTPException, ClientDisconnect, Exception), _report)
     return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+
+
+def _draw_rows(requests: Sequence[ImageRequest], config: GeneratorConfig) -> tuple[Tensor, Sequence[Tensor]]:
+    """Return the inputs of all images, float32 `(N, input_dim)`, and each of them, `(input_dim,)`."""
+    inputs = draw_inputs(requests, config)
+    return inputs, inputs.unbind()
 
 
 async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, _Result]) -> _Result:
