@@ -19,7 +19,7 @@ from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.sampling import sample_inputs
 from kedro_dcgan.model.synthetic_marks import SyntheticMark
 
-MARK = SyntheticMark(generator="0123456789abcdef", model="dcgan-digits v3", training="0123456789ab")
+MARK = SyntheticMark(weights="0123456789abcdef", model="dcgan-digits v3", training_id="0123456789ab")
 
 
 def make_generator(*config):

@@ -98,8 +98,8 @@ def test_mlflow_model_gives_the_same_answers_on_any_number_of_threads(generator)
     hook = generator.register_forward_hook(lambda *given: used.add(torch.get_num_threads()))
     with patch("kedro_dcgan.tracking.model.read_generator") as read, torch_threads(2):
         trained = read.return_value
-        trained.build.return_value, trained.fingerprint.return_value = generator, MARK.generator
-        trained.facts, trained.dataset_digest = {"training_id": MARK.training}, MARK.dataset
+        trained.build.return_value, trained.fingerprint.return_value = generator, MARK.weights
+        trained.facts, trained.dataset_digest = {"training_id": MARK.training_id}, MARK.dataset_digest
         model = GeneratorModel()
         model.load_context(SimpleNamespace(artifacts={"generator": "."}))
         answers = model.predict(None, pandas.DataFrame(requests))

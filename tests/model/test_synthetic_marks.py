@@ -22,7 +22,7 @@ from kedro_dcgan.model.recipes import build_generator
 from kedro_dcgan.model.saved import TrainedGenerator, snapshot_weights
 from kedro_dcgan.model.synthetic_marks import NAMESPACE, SOURCE_TYPE, MarkedPicture, SyntheticMark, mark_png, read_mark
 
-OURS = "generator", "model", "training", "seed", "index"
+OWN = "weights", "model", "training_id", "dataset_digest", "seed", "index"
 EXIFTOOL = shutil.which("exiftool")
 FULL = SyntheticMark(
     "kedro-dcgan 1.2", "0123456789abcdef", "dcgan-digits v3", "fedcba987654", "0011", 2**53 - 1, 7, "3"
@@ -75,10 +75,10 @@ def test_the_mark_of_a_generator_names_its_weights_training_and_images():
     network = build_generator(generator_config("dcgan", 16, 1, 3, 1))
     trained = TrainedGenerator(network.config, snapshot_weights(network), "0011", 64, {"training_id": "fedcba987654"})
     mark = SyntheticMark.of(trained, "dcgan-digits v3").of_image(5, 1, "3")
-    assert (mark.generator, mark.training, mark.dataset) == (trained.fingerprint(), "fedcba987654", "0011")
+    assert (mark.weights, mark.training_id, mark.dataset_digest) == (trained.fingerprint(), "fedcba987654", "0011")
     assert (mark.model, mark.seed, mark.index, mark.label) == ("dcgan-digits v3", 5, 1, "3")
     # A generator of an earlier version.
-    assert SyntheticMark.of(TrainedGenerator(network.config, trained.weights, "0011", 64)).training == ""
+    assert SyntheticMark.of(TrainedGenerator(network.config, trained.weights, "0011", 64)).training_id == ""
 
 
 def test_long_texts_of_others_are_cut(file):
@@ -103,8 +103,8 @@ def test_exiftool_reads_the_mark(file):
     (read,) = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert read["XMP-iptcExt:DigitalSourceType"] == SOURCE_TYPE
     assert read["XMP-xmp:CreatorTool"] == FULL.tool
-    ours = {name: str(read[f"XMP-dcgan:{name.capitalize()}"]) for name in OURS}
-    assert ours == {name: str(getattr(FULL, name)) for name in ours}
+    own = {name: str(read[f"XMP-dcgan:{name.capitalize()}"]) for name in OWN}
+    assert own == {name: str(getattr(FULL, name)) for name in own}
     command = [EXIFTOOL, "-validate", "-warning", "-s3", file]
     assert subprocess.run(command, capture_output=True, check=True).stdout.split() == [b"OK"]
 
@@ -182,7 +182,7 @@ BAD = {
     "not UTF-8": (with_packet(b"<x>\xff</x>"), "PNG"),
     "seed": (with_packet(FULL.packet().replace("9007199254740991", "many").encode()), "seed"),
     "huge seed": (with_packet(FULL.packet().replace("9007199254740991", "9" * 5000).encode()), "seed"),
-    "fingerprint": (with_packet(FULL.packet().replace(FULL.generator, "None").encode()), "generator"),
+    "fingerprint": (with_packet(FULL.packet().replace(FULL.weights, "None").encode()), "weights"),
     "large": (with_packet(b" " * 100_001), "100,000"),
     "bomb": (with_packet(zlib.compress(b" " * 50_000_000), COMPRESSED), "100,000"),
     "namespace": (with_packet(zlib.compress(LONG_NAMESPACE), COMPRESSED), "namespace"),

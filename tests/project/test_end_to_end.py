@@ -115,12 +115,12 @@ def test_reported_images_and_videos_are_readable(trained_project):
 def test_generated_pictures_are_marked_and_others_are_not(trained_project):
     trained = TrainedGeneratorDataset(trained_project.path / "data/07_model_output/generator").load()
     mark, data = SyntheticMark.of(trained), trained_project.path / "data"
-    assert mark.training == trained.facts["training_id"]
+    assert mark.training_id == trained.facts["training_id"]
     for number, file in enumerate(sorted((data / "07_model_output/samples").glob("*.png"))):
         assert read_mark(file) == mark.of_image(0, number)
     assert read_mark(data / "08_reporting/sample_grid.png") == mark.of_image(0)
     for file in (data / "06_models/sample_frames").glob("*/*.png"):
-        assert read_mark(file) == SyntheticMark(training=mark.training)
+        assert read_mark(file) == SyntheticMark(training_id=mark.training_id)
     for name in ("accepted_images", "compared_samples", "nearest_images"):
         assert read_mark(data / f"08_reporting/{name}.png") is None
 

@@ -14,10 +14,10 @@ from kedro_dcgan.model.synthetic_marks import SyntheticMark, read_mark
 _EVALUATION, _MOST_BYTES = "data/08_reporting/evaluation.json", 4_000_000
 _NAMES = {
     "tool": "made with",
-    "generator": "generator",
+    "weights": "weights",
     "model": "model",
-    "training": "training",
-    "dataset": "images",
+    "training_id": "training",
+    "dataset_digest": "images",
     "seed": "seed",
     "index": "index",
     "label": "class",
@@ -56,7 +56,7 @@ def _describe(mark: SyntheticMark | None) -> list[str]:
     for field, name in _NAMES.items():
         value = getattr(mark, field)
         if value not in ("", None):
-            note = " (this project's)" if field == "generator" and value == _evaluated_generator() else ""
+            note = " (this project's)" if field == "weights" and value == _evaluated_generator() else ""
             lines.append(f"  {name:<10} {_visible(str(value))}{note}")
     return lines
 

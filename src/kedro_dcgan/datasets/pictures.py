@@ -100,7 +100,7 @@ class SampleFramesDataset(FolderDataset):
                 file.unlink()
         for grid in data.grids:
             # The generator of a frame is not kept: its training identifies it.
-            marked = MarkedPicture(Image.fromarray(grid.picture), SyntheticMark(training=data.training_id))
+            marked = MarkedPicture(Image.fromarray(grid.picture), SyntheticMark(training_id=data.training_id))
             with atomic_file(own / f"{grid.images_seen:012d}.png") as temporary:
                 temporary.write_bytes(marked.png())
         if not data.may_resume:

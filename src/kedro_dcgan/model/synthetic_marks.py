@@ -2,7 +2,7 @@
 
 The mark is an XMP packet in a chunk `iTXt` behind the header of the PNG file (XMP specification, part 3). Its property
 `Iptc4xmpExt:DigitalSourceType` is `trainedAlgorithmicMedia` of IPTC, which says that a trained model made the image.
-Properties of our own namespace name the generator and its training, and the seed and the index from which the image can
+Properties of our own namespace name the weights and their training, and the seed and the index from which the image can
 be generated again. There is no time: the same training gives the same files.
 
 A mark that is read is never trusted: anybody can write one. Sizes are limited (`png_metadata`), and every fault is a
@@ -41,7 +41,7 @@ _HEADER_BYTES = 33
 # No compression, no language, no translated keyword.
 _ITXT_HEAD = XMP_KEYWORD + b"\0\0\0\0"
 # Of the fields that are not free text, in files that are read.
-_RULES = {"generator": "[0-9a-f]{16}", "seed": "[0-9]{1,19}", "index": "[0-9]{1,19}"}
+_RULES = {"weights": "[0-9a-f]{16}", "seed": "[0-9]{1,19}", "index": "[0-9]{1,19}"}
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -50,15 +50,15 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 class SyntheticMark:
     """The facts in a mark; unknown ones are empty or None.
 
-    `generator` is the fingerprint of the weights, `model` the registered name and version, `training` the id of the
-    training, `dataset` the digest of the training images. The image is number `index` of `seed`.
+    `weights` is the fingerprint of the weights, `model` the registered name and version. `training_id` and
+    `dataset_digest` are those of `generator.json` and of the tags in MLflow. The image is number `index` of `seed`.
     """
 
     tool: str = f"kedro-dcgan {__version__}"
-    generator: str = ""
+    weights: str = ""
     model: str = ""
-    training: str = ""
-    dataset: str = ""
+    training_id: str = ""
+    dataset_digest: str = ""
     seed: int | None = None
     index: int | None = None
     label: str = ""
@@ -66,8 +66,12 @@ class SyntheticMark:
     @classmethod
     def of(cls, trained: "TrainedGenerator", model: str = "") -> Self:
         """Return the mark of all images of a generator."""
-        training = str(trained.facts.get("training_id", ""))
-        return cls(generator=trained.fingerprint(), model=model, training=training, dataset=trained.dataset_digest)
+        return cls(
+            weights=trained.fingerprint(),
+            model=model,
+            training_id=str(trained.facts.get("training_id", "")),
+            dataset_digest=trained.dataset_digest,
+        )
 
     def of_image(self, seed: int | None = None, index: int | None = None, label: str = "") -> Self:
         """Return the mark of one image, or of a picture of several."""
@@ -83,7 +87,7 @@ class SyntheticMark:
         seed = "" if self.seed is None else f' dcgan:seed="{self.seed}"'
         index = "" if self.index is None else f' dcgan:index="{self.index}"'
         label = f' dcgan:label="{_escape(self.label)}"' if self.label else ""
-        head = _packet_head(self.tool, self.generator, self.model, self.training, self.dataset)
+        head = _packet_head(self.tool, self.weights, self.model, self.training_id, self.dataset_digest)
         return f"{head}{seed}{index}{label}{_TAIL}"
 
 
@@ -94,9 +98,9 @@ _TAIL = '/></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
 
 
 @lru_cache(64)
-def _packet_head(tool: str, generator: str, model: str, training: str, dataset: str) -> str:
+def _packet_head(tool: str, weights: str, model: str, training_id: str, dataset_digest: str) -> str:
     """Return the start of the packet, which is the same for all images of a generator."""
-    origin = {"generator": generator, "model": model, "training": training, "dataset": dataset}
+    origin = {"weights": weights, "model": model, "training_id": training_id, "dataset_digest": dataset_digest}
     given = "".join(f' dcgan:{name}="{_escape(value)}"' for name, value in origin.items() if value)
     return (
         '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
