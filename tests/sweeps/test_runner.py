@@ -7,6 +7,7 @@ import torch
 from sweeps import pictures, tiny_sweep, training
 
 from kedro_dcgan.errors import StopRequest, TrainingError
+from kedro_dcgan.model.synthetic_marks import SyntheticMark, read_mark
 from kedro_dcgan.progress import Bar
 from kedro_dcgan.reports.sweep import TrialSummary
 from kedro_dcgan.sweeps import runner as runner_module
@@ -65,6 +66,8 @@ def test_each_trial_ends_with_its_results_and_without_checkpoints(tmp_path):
         assert list(history[name]) == pytest.approx(list(trial.distances.values()))
         assert generator.images_seen in (32, 64, 96)
         assert [grid.images_seen for grid in files.grids()] == [0, 32, 64, 96]
+        marks = {read_mark(file) for file in files.path.glob("frames/*.png")}
+        assert marks == {SyntheticMark(training_id=generator.facts["training_id"])}
         assert not list(files.checkpoints.root.glob("*/*"))
 
 
