@@ -181,6 +181,7 @@ def test_error_of_a_parameter_with_several_types_names_its_key_and_all_values(ra
             "https://u:secret@x.org/",
             "have no user name and no password (got 'https://…@x.org/')",
         ),
+        ("ingestion.source_url", "https://u:sec/ret@x.org/", "and a host (got 'https://…@x.org/')"),
         ("export.registered_model", "a b", "digits, dots, hyphens, underscores and {source} (got 'a b')"),
     ],
     ids=str,

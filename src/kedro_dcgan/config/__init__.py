@@ -20,12 +20,11 @@ from kedro_dcgan.config.stages import (
     EvaluationParameters,
     ExportParameters,
     IngestionParameters,
-    LicenceText,
     ParameterGroup,
     PreprocessingParameters,
-    WebAddress,
 )
 from kedro_dcgan.config.sweep import Dimension, SweepParameters
+from kedro_dcgan.config.texts import LicenceText, WebAddress, is_web_page
 from kedro_dcgan.config.training import (
     LEAST_OF_CLASS,
     MOST_CLASSES,
@@ -41,7 +40,7 @@ __all__ = [
     "LEAST_OF_CLASS", "MOST_CLASSES", "ArchitectureName", "AugmentationName", "Chosen", "Dimension",
     "EvaluationParameters", "ExportParameters", "IngestionParameters", "InitialisationName", "LicenceText", "LossName",
     "ParameterGroup", "Parameters", "PreprocessingParameters", "SweepParameters", "TrainingParameters", "WebAddress",
-    "dotted_keys", "dotted_values", "flatten", "read_budget", "read_parameters", "rule_of",
+    "dotted_keys", "dotted_values", "flatten", "is_web_page", "read_budget", "read_parameters", "rule_of",
 ]  # fmt: skip
 
 # These change where and how fast the work runs, but not its result.
@@ -157,8 +156,8 @@ def _message_of(error: dict[str, Any]) -> str:
     # A rule about several keys names their values itself.
     spans_keys = isinstance(error["input"], dict)
     got = "" if error["type"] == "value_error" and spans_keys else f" (got {error['input']!r})"
-    # An address may hold a password.
-    got = re.sub("//[^/]*@", "//…@", got)
+    # An address may hold a password, which may contain slashes.
+    got = re.sub("//.*@", "//…@", got)
     # `--params` cannot set a whole group.
     remedy = f" or with --params {name}=VALUE." if not (is_group or spans_keys or is_item) else "."
     return f"`{name}` must {rule}{got}. Change it in conf/*/parameters_{location[0]}.yml{remedy}"

@@ -5,43 +5,11 @@ A field's `description` is the only documentation of a parameter: `python -m ked
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from kedro_dcgan.config.texts import LicenceText, PathText, WebAddress
 
-def _require_text(value: object) -> object:
-    # Kedro and YAML read the name of a folder such as 2024 as a number, and 007 as 7.
-    if isinstance(value, bool | int | float):
-        raise ValueError("must be a path; write a name that YAML reads as a number, true or false as ./NAME")
-    return value
-
-
-def _require_line(value: str) -> str:
-    # Line breaks, control characters and lone surrogates are not printable.
-    if not value.isprintable() or value != value.strip():
-        raise ValueError("must be one line of text, without spaces around it")
-    return value
-
-
-def _require_web_page(value: str) -> str:
-    rule = "must be the address of a web page: http:// or https://, and a host"
-    try:
-        parts = urlsplit(value)
-        is_page = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in value
-    except ValueError:  # A port that is not a number, half of an IPv6 address.
-        raise ValueError(rule) from None
-    if not is_page:
-        raise ValueError(rule)
-    # The address is published with models.
-    if "@" in parts.netloc:
-        raise ValueError("must have no user name and no password")
-    return value
-
-
-PathText = Annotated[str, Field(min_length=1), BeforeValidator(_require_text)]
-LicenceText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_require_line)]
-WebAddress = Annotated[str, Field(max_length=2000), AfterValidator(_require_line), AfterValidator(_require_web_page)]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0, le=255)]
