@@ -178,14 +178,21 @@ def test_another_licence_changes_the_card_but_not_the_images(tmp_path):
     assert {file: file.stat() for file in project.shards.path.iterdir()} == shards
 
 
-def test_licence_of_the_ingestion_is_not_lost(made):
-    # A later command without it, and one for another source.
-    for values in ({}, {"source": "others", "licence": "MIT"}):
-        ingestion, preprocessing = parameters()
-        images, card = prepare_images(
-            made.shards.load(), made.manifest.load(), ingestion.with_values(values), preprocessing
-        )
-        assert images.origin == card.origin == Origin(LICENCE, PAGE)
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"source": "others", "licence": "MIT"}, Origin(LICENCE, PAGE)),
+        ({"licence": "MIT"}, Origin("MIT")),
+        ({}, UNKNOWN),
+    ],
+    ids=["another source", "another licence", "null"],
+)
+def test_the_parameters_of_the_source_replace_the_licence_of_the_ingestion(made, values, expected):
+    ingestion, preprocessing = parameters()
+    images, card = prepare_images(
+        made.shards.load(), made.manifest.load(), ingestion.with_values(values), preprocessing
+    )
+    assert images.origin == card.origin == expected
 
 
 def test_indexes_of_earlier_versions_have_no_licence(tmp_path):

@@ -5,11 +5,14 @@ stored with the shards when the images are read, and with the dataset when it is
 generators.
 """
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
+import pandas as pd
+
 from kedro_dcgan.config import IngestionParameters, LicenceText, WebAddress
-from kedro_dcgan.data.sources.builtin import DIGITS, TorchvisionSource
+from kedro_dcgan.data.sources.builtin import DIGITS_COUNT, DIGITS_SHA256, TorchvisionSource
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Origin:
 
 UNKNOWN = Origin()
 
+# scikit-learn's digits: the test set of UCI's "Optical Recognition of Handwritten Digits".
+_DIGITS = Origin("CC-BY-4.0", "https://doi.org/10.24432/C50P49")
 # Only what the publishers say themselves; the pages are those in torchvision's documentation. Those of most datasets
 # name no licence.
 _PAGES = {
@@ -46,19 +51,31 @@ _PAGES = {
     "CelebA": "http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
 }
 _KNOWN = {
-    # scikit-learn's digits: the test set of UCI's "Optical Recognition of Handwritten Digits".
-    DIGITS: Origin("CC-BY-4.0", "https://doi.org/10.24432/C50P49"),
     f"{TorchvisionSource.PREFIX}FashionMNIST": Origin("MIT", "https://github.com/zalandoresearch/fashion-mnist"),
     f"{TorchvisionSource.PREFIX}KMNIST": Origin("CC-BY-SA-4.0", "https://github.com/rois-codh/kmnist"),
     **{f"{TorchvisionSource.PREFIX}{name}": Origin(url=page) for name, page in _PAGES.items()},
 }
 
 
-def origin_of(source: str, ingestion: IngestionParameters, stored: Origin = UNKNOWN) -> Origin:
-    """Return the origin of the images of a source; `stored` is the one that was stored with them.
+def given_origin(ingestion: IngestionParameters) -> Origin:
+    """Return the origin that the parameters give to the images of their source."""
+    return Origin(ingestion.licence, ingestion.source_url)
 
-    The parameters come first, but only if they are those of this source: no images inherit the licence of others.
+
+def origin_of(source: str, manifest: pd.DataFrame, ingestion: IngestionParameters, stored: Origin = UNKNOWN) -> Origin:
+    """Return the origin of the images of a source.
+
+    The parameters decide if their source is this one. Otherwise `stored` does: the origin that the parameters gave when
+    the images were read. A known origin fills in unknown values. Parameters say nothing about who set them: a preset
+    with its own source inherits the licence of `conf/base`, unless it sets its own.
     """
     is_same = PurePath(source) == PurePath(ingestion.source)
-    given = Origin(ingestion.licence, ingestion.source_url) if is_same else UNKNOWN
-    return given.or_else(stored).or_else(_KNOWN.get(PurePath(source).as_posix(), UNKNOWN))
+    return (given_origin(ingestion) if is_same else stored).or_else(_known_origin(source, manifest))
+
+
+def _known_origin(source: str, manifest: pd.DataFrame) -> Origin:
+    # Users may put their own images into the folder of the digits, so these are recognised by their content.
+    hashes = manifest["sha256"].dropna()
+    if len(hashes) == DIGITS_COUNT and hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest() == DIGITS_SHA256:
+        return _DIGITS
+    return _KNOWN.get(source, UNKNOWN)

@@ -22,6 +22,8 @@ from kedro_dcgan.errors import SourceError, UnusableImageError
 from kedro_dcgan.storage import atomic_folder
 
 DIGITS = "data/01_raw/digits"
+# How to recognise them: their number, and the SHA-256 of the sorted SHA-256 of their files, one a line.
+DIGITS_COUNT, DIGITS_SHA256 = 1797, "cb856f2c9548d5981adfff3c32efb97f971de8be8f30129e4489a2969523ae62"
 FOLDER = "data/01_raw/torchvision"
 
 _TRAIN_AND_TEST = ({"train": True}, {"train": False})

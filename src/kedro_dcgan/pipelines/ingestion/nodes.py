@@ -14,7 +14,7 @@ from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.data import ACCEPTED, SKIPPED
 from kedro_dcgan.data.advice import advise
 from kedro_dcgan.data.manifest import COLUMNS, complete_manifest, count_near_duplicates, summarise
-from kedro_dcgan.data.origin import origin_of
+from kedro_dcgan.data.origin import given_origin, origin_of
 from kedro_dcgan.data.scan import Preparation, ScannedBlock, ScanTask, images_per_block, images_per_shard, scan_block
 from kedro_dcgan.data.shard_writer import Scan
 from kedro_dcgan.data.shards import ImageShards
@@ -53,7 +53,7 @@ def scan_images(
         scanned = map_in_order(partial(scan_block, preparation=preparation), tasks, workers, ingestion.engine)
         return track(scanned, "ingestion", source.count, lambda block: len(block.records), done)
 
-    origin = origin_of(ingestion.source, ingestion)
+    origin = given_origin(ingestion)
     return Scan(ingestion.source, preparation, per_shard, source.count, read_blocks, run, origin)
 
 
@@ -98,7 +98,7 @@ def report_dataset(
     sizes = draw_sizes(manifest, preparation.min_size)
     pictures: dict[str, Image.Image | Figure] = {"accepted": accepted_sheet, "skipped": skipped_sheet, "sizes": sizes}
     near = ingestion.near_duplicates.action
-    origin = origin_of(image_shards.source, ingestion, image_shards.origin)
+    origin = origin_of(image_shards.source, manifest, ingestion, image_shards.origin)
     page = write_page(manifest, image_shards.source, origin, preparation, near, pictures)
     return accepted_sheet, skipped_sheet, sizes, page
 

@@ -49,7 +49,7 @@ def prepare_images(
         raise DataError(f"the manifest must be that of the image shards (it is from other files). {_REMEDY}")
 
     # Select the accepted images. Their licence may have become known after they were read.
-    origin = origin_of(image_shards.source, ingestion, image_shards.origin)
+    origin = origin_of(image_shards.source, manifest, ingestion, image_shards.origin)
     images = replace(select(image_shards, manifest, transform_of(preparation)), origin=origin)
     colours = "grey" if channels == 1 else "RGB"
     shards = f"{len(images.shards)} shard{'' if len(images.shards) == 1 else 's'}"
