@@ -314,6 +314,14 @@ def test_the_same_weights_are_registered_once_for_each_name_and_protocol(registe
     assert registered(evaluated(50.0, weight=1.0), "others")[0].startswith("registered    others v2 (candidate)")
 
 
+def test_a_version_with_the_same_weights_gets_the_new_description(registered, client):
+    registered(evaluated(50.0, data_licence="CC0-1.0"))
+    registered(evaluated(50.0, data_licence="CC-BY-4.0"))
+    (version,) = client.search_model_versions("name = 'faces'")
+    assert "CC-BY-4.0" in version.description
+    assert "CC0-1.0" not in version.description
+
+
 def test_the_champion_stays_if_the_server_fails(registered, client, monkeypatch):
     registered(evaluated(50.0))
     fail = failing(MlflowException("API request failed"))

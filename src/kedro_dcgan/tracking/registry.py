@@ -94,8 +94,8 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, t
     """Register the exported generator in `folder`; return a line with its name, version and aliases.
 
     `versions.model_name` derives the name from the template and the dataset. A second call for the same folder
-    completes an interrupted one. If a version of that name has the same weights and the same kind of evaluation, no
-    other version is created.
+    completes an interrupted one. If a version of that name has the same weights and the same kind of evaluation, it
+    gets the new description, and no other version is created.
     """
     trained = read_generator(folder / "generator")
     name, metric = model_name(template, trained), PrimaryMetric.of(trained)
@@ -109,6 +109,8 @@ def register_generator(client: mlflow.MlflowClient, run_id: str, folder: Path, t
         version = next((twin for twin in same if locate_files(twin)[1]), None)
         if version:
             note = ": it has the same weights, so there is no new version"
+            # Facts that change no weights may have changed, such as the licence of the images.
+            client.update_model_version(name, str(version.version), describe_generator(trained))
         elif twins:
             twin = (of_name or twins)[0]
             note = f", with the same weights as {twin.name} v{twin.version}"
