@@ -68,15 +68,7 @@ def write_page(
         meaning = Reason(reason).meaning
         reasons.append({"reason": reason, "count": count, "meaning": meaning, "examples": examples.to_dict("records")})
 
-    # Count the images of each label in each split, and the skipped files, if there are labels.
-    accepted, labels = manifest["verdict"] == ACCEPTED, list[dict[Hashable, Any]]()
-    if manifest["label"].notna().any():
-        names = manifest["label"].astype("string").fillna("(none)")
-        places = {split: manifest["split"] == split for split in SPLITS} | {"skipped": ~accepted, "accepted": accepted}
-        counts = pd.DataFrame(places).fillna(False).astype(int).groupby(names).sum()
-        ordered = counts.sort_values(["accepted", "skipped"], ascending=False)
-        labels = ordered.reset_index().to_dict("records")
-
+    accepted = manifest["verdict"] == ACCEPTED
     return render_page(
         "dataset.html",
         source=source,
@@ -89,8 +81,18 @@ def write_page(
         reasons=reasons,
         splits={split: int((manifest["split"] == split).sum()) for split in SPLITS},
         split_rule=_SPLIT_RULES[near_duplicates],
-        labels=labels,
+        labels=_count_labels(manifest, accepted),
         most_labels=_MOST_LABELS,
         formats=manifest.loc[accepted, "format"].value_counts().to_dict(),
         pictures={name: picture_url(picture) for name, picture in pictures.items()},
     )
+
+
+def _count_labels(manifest: pd.DataFrame, accepted: pd.Series) -> list[dict[Hashable, Any]]:
+    """Return the number of images of each label in each split and of its skipped files; nothing without labels."""
+    if manifest["label"].isna().all():
+        return []
+    names = manifest["label"].astype("string").fillna("(none)")
+    places = {split: manifest["split"] == split for split in SPLITS} | {"skipped": ~accepted, "accepted": accepted}
+    counts = pd.DataFrame(places).fillna(False).astype(int).groupby(names).sum()
+    return counts.sort_values(["accepted", "skipped"], ascending=False).reset_index().to_dict("records")
