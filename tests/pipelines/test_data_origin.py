@@ -43,7 +43,8 @@ def test_training_resumes_with_another_licence(tmp_path, ticks):
     assert known.facts["dataset"] == "cats"
 
 
-def test_exported_generator_has_the_known_facts(tmp_path):
+def test_exported_generator_has_the_known_facts(tmp_path, caplog):
+    caplog.set_level("INFO", "kedro_dcgan")
     _, trained = train(CheckpointFolder(tmp_path / "checkpoints"), Origin(url=ORIGIN["data_url"]))
     evaluation = {"generator": trained.fingerprint(), "primary_metric": "fd", "metrics": {}, "numbers": []}
     evaluation |= {"protocols": [{}], "verdict": "good", "training": "healthy", "advice": "", "fault": None}
@@ -52,3 +53,8 @@ def test_exported_generator_has_the_known_facts(tmp_path):
     stored = dataset.load().facts
     assert stored["data_url"] == ORIGIN["data_url"]
     assert "data_licence" not in stored
+    # The user can set it, unlike a reader of the card.
+    assert caplog.text.count("ingestion.licence") == 1
+    caplog.clear()
+    export_generator(replace(trained, facts={**trained.facts, **ORIGIN}), evaluation)
+    assert "ingestion.licence" not in caplog.text

@@ -2,27 +2,34 @@
 
 A card starts with YAML, which the Hub and other programs read. Then it tells people what the generator is, how good it
 is and by which protocol, what it was trained on, how to use it, and its limits. All facts are those of the
-`TrainedGenerator`. Names of datasets and classes come from files, so they are escaped, and long ones are cut.
+`TrainedGenerator`. Names of datasets and classes come from files, so they are escaped, become no links, and long ones
+are cut.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
 from kedro_dcgan import __version__
+from kedro_dcgan.config import is_web_page
 from kedro_dcgan.evaluation.protocol import PIXELS
 from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.saved import CONFIG, WEIGHTS, TrainedGenerator
 from kedro_dcgan.reports.evaluation import metric_rows
 
 CARD = "README.md"
-# What MLflow's databases store of the description of a version.
+# MLflow's limit for the description of a version.
 MOST_DESCRIPTION = 5000
-_TASK, _UNKNOWN, _LONGEST, _MOST_CLASSES = "unconditional-image-generation", "unknown", 200, 30
+_TASK, _UNKNOWN, _MOST_CLASSES = "unconditional-image-generation", "unknown", 30
+# Most characters of a name, which comes from a file, and of a text of this project, which may contain names.
+_NAME, _TEXT = 200, 2000
 _NO_COPIES = "None found: its share of near-copies of training images is not clearly above that of real images."
+# The reserved characters of RFC 3986, and the sign of those that are encoded already.
+_URL_SIGNS = ":/?#[]@!$&'()*+,;=%"
 _COLUMNS = "value", "interval", "floor", "better", "title"
 _LOADING = f"""\
 With this project (`{CONFIG}` and `{WEIGHTS}`):
@@ -92,7 +99,6 @@ def _front_matter(trained: TrainedGenerator) -> dict[str, Any]:
         "library_name": "pytorch",
         "pipeline_tag": _TASK,
         "tags": ["dcgan", "gan", *(["class-conditional"] if trained.config.classes else []), "kedro-dcgan", "onnx"],
-        "datasets": [_identifier(dataset)],
         "metrics": list(dict.fromkeys(number["metric"] for number in numbers)),
         "model-index": [{"name": f"DCGAN of {dataset}", "results": [results]}],
     }
@@ -127,7 +133,7 @@ def _introduction(trained: TrainedGenerator) -> str:
     rows = [
         ("network", f"{config.architecture}, width {config.width}, {config.latent_dim} latents ({config.latents})"),
         ("weights", f"`{trained.fingerprint()}` (fingerprint)"),
-        ("made with", f"kedro-dcgan {__version__}"),
+        ("card written by", f"kedro-dcgan {__version__}"),
         ("licence", "not chosen: whoever publishes the weights adds `license` to this card"),
     ]
     return "\n\n".join([*lines, _table(rows)])
@@ -137,11 +143,11 @@ def _evaluation(facts: Mapping[str, Any]) -> str:
     is_tested = "copies" in facts and any(number["metric"] == "near_copies" for number in facts["numbers"])
     copies = COPIES_NOTICE if facts.get("copies") else _NO_COPIES if is_tested else "Not tested."
     verdicts = [
-        ("verdict", f"**{_escape(facts.get('quality') or _UNKNOWN)}**"),
+        ("verdict", f"**{_escape(facts.get('quality') or _UNKNOWN, _TEXT)}**"),
         ("copies", copies),
     ]
     if advice := facts.get("advice"):
-        verdicts.append(("advice", _escape(advice)))
+        verdicts.append(("advice", _escape(advice, _TEXT)))
     lines = ["| metric | value | 95 % interval | real images | better | |", "|---|---:|---|---:|---|---|"]
     for split in dict.fromkeys(number["split"] for number in facts["numbers"]):
         lines += [
@@ -168,12 +174,10 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
 
 def _training_data(trained: TrainedGenerator) -> str:
     facts = trained.facts
-    url, licence = str(facts.get("data_url") or ""), facts.get("data_licence")
-    is_link = re.fullmatch(r"https?://[\w./:?=&%+~#-]{1,500}", url, re.ASCII)
     rows = [
         ("source", _escape(facts.get("dataset") or _UNKNOWN)),
-        ("licence", _escape(licence) if licence else f"{_UNKNOWN}: set `ingestion.licence` and ingest again"),
-        ("address", f"<{url}>" if is_link else _escape(url) or f"{_UNKNOWN}: set `ingestion.source_url`"),
+        ("licence", _link(facts.get("data_licence") or _UNKNOWN)),
+        ("address", _link(facts.get("data_url") or _UNKNOWN)),
         ("digest", _code(trained.dataset_digest)),
     ]
     if trained.config.classes:
@@ -189,11 +193,11 @@ def _training(trained: TrainedGenerator) -> str:
         length += f"; the weights are those at {seen:,.1f} kimg, the best on the validation split"
     budget = facts.get("budget")
     rows = [
-        ("recipe", f"chosen for a budget of {_escape(budget)}" if budget else "the parameters of its preset"),
+        ("recipe", f"chosen for a budget of {_escape(budget)}" if budget else None),
         ("length", length),
         ("seed", facts.get("seed")),
         ("computed", ", ".join(_plain(facts[name]) for name in ("device", "precision", "execution") if name in facts)),
-        ("health", _escape(facts.get("verdict") or "")),
+        ("health", _escape(facts.get("verdict") or "", _TEXT)),
         ("training", _code(facts["training_id"]) if "training_id" in facts else None),
     ]
     return _table([(name, str(value)) for name, value in rows if value not in (None, "")])
@@ -226,18 +230,26 @@ def _identifier(dataset: str) -> str:
     return re.sub(r"[^\w.-]+", "-", dataset, flags=re.ASCII).strip("-.") or _UNKNOWN
 
 
-def _plain(value: object) -> str:
+def _plain(value: object, most: int = _NAME) -> str:
     """Return a text on one line, of bounded length, without surrogates, control characters and the like."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)).split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return line if len(line) <= most else f"{line[:most]}…"
 
 
-def _escape(value: object) -> str:
+def _escape(value: object, most: int = _NAME) -> str:
     """Return a text that Markdown shows as it is, also in a table; code, as in `training.budget`, stays code."""
-    parts = re.split(r"(`[\w.=-]+`)", _plain(value), flags=re.ASCII)
+    parts = re.split(r"(`[\w.=-]+`)", _plain(value, most), flags=re.ASCII)
     # Not every renderer knows `\<`.
     parts[::2] = [escape(re.sub(r"([\\`*_\[\]|#~!])", r"\\\1", text), quote=False) for text in parts[::2]]
+    # Some renderers make links of plain addresses.
+    parts[::2] = [re.sub(r"(www)\.", r"\1&#46;", text, flags=re.I).replace("://", ":&#47;/") for text in parts[::2]]
     return "".join(parts)
+
+
+def _link(value: object) -> str:
+    """Return the address of a web page as a link, and any other text as it is."""
+    text = str(value)
+    return f"<{quote(text, safe=_URL_SIGNS)}>" if is_web_page(text) else _escape(text, _TEXT)
 
 
 def _code(value: object) -> str:

@@ -25,6 +25,10 @@ from kedro_dcgan.training.threads import fast_threads
 logger = logging.getLogger(__name__)
 
 _BATCH, _GRID = 64, 400
+_UNKNOWN_LICENCE = (
+    "the licence of the images is unknown. Set `ingestion.licence`, then kedro run "
+    "--pipelines=preprocessing,training,export (with its checkpoints, a finished training ends at once)"
+)
 
 
 def export_samples(
@@ -97,6 +101,8 @@ def export_generator(generator: TrainedGenerator, evaluation: dict[str, Any]) ->
     measured |= {fact: evaluation[key] for key, fact in judged.items() if key in evaluation}
     if measured.get("copies"):
         logger.warning("WARNING       %s", COPIES_NOTICE)
+    if not generator.facts.get("data_licence"):
+        logger.info("              %s", _UNKNOWN_LICENCE)
     return replace(generator, facts={**generator.facts, **measured})
 
 
