@@ -23,7 +23,7 @@ from kedro_dcgan.errors import Interrupted, ParameterError, stop_on_signal
 from kedro_dcgan.hooks import SweepHooks, TrackingHooks
 
 _NODE_OPTIONS = ("node_names", "from_nodes", "to_nodes")
-# For the options whose help in Kedro is not true here, or says less than it could.
+# Replaces Kedro's help where it is wrong or vague here.
 _HELP = {
     "from_inputs": "Run the nodes that depend on these datasets.",
     "to_outputs": "Run the nodes that these datasets depend on.",
@@ -213,5 +213,5 @@ _KEPT = [copy.copy(option) for name, option in _KEDRO_OPTIONS.items() if name no
 for _option in _KEPT:
     if isinstance(_option, click.Option) and _option.name in _HELP:
         _option.help = _HELP[_option.name]
-_RUN_HELP = "Run pipelines. Names of several pipelines, nodes, datasets or stages have commas between them."
+_RUN_HELP = "Run pipelines. Separate several names of pipelines, nodes, datasets or stages with commas."
 run = _Run("run", params=[*_KEPT, *_OWN_OPTIONS], callback=_run, help=_RUN_HELP)

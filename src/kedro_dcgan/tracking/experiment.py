@@ -179,7 +179,7 @@ def read_runs(experiment: str, names: Sequence[str] = (), least: int = 2) -> lis
     if len(chosen) < least:
         raise ComparisonError(
             f"the number of evaluated runs with the same metrics and dataset must be at least {least} "
-            f"(got {len(chosen)}). Train another with kedro run, or name {least}."
+            f"(got {len(chosen)}). Train another with kedro run, or name other runs."
         )
     # Runs with equal names are shown with their ids.
     return [
