@@ -7,29 +7,23 @@ are cut.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import yaml
 
 from kedro_dcgan import __version__
-from kedro_dcgan.config import is_web_page
 from kedro_dcgan.evaluation.protocol import PIXELS
 from kedro_dcgan.evaluation.verdict import COPIES_NOTICE
 from kedro_dcgan.model.saved import CONFIG, WEIGHTS, TrainedGenerator
 from kedro_dcgan.reports.evaluation import metric_rows
+from kedro_dcgan.reports.markdown import TEXT, code, escape, link, plain, table
 
 CARD = "README.md"
 # MLflow's limit for the description of a version.
 MOST_DESCRIPTION = 5000
 _TASK, _UNKNOWN, _MOST_CLASSES = "unconditional-image-generation", "unknown", 30
-# Most characters of a name, which comes from a file, and of a text of this project, which may contain names.
-_NAME, _TEXT = 200, 2000
 _NO_COPIES = "None found: its share of near-copies of training images is not clearly above that of real images."
-# The reserved characters of RFC 3986, and the sign of those that are encoded already.
-_URL_SIGNS = ":/?#[]@!$&'()*+,;=%"
 _COLUMNS = "value", "interval", "floor", "better", "title"
 _LOADING = f"""\
 With this project (`{CONFIG}` and `{WEIGHTS}`):
@@ -79,7 +73,7 @@ def describe_generator(trained: TrainedGenerator) -> str:
 
 
 def _front_matter(trained: TrainedGenerator) -> dict[str, Any]:
-    facts, dataset = trained.facts, _plain(trained.facts.get("dataset") or _UNKNOWN)
+    facts, dataset = trained.facts, plain(trained.facts.get("dataset") or _UNKNOWN)
     numbers = [number for number in facts["numbers"] if number["split"] == "test"]
     results = {
         "task": {"type": _TASK},
@@ -121,13 +115,13 @@ def _introduction(trained: TrainedGenerator) -> str:
     config, facts = trained.config, trained.facts
     colours, size = "grey" if config.channels == 1 else "colour", config.image_size
     lines = [
-        f"# DCGAN of {_escape(facts.get('dataset') or _UNKNOWN)}",
+        f"# DCGAN of {escape(facts.get('dataset') or _UNKNOWN)}",
         *([f"> **{COPIES_NOTICE}**"] if facts.get("copies") else []),
         f"A generator of {colours} images of {size} × {size} pixels, trained from scratch as a DCGAN "
         "([Radford et al. 2015](https://arxiv.org/abs/1511.06434)).",
     ]
     if config.classes:
-        shown, more = map(_escape, config.classes[:_MOST_CLASSES]), len(config.classes) - _MOST_CLASSES
+        shown, more = map(escape, config.classes[:_MOST_CLASSES]), len(config.classes) - _MOST_CLASSES
         others = f" and {more:,} others" if more > 0 else ""
         lines.append(f"Images can be requested by class: {', '.join(shown)}{others}.")
     rows = [
@@ -136,53 +130,53 @@ def _introduction(trained: TrainedGenerator) -> str:
         ("card written by", f"kedro-dcgan {__version__}"),
         ("licence", "not chosen: whoever publishes the weights adds `license` to this card"),
     ]
-    return "\n\n".join([*lines, _table(rows)])
+    return "\n\n".join([*lines, table(rows)])
 
 
 def _evaluation(facts: Mapping[str, Any]) -> str:
     is_tested = "copies" in facts and any(number["metric"] == "near_copies" for number in facts["numbers"])
     copies = COPIES_NOTICE if facts.get("copies") else _NO_COPIES if is_tested else "Not tested."
     verdicts = [
-        ("verdict", f"**{_escape(facts.get('quality') or _UNKNOWN, _TEXT)}**"),
+        ("verdict", f"**{escape(facts.get('quality') or _UNKNOWN, TEXT)}**"),
         ("copies", copies),
     ]
     if advice := facts.get("advice"):
-        verdicts.append(("advice", _escape(advice, _TEXT)))
+        verdicts.append(("advice", escape(advice, TEXT)))
     lines = ["| metric | value | 95 % interval | real images | better | |", "|---|---:|---|---:|---|---|"]
     for split in dict.fromkeys(number["split"] for number in facts["numbers"]):
         lines += [
-            f"| {_code(row['name'])} | {' | '.join(row[column] for column in _COLUMNS)} |"
+            f"| {code(row['name'])} | {' | '.join(row[column] for column in _COLUMNS)} |"
             for row in metric_rows(facts, split)
         ]
     note = "`real images` is the same metric of as many real images, which are of another split."
     protocols = "\n".join(f"- {_protocol(protocol)}" for protocol in facts["protocols"])
-    return "\n\n".join([_table(verdicts), "\n".join(lines), f"{note} Protocols:", protocols])
+    return "\n\n".join([table(verdicts), "\n".join(lines), f"{note} Protocols:", protocols])
 
 
 def _protocol(protocol: Mapping[str, Any]) -> str:
-    features = f"features of {_code(protocol['extractor'])} ({protocol['dimension']:,} dimensions"
+    features = f"features of {code(protocol['extractor'])} ({protocol['dimension']:,} dimensions"
     if protocol["extractor"] == PIXELS:
         features = f"pixels ({protocol['dimension']:,} dimensions"
     elif protocol["weights_sha256"]:
-        features += f", weights {_code(protocol['weights_sha256'][:12])}"
+        features += f", weights {code(protocol['weights_sha256'][:12])}"
     return (
-        f"{_code(protocol['name'])}: {protocol['generated']:,} generated images (seed {protocol['seed']}) and "
+        f"{code(protocol['name'])}: {protocol['generated']:,} generated images (seed {protocol['seed']}) and "
         f"{protocol['real']:,} real images of the {protocol['split']} split; {features}, {protocol['precision']}), "
-        f"images {_escape(protocol['resize'])}."
+        f"images {escape(protocol['resize'])}."
     )
 
 
 def _training_data(trained: TrainedGenerator) -> str:
     facts = trained.facts
     rows = [
-        ("source", _escape(facts.get("dataset") or _UNKNOWN)),
-        ("licence", _link(facts.get("data_licence") or _UNKNOWN)),
-        ("address", _link(facts.get("data_url") or _UNKNOWN)),
-        ("digest", _code(trained.dataset_digest)),
+        ("source", escape(facts.get("dataset") or _UNKNOWN)),
+        ("licence", link(facts.get("data_licence") or _UNKNOWN)),
+        ("address", link(facts.get("data_url") or _UNKNOWN)),
+        ("digest", code(trained.dataset_digest)),
     ]
     if trained.config.classes:
         rows.append(("classes", f"{len(trained.config.classes):,}"))
-    return _table(rows)
+    return table(rows)
 
 
 def _training(trained: TrainedGenerator) -> str:
@@ -193,14 +187,14 @@ def _training(trained: TrainedGenerator) -> str:
         length += f"; the weights are those at {seen:,.1f} kimg, the best on the validation split"
     budget = facts.get("budget")
     rows = [
-        ("recipe", f"chosen for a budget of {_escape(budget)}" if budget else None),
+        ("recipe", f"chosen for a budget of {escape(budget)}" if budget else None),
         ("length", length),
         ("seed", facts.get("seed")),
-        ("computed", ", ".join(_plain(facts[name]) for name in ("device", "precision", "execution") if name in facts)),
-        ("health", _escape(facts.get("verdict") or "", _TEXT)),
-        ("training", _code(facts["training_id"]) if "training_id" in facts else None),
+        ("computed", ", ".join(plain(facts[name]) for name in ("device", "precision", "execution") if name in facts)),
+        ("health", escape(facts.get("verdict") or "", TEXT)),
+        ("training", code(facts["training_id"]) if "training_id" in facts else None),
     ]
-    return _table([(name, str(value)) for name, value in rows if value not in (None, "")])
+    return table([(name, str(value)) for name, value in rows if value not in (None, "")])
 
 
 def _onnx_example(trained: TrainedGenerator) -> str:
@@ -221,36 +215,6 @@ latents = np.random.default_rng(0).{drawn.format(config.latent_dim)}.astype(np.f
 ```"""
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> str:
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
-
-
 def _identifier(dataset: str) -> str:
     """Return a name as the Hub spells names of datasets."""
     return re.sub(r"[^\w.-]+", "-", dataset, flags=re.ASCII).strip("-.") or _UNKNOWN
-
-
-def _plain(value: object, most: int = _NAME) -> str:
-    """Return a text on one line, of bounded length, without surrogates, control characters and the like."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)).split())
-    return line if len(line) <= most else f"{line[:most]}…"
-
-
-def _escape(value: object, most: int = _NAME) -> str:
-    """Return a text that Markdown shows as it is, also in a table; code, as in `training.budget`, stays code."""
-    parts = re.split(r"(`[\w.=-]+`)", _plain(value, most), flags=re.ASCII)
-    # Not every renderer knows `\<`.
-    parts[::2] = [escape(re.sub(r"([\\`*_\[\]|#~!])", r"\\\1", text), quote=False) for text in parts[::2]]
-    # Some renderers make links of plain addresses.
-    parts[::2] = [re.sub(r"(www)\.", r"\1&#46;", text, flags=re.I).replace("://", ":&#47;/") for text in parts[::2]]
-    return "".join(parts)
-
-
-def _link(value: object) -> str:
-    """Return the address of a web page as a link, and any other text as it is."""
-    text = str(value)
-    return f"<{quote(text, safe=_URL_SIGNS)}>" if is_web_page(text) else _escape(text, _TEXT)
-
-
-def _code(value: object) -> str:
-    return f"`{re.sub(r'[`|]', '', _plain(value))}`"
