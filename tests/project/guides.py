@@ -16,7 +16,7 @@ RUN_BY_OTHERS = {"dvc-experiments.md": "test_dvc_experiments.py"}
 LATER = (
     *("compare.md", "compare-folders.md", "sweep.md", "fid.md", "labels.md", "use-generator.md", "latent-space.md"),
     *("synthetic-marks.md", "promote.md", "serve.md"),
-    *("tracking-server.md", "dvc-datasets.md", "s3.md", "single-pipelines.md", "free-disk-space.md", "move-project.md"),
+    *("tracking-server.md", "dvc-datasets.md", "free-disk-space.md", "s3.md", "single-pipelines.md", "move-project.md"),
 )
 BENCHMARK = "takes many minutes without a GPU; tests/benchmarks has the tests of the benchmarks"
 WHEEL = "needs the installed wheel: test_packaging.py installs it, and runs these commands"
@@ -111,7 +111,7 @@ BEFORE = {
     " && (cd data/01_raw/faces && python -m zipfile -c ../faces.zip .)",
     ("dvc-datasets.md", 15): "cd ~",
     ("dvc-datasets.md", 19): "sed -i 's#source: .*#source: torchvision:MNIST#' conf/base/parameters_ingestion.yml",
-    ("s3.md", 5): "git add . && git commit -qm 'Add a bucket' && git clone -q . ~/other"
+    ("s3.md", 7): "git add . && git commit -qm 'Add a bucket' && git clone -q . ~/other"
     " && cp .dvc/config.local ~/other/.dvc && cd ~/other",
     # The evaluation of classes takes long.
     ("use-generator.md", 3): "kedro run --pipelines=train",
