@@ -67,6 +67,7 @@ SHORTENED = {
     r"evaluate-images": "evaluate-images --input-size 32 --inception-weights none",
     r"torchvision:CIFAR10": "~/real/a",
     r"profile --env=images64$": "profile --env=images64 --steps 2",
+    r"--batch-size 128": "--batch-size 8",
     r"devices=4": "devices=2",
     r"--nnodes=2 --nproc-per-node=8": "--nnodes=1 --nproc-per-node=1",
     r"HOST:": "127.0.0.1:",
