@@ -81,7 +81,7 @@ SHORTENED = {
     r"postgresql\+psycopg://\S*": "sqlite:///$HOME/server.db",
     r"base-62.4kimg-1a2b images64": "$(kedro dcgan compare | grep -o 'smoke-[^ ]*' | sort -u | head -2)",
     # Evaluation and export take most of the time, and training is the point of these.
-    r"^kedro run (?!.*--pipelines)(?=.*(source=|budget=1s|=sweep|conditional|threads=|--params training.resume))": (
+    r"^kedro run (?!.*--pipelines)(?=.*(source=|budget=1s|=sweep|threads=|--params training.resume))": (
         "kedro run --pipelines=train "
     ),
     r"^make (ui|test)": r"make --dry-run \1",
