@@ -104,5 +104,6 @@ def repeated(own, base):
     for key, value in own.items():
         if isinstance(value, dict):
             yield from repeated(value, base[key])
-        elif value == base[key]:
+        # A preset with its own source has a licence of its own, whatever that of base.
+        elif value == base[key] and key not in ("licence", "source_url"):
             yield key
