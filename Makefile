@@ -25,12 +25,12 @@ run: $(READY)
 	kedro run$(if $(PRESET), --env=$(PRESET))
 
 test: $(READY)
-	@echo "tests         about 5 minutes on 2 cores"
+	@echo "tests         about 6 minutes on 2 idle cores"
 	@pytest
 	@echo "next          make run · make check · make test-all"
 
 test-all: $(READY)
-	@echo "tests         10 to 25 minutes on 2 cores"
+	@echo "tests         about 25 minutes on 2 idle cores, 40 beside other programs"
 	@pytest -m "slow or not slow"
 
 check: $(READY)

@@ -34,7 +34,6 @@ __all__ = [
     "AnimationDataset", "AtomicDataset", "BytesDataset", "CheckpointsDataset", "DatasetCardDataset",
     "EvaluationDataset", "HistoryDataset", "ImageFolderDataset", "ImageShardsDataset", "ImageSourceDataset",
     "ManifestDataset", "MarkedPictureDataset", "PageDataset", "PictureDataset", "PreparedImagesDataset",
-    "PresetDataset",
-    "ReferenceFeaturesDataset", "SampleFramesDataset", "SweepFilesDataset", "TableDataset", "TextDataset",
-    "TrainedGeneratorDataset", "TrainingRunDataset", "VideoDataset",
+    "PresetDataset", "ReferenceFeaturesDataset", "SampleFramesDataset", "SweepFilesDataset", "TableDataset",
+    "TextDataset", "TrainedGeneratorDataset", "TrainingRunDataset", "VideoDataset",
 ]  # fmt: skip

@@ -99,10 +99,8 @@ class SampleFramesDataset(FolderDataset):
             for file in _frames(folder, first=data.grids[0].images_seen):
                 file.unlink()
         for grid in data.grids:
-            # The generator of a frame is not kept: its training identifies it.
-            marked = MarkedPicture(Image.fromarray(grid.picture), SyntheticMark(training_id=data.training_id))
             with atomic_file(own / f"{grid.images_seen:012d}.png") as temporary:
-                temporary.write_bytes(marked.png())
+                temporary.write_bytes(MarkedPicture.of_tick(grid.picture, data.training_id).png())
         if not data.may_resume:
             shutil.rmtree(kept, ignore_errors=True)
         else:

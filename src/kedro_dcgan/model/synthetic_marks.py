@@ -25,7 +25,8 @@ from kedro_dcgan.errors import DataError, in_short
 from kedro_dcgan.model.png_metadata import RDF, XMP_KEYWORD, find_packet, read_properties
 from kedro_dcgan.stored_files import require_file
 
-if TYPE_CHECKING:  # The command `inspect` needs neither.
+if TYPE_CHECKING:  # The command `inspect` needs none of them.
+    import numpy as np
     from PIL import Image
 
     from kedro_dcgan.model.saved import TrainedGenerator
@@ -116,6 +117,13 @@ class MarkedPicture:
 
     picture: "Image.Image"
     mark: SyntheticMark
+
+    @classmethod
+    def of_tick(cls, grid: "np.ndarray", training_id: str) -> Self:
+        """Return the grid of a tick, uint8 `(H, W)` or `(H, W, 3)`. It names the training: no generator is kept."""
+        from PIL import Image
+
+        return cls(Image.fromarray(grid), SyntheticMark(training_id=training_id))
 
     def png(self) -> bytes:
         """Return the PNG file."""

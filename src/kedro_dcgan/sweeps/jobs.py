@@ -14,7 +14,7 @@ from kedro_dcgan.data.shards import PreparedImages
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.model.sampling import grid_columns
 from kedro_dcgan.model.saved import TrainedGenerator, read_generator, write_generator
-from kedro_dcgan.model.synthetic_marks import MarkedPicture, SyntheticMark
+from kedro_dcgan.model.synthetic_marks import MarkedPicture
 from kedro_dcgan.reports.pictures import SampleGrid, make_grid
 from kedro_dcgan.storage import atomic_file, atomic_folder
 from kedro_dcgan.sweeps.space import Values
@@ -150,9 +150,7 @@ class Trainer:
                 picture = None
                 if tick.samples is not None:
                     grid = make_grid(tick.samples.numpy(), grid_columns(training.grid_images, plan.generator))
-                    # The generator of a tick is not kept: its training identifies it.
-                    mark = SyntheticMark(training_id=plan.training_id)
-                    picture = files.save_grid(tick.images_seen, MarkedPicture(Image.fromarray(grid), mark))
+                    picture = files.save_grid(tick.images_seen, MarkedPicture.of_tick(grid, plan.training_id))
                 history = history_of(tick, distance)
                 for checkpoint in checkpoints_of(start, tick, self.should_stop()):
                     files.checkpoints.save(checkpoint)

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 _BATCH, _GRID = 64, 400
 _UNKNOWN_LICENCE = (
     "the licence of the images is unknown. Set `ingestion.licence`, then kedro run "
-    "--pipelines=preprocessing,training,export (with its checkpoints, a finished training ends at once)"
+    "--pipelines=preprocessing,training,evaluation,export (a finished training ends at once if its checkpoints exist)"
 )
 
 
