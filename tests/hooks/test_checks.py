@@ -5,14 +5,14 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 from recipes import tiny_training
 
 from kedro_dcgan.data import Reason
 from kedro_dcgan.errors import DataError, ParameterError, SourceError
 from kedro_dcgan.hooks.checks import CheckHooks
-from kedro_dcgan.model.describe import describe
 from kedro_dcgan.model.recipes import network_configs
-from kedro_dcgan.training.costs import checkpoint_bytes
+from kedro_dcgan.training.costs import training_bytes
 
 
 def manifest_of(accepted, **skipped):
@@ -40,13 +40,13 @@ def pipeline_of(*outputs, inputs=()):
 
 def test_gradient_accumulation_makes_a_training_fit_into_memory(monkeypatch):
     checks, configs = CheckHooks(), network_configs(16, 1, tiny_training())
-    needed = sum(describe(config, 4).training_bytes for config in configs) + checkpoint_bytes(*configs)
-    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda device: needed)
+    needed = training_bytes(*configs, 64, torch.device("cpu"))
+    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda device: needed - 1)
     monkeypatch.setattr("kedro_dcgan.hooks.checks.path_of", lambda *_: Path())
 
     def check(**changes):
         checks._parameters = SimpleNamespace(
-            preprocessing=SimpleNamespace(image_size=16, channels=1), training=tiny_training(**changes)
+            preprocessing=SimpleNamespace(image_size=16, channels=1), training=tiny_training(batch_size=64, **changes)
         )
         checks.before_pipeline_run(pipeline_of("generator"), None)
 

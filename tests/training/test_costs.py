@@ -18,15 +18,18 @@ def test_networks_too_large_for_memory_are_rejected_before_they_are_built():
         require_memory(*network_configs(200, 3, training), 100_000, CPU)
 
 
-def test_checkpoint_copy_counts_as_memory_of_a_cpu_and_not_of_a_gpu(monkeypatch):
-    configs = network_configs(32, 1, tiny_training())
-    needed = sum(describe(config, 8).training_bytes for config in configs)
+def test_copy_for_a_checkpoint_counts_on_a_cpu_if_it_is_larger_than_the_activations(monkeypatch):
+    configs = network_configs(32, 1, tiny_training(generator__width=64, discriminator__width=64))
+    described = [describe(config, 2) for config in configs]
+    copied = 12 * sum(one.parameters for one in described)
+    assert copied > sum(one.activation_bytes for one in described)
+    needed = sum(one.training_bytes for one in described)
     monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda _: needed)
-    require_memory(*configs, 8, torch.device("cuda"))
-    with pytest.raises(ParameterError, match="checkpoint"):
-        require_memory(*configs, 8, CPU)
-    monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda _: needed + checkpoint_bytes(*configs))
-    require_memory(*configs, 8, CPU)
+    require_memory(*configs, 2, torch.device("cuda"))
+    with pytest.raises(ParameterError, match="memory of cpu"):
+        require_memory(*configs, 2, CPU)
+    needed += copied - sum(one.activation_bytes for one in described)
+    require_memory(*configs, 2, CPU)
 
 
 def test_memory_error_names_the_needed_memory_and_a_lighter_architecture(monkeypatch):

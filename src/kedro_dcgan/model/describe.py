@@ -5,6 +5,7 @@ from math import prod
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
 from kedro_dcgan.model.networks import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
@@ -26,8 +27,8 @@ class LayerDescription:
 class NetworkDescription:
     """A network's layers in the order of the forward pass, and its totals.
 
-    `training_bytes` is the minimum that training at `batch_size` needs in float32: weights, gradients, Adam's moments,
-    and the activations for the backward pass.
+    `training_bytes` is a lower bound of what training at `batch_size` needs in float32: weights, gradients, Adam's
+    moments, and `activation_bytes`, the outputs that a backward pass reads.
     """
 
     name: str
@@ -37,6 +38,7 @@ class NetworkDescription:
     output_shape: tuple[int, ...]
     flops: int
     batch_size: int
+    activation_bytes: int
     training_bytes: int
 
 
@@ -50,17 +52,18 @@ def describe(config: GeneratorConfig | DiscriminatorConfig, batch_size: int = 1)
         else:
             network, values = build_discriminator(config), torch.empty(1, config.channels, size, size)
 
-    # Run layer by layer.
-    layers = list[LayerDescription]()
+    # Run layer by layer. A view, or the output of a layer that works in place, takes no memory of its own.
+    layers, activations = list[LayerDescription](), 0
     for name, layer in network.eval().layers.named_children():
+        before = values
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             values = layer(values)
+        if StorageWeakRef(values.untyped_storage()) != StorageWeakRef(before.untyped_storage()):
+            activations += 4 * batch_size * prod(values.shape[1:])
         kind, shape = type(layer).__name__.removeprefix("Parametrized"), tuple(values.shape[1:])
         layers.append(LayerDescription(name, kind, shape, sum(_parameters(layer)), counter.get_total_flops()))
 
     trainable, statistics = _parameters(network)
-    # In one step, D processes both real and fake images.
-    activations = (1 if is_generator else 2) * sum(prod(layer.output_shape) for layer in layers)
     return NetworkDescription(
         name="Generator" if is_generator else "Discriminator",
         layers=tuple(layers),
@@ -69,8 +72,9 @@ def describe(config: GeneratorConfig | DiscriminatorConfig, batch_size: int = 1)
         output_shape=layers[-1].output_shape if is_generator else (),
         flops=sum(layer.flops for layer in layers),
         batch_size=batch_size,
+        activation_bytes=activations,
         # Weights, gradients and Adam's two moments; 4 bytes in float32.
-        training_bytes=4 * (4 * trainable + batch_size * activations),
+        training_bytes=4 * 4 * trainable + activations,
     )
 
 

@@ -21,26 +21,31 @@ def require_memory(
     """Raise ParameterError if training needs more memory (`training_bytes`) than the device has free."""
     total, free = training_bytes(generator, discriminator, batch_size, device), free_bytes(device)
     if total > free:
-        copied = checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0
-        of_discriminator = describe(discriminator, batch_size).training_bytes
+        of_generator, of_discriminator = (
+            describe(config, batch_size).training_bytes for config in (generator, discriminator)
+        )
         remedy = "generator.width`"
-        if 2 * of_discriminator >= total - copied:
+        if of_discriminator >= of_generator:
             # On common machines, only simpsons200 does not fit, because of its dense layer.
             remedy = "discriminator.width`, or choose a lighter architecture (simpsons200_light for simpsons200)"
         raise ParameterError(
             f"`training.architecture` must fit into the memory of {device.type}: training needs at least "
-            f"{total / 1e9:.1f} GB, {of_discriminator / 1e9:.1f} of it for the discriminator"
-            f"{f' and {copied / 1e9:.1f} for a copy at checkpoints' if copied else ''} (got {free / 1e9:.1f} GB free). "
-            f"Lower `training.batch_size` or `training.{remedy}."
+            f"{total / 1e9:.1f} GB, {of_discriminator / 1e9:.1f} of it for the discriminator (got {free / 1e9:.1f} GB "
+            f"free). Lower `training.batch_size` or `training.{remedy}."
         )
 
 
 def training_bytes(
     generator: GeneratorConfig, discriminator: DiscriminatorConfig, batch_size: int, device: torch.device
 ) -> int:
-    """Return a lower bound of the memory that a training needs; on a CPU, it includes the copy for a checkpoint."""
-    needs = (describe(config, batch_size).training_bytes for config in (generator, discriminator))
-    return sum(needs) + (checkpoint_bytes(generator, discriminator) if device.type == "cpu" else 0)
+    """Return a lower bound of the memory that a training needs.
+
+    On a CPU, either the activations are there, or the copy for a checkpoint: of the weights and Adam's moments.
+    """
+    both = [describe(config, batch_size) for config in (generator, discriminator)]
+    activations = sum(one.activation_bytes for one in both)
+    copied = 4 * 3 * sum(one.parameters for one in both) if device.type == "cpu" else 0
+    return sum(one.training_bytes for one in both) - activations + max(activations, copied)
 
 
 def checkpoint_bytes(generator: GeneratorConfig, discriminator: DiscriminatorConfig) -> int:
