@@ -24,11 +24,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from kedro_dcgan.data.manifest import COLUMNS, complete_manifest
-from kedro_dcgan.data.scan import Preparation, ScanTask, images_per_block, images_per_shard, scan_block
+from kedro_dcgan.data.scan import ScanTask, images_per_block, images_per_shard, scan_block
 from kedro_dcgan.data.shard_writer import Scan
 from kedro_dcgan.data.sources import Input, Limits, open_source
 from kedro_dcgan.data.sources.source import MemoryBlock
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.transforms import Crop, Preparation
 from kedro_dcgan.data.workers import map_in_order
 from kedro_dcgan.datasets import ImageShardsDataset
 from kedro_dcgan.limits import usable_cores

@@ -29,10 +29,10 @@ from torch import Tensor
 from trainings import SIDES, Moment, recipe_of, train_side
 
 from kedro_dcgan.config import TrainingParameters
-from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
+from kedro_dcgan.data.scan import ScanTask, scan_block
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
 from kedro_dcgan.data.sources import Limits, open_source
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.transforms import Crop, Preparation
 from kedro_dcgan.evaluation.classifier import Classifier
 from kedro_dcgan.reports.pictures import make_grid
 from kedro_dcgan.training.devices import keep_freed_memory

@@ -1,4 +1,4 @@
-"""Training steps on this machine: ours against the step of pytorch/examples' dcgan (`peer.py`), both in one run.
+"""Training steps on this machine: ours against that of pytorch/examples (`kedro_dcgan.doctor.peer`), both in one run.
 
 Both sides train the same networks on the same images; where a recipe has a gradient penalty, only ours computes it.
 Ours uses the calibrated precision and threads, like `kedro run`. The alternatives are timed in the same rounds and show
@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from peer import Peer
 from step_timing import Case, TimedStep, calibrated, parameters
 from torch import Tensor
 
+from kedro_dcgan.doctor.peer import Peer
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.progress import operations
 from kedro_dcgan.training.costs import flops_per_image

@@ -1,8 +1,8 @@
 """The trainings that benchmarks compare: our recipe and those of others, on networks of the same size.
 
-`train_side` trains one side and evaluates it at each tick. A side is `ours`, `pytorch-examples` (`peer.py`), `r3gan`
-(`r3gan.py`), or a published recipe that our loop can train (`PUBLISHED`). All sides but pytorch-examples sample from
-the EMA with recalibrated batch norm, although most of the published recipes have no EMA.
+`train_side` trains one side and evaluates it at each tick. A side is `ours`, `pytorch-examples` (of
+`kedro_dcgan.doctor.peer`), `r3gan` (`r3gan.py`), or a published recipe that our loop can train (`PUBLISHED`). All sides
+but pytorch-examples sample from the EMA with recalibrated batch norm, although most published recipes have no EMA.
 """
 
 import copy
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from peer import BATCH, Peer
 from r3gan import R3gan
 from step_timing import Case, calibrated, merge, preset_values
 from torch import Tensor
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.data.shards import PreparedImages
+from kedro_dcgan.doctor.peer import BATCH, Peer
 from kedro_dcgan.model.recipes import network_configs
 from kedro_dcgan.model.sampling import generate, sample_inputs, to_model_range
 from kedro_dcgan.training.data import Batch, batch_indices, batches_on, classes_to_balance

@@ -23,12 +23,12 @@ from projects import ROOT
 
 from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.data.manifest import COLUMNS, complete_manifest
-from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
+from kedro_dcgan.data.scan import ScanTask, scan_block
 from kedro_dcgan.data.shard_files import read_prepared_images
 from kedro_dcgan.data.shard_writer import Scan
 from kedro_dcgan.data.shards import select, transform_of
 from kedro_dcgan.data.sources import Limits, open_source
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.transforms import Crop, Preparation
 from kedro_dcgan.datasets import (
     EvaluationDataset,
     ImageShardsDataset,

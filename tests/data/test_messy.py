@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from kedro_dcgan.data.manifest import complete_manifest
-from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
+from kedro_dcgan.data.scan import ScanTask, scan_block
 from kedro_dcgan.data.sources import Input, Limits, open_source
 from kedro_dcgan.data.sources.source import MemoryBlock
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.transforms import Crop, Preparation
 from kedro_dcgan.reports.pictures import from_pixels
 
 PREPARATION = Preparation(64, 3, "lanczos", Crop(), (255, 255, 255), 64, 50_000_000, 10**8)

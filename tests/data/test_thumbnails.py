@@ -9,8 +9,8 @@ from PIL import Image
 
 from kedro_dcgan.data import Reason
 from kedro_dcgan.data.decode import strict_pillow
-from kedro_dcgan.data.scan import MAX_THUMBNAILS, Preparation, draw_thumbnail, drop_surplus
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.scan import MAX_THUMBNAILS, draw_thumbnail, drop_surplus
+from kedro_dcgan.data.transforms import Crop, Preparation
 
 PREPARATION = Preparation(64, 3, "lanczos", Crop(), (255, 255, 255), 64, 50_000_000, 10**8)
 

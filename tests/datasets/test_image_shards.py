@@ -19,11 +19,11 @@ import pytest
 from dataset_errors import raises_dataset_error
 
 from kedro_dcgan.data.manifest import COLUMNS, complete_manifest
-from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
+from kedro_dcgan.data.scan import ScanTask, scan_block
 from kedro_dcgan.data.shard_writer import Scan
 from kedro_dcgan.data.shards import select
 from kedro_dcgan.data.sources import Limits, open_source
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.transforms import Crop, Preparation
 from kedro_dcgan.data.workers import map_in_order
 from kedro_dcgan.datasets import ImageShardsDataset, PreparedImagesDataset
 from kedro_dcgan.errors import DataError, SourceError

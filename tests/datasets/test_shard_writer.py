@@ -2,9 +2,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from kedro_dcgan.data.scan import MAX_THUMBNAILS, ImageRecord, Preparation, ScannedBlock
+from kedro_dcgan.data.scan import MAX_THUMBNAILS, ImageRecord, ScannedBlock
 from kedro_dcgan.data.shard_writer import Scan, ShardWriter
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.transforms import Crop, Preparation
 
 PREPARATION = Preparation(512, 3, "bicubic", Crop(), (255, 255, 255), 512, 10**6, 10**8)
 A_SHARD = 30

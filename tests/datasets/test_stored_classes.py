@@ -13,11 +13,11 @@ from dataset_errors import raises_dataset_error
 
 from kedro_dcgan.config import IngestionParameters
 from kedro_dcgan.data.manifest import COLUMNS, complete_manifest
-from kedro_dcgan.data.scan import Preparation, ScanTask, scan_block
+from kedro_dcgan.data.scan import ScanTask, scan_block
 from kedro_dcgan.data.shard_writer import Scan
 from kedro_dcgan.data.shards import Classes, select
 from kedro_dcgan.data.sources import Limits, open_source
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.transforms import Crop, Preparation
 from kedro_dcgan.datasets import ImageShardsDataset, ImageSourceDataset, PreparedImagesDataset
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.pipelines.ingestion.nodes import build_manifest

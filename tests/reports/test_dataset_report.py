@@ -9,8 +9,8 @@ from PIL import Image
 from kedro_dcgan.data import Reason
 from kedro_dcgan.data.manifest import complete_manifest
 from kedro_dcgan.data.origin import UNKNOWN, Origin
-from kedro_dcgan.data.scan import ImageRecord, Preparation
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.scan import ImageRecord
+from kedro_dcgan.data.transforms import Crop, Preparation
 from kedro_dcgan.reports.dataset import draw_sizes, write_page
 from kedro_dcgan.reports.pictures import SkippedTile, draw_accepted, draw_skipped
 

@@ -10,10 +10,9 @@ import psutil
 import pytest
 from recipes import tiny_training
 
-from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.data.shard_files import ShardsIndex
 from kedro_dcgan.data.shards import PreparedImages, ShardEntry, StoredShard
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.transforms import Crop, Preparation
 from kedro_dcgan.datasets import PreparedImagesDataset
 from kedro_dcgan.errors import TrainingError
 from kedro_dcgan.pipelines.training.nodes import start_training

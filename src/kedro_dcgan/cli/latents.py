@@ -210,8 +210,8 @@ def _write_json(file: Path, content: dict[str, Any]) -> None:
 def _read_picture(file: Path, config: "GeneratorConfig", preprocessing: "PreprocessingParameters") -> "np.ndarray":
     """Return a picture as uint8 `(channels, size, size)` of the generator's images, cropped like those of a preset."""
     from kedro_dcgan.data.decode import open_image, strict_pillow
-    from kedro_dcgan.data.scan import Preparation, prepare
-    from kedro_dcgan.data.transforms import Crop
+    from kedro_dcgan.data.scan import prepare
+    from kedro_dcgan.data.transforms import Crop, Preparation
     from kedro_dcgan.errors import UnusableImageError
 
     preparation = Preparation(

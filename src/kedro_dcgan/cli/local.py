@@ -1,10 +1,13 @@
-"""Commands that need no tracking server: write the digits, describe and profile the networks, compare images.
+"""Commands that need no tracking server: write the digits, describe and profile the networks, examine the machine.
 
 torch takes seconds to import, so each command imports it itself.
 """
 
+import itertools
 import json
 import os
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +16,9 @@ from typing import TYPE_CHECKING
 import click
 import yaml
 
+import kedro_dcgan
 from kedro_dcgan.cli.command import OutputPath, dcgan, parameters_of, preset_option, project_folder
+from kedro_dcgan.doctor import DEVICES, PARTS
 from kedro_dcgan.progress import Heartbeat, operations
 from kedro_dcgan.storage import atomic_file
 
@@ -201,3 +206,33 @@ def fetch_weights(url: str | None) -> None:
     from kedro_dcgan.evaluation.inception import fetch_weights as fetch
 
     click.echo(f"Inception-v3 weights -> {fetch(url)}. Evaluations now report FID.")
+
+
+@dcgan.command()
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device to examine.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Minutes after which it starts no further measurement of speed. Default: 2 on a CPU, 10 on a GPU.",
+)
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Part to run. It can be given several times.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--output",
+    type=OutputPath(file_okay=False, path_type=Path),
+    help="Folder for the report, as text and JSON.",
+)
+def doctor(device: str, minutes: float | None, only: tuple[str, ...], as_json: bool, output: Path | None) -> None:
+    """Check that everything works on this machine, and measure how fast it is.
+
+    It prints what the machine has, what a training would choose there and why, checks of the training and the
+    evaluation, and speeds beside pytorch/examples. Exit code 1: a check has failed. It reads no data of the project.
+    """
+    options = ["--device", device, *itertools.chain.from_iterable(("--only", part) for part in only)]
+    options += [*(["--minutes", str(minutes)] if minutes else []), *(["--json"] if as_json else [])]
+    options += ["--output", str(output)] if output else []
+    # A process of its own, because its checks start others, which would import this command line.
+    folders = [str(Path(kedro_dcgan.__file__).parents[1]), os.environ.get("PYTHONPATH")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    command = [sys.executable, "-m", "kedro_dcgan.doctor", *options]
+    raise click.exceptions.Exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603

@@ -20,7 +20,7 @@ from kedro_dcgan.data.decode import open_image, open_with_pillow, read_pixels, s
 from kedro_dcgan.data.duplicates import perceptual_hashes
 from kedro_dcgan.data.plain import Header
 from kedro_dcgan.data.sources import Block, Input, is_side_file
-from kedro_dcgan.data.transforms import Colour, Crop, Region, Resample
+from kedro_dcgan.data.transforms import Preparation, Region
 from kedro_dcgan.errors import UnusableImageError
 
 # A JPEG may be decoded at a fraction of its size if that leaves this many times the pixels asked for: at 2 the result
@@ -38,23 +38,6 @@ _SHOWABLE = (Reason.TOO_SMALL, Reason.BLANK, Reason.TRUNCATED, Reason.CORRUPT, R
 
 # An alias, because `ImageRecord` has a field named `bytes`.
 Jpeg = bytes
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """All settings that affect the record and the pixels of an input; `boxes` names the file of boxes."""
-
-    image_size: int
-    channels: int
-    resample: Resample
-    crop: Crop
-    background: Colour
-    min_size: int
-    max_pixels: int
-    max_file_bytes: int
-    perceptual_hash: bool = False
-    boxes: str | None = None
-    boxes_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

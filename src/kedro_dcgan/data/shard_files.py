@@ -19,7 +19,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from kedro_dcgan.data.origin import UNKNOWN, Origin
-from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.data.shards import (
     Classes,
     ImageShards,
@@ -30,6 +29,7 @@ from kedro_dcgan.data.shards import (
     ingest_again,
     transform_of,
 )
+from kedro_dcgan.data.transforms import Preparation
 from kedro_dcgan.errors import DataError, in_short
 from kedro_dcgan.storage import atomic_folder, sha256_of
 from kedro_dcgan.stored_files import Sha256, StoredModel, read_json, require_file, require_sha256, write_json

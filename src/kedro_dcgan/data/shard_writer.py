@@ -22,10 +22,11 @@ import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from kedro_dcgan.data.origin import UNKNOWN, Origin
-from kedro_dcgan.data.scan import ImageRecord, Preparation, ScannedBlock, drop_surplus
+from kedro_dcgan.data.scan import ImageRecord, ScannedBlock, drop_surplus
 from kedro_dcgan.data.shard_files import INDEX
 from kedro_dcgan.data.shards import ShardEntry
 from kedro_dcgan.data.sources import Block
+from kedro_dcgan.data.transforms import Preparation
 from kedro_dcgan.errors import DataError, DiskFullError
 from kedro_dcgan.storage import atomic_file, replace_folder, report_write_errors, sha256_of, staging_folder
 from kedro_dcgan.stored_files import read_json, require_sha256, write_json

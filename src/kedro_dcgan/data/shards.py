@@ -22,7 +22,7 @@ from kedro_dcgan.config import as_param
 from kedro_dcgan.data import ACCEPTED
 from kedro_dcgan.data.manifest import SPLITS
 from kedro_dcgan.data.origin import UNKNOWN, Origin
-from kedro_dcgan.data.scan import Preparation
+from kedro_dcgan.data.transforms import Preparation
 from kedro_dcgan.errors import DataError, in_short
 from kedro_dcgan.stored_files import Sha256, StoredModel, require_sha256
 

@@ -79,6 +79,23 @@ class Crop:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """All settings that affect the record and the pixels of an input; `boxes` names the file of boxes."""
+
+    image_size: int
+    channels: int
+    resample: Resample
+    crop: Crop
+    background: Colour
+    min_size: int
+    max_pixels: int
+    max_file_bytes: int
+    perceptual_hash: bool = False
+    boxes: str | None = None
+    boxes_sha256: str | None = None
+
+
 def blend(pixels: np.ndarray, background: Colour) -> np.ndarray:
     """Blend uint8 RGBA pixels `(H, W, 4)` with the background; return RGB `(H, W, 3)`.
 

@@ -31,6 +31,8 @@ SPLITS = 10
 class InceptionFeatures:
     """Maps uint8 images to float32 features `(N, 2048)`, the input of the last layer.
 
+    Without `weights` they are random, which only serves to measure the speed.
+
     Raises:
         ModelError: on construction, if torch-fidelity is not installed or the SHA-256 of the weights is wrong.
     """
@@ -39,30 +41,18 @@ class InceptionFeatures:
     resize = "tf1 bilinear to 299, from uint8"
 
     def __init__(
-        self, weights: Path, device: torch.device = CPU, precision: str = "float32", keeps_features: bool = False
+        self, weights: Path | None, device: torch.device = CPU, precision: str = "float32", keeps_features: bool = False
     ) -> None:
         self.id, self.precision, self.keeps_features = f"inception{ID_SUFFIXES[precision]}", precision, keeps_features
         self.batch_size = 20 if device.type == "cpu" else 128
-        try:
-            data = weights.read_bytes()
-        except OSError as error:
-            raise ModelError(
-                f"the weights of Inception must be a readable file (got {weights}: {error.strerror}). "
-                "Fetch them: kedro dcgan fetch-weights."
-            ) from None
-        self.weights_sha256 = hashlib.sha256(data).hexdigest()
-        if not self.weights_sha256.startswith(WEIGHTS_PREFIX):
-            raise ModelError(
-                f"the weights {weights} must be those of Inception-v3 of 2015-12-05, SHA-256 {WEIGHTS_PREFIX}… "
-                f"(got {self.weights_sha256[:8]}…). Fetch them again: kedro dcgan fetch-weights."
-            )
-        state = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        state, self.weights_sha256 = _read_weights(weights) if weights else (None, "")
         network = build_network()
-        network.load_state_dict(state)
+        if state:
+            network.load_state_dict(state)
+        self._classes = network.state_dict()["fc.weight"]
         fold_batch_norms(network.eval(), [("conv", "bn")])
         self._device = device
         self._network = network[:-1].to(device).to(memory_format=torch.channels_last)
-        self._classes: Tensor = state["fc.weight"]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features of uint8 images `(N, 1 or 3, H, W)`; grey is repeated to three channels."""
@@ -74,6 +64,24 @@ class InceptionFeatures:
     def probabilities(self, features: Tensor) -> Tensor:
         """Return the probabilities of the 1,008 classes, without bias, as in the code of the Inception Score."""
         return (features @ self._classes.T).softmax(dim=1)
+
+
+def _read_weights(file: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the weights and the SHA-256 of their file."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"the weights of Inception must be a readable file (got {file}: {error.strerror}). "
+            "Fetch them: kedro dcgan fetch-weights."
+        ) from None
+    digest = hashlib.sha256(data).hexdigest()
+    if not digest.startswith(WEIGHTS_PREFIX):
+        raise ModelError(
+            f"the weights {file} must be those of Inception-v3 of 2015-12-05, SHA-256 {WEIGHTS_PREFIX}… "
+            f"(got {digest[:8]}…). Fetch them again: kedro dcgan fetch-weights."
+        )
+    return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu"), digest
 
 
 def build_network() -> nn.Sequential:

@@ -13,7 +13,7 @@ from kedro_dcgan.data import ACCEPTED, Reason
 from kedro_dcgan.data.advice import advise
 from kedro_dcgan.data.manifest import SPLITS, NearDuplicates, count_near_duplicates, count_reasons
 from kedro_dcgan.data.origin import Origin
-from kedro_dcgan.data.scan import Preparation
+from kedro_dcgan.data.transforms import Preparation
 from kedro_dcgan.reports.pages import picture_url, render_page
 
 _MOST_LABELS, _EXAMPLES = 30, 3

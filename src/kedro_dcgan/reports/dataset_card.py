@@ -14,8 +14,8 @@ import pandas as pd
 
 from kedro_dcgan.data.manifest import SPLITS, summarise
 from kedro_dcgan.data.origin import Origin
-from kedro_dcgan.data.scan import Preparation
 from kedro_dcgan.data.shards import PreparedImages, StoredShard
+from kedro_dcgan.data.transforms import Preparation
 
 # The context of the specification. Readers expect all of it, not only the terms that are used here.
 _TERMS = (

@@ -24,7 +24,7 @@ from kedro_dcgan.model.sampling import draw_latents
 from kedro_dcgan.training.devices import Compute, staged, to_device
 
 # Images may take this share of a GPU's free memory; networks and activations need the rest.
-_SHARE_OF_MEMORY = 0.4
+SHARE_OF_MEMORY = 0.4
 # Images that are moved to a GPU at once, and batches that are gathered ahead.
 _CHUNK, _AHEAD = 8192, 2
 
@@ -84,7 +84,7 @@ def batches_on(device: torch.device, images: PreparedImages, indices: Iterable[n
     Images that take less than 40 % of a GPU's free memory are moved there once. Otherwise a thread gathers batches.
     """
     nbytes = images.count("train") * images.channels * images.image_size**2
-    fits = device.type == "cuda" and nbytes < _SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]
+    fits = device.type == "cuda" and nbytes < SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]
     return (resident if fits else streamed)(device, images, indices)
 
 

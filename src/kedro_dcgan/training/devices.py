@@ -139,14 +139,18 @@ def deterministic_algorithms(enabled: bool) -> Iterator[None]:
 def hardware_of(device: torch.device) -> str:
     """Return the GPU, if any, the processor, and the cores and memory that this process may use."""
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+    usable, all_cores, gigabytes = usable_cores(), os.cpu_count() or 1, total_memory() / 1e9
+    cores = f"{usable} of {all_cores}" if usable < all_cores else f"{all_cores}"
+    return f"{gpu}{processor_name()}, {cores} cores, {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
+
+
+def processor_name() -> str:
+    """Return the name of the processor."""
     # platform.processor() is empty on Linux.
     listed = Path("/proc/cpuinfo")
     lines = listed.read_text(encoding="utf-8", errors="replace").splitlines() if listed.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    processor = next(names, platform.processor() or platform.machine())
-    usable, all_cores, gigabytes = usable_cores(), os.cpu_count() or 1, total_memory() / 1e9
-    cores = f"{usable} of {all_cores}" if usable < all_cores else f"{all_cores}"
-    return f"{gpu}{processor}, {cores} cores, {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
+    return next(names, platform.processor() or platform.machine())
 
 
 def has_bfloat16(device: str) -> bool:

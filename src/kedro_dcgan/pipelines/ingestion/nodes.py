@@ -15,11 +15,11 @@ from kedro_dcgan.data import ACCEPTED, SKIPPED
 from kedro_dcgan.data.advice import advise
 from kedro_dcgan.data.manifest import COLUMNS, complete_manifest, count_near_duplicates, summarise
 from kedro_dcgan.data.origin import given_origin, origin_of
-from kedro_dcgan.data.scan import Preparation, ScannedBlock, ScanTask, images_per_block, images_per_shard, scan_block
+from kedro_dcgan.data.scan import ScannedBlock, ScanTask, images_per_block, images_per_shard, scan_block
 from kedro_dcgan.data.shard_writer import Scan
 from kedro_dcgan.data.shards import ImageShards
 from kedro_dcgan.data.sources import Block, ImageSources, Limits
-from kedro_dcgan.data.transforms import Crop
+from kedro_dcgan.data.transforms import Crop, Preparation
 from kedro_dcgan.data.workers import map_in_order
 from kedro_dcgan.errors import DataError
 from kedro_dcgan.limits import usable_cores

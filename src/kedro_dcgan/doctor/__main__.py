@@ -1,0 +1,79 @@
+"""`python -m kedro_dcgan.doctor` examines this machine, without Kedro, MLflow and DVC; `kedro dcgan doctor` runs it."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from kedro_dcgan.console import set_up_console
+from kedro_dcgan.doctor import DEVICES, MINUTES, PARTS
+from kedro_dcgan.doctor.examination import Examination, Result
+from kedro_dcgan.doctor.report import FACTS, Report, lines_of, report_of
+from kedro_dcgan.errors import DcganError
+from kedro_dcgan.storage import require_writable
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Examine, print the report, and return an exit code: 1 if a check has failed or the examination is impossible."""
+    options = _parser().parse_args(arguments)
+    set_up_console()
+    # Without a handler, Python would print warnings of the package between the lines.
+    logging.getLogger("kedro_dcgan").addHandler(logging.NullHandler())
+    try:
+        if options.output:
+            require_writable(options.output, options.output)
+        report = _examine(options)
+        if options.output:
+            report.write(options.output)
+    except DcganError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped       nothing is written", file=sys.stderr)
+        return 130
+    print(report.json() if options.json else "\n".join(report.ending(options.output)))
+    return 1 if report.failed else 0
+
+
+def _examine(options: argparse.Namespace) -> Report:
+    """Examine, and print each result as soon as it is known, unless JSON was asked for."""
+    examination, results = Examination(options.device, options.only or PARTS, options.minutes), list[Result]()
+    layout = "{desc:<18} {n_fmt} of {total_fmt} |{bar:28}| {elapsed}"
+    is_hidden = True if options.json else None
+    with tqdm(total=examination.length, bar_format=layout, leave=False, disable=is_hidden) as bar:
+
+        def collected() -> Iterator[Result]:
+            for result in examination.results(bar.set_description):
+                results.append(result)
+                if result.section not in FACTS:
+                    bar.update()
+                yield result
+
+        for line in lines_of(collected()):
+            if not options.json:
+                bar.write(line)
+    return report_of(results, examination.started)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m kedro_dcgan.doctor", description="Check and measure this machine.")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="device to examine; auto: the fastest")
+    limits = ", ".join(f"{minutes:g} ({device})" for device, minutes in MINUTES.items())
+    parser.add_argument("--minutes", type=_minutes, help=f"time after which no speed is measured any more: {limits}")
+    parser.add_argument("--only", choices=PARTS, action="append", help="part to run; can be given several times")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    parser.add_argument("--output", type=Path, help="folder to write the report to, as text and as JSON")
+    return parser
+
+
+def _minutes(text: str) -> float:
+    if not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"must be more than 0 (got {text})")
+    return float(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
