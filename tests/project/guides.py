@@ -32,7 +32,6 @@ NOT_RUN = {
     ("gpu.md", "pytest tests/model tests/training tests/evaluation"): "runs the test suite",
     ("gpu.md", "python benchmarks/training_step.py"): BENCHMARK,
     ("gpu.md", "python benchmarks/ablation.py"): BENCHMARK,
-    ("gpu.md", "python benchmarks/epoch.py --batch-size 512"): BENCHMARK,
     ("gpu.md", "python benchmarks/quality.py data/03_primary --env=images64 --kimg 2000"): BENCHMARK,
     ("move-project.md", "rsync -a --exclude .venv kedro-dcgan/ server:kedro-dcgan/"): "needs another machine",
     ("single-pipelines.md", "kedro-dcgan --conf-source=conf-kedro_dcgan.tar.gz --env=smoke"): WHEEL,
@@ -60,6 +59,9 @@ RAY_FOLDER = tempfile.TemporaryDirectory(prefix="ray-")
 SHORTENED = {
     r"budget=\d+[mh]": "budget=1s",
     r"budget=100kimg": "budget=0.2kimg",
+    r"doctor(?= --(output|json)|$)": "doctor --only data",
+    r"--only gradients --only memory": "--only memory",
+    r"--only speed --minutes 10": "--only data --minutes 10",
     r"width=48": "width=8",
     r"sweep.kimg=30": "sweep.kimg=0.2",
     r"samples=10000": "samples=60",

@@ -213,9 +213,9 @@ def fetch_weights(url: str | None) -> None:
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Minutes after which it starts no further measurement of speed. Default: 2 on a CPU, 10 on a GPU.",
+    help="Minutes after which no measurement starts. Default: 2 on a CPU, 10 on a GPU.",
 )
-@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Part to run. It can be given several times.")
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Part to run, one for each `--only`.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--output",
@@ -223,10 +223,10 @@ def fetch_weights(url: str | None) -> None:
     help="Folder for the report, as text and JSON.",
 )
 def doctor(device: str, minutes: float | None, only: tuple[str, ...], as_json: bool, output: Path | None) -> None:
-    """Check that everything works on this machine, and measure how fast it is.
+    """Check this machine, and measure its speed.
 
-    It prints what the machine has, what a training would choose there and why, checks of the training and the
-    evaluation, and speeds beside pytorch/examples. Exit code 1: a check has failed. It reads no data of the project.
+    It prints what the machine has, what a training would choose and why, checks, and speeds beside pytorch/examples.
+    Exit code 1: a check has failed.
     """
     options = ["--device", device, *itertools.chain.from_iterable(("--only", part) for part in only)]
     options += [*(["--minutes", str(minutes)] if minutes else []), *(["--json"] if as_json else [])]

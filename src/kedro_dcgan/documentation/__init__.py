@@ -24,7 +24,8 @@ _BLOCK = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end of generated 
 def blocks(project: Path) -> dict[str, Callable[[], str]]:
     """Return the functions that write the blocks, by name."""
     return {
-        "commands": commands.describe_commands,
+        "commands": lambda: commands.describe_commands(for_generators=False),
+        "commands for generators": lambda: commands.describe_commands(for_generators=True),
         "common options": commands.describe_common_options,
         "options of kedro run": commands.describe_run,
         "combined pipelines": pipelines.describe_pipelines,

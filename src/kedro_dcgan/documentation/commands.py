@@ -9,6 +9,12 @@ from kedro_dcgan.cli.command import dcgan, preset_option, verbose_option
 from kedro_dcgan.cli.kedro_run import run
 from kedro_dcgan.config.pages import table
 
+# The commands for trained generators and their images have a page of their own.
+_FOR_GENERATORS = (
+    "compare", "directions", "evaluate-images", "explore", "inspect", "interpolate", "invert", "promote", "rollback",
+    "sample", "serve",
+)  # fmt: skip
+
 
 def describe_run() -> str:
     """Return the table of the options of `kedro run`."""
@@ -21,9 +27,13 @@ def describe_common_options() -> str:
     return _list(_common_options())
 
 
-def describe_commands() -> str:
-    """Return a section for each command of `kedro dcgan`, without the common options."""
-    return "\n".join(_section(command) for _, command in sorted(dcgan.commands.items()))
+def describe_commands(for_generators: bool) -> str:
+    """Return a section for each command of `kedro dcgan` for generators, or for each other one.
+
+    Without the common options.
+    """
+    commands = [one for name, one in sorted(dcgan.commands.items()) if (name in _FOR_GENERATORS) == for_generators]
+    return "\n".join(map(_section, commands))
 
 
 def _section(command: click.Command) -> str:
