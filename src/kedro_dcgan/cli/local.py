@@ -6,7 +6,6 @@ torch takes seconds to import, so each command imports it itself.
 import itertools
 import json
 import os
-import subprocess
 import sys
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -231,8 +230,7 @@ def doctor(device: str, minutes: float | None, only: tuple[str, ...], as_json: b
     options = ["--device", device, *itertools.chain.from_iterable(("--only", part) for part in only)]
     options += [*(["--minutes", str(minutes)] if minutes else []), *(["--json"] if as_json else [])]
     options += ["--output", str(output)] if output else []
-    # A process of its own, because its checks start others, which would import this command line.
+    # Instead of this process: the checks start others, which would import its command line.
     folders = [str(Path(kedro_dcgan.__file__).parents[1]), os.environ.get("PYTHONPATH")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
-    command = [sys.executable, "-m", "kedro_dcgan.doctor", *options]
-    raise click.exceptions.Exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603
+    os.execve(sys.executable, [sys.executable, "-m", "kedro_dcgan.doctor", *options], environment)  # noqa: S606

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from kedro_dcgan.doctor import CHECK_NAMES, CHOICES, MINUTES, PARTS, SPEED
@@ -24,6 +25,7 @@ from kedro_dcgan.doctor.speed import (
 from kedro_dcgan.doctor.step_checks import check_execution, check_gradients, check_options
 from kedro_dcgan.doctor.trainings import Subject
 from kedro_dcgan.training.fast.execution import Calibration
+from kedro_dcgan.training.threads import idle_threads, torch_threads
 
 _FUNCTIONS: tuple[Callable[[Subject], str], ...] = (
     check_gradients,
@@ -91,7 +93,7 @@ class Examination:
         for name, check in CHECKS.items():
             if name in self.parts:
                 on_start(name)
-                yield Result("checks", name, run_apart(check, subject, seconds=_MOST_SECONDS))
+                yield Result("checks", name, run_apart(on_idle_cores, check, subject, seconds=_MOST_SECONDS))
         if SPEED in self.parts and chosen:
             minutes = self.minutes or MINUTES[subject.device.type]
             yield from self._speeds(subject, chosen.calibration, self.started + 60 * minutes, on_start)
@@ -103,7 +105,7 @@ class Examination:
             on_start(name)
             return Result(SPEED, name, run_apart(function, subject, *arguments, seconds=_MOST_SECONDS))
 
-        yield measured("features", measure_features)
+        yield measured("features", partial(on_idle_cores, measure_features))
 
         # Measure steps from small to large batches, as long as there is time.
         speeds: list[StepSpeed] = []
@@ -129,6 +131,12 @@ class Examination:
         else:
             epoch = EpochSpeed(CELEBA / best.ours, best.batch_size, is_measured=False)
             yield Result(SPEED, "CelebA epoch", Outcome("passed", str(epoch), 0.0, epoch))
+
+
+def on_idle_cores(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function with a thread for each idle core: next to a busy program, more are ten times slower."""
+    with torch_threads(idle_threads()):
+        return function(*arguments)
 
 
 def _seconds_of(former: StepSpeed, batch_size: int) -> float:
