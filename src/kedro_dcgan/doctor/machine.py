@@ -11,7 +11,8 @@ import torch
 
 from kedro_dcgan import __version__
 from kedro_dcgan.limits import available_memory, cpu_quota, total_memory, usable_cores
-from kedro_dcgan.training.devices import processor_name
+from kedro_dcgan.processor import instruction_sets, processor_name
+from kedro_dcgan.training.devices import has_bfloat16
 from kedro_dcgan.training.threads import idle_threads
 
 # By their names in torch, in the order in which they are listed.
@@ -37,9 +38,8 @@ def machine_facts() -> dict[str, str]:
 
 
 def _processor() -> str:
-    capabilities = torch.cpu.get_capabilities()
-    instructions = [name for key, name in _INSTRUCTIONS.items() if capabilities.get(key)]
-    missing = "" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else ", no bfloat16"
+    instructions = [name for key, name in _INSTRUCTIONS.items() if key in instruction_sets()]
+    missing = "" if has_bfloat16("cpu") else ", no bfloat16"
     return f"{processor_name()}, {platform.machine()}: {', '.join(instructions) or 'no vector instructions'}{missing}"
 
 

@@ -34,7 +34,7 @@ _TOLERANCES = {("cpu", "float32"): 5e-3, ("mps", "float32"): 5e-3, ("cuda", "flo
 _BFLOAT16_TOLERANCE = 0.3
 # How differently the weights may move, relative to how far they move. On a GPU, convolutions are in TF32, and Adam
 # divides by the size of gradients. Stale draws or images differ by 0.2 or more.
-_MODES_TOLERANCES = {"cpu": 0.01, "mps": 0.05, "cuda": 0.1}
+_MODES_TOLERANCES = {"cpu": 0.05, "mps": 0.1, "cuda": 0.1}
 
 
 def check_gradients(subject: Subject) -> str:

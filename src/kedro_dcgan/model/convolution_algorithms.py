@@ -14,7 +14,6 @@ subpixel    X as a 3x3 convolution of Y with `4 * C` channels, one set for each 
 channels-last.
 """
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -24,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, pad, pixel_shuffle
 from torch.nn.grad import conv2d_weight
+
+from kedro_dcgan.processor import instruction_sets
 
 Operation = Literal["small", "large", "kernel"]
 Algorithm = Literal["torch", "product", "subpixel"]
@@ -79,9 +80,8 @@ class Geometry:
         return "product" if pays else "torch"
 
 
-@functools.cache
 def _has_amx() -> bool:
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    return "amx_bf16" in instruction_sets()
 
 
 def run(operation: Operation, one: Tensor, other: Tensor, geometry: Geometry) -> Tensor:

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor, distributed
 
 from kedro_dcgan.errors import ParameterError
 from kedro_dcgan.limits import total_memory, usable_cores
+from kedro_dcgan.processor import instruction_sets, processor_name
 
 Rows = TypeVar("Rows", Tensor, np.ndarray)
 
@@ -144,18 +144,8 @@ def hardware_of(device: torch.device) -> str:
     return f"{gpu}{processor_name()}, {cores} cores, {gigabytes:.{0 if gigabytes >= 10 else 1}f} GB"
 
 
-def processor_name() -> str:
-    """Return the name of the processor."""
-    # platform.processor() is empty on Linux.
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text(encoding="utf-8", errors="replace").splitlines() if listed.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
 def has_bfloat16(device: str) -> bool:
     """Return whether a kind of device has hardware for bfloat16. It need not be faster than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities() if device == "cpu" else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return device == "cpu" and not instruction_sets().isdisjoint(("avx512_bf16", "amx_bf16"))
