@@ -12,9 +12,10 @@ from torch.nn.functional import interpolate
 
 from kedro_dcgan.config import TrainingParameters
 from kedro_dcgan.doctor import memory_check, run_checks, step_checks
-from kedro_dcgan.doctor.isolation import CheckFailed, Skipped, run_apart
+from kedro_dcgan.doctor.isolation import CheckFailed, Skipped, run_isolated
+from kedro_dcgan.doctor.option_check import OPTIONS, check_options
 from kedro_dcgan.doctor.run_checks import check_data, check_evaluation, check_ranks, check_resume
-from kedro_dcgan.doctor.step_checks import OPTIONS, check_execution, check_gradients, check_options
+from kedro_dcgan.doctor.step_checks import check_execution, check_gradients, compare_states
 from kedro_dcgan.doctor.trainings import STANDARD, TINY, Subject
 from kedro_dcgan.evaluation import features
 from kedro_dcgan.model import convolution_algorithms
@@ -134,8 +135,31 @@ def test_capture_without_effect_is_found(captured, monkeypatch):
         check_execution(SUBJECT)
 
 
+def test_steps_that_cannot_be_captured_are_found(captured, monkeypatch):
+    def fail(self, function):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    # Training falls back to eager steps.
+    monkeypatch.setattr(Capture, "__call__", fail)
+    with pytest.raises(CheckFailed, match=r"cannot be captured.*not permitted when stream is capturing"):
+        check_execution(SUBJECT)
+
+
+def test_a_mode_that_fails_does_not_hide_the_others(captured, monkeypatch):
+    def fail(network):
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(step_checks, "possible_modes", lambda device: ("graphed", "compiled and graphed"))
+    monkeypatch.setattr(torch.nn.Module, "compile", fail)
+    monkeypatch.setattr(cuda_graphs.BufferedDraws, "refill", nothing)
+    with pytest.raises(CheckFailed, match=r"graphed steps against eager ones.*compiled and graphed steps fail"):
+        check_execution(SUBJECT)
+
+
 def test_execution_is_skipped_without_a_compiler(monkeypatch):
     monkeypatch.setattr(step_checks.shutil, "which", nothing)
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(Skipped, match="compiler"):
         check_execution(SUBJECT)
 
@@ -144,12 +168,22 @@ def test_options_work():
     assert str(len(OPTIONS)) in check_options(SUBJECT)
 
 
+def test_weights_that_are_not_updated_are_found():
+    start, moved = (
+        {**{f"{name}_optimiser": {"state": {0: {"exp_avg": torch.ones(3)}}} for name in ("generator", "discriminator")},
+         "generator": {"weight": torch.full((3,), value)}, "discriminator": {"weight": torch.full((3,), value)}}
+        for value in (0.0, 1.0)
+    )  # fmt: skip
+    assert compare_states(moved, moved, start, 0.01) == (0, "")
+    assert compare_states(start, moved, start, 0.01) == (0, "the weight updates differ by 100% (at most 50%)")
+
+
 def test_losses_that_are_not_finite_are_found(monkeypatch):
     broken = {**losses.LOSSES, "hinge": losses.LOSSES["hinge"].__class__(**{
         **vars(losses.LOSSES["hinge"]), "generator": lambda logits: logits / 0,
     })}  # fmt: skip
     monkeypatch.setattr(step, "LOSSES", broken)
-    with pytest.raises(CheckFailed, match=r"hinge.*not finite"):
+    with pytest.raises(CheckFailed, match=r"hinge.*a metric is not finite"):
         check_options(SUBJECT)
 
 
@@ -160,7 +194,7 @@ def test_a_network_that_does_not_learn_is_found(monkeypatch):
         "_optimise",
         lambda self, network, optimiser: network is self._state.generator or optimise(self, network, optimiser),
     )
-    with pytest.raises(CheckFailed, match=r"generator .* has not changed"):
+    with pytest.raises(CheckFailed, match=r"the weights .* of the generator do not change"):
         check_options(SUBJECT)
 
 
@@ -171,7 +205,7 @@ def test_device_with_other_losses_is_found(monkeypatch):
         return logits(self, images, classes) + (self._compute.precision == "bfloat16")
 
     monkeypatch.setattr(Step, "_logits", shifted)
-    with pytest.raises(CheckFailed, match=r"bfloat16 has other losses"):
+    with pytest.raises(CheckFailed, match=r"in bfloat16, eager steps: the losses are"):
         check_options(Subject(CPU, ("bfloat16",)))
 
 
@@ -235,7 +269,7 @@ if "kedro_dcgan.training.distributed.worker" in sys.orig_argv:
 def test_ranks_that_do_not_average_their_gradients_are_found(monkeypatch, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(_WITHOUT_AVERAGE)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(run_checks.__file__).parents[2])]))
-    with pytest.raises(CheckFailed, match="weights of 2 ranks have moved differently"):
+    with pytest.raises(CheckFailed, match="2 ranks against one: the mean gradients differ"):
         check_ranks(SUBJECT)
 
 
@@ -270,8 +304,16 @@ def check_memory_with(factor, subject):
     return memory_check.check_memory(subject)
 
 
-@pytest.mark.parametrize(("factor", "status"), [(1, "passed"), (0.01, "failed"), (10, "failed")])
-def test_estimate_of_the_memory_must_fit_the_peak(factor, status):
-    outcome = run_apart(check_memory_with, factor, SUBJECT)
+@pytest.mark.parametrize(
+    ("factor", "precisions", "status"),
+    [
+        (1, ("float32",), "passed"),
+        (1, ("float32", "bfloat16"), "passed"),
+        (0.01, ("float32",), "failed"),
+        (10, ("float32",), "failed"),
+    ],
+)
+def test_estimate_of_the_memory_must_fit_the_peak(factor, precisions, status):
+    outcome = run_isolated(check_memory_with, factor, Subject(CPU, precisions), seconds=300)
     assert outcome.status == status, outcome
     assert "GB at the peak" in outcome.summary

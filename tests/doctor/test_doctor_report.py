@@ -10,28 +10,28 @@ from pathlib import Path
 
 import cgroups
 import pytest
+import torch
 
 import kedro_dcgan
 from kedro_dcgan import limits
-from kedro_dcgan.doctor import CHECK_NAMES, PARTS, examination
+from kedro_dcgan.doctor import CHECK_NAMES, PARTS, examination, machine
 from kedro_dcgan.doctor.__main__ import main
 from kedro_dcgan.doctor.choices import Choices
+from kedro_dcgan.doctor.examination import Examination
 from kedro_dcgan.doctor.isolation import CheckFailed, Skipped, outcome_of
 from kedro_dcgan.doctor.machine import machine_facts
-from kedro_dcgan.doctor.report import Report
-from kedro_dcgan.doctor.speed import CELEBA, FeatureSpeed, StepSpeed
+from kedro_dcgan.doctor.report import FACTS, Report
+from kedro_dcgan.doctor.speed import CELEBA, CompiledSpeed, EpochSpeed, FeatureSpeed, StepSpeed
+from kedro_dcgan.doctor.trainings import Subject
 from kedro_dcgan.training.fast.execution import Calibration
 
 CALIBRATION = Calibration("cpu", "", "float32", 1)
 SOURCE = Path(kedro_dcgan.__file__).parents[1]
-# Without the frameworks, and what a bare machine lacks.
-BARE = """
-import runpy, sys
-for name in ("kedro", "mlflow", "dvc", "click", "imagecodecs", "optuna", "torch_fidelity", "av", "kedro_datasets"):
-    sys.modules[name] = None
-sys.argv = ["doctor", *sys.argv[1:]]
-runpy.run_module("kedro_dcgan.doctor", run_name="__main__", alter_sys=True)
-"""
+# The frameworks, and what else a bare machine lacks.
+MISSING = (
+    "kedro", "kedro_datasets", "mlflow", "dvc", "click", "imagecodecs", "optuna", "torch_fidelity", "av", "jinja2",
+    "matplotlib", "onnx", "onnxruntime", "starlette", "uvicorn", "sklearn", "omegaconf",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -41,9 +41,10 @@ def simulated(monkeypatch):
 
     def steps(subject, calibration, batch_size, rounds):
         timed.append((batch_size, rounds))
-        return StepSpeed(batch_size, 100.0 + batch_size, 50.0, 2.0 + batch_size / 50, 0.5, 1e12, "float32, eager")
+        return StepSpeed(batch_size, 100.0 + batch_size, 50.0, 2.0 + batch_size / 50, 0.5, 1e12, CALIBRATION)
 
-    monkeypatch.setattr(examination, "run_apart", lambda function, *given, seconds: outcome_of(function, *given))
+    monkeypatch.setattr(examination, "run_isolated", lambda function, *given, seconds: outcome_of(function, *given))
+    monkeypatch.setattr(examination, "on_idle_cores", lambda function, *given: function(*given))
     monkeypatch.setattr(examination, "choose", lambda subject, _: Choices(CALIBRATION, {"device": "cpu: no GPU"}))
     monkeypatch.setattr(examination, "measure_features", lambda subject: FeatureSpeed(120.0))
     monkeypatch.setattr(examination, "measure_steps", steps)
@@ -101,7 +102,7 @@ def test_speeds_are_left_out_when_time_is_over(simulated, capsys):
     printed = capsys.readouterr().out
     # The smallest batch is always timed.
     assert [batch_size for batch_size, _ in simulated] == [64]
-    assert re.search(r"^– batch 512 +would take \d+ s, and 0 s of --minutes are left$", printed, re.MULTILINE)
+    assert re.search(r"^– batch 512 +would take \d+ s, and 0 s are left \(--minutes\)$", printed, re.MULTILINE)
     assert main(["--only", "speed", "--minutes", "60"]) == 0
     assert simulated[1:] == [(64, 3), (128, 3), (512, 3), (1024, 3)]
 
@@ -150,9 +151,61 @@ def test_facts_are_within_the_limits_of_a_container(monkeypatch, tmp_path):
     assert facts["memory"].startswith("0.5 GB (limit of the container; the machine has ")
 
 
-def test_bare_machine_needs_only_the_library():
-    command = [sys.executable, "-c", BARE, "--only", "data", "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+def test_gpu_is_measured_in_full_as_long_as_there_is_time(simulated, capsys, monkeypatch):
+    on_gpu = Subject(torch.device("cuda"), ("float32", "bfloat16"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(examination, "require_device", lambda name: None)
+    monkeypatch.setattr(examination, "subject_on", lambda name: on_gpu)
+    monkeypatch.setattr(examination, "machine_facts", lambda: {"GPU 0": "NVIDIA H200"})
+    monkeypatch.setattr(examination, "measure_epoch", lambda subject, best: EpochSpeed(4.2, best.batch_size, True))
+    monkeypatch.setattr(
+        examination, "measure_compiled", lambda subject, best: CompiledSpeed(best.batch_size, 61e3, 1.1)
+    )
+    bar = Examination()
+    assert len([one for one in bar.results() if one.section not in FACTS]) == bar.length
+    assert simulated == [(64, 3), (128, 3), (512, 3), (1024, 3)]
+    assert main(["--minutes", "20"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(rf"^✓ CelebA epoch +4\.2 s for {CELEBA:,} images, batches of 1024$", printed, re.MULTILINE)
+    assert re.search(r"^✓ compiled steps +61,000 images/s in batches of 1024, 1\.10x captured", printed, re.MULTILINE)
+    assert main(["--minutes", "0.5"]) == 0
+    assert len(re.findall("would take", capsys.readouterr().out)) == 5
+
+
+def test_stopped_examination_is_reported(simulated, capsys, monkeypatch, tmp_path):
+    def stop(subject):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(examination, "CHECKS", {**examination.CHECKS, "data": stop})
+    assert main(["--output", str(tmp_path)]) == 130
+    assert "stopped: 4 passed in 0 min" in capsys.readouterr().out
+    content = json.loads((tmp_path / "doctor.json").read_text(encoding="utf-8"))
+    assert not content["complete"]
+    assert list(content["checks"]) == ["gradients", "execution", "options", "resume"]
+
+
+def test_fact_that_cannot_be_read_is_named(monkeypatch):
+    def fail():
+        raise RuntimeError("CUDA driver error: unknown error")
+
+    monkeypatch.setitem(machine._TOPICS, "GPU", fail)
+    facts = machine_facts()
+    assert facts["GPU"] == "unknown: CUDA driver error: unknown error"
+    assert "Python" in facts["versions"]
+
+
+def test_names_of_the_checks_are_those_of_the_command_line():
+    assert tuple(examination.CHECKS) == CHECK_NAMES
+
+
+@pytest.mark.slow
+def test_bare_machine_needs_only_the_library(tmp_path):
+    # In all processes, also those of the ranks.
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({MISSING}))\n")
+    parts = ("resume", "data", "ranks", "evaluation")
+    options = [option for part in parts for option in ("--only", part)]
+    command = [sys.executable, "-m", "kedro_dcgan.doctor", "--json", *options]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(SOURCE)])}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["checks"]["data"]["status"] == "passed"
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert [one["status"] for one in json.loads(result.stdout)["checks"].values()] == ["passed"] * 4

@@ -14,6 +14,7 @@ torch.set_num_threads(1)
 
 SUBJECT = Subject(torch.device("cpu"), ("float32",))
 CALIBRATION = Calibration("cpu", "", "float32", 1)
+STEPS = speed.StepSpeed(4, 100.0, 50.0, 2.0, 0.5, 1e12, CALIBRATION)
 
 
 def test_steps_of_both_sides_are_timed():
@@ -38,9 +39,8 @@ def test_inception_is_left_out_without_torch_fidelity(monkeypatch):
 
 
 @pytest.mark.slow
-def test_epoch_is_timed(monkeypatch):
-    monkeypatch.setattr(speed, "calibrate", lambda plan, training: CALIBRATION)
-    found = speed.measure_epoch(SUBJECT, batch_size=4, count=40)
+def test_epoch_is_timed():
+    found = speed.measure_epoch(SUBJECT, STEPS, count=40)
     assert found.seconds > 0
     assert found.is_measured
     assert str(found).endswith("s for 202,599 images, batches of 4")
@@ -49,11 +49,12 @@ def test_epoch_is_timed(monkeypatch):
 def test_epoch_that_does_not_fit_into_memory_is_skipped(monkeypatch):
     monkeypatch.setattr(speed, "available_memory", lambda: 10**9)
     with pytest.raises(Skipped, match="202,599 images need 5 GB"):
-        speed.measure_epoch(SUBJECT, batch_size=4)
+        speed.measure_epoch(SUBJECT, STEPS)
 
 
-def test_long_training_is_calibrated_for_two_hours(monkeypatch):
-    trainings = []
-    monkeypatch.setattr(speed, "calibrate", lambda plan, training: trainings.append(training) or CALIBRATION)
-    assert speed.measure_long_training(SUBJECT, 512) == CALIBRATION
-    assert (trainings[0].minutes, trainings[0].batch_size) == (120, 512)
+def test_compiled_steps_are_timed(monkeypatch):
+    # Without capture, which needs CUDA.
+    monkeypatch.setattr(speed, "replace", lambda calibration, execution: calibration)
+    found = speed.measure_compiled(SUBJECT, STEPS)
+    assert found.ratio == pytest.approx(found.images_per_second / STEPS.ours)
+    assert "images/s in batches of 4" in str(found)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kedro_dcgan.doctor.isolation import CheckFailed, Skipped, run_apart
+from kedro_dcgan.doctor.isolation import CheckFailed, Skipped, run_isolated
 
 
 def succeed(word):
@@ -41,7 +41,7 @@ def hang():
 @pytest.mark.parametrize("has_gpu", [False, True])
 def test_result_comes_with_the_log_and_without_the_output(capfd, monkeypatch, has_gpu):
     monkeypatch.setattr("torch.cuda.is_available", lambda: has_gpu)
-    outcome = run_apart(succeed, "well")
+    outcome = run_isolated(succeed, "well", seconds=60)
     assert (outcome.status, outcome.summary, outcome.value) == ("passed", "all well", "all well")
     assert outcome.log == ["a line of the log"]
     assert outcome.seconds > 0
@@ -58,11 +58,11 @@ def test_result_comes_with_the_log_and_without_the_output(capfd, monkeypatch, ha
     ],
 )
 def test_ends_are_told_apart(function, status, summary, output):
-    outcome = run_apart(function)
+    outcome = run_isolated(function, seconds=60)
     assert (outcome.status, outcome.summary) == (status, summary)
     assert output in outcome.output
 
 
 def test_hanging_check_is_stopped(capfd):
-    outcome = run_apart(hang, seconds=2)
-    assert (outcome.status, outcome.summary, outcome.output) == ("failed", "no result after 2 s", "waits for rank 1")
+    outcome = run_isolated(hang, seconds=10)
+    assert (outcome.status, outcome.summary, outcome.output) == ("failed", "no result after 10 s", "waits for rank 1")

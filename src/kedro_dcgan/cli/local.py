@@ -212,7 +212,7 @@ def fetch_weights(url: str | None) -> None:
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Minutes after which no measurement starts. Default: 2 on a CPU, 10 on a GPU.",
+    help="Time limit; measurements that would exceed it are skipped. Default: 2 on a CPU, 10 on a GPU.",
 )
 @click.option("--only", type=click.Choice(PARTS), multiple=True, help="Part to run, one for each `--only`.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -7,5 +7,5 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 CHECK_NAMES = ("gradients", "execution", "options", "resume", "data", "ranks", "evaluation", "memory")
 CHOICES, SPEED = "choices", "speed"
 PARTS = (CHOICES, *CHECK_NAMES, SPEED)
-# Speeds are measured for as long as this, checks included.
+# The time limit in minutes, by device. A measurement that would exceed it is skipped.
 MINUTES = {"cuda": 10.0, "mps": 5.0, "cpu": 2.0}

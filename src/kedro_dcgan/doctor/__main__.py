@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,15 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DcganError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped       nothing is written", file=sys.stderr)
-        return 130
     print(report.json() if options.json else "\n".join(report.ending(options.output)))
+    if not report.is_complete:
+        # As a shell expects after Ctrl-C.
+        return 130
     return 1 if report.failed else 0
 
 
 def _examine(options: argparse.Namespace) -> Report:
-    """Examine, and print each result as soon as it is known, unless JSON was asked for."""
+    """Examine until the end or Ctrl-C, and print each result as soon as it is known, unless JSON was asked for."""
     examination, results = Examination(options.device, options.only or PARTS, options.minutes), list[Result]()
     layout = "{desc:<18} {n_fmt} of {total_fmt} |{bar:28}| {elapsed}"
     is_hidden = True if options.json else None
@@ -52,17 +53,20 @@ def _examine(options: argparse.Namespace) -> Report:
                     bar.update()
                 yield result
 
-        for line in lines_of(collected()):
-            if not options.json:
-                bar.write(line)
-    return report_of(results, examination.started)
+        is_complete = False
+        with suppress(KeyboardInterrupt):
+            for line in lines_of(collected()):
+                if not options.json:
+                    bar.write(line)
+            is_complete = True
+    return report_of(results, examination.started, is_complete)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m kedro_dcgan.doctor", description="Check and measure this machine.")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="device to examine; auto: the fastest")
     limits = ", ".join(f"{minutes:g} ({device})" for device, minutes in MINUTES.items())
-    parser.add_argument("--minutes", type=_minutes, help=f"time after which no speed is measured any more: {limits}")
+    parser.add_argument("--minutes", type=_minutes, help=f"limit; what would exceed it is not measured: {limits}")
     parser.add_argument("--only", choices=PARTS, action="append", help="part to run; can be given several times")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     parser.add_argument("--output", type=Path, help="folder to write the report to, as text and as JSON")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from kedro_dcgan.doctor.isolation import logged_lines
-from kedro_dcgan.doctor.trainings import STANDARD, Subject, plan_of
+from kedro_dcgan.doctor.trainings import MANY_BATCHES, TIMED, Subject, plan_of
 from kedro_dcgan.limits import usable_cores
 from kedro_dcgan.training.data import SHARE_OF_MEMORY
 from kedro_dcgan.training.devices import (
@@ -20,11 +20,8 @@ from kedro_dcgan.training.fast.calibration import calibrate
 from kedro_dcgan.training.fast.execution import Calibration
 from kedro_dcgan.training.threads import most_threads
 
-MINUTES = 10
 # Small batches on a CPU, because calibration takes 16 steps or more.
 _BATCH_SIZES = {"cuda": 128, "mps": 128, "cpu": 32}
-# More batches than any machine trains on in ten minutes.
-_MANY = 10**7
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,13 @@ class Choices:
     reasons: Mapping[str, str]
 
 
+def require_device(name: str) -> None:
+    """Raise ParameterError if this machine does not have a device."""
+    choose_compute(name, "auto", "--device")
+
+
 def subject_on(device_name: str) -> Subject:
-    """Return what to examine; ParameterError if this machine does not have the device."""
+    """Return what to examine."""
     device = choose_compute(device_name, "auto", "--device").device
     return Subject(device, ("float32", "bfloat16") if has_bfloat16(device.type) else ("float32",))
 
@@ -44,13 +46,13 @@ def subject_on(device_name: str) -> Subject:
 def choose(subject: Subject, is_automatic: bool) -> Choices:
     """Choose as `kedro run` does, by timing steps. `is_automatic`: nobody has chosen the device."""
     compute, device, batch_size = subject.compute(), subject.device, _BATCH_SIZES[subject.device.type]
-    training = STANDARD.with_values({"batch_size": batch_size, "minutes": MINUTES})
+    training = TIMED.with_values({"batch_size": batch_size})
     if device.type == "cpu":
         keep_freed_memory()
     with deterministic_algorithms(False), logged_lines() as lines:
-        calibration = calibrate(plan_of(training, compute, _MANY), training)
-    # The last line ends with the choice, which the other lines of the report repeat.
-    measured = lines[-1].partition(" · chosen")[0] if lines else "nothing was measured"
+        calibration = calibrate(plan_of(training, compute, MANY_BATCHES), training)
+    # Its end is the choice, which the other lines of the report repeat.
+    measured = next((line.partition(" · chosen")[0] for line in lines if " · chosen" in line), "nothing was timed")
     reasons = {
         "device": f"{device.type}{_reason_for_device(device) if is_automatic else ', by --device'}",
         "precision": f"{calibration.precision}: {_reason_for_precision(subject.precisions)}",
@@ -66,8 +68,8 @@ def choose(subject: Subject, is_automatic: bool) -> Choices:
 def _reason_for_device(device: torch.device) -> str:
     if device.type == "cuda":
         count = torch.cuda.device_count()
-        return f", the first of {count}: training.devices={count} uses all" if count > 1 else ""
-    return "" if device.type == "mps" else ": there is no GPU that torch can use"
+        return f": the first of {count} GPUs (training.devices={count} uses all)" if count > 1 else ": there is a GPU"
+    return ": Apple's GPU" if device.type == "mps" else ": there is no GPU that torch can use"
 
 
 def _reason_for_precision(precisions: tuple[str, ...]) -> str:
@@ -85,8 +87,8 @@ def _reason_for_execution(device: torch.device) -> str:
 def _threads(device: torch.device, threads: int) -> dict[str, str]:
     if device.type != "cpu":
         return {}
-    limit = f", as OMP_NUM_THREADS says at most {most_threads()}" if os.environ.get("OMP_NUM_THREADS") else ""
-    return {"threads": f"{threads} of {most_threads()}: the fewest that are about as fast as all{limit}"}
+    limit = f"; OMP_NUM_THREADS allows {most_threads()}" if os.environ.get("OMP_NUM_THREADS") else ""
+    return {"threads": f"{threads} of {most_threads()}: the fewest that are about as fast as more{limit}"}
 
 
 def _images(device: torch.device) -> str:

@@ -6,41 +6,46 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kedro_dcgan.doctor import CHECK_NAMES, CHOICES, MINUTES, PARTS, SPEED
-from kedro_dcgan.doctor.choices import Choices, choose, subject_on
-from kedro_dcgan.doctor.isolation import Outcome, run_apart
+import torch
+
+from kedro_dcgan.doctor import CHOICES, MINUTES, PARTS, SPEED
+from kedro_dcgan.doctor.choices import Choices, choose, require_device, subject_on
+from kedro_dcgan.doctor.isolation import Outcome, outcome_of, run_isolated
 from kedro_dcgan.doctor.machine import machine_facts
 from kedro_dcgan.doctor.memory_check import check_memory
+from kedro_dcgan.doctor.option_check import check_options
 from kedro_dcgan.doctor.run_checks import check_data, check_evaluation, check_ranks, check_resume
 from kedro_dcgan.doctor.speed import (
     BATCH_SIZES,
     CELEBA,
     EpochSpeed,
     StepSpeed,
+    measure_compiled,
     measure_epoch,
     measure_features,
-    measure_long_training,
     measure_steps,
 )
-from kedro_dcgan.doctor.step_checks import check_execution, check_gradients, check_options
+from kedro_dcgan.doctor.step_checks import check_execution, check_gradients
 from kedro_dcgan.doctor.trainings import Subject
 from kedro_dcgan.training.fast.execution import Calibration
 from kedro_dcgan.training.threads import idle_threads, torch_threads
 
-_FUNCTIONS: tuple[Callable[[Subject], str], ...] = (
-    check_gradients,
-    check_execution,
-    check_options,
-    check_resume,
-    check_data,
-    check_ranks,
-    check_evaluation,
-    check_memory,
-)
-CHECKS = dict(zip(CHECK_NAMES, _FUNCTIONS, strict=True))
+# In the order of `CHECK_NAMES`, which the command line reads without torch.
+CHECKS: dict[str, Callable[[Subject], str]] = {
+    "gradients": check_gradients,
+    "execution": check_execution,
+    "options": check_options,
+    "resume": check_resume,
+    "data": check_data,
+    "ranks": check_ranks,
+    "evaluation": check_evaluation,
+    "memory": check_memory,
+}
 # A check or a measurement that takes longer is stopped and has failed. Next to busy programs, all take several times as
 # long as on idle cores.
 _MOST_SECONDS = 300.0
+# Seconds that these take on a GPU: to start a process, to calibrate and time a batch size, to compile both networks.
+_START, _OF_BATCH_SIZE, _TO_COMPILE = 8, 40, 100
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,10 @@ class Result:
 
 @dataclass
 class Examination:
-    """Examines a device: `parts` of `PARTS`. Speeds are measured while `minutes` are not over (None: `MINUTES`)."""
+    """Examines a device: `parts` of `PARTS`.
+
+    A measurement that would end after `minutes` (None: `MINUTES`), which begin at `started`, is skipped.
+    """
 
     device: str = "auto"
     parts: Sequence[str] = PARTS
@@ -64,7 +72,7 @@ class Examination:
     @property
     def length(self) -> int:
         """The number of checks and measurements."""
-        of_speed = len(BATCH_SIZES) + 2 if SPEED in self.parts else 0
+        of_speed = len(BATCH_SIZES) + (3 if torch.cuda.is_available() else 2) if SPEED in self.parts else 0
         return len(set(self.parts) & set(CHECKS)) + of_speed
 
     def results(self, on_start: Callable[[str], object] = lambda name: None) -> Iterator[Result]:
@@ -73,16 +81,22 @@ class Examination:
         Raises:
             ParameterError: if the device is missing.
         """
-        # Look at the machine before the own work fills its cores.
-        facts, subject = machine_facts(), subject_on(self.device)
-        for name, fact in facts.items():
+        # Count idle cores before our own work uses them.
+        looked = _look(machine_facts)
+        for name, fact in (looked.value or {"facts": looked.summary}).items():
             yield Result("machine", name, Outcome("passed", fact, 0.0))
+        require_device(self.device)
+        found = _look(subject_on, self.device)
+        if found.status != "passed":
+            yield Result(CHOICES, "device", found)
+            return
+        subject: Subject = found.value
 
         # Choose as a training would. The speeds need the choices.
         chosen: Choices | None = None
         if CHOICES in self.parts or SPEED in self.parts:
             on_start(CHOICES)
-            outcome = run_apart(choose, subject, self.device == "auto", seconds=_MOST_SECONDS)
+            outcome = run_isolated(choose, subject, self.device == "auto", seconds=_MOST_SECONDS)
             chosen = outcome.value
             if chosen is None:
                 yield Result(CHOICES, "calibration", outcome)
@@ -93,44 +107,54 @@ class Examination:
         for name, check in CHECKS.items():
             if name in self.parts:
                 on_start(name)
-                yield Result("checks", name, run_apart(on_idle_cores, check, subject, seconds=_MOST_SECONDS))
+                yield Result("checks", name, run_isolated(on_idle_cores, check, subject, seconds=_MOST_SECONDS))
         if SPEED in self.parts and chosen:
-            minutes = self.minutes or MINUTES[subject.device.type]
-            yield from self._speeds(subject, chosen.calibration, self.started + 60 * minutes, on_start)
+            yield from self._speeds(subject, chosen.calibration, on_start)
 
     def _speeds(
-        self, subject: Subject, calibration: Calibration, end: float, on_start: Callable[[str], object]
+        self, subject: Subject, calibration: Calibration, on_start: Callable[[str], object]
     ) -> Iterator[Result]:
-        def measured(name: str, function: Callable[..., Any], *arguments: Any) -> Result:
+        is_cuda = subject.device.type == "cuda"
+        end = self.started + 60 * (self.minutes or MINUTES[subject.device.type])
+
+        def measured(name: str, needed: float, function: Callable[..., Any], *arguments: Any) -> Result:
+            left = end - time.perf_counter()
+            if needed > left:
+                summary = f"would take {needed:.0f} s, and {max(0, left):.0f} s are left (--minutes)"
+                return Result(SPEED, name, Outcome("skipped", summary, 0.0))
             on_start(name)
-            return Result(SPEED, name, run_apart(function, subject, *arguments, seconds=_MOST_SECONDS))
+            return Result(SPEED, name, run_isolated(function, subject, *arguments, seconds=_MOST_SECONDS))
 
-        yield measured("features", partial(on_idle_cores, measure_features))
+        yield measured("features", 0, partial(on_idle_cores, measure_features))
 
-        # Measure steps from small to large batches, as long as there is time.
+        # Measure steps from small to large batches.
         speeds: list[StepSpeed] = []
         for batch_size in BATCH_SIZES:
-            name, left = f"batch {batch_size}", end - time.perf_counter()
-            needed = _seconds_of(speeds[-1], batch_size) if speeds else 0.0
-            if needed > left:
-                summary = f"would take {needed:.0f} s, and {max(0, left):.0f} s of --minutes are left"
-                yield Result(SPEED, name, Outcome("skipped", summary, 0.0))
-                continue
-            result = measured(name, measure_steps, calibration, batch_size, 3 if 3 * needed <= left else 1)
+            needed = 0.0 if not speeds else _OF_BATCH_SIZE if is_cuda else _seconds_of(speeds[-1], batch_size)
+            rounds = 3 if is_cuda or 3 * needed <= end - time.perf_counter() else 1
+            result = measured(f"batch {batch_size}", needed, measure_steps, calibration, batch_size, rounds)
             if result.outcome.value:
                 speeds.append(result.outcome.value)
             yield result
-
-        # Measure an epoch on a GPU; on a CPU it takes too long.
         if not speeds:
             return
+
+        # Measure an epoch and compiled steps on a GPU; on a CPU an epoch takes too long.
         best = max(speeds, key=lambda speed: speed.ours)
-        if subject.device.type == "cuda":
-            yield measured("CelebA epoch", measure_epoch, best.batch_size)
-            yield measured("long training", measure_long_training, best.batch_size)
+        if is_cuda:
+            yield measured("CelebA epoch", 3 * _START + CELEBA / best.ours, measure_epoch, best)
+            yield measured("compiled steps", _TO_COMPILE, measure_compiled, best)
         else:
             epoch = EpochSpeed(CELEBA / best.ours, best.batch_size, is_measured=False)
             yield Result(SPEED, "CelebA epoch", Outcome("passed", str(epoch), 0.0, epoch))
+
+
+def _look(function: Callable[..., Any], *arguments: Any) -> Outcome:
+    """Call a function that asks about devices; in another process with a GPU, which this one must not occupy."""
+    # `is_available` occupies none.
+    if torch.cuda.is_available():
+        return run_isolated(function, *arguments, seconds=_MOST_SECONDS)
+    return outcome_of(function, *arguments)
 
 
 def on_idle_cores(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -140,5 +164,5 @@ def on_idle_cores(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _seconds_of(former: StepSpeed, batch_size: int) -> float:
-    """Return the seconds that a round of larger batches will take: a step of each side, and the start of a process."""
+    """Return the seconds that a round takes on a CPU: a step of each side, and the start of a process."""
     return 1.2 * batch_size * (1 / former.ours + 1 / former.peer) + 5

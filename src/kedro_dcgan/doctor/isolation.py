@@ -22,7 +22,11 @@ _MOST_OUTPUT = 3000
 
 
 class CheckFailed(Exception):  # noqa: N818  (a result, like `Skipped`)
-    """A check has found a fault; the message says which."""
+    """A check has found a fault; the message says which. `output` is that of other programs, if any."""
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
 
 
 class Skipped(Exception):  # noqa: N818
@@ -45,7 +49,7 @@ class Outcome:
     output: str = ""
 
 
-def run_apart(function: Callable[..., Any], *arguments: Any, seconds: float = 120.0) -> Outcome:
+def run_isolated(function: Callable[..., Any], *arguments: Any, seconds: float) -> Outcome:
     """Run a function of a module in another process, for at most `seconds`; never raise its errors."""
     context, started = _context(), time.perf_counter()
     receiving, sending = context.Pipe(duplex=False)
@@ -58,7 +62,7 @@ def run_apart(function: Callable[..., Any], *arguments: Any, seconds: float = 12
         try:
             has_ended = receiving.poll(seconds)
             found: Outcome = receiving.recv() if has_ended else Outcome("failed", f"no result after {seconds:.0f} s", 0)
-        except EOFError:
+        except (EOFError, OSError):
             process.join()
             found = Outcome("failed", f"the process died ({_reason(process.exitcode or 0)})", 0)
             has_ended = True
@@ -91,6 +95,8 @@ def _run(sending: Connection, output: str, function: Callable[..., Any], argumen
     file = os.open(output, os.O_WRONLY | os.O_CREAT)
     for stream in (1, 2):
         os.dup2(file, stream)
+    # What a stopped process leaves is removed with this folder.
+    tempfile.tempdir = str(Path(output).parent)
     with logged_lines() as lines:
         sending.send(outcome_of(function, *arguments, log=lines))
     sys.stdout.flush()
@@ -106,7 +112,7 @@ def outcome_of(function: Callable[..., Any], *arguments: Any, log: list[str] | N
     try:
         value = function(*arguments)
     except CheckFailed as error:
-        return outcome("failed", str(error))
+        return outcome("failed", str(error), output=error.output[-_MOST_OUTPUT:])
     except Skipped as error:
         return outcome("skipped", str(error))
     except Exception as error:

@@ -4,12 +4,14 @@ import os
 import platform
 import re
 import shutil
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 from kedro_dcgan import __version__
+from kedro_dcgan.errors import in_short
 from kedro_dcgan.limits import available_memory, cpu_quota, total_memory, usable_cores
 from kedro_dcgan.processor import instruction_sets, processor_name
 from kedro_dcgan.training.devices import has_bfloat16
@@ -24,17 +26,15 @@ _PACKAGES = ("torchvision", "numpy", "kedro", "mlflow", "dvc", "torch-fidelity")
 
 
 def machine_facts() -> dict[str, str]:
-    """Return what this machine has, by topic, each in one line."""
-    return {
-        "processor": _processor(),
-        "cores": _cores(),
-        "memory": _memory(),
-        **_gpus(),
-        "disk": f"{shutil.disk_usage('.').free / 1e9:.0f} GB free here",
-        **_shared_memory(),
-        "system": f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver()).strip() or 'no glibc'}",
-        "versions": _versions(),
-    }
+    """Return what this machine has, by topic, each in one line; an error is the text of its fact."""
+    found = dict[str, str]()
+    for topic, read in _TOPICS.items():
+        try:
+            fact = read()
+        except Exception as error:  # A broken driver raises RuntimeErrors of any kind.
+            fact = f"unknown: {in_short(error)}"
+        found |= fact if isinstance(fact, dict) else {topic: fact}
+    return found
 
 
 def _processor() -> str:
@@ -115,3 +115,24 @@ def _versions() -> str:
         except PackageNotFoundError:
             found.append(f"no {name}")
     return ", ".join(found)
+
+
+def _disk() -> str:
+    return f"{shutil.disk_usage('.').free / 1e9:.0f} GB free here"
+
+
+def _system() -> str:
+    return f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver()).strip() or 'no glibc'}"
+
+
+# The readers of facts. One can return several.
+_TOPICS: dict[str, Callable[[], str | dict[str, str]]] = {
+    "processor": _processor,
+    "cores": _cores,
+    "memory": _memory,
+    "GPU": _gpus,
+    "disk": _disk,
+    "shared memory": _shared_memory,
+    "system": _system,
+    "versions": _versions,
+}

@@ -1,7 +1,7 @@
 """The check of the estimated memory of a training against the peak of its steps. It needs a process of its own."""
 
-import resource
-import sys
+import re
+from pathlib import Path
 
 import psutil
 import torch
@@ -19,16 +19,17 @@ _MOST_OF_ESTIMATE, _WORKSPACE = 2.0, 0.25e9
 
 
 def check_memory(subject: Subject) -> str:
-    """Compare the estimate of a training's memory with the peak of its steps. It needs a process of its own."""
+    """Compare the estimate with the peak, in the precision that needs least, which `auto` may choose."""
+    precision = subject.precisions[-1]
     training = STANDARD.with_values({"batch_size": 64 if subject.device.type == "cpu" else 512})
-    estimate = training_bytes(*networks_of(training), training.batch_size, subject.device)
+    estimate = training_bytes(*networks_of(training), training.batch_size, subject.device, precision)
     before = _used_bytes(subject.device)
     if subject.device.type == "cpu":
         keep_freed_memory()
-    state = new_state(training, subject.compute())
+    state = new_state(training, subject.compute(precision))
     images = to_model_range(torch.from_numpy(noise(training.batch_size, 64))).to(subject.device)
     with deterministic_algorithms(False):
-        step = Step(state, training, subject.compute())
+        step = Step(state, training, subject.compute(precision))
         step(images)
         if subject.device.type == "cuda":
             # Libraries have tried algorithms whose workspaces they do not need.
@@ -41,10 +42,9 @@ def check_memory(subject: Subject) -> str:
     del copied
     listed = f"{peak / 1e9:.2f} GB at the peak, estimated as at least {estimate / 1e9:.2f} GB"
     if not estimate <= peak <= _MOST_OF_ESTIMATE * estimate + _WORKSPACE:
-        raise CheckFailed(
-            f"{listed}: must be between it and {_MOST_OF_ESTIMATE:g} times as much, plus {_WORKSPACE / 1e9} GB"
-        )
-    return f"{listed}, for batches of {training.batch_size}"
+        most = f"{_MOST_OF_ESTIMATE:g} times as much plus {_WORKSPACE / 1e9} GB"
+        raise CheckFailed(f"{listed}: the peak must be between the estimate and {most}")
+    return f"{listed}, for batches of {training.batch_size} in {precision}"
 
 
 def _used_bytes(device: torch.device) -> int:
@@ -54,5 +54,8 @@ def _used_bytes(device: torch.device) -> int:
 def _peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    # In kilobytes, on macOS in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    # Not `ru_maxrss`, which a process inherits from the one that started it.
+    status = Path("/proc/self/status")
+    text = status.read_text(encoding="utf-8") if status.is_file() else ""
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE)
+    return 1024 * int(found[1]) if found else _used_bytes(device)

@@ -27,11 +27,15 @@ _SIGNS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 
 @dataclass(frozen=True)
 class Report:
-    """The results of an examination that began at `date`, in the order in which they were found."""
+    """The results of an examination that began at `date`, in the order in which they were found.
+
+    One that is not complete was stopped by Ctrl-C.
+    """
 
     date: datetime
     seconds: float
     results: Sequence[Result]
+    is_complete: bool = True
 
     @property
     def failed(self) -> list[str]:
@@ -43,7 +47,8 @@ class Report:
         examined = [one.outcome.status for one in self.results if one.section not in FACTS]
         counts = [f"{examined.count(status)} {status}" for status in _SIGNS if status in examined]
         minutes, seconds = divmod(round(self.seconds), 60)
-        return f"{', '.join(counts) or 'nothing was checked'} in {minutes} min {seconds} s"
+        stopped = "" if self.is_complete else "stopped: "
+        return f"{stopped}{', '.join(counts) or 'nothing was checked'} in {minutes} min {seconds} s"
 
     def details(self) -> Iterator[str]:
         """Yield the log and the output of each failure."""
@@ -71,6 +76,7 @@ class Report:
             "version": __version__,
             "date": self.date.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 1),
+            "complete": self.is_complete,
             "failed": self.failed,
         }
         for result in self.results:
@@ -107,7 +113,7 @@ def lines_of(results: Iterable[Result]) -> Iterator[str]:
         yield f"{' ' if is_fact else _SIGNS[outcome.status]} {result.name:<16} {outcome.summary}{taken}"
 
 
-def report_of(results: Sequence[Result], started: float) -> Report:
+def report_of(results: Sequence[Result], started: float, is_complete: bool) -> Report:
     """Return the report of an examination that began at `started`, by `time.perf_counter`."""
     seconds = time.perf_counter() - started
-    return Report(datetime.fromtimestamp(time.time() - seconds, UTC), seconds, results)
+    return Report(datetime.fromtimestamp(time.time() - seconds, UTC), seconds, results, is_complete)

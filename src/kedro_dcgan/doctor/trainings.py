@@ -53,6 +53,8 @@ TINY = STANDARD.with_values(
         **{"precision": "float32", "threads": 1, "compile": False},
     }
 )
+# To time: as long as the choices are made for, and with more batches than any machine trains on in that time.
+TIMED, MANY_BATCHES = STANDARD.with_values({"minutes": 10}), 10**7
 # Without batch norm, with a strong R1 penalty in every second step.
 R1 = {
     "discriminator.batch_norm": False,

@@ -31,7 +31,7 @@ SPLITS = 10
 class InceptionFeatures:
     """Maps uint8 images to float32 features `(N, 2048)`, the input of the last layer.
 
-    Without `weights` they are random, which only serves to measure the speed.
+    Without `weights`, the network is random: to measure its speed only.
 
     Raises:
         ModelError: on construction, if torch-fidelity is not installed or the SHA-256 of the weights is wrong.

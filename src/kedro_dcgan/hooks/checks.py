@@ -89,7 +89,7 @@ class CheckHooks:
         require_networks(*networks, training)
         compute = compute_of(training)
         if isinstance(training.devices, int):
-            require_memory(*networks, training.micro_batch_size, compute.device)
+            require_memory(*networks, training.micro_batch_size, compute.device, training.precision)
         # A new checkpoint is written before an old one is deleted.
         require_disk_space(path_of(catalog, "checkpoint"), 2 * checkpoint_bytes(*networks), "two checkpoints")
 

@@ -28,7 +28,7 @@ class NetworkDescription:
     """A network's layers in the order of the forward pass, and its totals.
 
     `training_bytes` is a lower bound of what training at `batch_size` needs in float32: weights, gradients, Adam's
-    moments, and `activation_bytes`, the outputs that a backward pass reads.
+    moments, and `activation_bytes`, the outputs of layers that have memory of their own.
     """
 
     name: str

@@ -190,8 +190,8 @@ def _length(kimg: float, seconds: float | None) -> dict[str, Any]:
 
 
 def _fits(plan: Plan, training: TrainingParameters) -> bool:
-    size, device = training.micro_batch_size, plan.compute.device
-    return training_bytes(plan.generator, plan.discriminator, size, device) <= free_bytes(device)
+    networks, device = (plan.generator, plan.discriminator), plan.compute.device
+    return training_bytes(*networks, training.micro_batch_size, device, training.precision) <= free_bytes(device)
 
 
 def _images_per_second(plan: Plan, training: TrainingParameters) -> float:

@@ -16,10 +16,14 @@ _MESSAGES = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAI
 
 
 def require_memory(
-    generator: GeneratorConfig, discriminator: DiscriminatorConfig, batch_size: int, device: torch.device
+    generator: GeneratorConfig,
+    discriminator: DiscriminatorConfig,
+    batch_size: int,
+    device: torch.device,
+    precision: str = "auto",
 ) -> None:
     """Raise ParameterError if training needs more memory (`training_bytes`) than the device has free."""
-    total, free = training_bytes(generator, discriminator, batch_size, device), free_bytes(device)
+    total, free = training_bytes(generator, discriminator, batch_size, device, precision), free_bytes(device)
     if total > free:
         of_generator, of_discriminator = (
             describe(config, batch_size).training_bytes for config in (generator, discriminator)
@@ -36,16 +40,21 @@ def require_memory(
 
 
 def training_bytes(
-    generator: GeneratorConfig, discriminator: DiscriminatorConfig, batch_size: int, device: torch.device
+    generator: GeneratorConfig,
+    discriminator: DiscriminatorConfig,
+    batch_size: int,
+    device: torch.device,
+    precision: str = "auto",
 ) -> int:
-    """Return a lower bound of the memory that a training needs.
+    """Return a lower bound of the memory that a training needs in a precision; `auto` may choose bfloat16.
 
-    On a CPU, either the activations are there, or the copy for a checkpoint: of the weights and Adam's moments.
+    On a CPU, a checkpoint copies weights and Adam's moments after the activations are freed: the larger one counts.
     """
     both = [describe(config, batch_size) for config in (generator, discriminator)]
-    activations = sum(one.activation_bytes for one in both)
+    in_float32 = sum(one.activation_bytes for one in both)
+    activations = in_float32 if precision == "float32" else in_float32 // 2
     copied = 4 * 3 * sum(one.parameters for one in both) if device.type == "cpu" else 0
-    return sum(one.training_bytes for one in both) - activations + max(activations, copied)
+    return sum(one.training_bytes for one in both) - in_float32 + max(activations, copied)
 
 
 def checkpoint_bytes(generator: GeneratorConfig, discriminator: DiscriminatorConfig) -> int:

@@ -28,12 +28,15 @@ Replay = Callable[[], Tensor]
 
 
 class CapturedSteps:
-    """Runs steps, by variant: first eagerly, then captured and replayed. If one cannot be captured, all run eagerly."""
+    """Runs steps, by variant: first eagerly, then captured and replayed.
+
+    If one cannot be captured, all run eagerly, and `fault` says why.
+    """
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
         self._capture = CudaCapture()
-        self._is_possible = True
+        self.fault: str | None = None
         self._taken: dict[Hashable, int] = {}
         self._buffers: dict[Hashable, tuple[Tensor, Tensor | None, BufferedDraws]] = {}
         self._replays: dict[Hashable, Replay] = {}
@@ -44,22 +47,21 @@ class CapturedSteps:
         """Run a step on real images and their classes, if any, with draws from `source`."""
         # Run the first steps eagerly. The last of them creates the buffers. (Keep no `take`: it holds the training.)
         taken = self._taken[kind] = self._taken.get(kind, 0) + 1
-        if taken == STEPS_BEFORE and self._is_possible:
+        if taken == STEPS_BEFORE and not self.fault:
             labels = None if classes is None else classes.clone()
             self._buffers[kind] = real_images.clone(), labels, BufferedDraws(source, self._compute)
             return take(*self._buffers[kind])
 
         # Capture the next one, without running it.
-        if taken > STEPS_BEFORE and self._is_possible and kind not in self._replays:
+        if taken > STEPS_BEFORE and not self.fault and kind not in self._replays:
             images, labels, draws = self._buffers[kind]
             repeated = RepeatedDraws(source, self._compute, iter([buffer for _, buffer in draws.buffers]))
             try:
                 self._replays[kind] = self._capture(lambda: take(images, labels, repeated))
             except RuntimeError as error:
                 # Ending a failed capture raises another error, which says less.
-                fault = in_short(error.__context__ or error)
-                logger.warning("  steps cannot be captured as CUDA graphs here and run eagerly (%s)", fault)
-                self._is_possible = False
+                self.fault = in_short(error.__context__ or error)
+                logger.warning("  steps cannot be captured as CUDA graphs here and run eagerly (%s)", self.fault)
                 self._replays.clear()
         if kind not in self._replays:
             return take(real_images, classes, Draws(source, self._compute))
