@@ -1,10 +1,15 @@
 """Fixtures: copies of the project, so that tests run the real commands without touching the user's files."""
 
 import os
+import sys
 
 import pytest
 from projects import copy_project
 
+# Without stored bytecode, each program that the tests start compiles thousands of modules again, for seconds. Some
+# containers switch its storage off.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Two workers run on two cores: more OpenMP threads would only compete. torch reads it at import.
 os.environ["OMP_NUM_THREADS"] = "1"
 
