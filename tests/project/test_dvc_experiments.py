@@ -7,12 +7,17 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 
 import mlflow
 import pytest
 import yaml
-from projects import ROOT, copy_project, forked_kedro
+from preloaded_kedro import preloaded_kedro
+from projects import ROOT, command_environment, copy_project, forked_kedro
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_tracking_uri")]
 
@@ -32,9 +37,20 @@ def experiment(project, *arguments):
     return project.run("dvc", "exp", "run", *arguments, **forked_kedro())
 
 
-def start_experiment(project, *arguments):
-    """Start an experiment with the real `kedro`, because the processes of the fork server survive a killed group."""
-    return project.start("dvc", "exp", "run", *arguments, start_new_session=True)
+def start_experiment(project, stage, *arguments):
+    """Start an experiment, in which a stage runs the real `kedro`.
+
+    A stage that is killed with its group needs it, because the processes of the fork server are in no such group.
+    """
+    programs = project.path.parent / f"programs of {stage}"
+    programs.mkdir(exist_ok=True)
+    real, forked = Path(sys.executable).with_name("kedro"), preloaded_kedro().program
+    choice = f'case "$*" in *--pipelines={stage}*) exec {real} "$@";; *) exec {forked} "$@";; esac'
+    (programs / "kedro").write_text(f"#!/bin/sh\n{choice}\n")
+    (programs / "kedro").chmod(0o755)
+    environment = command_environment()
+    environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
+    return project.start("dvc", "exp", "run", *arguments, env=environment, start_new_session=True)
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +173,21 @@ def restore(project):
         shutil.rmtree(project.path / "data/06_models" / folder, ignore_errors=True)
 
 
+def checkpoints(project):
+    return set(project.path.glob("data/06_models/[ce]*s/*/0*/checkpoint.json"))
+
+
+def cached(project):
+    return set(project.path.glob(".dvc/cache/files/md5/*/*"))
+
+
 def has_checkpoint(project):
-    return list(project.path.glob("data/06_models/[ce]*s/*/0*/checkpoint.json"))
+    return checkpoints(project) - project.before
 
 
 def is_committing(project):
     # Of the outputs of this experiment, only the key of the MLflow run is not in the cache yet.
-    return cached(project) > project.cached_before
+    return cached(project) - project.before
 
 
 def is_evaluating(project):
@@ -174,34 +198,38 @@ def is_exporting(project):
     return (project.path / "data/08_reporting/.locks/progress.gif.owner").exists()
 
 
-def cached(project):
-    return len(list(project.path.glob(".dvc/cache/files/md5/*/*")))
+# Each experiment is interrupted several times, one after the other.
+INTERRUPTIONS = {
+    "by the terminal": (
+        ("training", has_checkpoint, signal.SIGINT, "terminal"),
+        ("training", has_checkpoint, signal.SIGTERM, "terminal"),
+        ("evaluation", is_evaluating, signal.SIGKILL, "terminal"),
+    ),
+    "by kill": (
+        ("training", has_checkpoint, signal.SIGKILL, "dvc"),
+        ("training", is_committing, signal.SIGKILL, "terminal"),
+        ("export", is_exporting, signal.SIGKILL, "terminal"),
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("moment", "number", "target"),
-    [
-        (has_checkpoint, signal.SIGINT, "terminal"),
-        (has_checkpoint, signal.SIGTERM, "terminal"),
-        (has_checkpoint, signal.SIGKILL, "dvc"),
-        (is_committing, signal.SIGKILL, "terminal"),
-        (is_evaluating, signal.SIGKILL, "terminal"),
-        (is_exporting, signal.SIGKILL, "terminal"),
-    ],
-)
-def test_an_interrupted_experiment_ends_like_an_uninterrupted_one(project, uninterrupted, moment, number, target):
+@pytest.mark.parametrize("interruptions", INTERRUPTIONS.values(), ids=INTERRUPTIONS)
+def test_an_interrupted_experiment_ends_like_an_uninterrupted_one(project, uninterrupted, interruptions):
     restore(project)
-    project.cached_before = cached(project)
-    with start_experiment(project, "-S", SEED) as process:
-        wait_for(lambda: moment(project), process)
-        (os.killpg if target == "terminal" else os.kill)(process.pid, number)
-        process.wait(timeout=60)
-        # Without reading to its end: a stage that is left behind still holds it.
-        remove_half_written_lock(project)
-        again = experiment(project, "-S", SEED)
-    assert process.returncode
-    if moment is has_checkpoint:
-        assert "resumes from" in again.stdout
+    must_resume = False
+    # A stage that is left behind still writes to its output, which therefore stays open.
+    with ExitStack() as opened:
+        for stage, moment, number, target in interruptions:
+            project.before = checkpoints(project) | cached(project)
+            process = opened.enter_context(start_experiment(project, stage, "-S", SEED))
+            wait_for(partial(moment, project), process)
+            (os.killpg if target == "terminal" else os.kill)(process.pid, number)
+            assert process.wait(timeout=60)
+            output = process.stdout.read() if target == "terminal" else ""
+            assert not must_resume or "resumes from" in output
+            must_resume = moment is has_checkpoint
+            remove_half_written_lock(project)
+        experiment(project, "-S", SEED)
     assert lock_of(project) == uninterrupted
 
 
@@ -220,7 +248,8 @@ def wait_for(condition, process):
 
 def test_an_interrupted_experiment_in_a_copy_resumes_under_another_name(project, uninterrupted):
     restore(project)
-    with start_experiment(project, "--temp", "-S", SEED) as process:
+    project.before = set()
+    with start_experiment(project, "training", "--temp", "-S", SEED) as process:
         wait_for(lambda: has_checkpoint(project), process)
         os.killpg(process.pid, signal.SIGKILL)
     remove_half_written_lock(project)
