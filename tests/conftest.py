@@ -23,7 +23,7 @@ def empty_project(tmp_path):
 @pytest.fixture(scope="session")
 def trained_project(tmp_path_factory):
     """The project after `kedro run --env=smoke`. Tests may read and add files, but not change any."""
-    project = copy_project(tmp_path_factory.mktemp("trained") / "kedro-dcgan")
+    project = copy_project(tmp_path_factory.mktemp("trained") / "kedro-dcgan", real_images=None)
     project.output = project.kedro("run", "--env=smoke").stdout
     return project
 

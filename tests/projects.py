@@ -80,12 +80,18 @@ def forked_kedro():
     return {"PATH": f"{preloaded_kedro().folder}{os.pathsep}{command_environment()['PATH']}"}
 
 
-def copy_project(path):
-    """Copy the project without its data, and without the user's own settings."""
+def copy_project(path, real_images=100):
+    """Copy the project without its data, and without the user's own settings.
+
+    Its smoke preset compares with so many real images (None: all): more of them only take longer.
+    """
     path.mkdir()
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         options = {"ignore": shutil.ignore_patterns("*.egg-info", "local")} if (ROOT / name).is_dir() else {}
         copy(ROOT / name, path / name, **options)
     (path / "conf/local").mkdir()
+    if real_images:
+        with (path / "conf/smoke/parameters_evaluation.yml").open("a") as preset:
+            preset.write(f"  real_images: {real_images}\n")
     return Project(path)
