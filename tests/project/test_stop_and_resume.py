@@ -35,17 +35,28 @@ def command(pipelines="training", **changes):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    project = copy_project(tmp_path_factory.mktemp("uninterrupted") / "kedro-dcgan")
-    project.kedro(*command("train"))
+def prepared(tmp_path_factory):
+    project = copy_project(tmp_path_factory.mktemp("prepared") / "kedro-dcgan")
+    project.kedro(*command("ingestion,preprocessing"))
+    return project
+
+
+def copy_prepared(prepared, path):
+    project = copy_project(path)
+    shutil.copytree(prepared.path / "data", project.path / "data")
+    return project
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared, tmp_path_factory):
+    project = copy_prepared(prepared, tmp_path_factory.mktemp("uninterrupted") / "kedro-dcgan")
+    project.kedro(*command())
     return project
 
 
 @pytest.fixture
-def project(tmp_path):
-    project = copy_project(tmp_path / "kedro-dcgan")
-    project.kedro(*command("ingestion,preprocessing"))
-    return project
+def project(prepared, tmp_path):
+    return copy_prepared(prepared, tmp_path / "kedro-dcgan")
 
 
 def checkpoints(project):
@@ -197,7 +208,7 @@ def test_training_killed_5_times_ends_with_the_same_bits(project, uninterrupted)
     moments, kills = random.Random(time.time_ns()), 0
     while kills < 5:
         with project.start("kedro", *command()) as process:
-            time.sleep(moments.uniform(4, 12))
+            time.sleep(moments.uniform(3, 8))
             process.kill()
             process.communicate()
         if process.returncode == 0:
