@@ -11,7 +11,7 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 from PIL import Image
-from projects import ROOT, Project, copy_project
+from projects import ROOT, Project, copy_project, forked_kedro
 
 from kedro_dcgan.config import IngestionParameters, PreprocessingParameters
 from kedro_dcgan.datasets import ImageShardsDataset, ImageSourceDataset
@@ -24,6 +24,10 @@ FACES, SHARDS, IMAGES = "data/01_raw/faces", "data/03_primary/shards", "data/03_
 FIRST, SECOND = 24, 30  # images
 SECRET = "secret-of-the-bucket"
 UP_TO_DATE = "Data and pipelines are up to date."
+
+
+def repro(project, *stages):
+    return project.run("dvc", "repro", *stages, **forked_kedro())
 
 
 def stages_run(result):
@@ -109,13 +113,13 @@ def project(tmp_path_factory):
 
     write_images(project.path / FACES, 0, FIRST)
     project.run("dvc", "add", FACES)
-    assert stages_run(project.run("dvc", "repro", "preprocessing")) == ["parameters", "ingestion", "preprocessing"]
+    assert stages_run(repro(project, "preprocessing")) == ["parameters", "ingestion", "preprocessing"]
     write_placeholders(project)
     commit(project, "v1")
 
     write_images(project.path / FACES, FIRST, SECOND)
     project.run("dvc", "add", FACES)
-    assert stages_run(project.run("dvc", "repro", "preprocessing")) == ["ingestion", "preprocessing"]
+    assert stages_run(repro(project, "preprocessing")) == ["ingestion", "preprocessing"]
     commit(project, "v2")
     return project
 

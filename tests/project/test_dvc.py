@@ -51,7 +51,7 @@ def stop_in_training(project):
 def project(empty_project):
     """A DVC project whose stages take seconds: its preset is smoke."""
     (empty_project.path / "params.yaml").write_text("preset: smoke\n")
-    set_training(empty_project, epochs=8, images_per_checkpoint=500)
+    set_training(empty_project, epochs=4, images_per_checkpoint=500)
     empty_project.run("git", "init", "-q")
     empty_project.run("dvc", "init", "-q")
     return empty_project
