@@ -13,6 +13,9 @@ import yaml
 from preloaded_kedro import preloaded_kedro
 from projects import ROOT, Project, command_environment
 
+# More real images only take longer.
+QUICK = "evaluation.real_images=100"
+
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
@@ -146,7 +149,7 @@ def test_wheel_runs_in_an_empty_environment_with_the_archive(tmp_path, empty_pro
     bin_folder, conf = tmp_path / "venv/bin", f"--conf-source={archive}"
     location = run(str(bin_folder / "python"), "-c", "import kedro_dcgan; print(kedro_dcgan.__file__)")
     assert location.startswith(str(place))
-    output = run(str(bin_folder / "python"), "-m", "kedro_dcgan", conf, "--env=smoke")
+    output = run(str(bin_folder / "python"), "-m", "kedro_dcgan", conf, "--env=smoke", "--params", QUICK)
     assert output.startswith("ingestion     1,797 images")
     assert "registered    " in output
     assert f"kedro-dcgan ui {conf}" in output
