@@ -29,10 +29,13 @@ HEAVY = (
     "kedro.runner",
     "matplotlib.figure",
     "mlflow",
+    "mlflow.pyfunc.model",
     "mlflow.store.tracking.sqlalchemy_store",
-    "onnxscript",
+    "onnxscript.function_libs.torch_lib.ops",
     "pandas",
+    "scipy.stats",
     "torch._dynamo",  # every optimiser imports it
+    "torch._inductor.ir",  # exports need it
     "torch.export._trace",
     "torch.onnx._internal.exporter._core",
     "torchvision",
