@@ -40,7 +40,7 @@ def pipeline_of(*outputs, inputs=()):
 
 def test_gradient_accumulation_makes_a_training_fit_into_memory(monkeypatch):
     checks, configs = CheckHooks(), network_configs(16, 1, tiny_training())
-    needed = training_bytes(*configs, 64, torch.device("cpu"))
+    needed = training_bytes(*configs, 64, torch.device("cpu"), "float32")
     monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda device: needed - 1)
     monkeypatch.setattr("kedro_dcgan.hooks.checks.path_of", lambda *_: Path())
 

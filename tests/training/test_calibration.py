@@ -139,7 +139,8 @@ def test_short_training_leaves_busy_cores_to_other_programs(speeds, monkeypatch,
 def test_only_convolutions_are_timed_if_memory_cannot_hold_a_copy(speeds, monkeypatch, faster, precision):
     plan = plan_of(tiny_training())
     # Two copies fit with micro-batches of half the size only.
-    free = 2 * training_bytes(plan.generator, plan.discriminator, 4, CPU.device)
+    least = training_bytes(plan.generator, plan.discriminator, 4, CPU.device, "float32")
+    free = calibration._COPIES * calibration._MOST_OF_LEAST * least
     monkeypatch.setattr(calibration, "free_bytes", lambda device: free)
     of_network = Tuning({}, {torch.float32: 1.0, torch.bfloat16: faster})
     monkeypatch.setattr(calibration, "tune_networks", lambda *_: {"generator": of_network, "discriminator": of_network})

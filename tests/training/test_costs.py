@@ -6,7 +6,7 @@ from recipes import tiny_training
 from kedro_dcgan.errors import ParameterError, TrainingError
 from kedro_dcgan.model.describe import describe
 from kedro_dcgan.model.recipes import network_configs
-from kedro_dcgan.training.costs import checkpoint_bytes, free_bytes, name_lack_of_memory, require_memory
+from kedro_dcgan.training.costs import checkpoint_bytes, free_bytes, name_lack_of_memory, require_memory, training_bytes
 
 CPU = torch.device("cpu")
 FULL = r"memory of cpu.*`training.batch_size` 8 in 1 micro-batch.*gradient_accumulation=2"
@@ -18,6 +18,18 @@ def test_networks_too_large_for_memory_are_rejected_before_they_are_built():
         require_memory(*network_configs(200, 3, training), 100_000, CPU)
 
 
+def test_activations_in_bfloat16_take_half_the_memory():
+    configs, gpu = network_configs(32, 1, tiny_training()), torch.device("cuda")
+    described = [describe(config, 64) for config in configs]
+    in_float32, in_bfloat16, least = (
+        training_bytes(*configs, 64, gpu, precision) for precision in ("float32", "bfloat16", "auto")
+    )
+    assert in_float32 == sum(one.training_bytes for one in described)
+    assert in_float32 - in_bfloat16 == sum(one.activation_bytes for one in described) // 2
+    # It may choose bfloat16.
+    assert least == in_bfloat16
+
+
 def test_copy_for_a_checkpoint_counts_on_a_cpu_if_it_is_larger_than_the_activations(monkeypatch):
     configs = network_configs(32, 1, tiny_training(generator__width=64, discriminator__width=64))
     described = [describe(config, 2) for config in configs]
@@ -25,11 +37,11 @@ def test_copy_for_a_checkpoint_counts_on_a_cpu_if_it_is_larger_than_the_activati
     assert copied > sum(one.activation_bytes for one in described)
     needed = sum(one.training_bytes for one in described)
     monkeypatch.setattr("kedro_dcgan.training.costs.free_bytes", lambda _: needed)
-    require_memory(*configs, 2, torch.device("cuda"))
+    require_memory(*configs, 2, torch.device("cuda"), "float32")
     with pytest.raises(ParameterError, match="memory of cpu"):
-        require_memory(*configs, 2, CPU)
+        require_memory(*configs, 2, CPU, "float32")
     needed += copied - sum(one.activation_bytes for one in described)
-    require_memory(*configs, 2, CPU)
+    require_memory(*configs, 2, CPU, "float32")
 
 
 def test_memory_error_names_the_needed_memory_and_a_lighter_architecture(monkeypatch):
