@@ -30,7 +30,7 @@ test: $(READY)
 	@echo "next          make run · make check · make test-all"
 
 test-all: $(READY)
-	@echo "tests         about 25 minutes on 2 idle cores, 40 beside other programs"
+	@echo "tests         about 20 minutes on 2 idle cores, 40 beside other programs"
 	@pytest -m "slow or not slow"
 
 check: $(READY)
