@@ -51,10 +51,11 @@ class Report:
         return f"{stopped}{', '.join(counts) or 'nothing was checked'} in {minutes} min {seconds} s"
 
     def details(self) -> Iterator[str]:
-        """Yield the log and the output of each failure."""
+        """Yield the log and the output of each failure that has any."""
         for result in self.results:
-            if result.outcome.status == "failed":
-                yield from ("", f"{result.name}: {result.outcome.summary}", *result.outcome.log, result.outcome.output)
+            found = [text.rstrip() for text in (*result.outcome.log, result.outcome.output) if text]
+            if result.outcome.status == "failed" and found:
+                yield from ("", f"{result.name}: {result.outcome.summary}", *found)
 
     def ending(self, folder: Path | None) -> Iterator[str]:
         """Yield the last lines for the console, after those of the results."""
