@@ -3,9 +3,11 @@
 import argparse
 import logging
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -44,7 +46,7 @@ def _examine(options: argparse.Namespace) -> Report:
     examination, results = Examination(options.device, options.only or PARTS, options.minutes), list[Result]()
     layout = "{desc:<18} {n_fmt} of {total_fmt} |{bar:28}| {elapsed}"
     is_hidden = True if options.json else None
-    with tqdm(total=examination.length, bar_format=layout, leave=False, disable=is_hidden) as bar:
+    with tqdm(total=examination.length, bar_format=layout, leave=False, disable=is_hidden) as bar, _ticking(bar):
 
         def collected() -> Iterator[Result]:
             for result in examination.results(bar.set_description):
@@ -60,6 +62,22 @@ def _examine(options: argparse.Namespace) -> Report:
                     bar.write(line)
             is_complete = True
     return report_of(results, examination.started, is_complete)
+
+
+@contextmanager
+def _ticking(bar: "tqdm[Any]") -> Iterator[None]:
+    """Show the time in a bar each second, because a check can take a minute."""
+    is_over = threading.Event()
+
+    def refresh() -> None:
+        while not is_over.wait(1):
+            bar.refresh()
+
+    threading.Thread(target=refresh, daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()
 
 
 def _parser() -> argparse.ArgumentParser:
