@@ -37,8 +37,8 @@ class Skipped(Exception):  # noqa: N818
 class Outcome:
     """The result of a check or a measurement.
 
-    `summary` is its result, or the reason why there is none. `value` is what it returned, `log` the lines that it
-    logged, `output` the traceback, or the end of the output, of one that failed.
+    `summary` is the result in a sentence, or the reason for a failure or a skip. `value` is the return value, `log` the
+    logged lines. `output` is the traceback of a failure, or the end of the output of its process.
     """
 
     status: Literal["passed", "failed", "skipped"]

